@@ -1,0 +1,101 @@
+// Package query turns a query specification into a typed plan and runs it over
+// blocks of columns.
+package query
+
+// Spec is a query as people and the API write it: Honeycomb's query
+// specification, plus environment. Times are seconds since the Unix epoch.
+type Spec struct {
+	Calculations      []Calculation     `json:"calculations,omitempty"`
+	Filters           []Filter          `json:"filters,omitempty"`
+	FilterCombination string            `json:"filter_combination,omitempty"` // AND (default) or OR
+	Breakdowns        []string          `json:"breakdowns,omitempty"`
+	Orders            []Order           `json:"orders,omitempty"`
+	Havings           []Having          `json:"havings,omitempty"`
+	Limit             *int              `json:"limit,omitempty"`
+	Granularity       *int64            `json:"granularity,omitempty"` // seconds; 0: automatic; absent: no series
+	TimeRange         *float64          `json:"time_range,omitempty"`  // seconds
+	StartTime         *float64          `json:"start_time,omitempty"`
+	EndTime           *float64          `json:"end_time,omitempty"`
+	CalculatedFields  []CalculatedField `json:"calculated_fields,omitempty"`
+	Environment       string            `json:"environment,omitempty"` // empty or *: all
+}
+
+// Calculation is one aggregate: COUNT, or an operator over a column.
+type Calculation struct {
+	Op     string `json:"op"`
+	Column string `json:"column,omitempty"`
+}
+
+// Name is the result's key: COUNT, or OP(column).
+func (c Calculation) Name() string {
+	if c.Column == "" {
+		return c.Op
+	}
+	return c.Op + "(" + c.Column + ")"
+}
+
+// Filter keeps the rows whose column stands in the relation op to value.
+type Filter struct {
+	Column string `json:"column"`
+	Op     string `json:"op"`
+	Value  any    `json:"value,omitempty"`
+}
+
+// Order sorts the groups by a calculation or by a breakdown.
+type Order struct {
+	Op     string `json:"op,omitempty"`
+	Column string `json:"column,omitempty"`
+	Order  string `json:"order,omitempty"` // ascending (default) or descending
+}
+
+// Having keeps the groups whose calculation stands in the relation op to value.
+type Having struct {
+	CalculateOp string  `json:"calculate_op"`
+	Column      string  `json:"column,omitempty"`
+	Op          string  `json:"op"`
+	Value       float64 `json:"value"`
+}
+
+// CalculatedField is a column made from others by an expression.
+type CalculatedField struct {
+	Name       string `json:"name"`
+	Expression string `json:"expression"`
+}
+
+// Result answers a query (DESIGN.md §8).
+type Result struct {
+	Results  []Group  `json:"results"`
+	Series   []Point  `json:"series,omitempty"` // only if granularity is present
+	Other    *Group   `json:"other"`            // the groups beyond the limit, null if none
+	Total    *Group   `json:"total"`            // all matching rows as one group
+	Warnings []string `json:"warnings"`
+	Stats    Stats    `json:"stats"`
+}
+
+// Group is one row of the answer: breakdown values and calculations by name.
+// A missing breakdown value is null; a HEATMAP is a list of [Bucket].
+type Group struct {
+	Data map[string]any `json:"data"`
+}
+
+// Point is one group in one time bucket.
+type Point struct {
+	Time string         `json:"time"` // RFC 3339, the bucket's begin
+	Data map[string]any `json:"data"`
+}
+
+// Bucket is one cell of a HEATMAP: min ≤ value < max.
+type Bucket struct {
+	Min   float64 `json:"min"`
+	Max   float64 `json:"max"`
+	Count float64 `json:"count"`
+}
+
+// Stats says what a query cost and whether it is exact.
+type Stats struct {
+	RowsScanned int64 `json:"rows_scanned"`
+	RowsMatched int64 `json:"rows_matched"`
+	Segments    int   `json:"segments"`
+	ElapsedNano int64 `json:"elapsed_nano,string"`
+	Sampled     bool  `json:"sampled"`
+}
