@@ -29,6 +29,7 @@ const (
 	Status        = "status_code"       // Int, a trace.StatusCode
 	StatusMessage = "status_message"    // String; absent where empty
 	Error         = "error"             // Bool
+	Signal        = "meta.signal"       // Int, a trace.Signal; queries see spans only
 )
 
 // Vector is one column of a block: one value a row, of one type. Exactly one of

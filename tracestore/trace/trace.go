@@ -173,12 +173,26 @@ type Link struct {
 	Attributes []Attribute
 }
 
-// Span is one row. Attributes hold, in this order, the span's own attributes,
+// Signal tells what a row is.
+type Signal uint8
+
+// The signals.
+const (
+	SignalSpan Signal = iota
+	SignalLog         // a log record with a trace id; not counted as a span
+)
+
+// Span is one row. A log record is a row too: its Signal says so, ParentID is
+// the span it was written in, Name its body, StartUnixNano its time. It is
+// joined to its span as an event when a trace is read.
+//
+// Attributes hold, in this order, the span's own attributes,
 // then those of its scope and resource, each key once: where the span has the
 // key too, the other is kept under "scope." or "resource." plus the key.
 // service.name is in Service and not in Attributes; the same holds for the
 // environment once it is decided.
 type Span struct {
+	Signal          Signal
 	TraceID         ID
 	SpanID          SpanID
 	ParentID        SpanID // zero: a root
