@@ -1,0 +1,32 @@
+import { toast } from "./app.js";
+
+/** A button that copies its data-copy text. */
+export function mount(el) {
+  el.hidden = false;
+  const copy = async () => {
+    try {
+      await navigator.clipboard.writeText(el.dataset.copy);
+    } catch {
+      if (!copyBySelection(el.dataset.copy)) {
+        toast("The browser did not allow copying. Select the text and copy it by hand.", "warn");
+        return;
+      }
+    }
+    toast("Copied");
+  };
+  el.addEventListener("click", copy);
+  return () => el.removeEventListener("click", copy);
+}
+
+// Where the page is not served over https or from this machine, the clipboard
+// is out of reach, but a selection can still be copied.
+function copyBySelection(text) {
+  const area = document.createElement("textarea");
+  area.value = text;
+  area.className = "u-hidden";
+  document.body.append(area);
+  area.select();
+  const ok = document.execCommand("copy");
+  area.remove();
+  return ok;
+}

@@ -1,0 +1,46 @@
+/**
+ * How long before now a moment was, in words; the same as ui.Ago.
+ * @param {number} ms milliseconds since the epoch
+ * @param {number} now
+ * @returns {string}
+ */
+export function ago(ms, now) {
+  const d = Math.abs(now - ms) / 1000;
+  let s;
+  if (d < 45) return "just now";
+  if (d < 90 * 60) s = `${Math.round(d / 60)} min`;
+  else if (d < 36 * 3600) s = `${Math.round(d / 3600)} h`;
+  else s = `${Math.round(d / 86400)} d`;
+  return ms > now ? `in ${s}` : `${s} ago`;
+}
+
+/**
+ * Date and time of day in the browser's zone, always in the same order.
+ * @param {Date} t
+ * @returns {string}
+ */
+export function clock(t) {
+  const two = (n) => String(n).padStart(2, "0");
+  return `${t.getFullYear()}-${two(t.getMonth() + 1)}-${two(t.getDate())} ${two(t.getHours())}:${two(t.getMinutes())}:${two(t.getSeconds())}`;
+}
+
+function zone(t) {
+  const part = new Intl.DateTimeFormat(undefined, { timeZoneName: "short" }).formatToParts(t).find((p) => p.type === "timeZoneName");
+  return part ? part.value : "";
+}
+
+/** Puts a <time> into the browser's zone and keeps relative ones up to date. */
+export function mount(el) {
+  const t = new Date(el.dateTime);
+  if (Number.isNaN(t.getTime())) return undefined;
+  const utc = el.title;
+  el.title = `${clock(t)} ${zone(t)}\n${utc}`;
+  if (el.dataset.style === "clock") {
+    el.textContent = clock(t);
+    return undefined;
+  }
+  const update = () => { el.textContent = ago(t.getTime(), Date.now()); };
+  update();
+  const timer = setInterval(update, 30_000);
+  return () => clearInterval(timer);
+}
