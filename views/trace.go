@@ -1,0 +1,328 @@
+package views
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/a-h/templ"
+)
+
+// TracePage is one trace: what caused it and what it caused, its waterfall, and
+// the selected span.
+type TracePage struct {
+	TraceID  string
+	Name     string
+	Service  string
+	Duration string
+	Start    time.Time
+	Spans    int
+	Services int
+	Errors   int
+	// Notices are whole sentences about what is not as one would expect: parts
+	// that never arrived, a trace cut at a limit, several roots.
+	Notices    []string
+	Causes     TraceCauses
+	Waterfall  Waterfall
+	Panel      *SpanPanel // nil: no span is selected
+	ThreadHref string
+	JSONHref   string
+	Pin        templ.Component // nil: who looks may not pin
+}
+
+// TraceCauses is the strip that joins a trace to the traces around it.
+type TraceCauses struct {
+	// By says what caused the trace, the nearest cause first. It is empty if the
+	// trace is an origin, or if Unknown says why nothing is known.
+	By      []CauseView
+	Origin  *CauseView // the origin, if it is not the nearest cause
+	Unknown string
+	// Caused are the things the trace set off, most first; More counts the
+	// groups left out.
+	Caused    []EffectView
+	More      int
+	Truncated bool
+}
+
+// CauseView is one span elsewhere that caused something here.
+type CauseView struct {
+	Service  string
+	Name     string
+	Href     string
+	Start    time.Time // zero: not known
+	Wait     string    // "waited 40 ms", or ""
+	Inferred bool
+	How      string // how the hop is known: "recorded link"
+}
+
+// EffectView is a group of like effects.
+type EffectView struct {
+	Service  string
+	Name     string
+	Href     string
+	Count    int
+	Errors   int
+	Start    time.Time
+	Wait     string
+	Inferred bool
+	How      string
+}
+
+// Waterfall is the treegrid of a trace. Rows holds the part rendered here; the
+// page script draws every row from Data, or from RowsHref if Data is nil.
+type Waterfall struct {
+	TraceID  string
+	RowsHref string
+	Data     *WaterfallData
+	Total    int // rows not hidden by a fold, all of them
+	Selected string
+	Earlier  *MoreRows
+	Later    *MoreRows
+	Ticks    []TimeTick
+	Rows     []WaterfallRow
+	Minimap  Minimap
+	Search   TraceSearch
+	Levels   []LevelLink
+	Zoomed   bool
+	ZoomText string // "1.2 ms to 5.3 ms"
+	Unzoom   string
+	// Blank is the row that the page script copies.
+	Blank WaterfallRow
+}
+
+// MoreRows leads to rows that are not in this page.
+type MoreRows struct {
+	Count int
+	Href  string
+}
+
+// LevelLink folds the waterfall to a number of levels.
+type LevelLink struct {
+	Text    string
+	Levels  int
+	Href    string
+	Current bool
+}
+
+// TraceSearch is the search within a trace.
+type TraceSearch struct {
+	Action  string
+	Text    string
+	Hidden  []Param // what the form carries along
+	Matches int
+	Prev    string // address of the match before and after the selected row
+	Next    string
+}
+
+// Param is one parameter of an address.
+type Param struct{ Name, Value string }
+
+// TimeTick is a mark on the time axis; X is a percentage.
+type TimeTick struct {
+	X    string
+	Text string
+	Last bool
+}
+
+// Minimap is the whole trace at a glance on a field of 1000 × Height.
+type Minimap struct {
+	Height int
+	Bars   []MinimapBar
+	// PathX and PathWidth are where the selected span lies, "" without one.
+	PathX, PathWidth string
+	// FromX and ToX are the edges of the zoom, "" if there is none.
+	FromX, ToX, RestWidth string
+}
+
+// MinimapBar is a stretch of time in which one service is busy.
+type MinimapBar struct {
+	X, Y, Width, Height string
+	Class               string
+	Error               bool
+}
+
+// WaterfallRow is one row of the waterfall.
+type WaterfallRow struct {
+	Key          string
+	Index        int // place among all rows that no fold hides, from 1
+	Depth        int
+	Href         string
+	FoldHref     string // "" for a row without children
+	Folded       bool
+	Below        int // rows below it in the tree
+	Name         string
+	Service      string
+	ServiceClass string
+	ShowService  bool // its service differs from its parent's
+	Duration     string
+	Title        string
+	Error        bool
+	ErrorsBelow  int
+	Missing      bool
+	Selected     bool
+	OnPath       bool // from the top to the selected row
+	Match        bool
+	X, Width     string // percentages of the time column
+	Events       []EventMark
+	Note         string // "→ 3 consumers"
+	NoteX        string
+	NoteEnd      bool // the note ends at NoteX instead of beginning there
+	NoteHref     string
+}
+
+// EventMark is an event on a bar; X is a percentage.
+type EventMark struct {
+	X     string
+	Name  string
+	Error bool
+}
+
+// WaterfallData is every row of a trace for the page script, column by column,
+// in the order of the tree. Times are offsets from the trace's start in
+// nanoseconds; names and services are places in their lists.
+type WaterfallData struct {
+	TraceID  string            `json:"trace_id"`
+	Extent   int64             `json:"extent"`
+	Names    []string          `json:"names"`
+	Services []string          `json:"services"`
+	Key      []string          `json:"key"`
+	Depth    []int             `json:"depth"`
+	Name     []int             `json:"name"`
+	Service  []int             `json:"service"` // -1: none
+	Start    []int64           `json:"start"`
+	Length   []int64           `json:"length"`
+	Flags    []int             `json:"flags"` // 1: error, 2: parent that never arrived
+	Events   map[int][]RowMark `json:"events"`
+	Notes    map[int]string    `json:"notes"`
+	Matches  []int             `json:"matches"` // rows that the search found
+}
+
+// RowMark is an event of a row: its offset, name, and whether it is an error.
+type RowMark struct {
+	At    int64  `json:"at"`
+	Name  string `json:"name"`
+	Error bool   `json:"error,omitempty"`
+}
+
+// The flags of a row.
+const (
+	RowError   = 1
+	RowMissing = 2
+)
+
+// SpanPanel is the selected span in full.
+type SpanPanel struct {
+	TraceID       string
+	SpanID        string
+	Name          string
+	Service       string
+	Kind          string
+	Environment   string
+	Offset        string // "starts +412 ms"
+	Start         time.Time
+	Duration      string
+	Self          string // time not covered by children
+	Status        string
+	StatusMessage string
+	Error         bool
+	Missing       bool // the panel of a parent that never arrived
+	Notes         []string
+	Href          string
+	Close         string
+
+	Filter        string // what the attributes are filtered by
+	FilterAction  string
+	FilterHidden  []Param
+	Attributes    []AttributeView
+	AttributesAll int // without the filter
+	Events        []EventView
+	CausedBy      []CauseView
+	Caused        []CauseView
+	CausedMore    int
+	Unresolved    string // why a cause is not shown, "" if there is nothing to say
+
+	Annotations     []AnnotationView
+	AnnotationsNote string // shown in place of the list
+	CanAnnotate     bool
+	AnnotateAction  string
+	Pin             templ.Component
+	OriginHref      string
+	ThreadHref      string
+}
+
+// AttributeView is one attribute of a span.
+type AttributeView struct {
+	Key, Value string
+	Type       string
+	Warn       bool
+	FilterHref string // Explore: rows with this value
+	GroupHref  string // Explore: rows by this attribute
+}
+
+// EventView is one event of a span.
+type EventView struct {
+	Name       string
+	Offset     string
+	Error      bool
+	Attributes []AttributeView
+}
+
+// AnnotationView is a text that somebody left here.
+type AnnotationView struct {
+	ID     string
+	Author string
+	Hue    int
+	Time   time.Time
+	HTML   templ.Component // sanitised
+}
+
+// NoTrace is the page of a trace that is not there.
+type NoTrace struct {
+	TraceID string
+	SpanID  string
+	Href    string // to look again
+	Invalid string // what is wrong with the id, "" if it is well-formed
+	Explore string // what arrived lately
+	Rest    int    // spans of the trace that are here, if only the span is not
+}
+
+func (v NoTrace) heading() string {
+	if v.Rest > 0 {
+		return "This span has not arrived"
+	}
+	return "No span of this trace has arrived"
+}
+
+func (r WaterfallRow) class() string {
+	s := "Waterfall-row " + r.ServiceClass
+	for _, c := range [...]struct {
+		on   bool
+		name string
+	}{{r.Error, "error"}, {r.Missing, "missing"}, {r.Selected, "selected"}, {r.OnPath, "path"}, {r.Match, "match"}} {
+		if c.on {
+			s += " Waterfall-row--" + c.name
+		}
+	}
+	return s
+}
+
+// maxIndent is the deepest level that is still drawn further in.
+const maxIndent = 24
+
+// indent is the width of the guides before a name.
+func (r WaterfallRow) indent() string { return strconv.Itoa(min(r.Depth, maxIndent) * 14) }
+
+// guides draws one line for each level above.
+func (r WaterfallRow) guides() string {
+	d := ""
+	for i := range min(r.Depth, maxIndent) {
+		d += "M" + strconv.Itoa(i*14+7) + ".5 0v40"
+	}
+	return d
+}
+
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return strconv.Itoa(n) + " " + many
+}
