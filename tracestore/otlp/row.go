@@ -1,0 +1,277 @@
+package otlp
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"strings"
+
+	"redthread/tracestore/trace"
+)
+
+// Keys of attributes that hold what a row has no field for.
+const (
+	AttrDroppedAttributes = "dropped_attributes_count"
+	AttrDroppedEvents     = "dropped_events_count"
+	AttrDroppedLinks      = "dropped_links_count"
+	AttrFlags             = "trace.flags"      // the W3C flags and OTLP's is_remote bits
+	AttrEndTime           = "end_unix_nano"    // only when the end lies before the start
+	AttrKindNumber        = "span.kind_number" // only when OTLP does not know the number
+	AttrStatusNumber      = "status.code_number"
+
+	AttrResourceDropped = "resource.dropped_attributes_count"
+	AttrResourceSchema  = "resource.schema_url"
+	AttrEntityRefs      = "resource.entity_refs" // JSON
+	AttrScopeName       = "otel.scope.name"
+	AttrScopeVersion    = "otel.scope.version"
+	AttrScopeDropped    = "scope.dropped_attributes_count"
+	AttrScopeSchema     = "scope.schema_url"
+
+	AttrOriginalTraceID = "trace.original_id"
+	AttrOriginalSpanID  = "span.original_id"
+
+	AttrSeverityNumber = "severity_number"
+	AttrSeverityText   = "severity_text"
+	AttrEventName      = "event.name"
+	AttrObservedTime   = "observed_time_unix_nano" // only when it differs from the time
+	AttrBody           = "body"                    // a log body that is a map or an array
+)
+
+const (
+	keyService        = "service.name"
+	keyEnvironment    = "deployment.environment.name"
+	keyOldEnvironment = "deployment.environment"
+	unknownService    = "unknown_service"
+	defaultEnv        = "default"
+	allEnvironments   = "*"
+
+	keyExceptionType    = "exception.type"
+	keyExceptionMessage = "exception.message"
+	eventException      = "exception"
+	// BullMQ ends a failed job with status UNSET and this event.
+	eventJobFailed  = "job failed"
+	keyFailedReason = "bullmq.job.failed.reason"
+	severityError   = 17 // SEVERITY_NUMBER_ERROR
+)
+
+// maxFlattenDepth is how many levels of a map become dotted keys.
+const maxFlattenDepth = 5
+
+// A map with long keys and many leaves would grow quadratically when flattened:
+// beyond these bounds its leaves are only in the JSON text.
+const (
+	maxFlattenedKeys     = 1024 // per row, scope or resource
+	maxFlattenedKeyBytes = 1024
+)
+
+// indexFrom is the length from which a list of attributes keeps a map of its
+// keys; below it a bit set of key hashes and a scan are faster.
+const indexFrom = 64
+
+// attributes is a list in which each key stands once.
+type attributes struct {
+	list  []trace.Attribute
+	seen  uint64         // a bit for the hash of each key
+	index map[string]int // positions by key, kept from indexFrom on
+}
+
+func (a *attributes) reset() {
+	a.list = a.list[:0]
+	a.seen = 0
+	if len(a.index) > 0 {
+		clear(a.index)
+	}
+}
+
+// keyBit is the bit of a key in the set of keys seen.
+func keyBit(key string) uint64 {
+	n := len(key)
+	if n == 0 {
+		return 1
+	}
+	return 1 << ((uint(n)*7 + uint(key[n-1])*13 + uint(key[n/2])*31 + uint(key[n/4])) & 63)
+}
+
+// find returns the position of a key, or -1.
+func (a *attributes) find(key string) int {
+	if a.seen&keyBit(key) == 0 {
+		return -1
+	}
+	if len(a.list) >= indexFrom {
+		for i := len(a.index); i < len(a.list); i++ {
+			if a.index == nil {
+				a.index = make(map[string]int, 2*indexFrom)
+			}
+			a.index[a.list[i].Key] = i
+		}
+		if i, ok := a.index[key]; ok {
+			return i
+		}
+		return -1
+	}
+	for i := range a.list {
+		if a.list[i].Key == key {
+			return i
+		}
+	}
+	return -1
+}
+
+// put sets the key: the last value wins.
+func (a *attributes) put(key string, v trace.Value) {
+	if i := a.find(key); i >= 0 {
+		a.list[i].Value = v
+		return
+	}
+	a.seen |= keyBit(key)
+	a.list = append(a.list, trace.Attribute{Key: key, Value: v})
+}
+
+// putNew sets the key unless it is there.
+func (a *attributes) putNew(key string, v trace.Value) {
+	if a.find(key) < 0 {
+		a.seen |= keyBit(key)
+		a.list = append(a.list, trace.Attribute{Key: key, Value: v})
+	}
+}
+
+// get returns the value of a key.
+func (a *attributes) get(key string) (trace.Value, bool) {
+	if i := a.find(key); i >= 0 {
+		return a.list[i].Value, true
+	}
+	return trace.Value{}, false
+}
+
+// remove takes a key out and keeps the order of the others.
+func (a *attributes) remove(key string) {
+	i := a.find(key)
+	if i < 0 {
+		return
+	}
+	a.list = append(a.list[:i], a.list[i+1:]...)
+	if len(a.index) > 0 {
+		clear(a.index) // positions moved; find fills it again
+	}
+}
+
+// inherited is an attribute of a scope or resource with the key it takes when
+// the row has the key already.
+type inherited struct {
+	trace.Attribute
+	bit      uint64
+	fallback string // "scope." or "resource." and the key
+}
+
+// truthy reports whether an "error" attribute says yes: Zipkin's tag carries a
+// message, Datadog's the number 1, OpenTracing's a bool.
+func truthy(v trace.Value) bool {
+	switch v.Type {
+	case trace.TypeBool, trace.TypeInt:
+		return v.Num != 0
+	case trace.TypeString:
+		return v.Str != "" && v.Str != "0" && !strings.EqualFold(v.Str, "false")
+	case trace.TypeFloat:
+		return v.Float() != 0
+	}
+	return v.Type != trace.TypeNone && v.Str != "null"
+}
+
+// environmentOf picks a row's environment (DESIGN.md §4).
+func environmentOf(keyEnv string, res *attributes) string {
+	if keyEnv != "" && keyEnv != allEnvironments {
+		return keyEnv
+	}
+	for _, key := range [...]string{keyEnvironment, keyOldEnvironment} {
+		if v, ok := res.get(key); ok {
+			if s := v.Text(); s != "" {
+				return s
+			}
+		}
+	}
+	return defaultEnv
+}
+
+// hashTraceID makes a trace id of an id that is not one. The text of an id that
+// was sent as bytes is its hex, so that protobuf and JSON agree.
+func hashTraceID(text string) (id trace.ID) {
+	sum := sha256.Sum256([]byte(text))
+	copy(id[:], sum[:])
+	return id
+}
+
+// hashSpanID makes a span id of an id that is not one.
+func hashSpanID(text string) (id trace.SpanID) {
+	sum := sha256.Sum256([]byte(text))
+	copy(id[:], sum[16:])
+	return id
+}
+
+// TraceIDFromText reads a trace id as people and other formats write it: 32 or
+// 16 hex digits, dashes passed over. Any other text is hashed to size, and then
+// original is that text. Empty and all-zero ids give the zero id.
+func TraceIDFromText(s string) (id trace.ID, original string) {
+	t := strings.ReplaceAll(s, "-", "")
+	if t == "" || strings.Trim(t, "0") == "" {
+		return trace.ID{}, ""
+	}
+	if len(t) == 32 || len(t) == 16 {
+		if _, err := hex.Decode(id[16-len(t)/2:], []byte(t)); err == nil {
+			return id, ""
+		}
+	}
+	return hashTraceID(canonicalID(s)), s
+}
+
+// SpanIDFromText reads a span id of 16 hex digits; see [TraceIDFromText].
+func SpanIDFromText(s string) (id trace.SpanID, original string) {
+	if strings.Trim(s, "0") == "" {
+		return trace.SpanID{}, ""
+	}
+	if len(s) == 16 {
+		if _, err := hex.Decode(id[:], []byte(s)); err == nil {
+			return id, ""
+		}
+	}
+	return hashSpanID(canonicalID(s)), s
+}
+
+// canonicalID lowers hex, whose case means nothing, and leaves other text alone.
+func canonicalID(s string) string {
+	for i := 0; i < len(s); i++ {
+		c := s[i] | 0x20
+		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return s
+		}
+	}
+	return strings.ToLower(s)
+}
+
+// clone copies a row and all it points to.
+func clone(s *trace.Span) trace.Span {
+	c := *s
+	c.Name, c.Service, c.Environment = strings.Clone(s.Name), strings.Clone(s.Service), strings.Clone(s.Environment)
+	c.StatusMessage, c.TraceState = strings.Clone(s.StatusMessage), strings.Clone(s.TraceState)
+	c.Attributes = cloneAttributes(s.Attributes)
+	c.Events, c.Links = nil, nil
+	for _, e := range s.Events {
+		e.Name = strings.Clone(e.Name)
+		e.Attributes = cloneAttributes(e.Attributes)
+		c.Events = append(c.Events, e)
+	}
+	for _, l := range s.Links {
+		l.TraceState = strings.Clone(l.TraceState)
+		l.Attributes = cloneAttributes(l.Attributes)
+		c.Links = append(c.Links, l)
+	}
+	return c
+}
+
+func cloneAttributes(in []trace.Attribute) []trace.Attribute {
+	var out []trace.Attribute
+	for _, a := range in {
+		a.Key = strings.Clone(a.Key)
+		a.Value.Str = strings.Clone(a.Value.Str)
+		out = append(out, a)
+	}
+	return out
+}

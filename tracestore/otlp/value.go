@@ -1,0 +1,236 @@
+package otlp
+
+import (
+	"encoding/base64"
+	"math"
+	"strconv"
+	"unicode/utf8"
+
+	"redthread/tracestore/trace"
+)
+
+// keyValue reads a KeyValue into a list. The value may stand before the key.
+func (d *Decoder) keyValue(b []byte, a *attributes, arena *[]byte) error {
+	key, val, err := d.pair(b)
+	if err != nil {
+		return err
+	}
+	v, fields, err := d.value(val, arena)
+	if err != nil {
+		return err
+	}
+	name := text(key, arena)
+	a.put(name, v)
+	if fields != nil {
+		return d.flatten(name, fields, 1, a, arena)
+	}
+	return nil
+}
+
+// pair finds the key and the AnyValue of a KeyValue.
+func (d *Decoder) pair(b []byte) (key, val []byte, err error) {
+	// Nearly every pair is a key of less than 128 bytes and then the value.
+	if len(b) > 2 && b[0] == 1<<3|wireBytes && b[1] < 0x80 {
+		if i := 2 + int(b[1]); i+1 < len(b) && b[i] == 2<<3|wireBytes && b[i+1] < 0x80 && i+2+int(b[i+1]) == len(b) {
+			return b[2:i], b[i+2:], nil
+		}
+	}
+	var f wireField
+	for i := 0; i < len(b); {
+		j, why := next(b, i, &f)
+		if j < 0 {
+			return nil, nil, d.invalid(b, i, why)
+		}
+		switch f.number<<3 | int(f.typ) {
+		case 1<<3 | wireBytes:
+			key = f.data
+		case 2<<3 | wireBytes:
+			val = f.data
+		}
+		i = j
+	}
+	return key, val, nil
+}
+
+// value reads an AnyValue. Of a map, fields is its KeyValueList, not nil.
+func (d *Decoder) value(b []byte, arena *[]byte) (v trace.Value, fields []byte, err error) {
+	f, err := d.oneof(b)
+	if err != nil {
+		return v, nil, err
+	}
+	switch f.number<<3 | int(f.typ) {
+	case 1<<3 | wireBytes:
+		return trace.String(text(f.data, arena)), nil, nil
+	case 2<<3 | wireVarint:
+		return trace.Bool(f.num != 0), nil, nil
+	case 3<<3 | wireVarint:
+		return trace.Int(int64(f.num)), nil, nil
+	case 4<<3 | wireFixed64:
+		return trace.Value{Type: trace.TypeFloat, Num: f.num}, nil, nil
+	case 7<<3 | wireBytes:
+		return trace.Bytes(alias(f.data)), nil, nil
+	case 5<<3 | wireBytes:
+	case 6<<3 | wireBytes:
+		fields = f.data
+	default:
+		return trace.JSON("null"), nil, nil
+	}
+	from := len(*arena)
+	if *arena, err = d.appendJSON(*arena, f, 0); err != nil {
+		return v, nil, err
+	}
+	return trace.JSON(alias((*arena)[from:])), fields, nil
+}
+
+// oneof finds the value that an AnyValue holds: as in every protobuf oneof, the
+// last one counts. Number 0 means none.
+func (d *Decoder) oneof(b []byte) (wireField, error) {
+	var f, found wireField
+	for i := 0; i < len(b); {
+		j, why := next(b, i, &f)
+		if j < 0 {
+			return found, d.invalid(b, i, why)
+		}
+		if f.number <= 7 {
+			found = f
+		}
+		i = j
+	}
+	return found, nil
+}
+
+// flatten adds the leaves of a map under dotted keys. What lies deeper than
+// maxFlattenDepth stays JSON text.
+func (d *Decoder) flatten(prefix string, list []byte, level int, a *attributes, arena *[]byte) error {
+	return d.each(list, 1, func(b []byte) error {
+		key, val, err := d.pair(b)
+		if err != nil {
+			return err
+		}
+		f, err := d.oneof(val)
+		if err != nil {
+			return err
+		}
+		if d.flattened == maxFlattenedKeys || len(prefix)+1+len(key) > maxFlattenedKeyBytes {
+			return nil
+		}
+		from := len(*arena)
+		*arena = append(append(*arena, prefix...), '.')
+		name := text(key, arena)
+		if len(*arena) == from+len(prefix)+1 { // the key aliases the request
+			*arena = append(*arena, name...)
+		}
+		name = alias((*arena)[from:])
+		if f.number == 6 && f.typ == wireBytes && level < maxFlattenDepth {
+			return d.flatten(name, f.data, level+1, a, arena)
+		}
+		v, _, err := d.value(val, arena)
+		if err != nil {
+			return err
+		}
+		d.flattened++
+		a.putNew(name, v)
+		return nil
+	})
+}
+
+// appendJSON writes the value of an AnyValue as JSON.
+func (d *Decoder) appendJSON(dst []byte, f wireField, depth int) ([]byte, error) {
+	if depth > maxDepth {
+		return dst, d.invalid(f.data, 0, errDepth)
+	}
+	switch f.number<<3 | int(f.typ) {
+	case 1<<3 | wireBytes:
+		return appendJSONString(dst, alias(f.data)), nil
+	case 2<<3 | wireVarint:
+		return strconv.AppendBool(dst, f.num != 0), nil
+	case 3<<3 | wireVarint:
+		return strconv.AppendInt(dst, int64(f.num), 10), nil
+	case 4<<3 | wireFixed64:
+		return appendJSONFloat(dst, math.Float64frombits(f.num)), nil
+	case 5<<3 | wireBytes:
+		dst = append(dst, '[')
+		first := true
+		err := d.each(f.data, 1, func(b []byte) error {
+			if !first {
+				dst = append(dst, ',')
+			}
+			first = false
+			inner, err := d.oneof(b)
+			if err == nil {
+				dst, err = d.appendJSON(dst, inner, depth+1)
+			}
+			return err
+		})
+		return append(dst, ']'), err
+	case 6<<3 | wireBytes:
+		dst = append(dst, '{')
+		first := true
+		err := d.each(f.data, 1, func(b []byte) error {
+			if !first {
+				dst = append(dst, ',')
+			}
+			first = false
+			key, val, err := d.pair(b)
+			if err != nil {
+				return err
+			}
+			dst = append(appendJSONString(dst, alias(key)), ':')
+			inner, err := d.oneof(val)
+			if err == nil {
+				dst, err = d.appendJSON(dst, inner, depth+1)
+			}
+			return err
+		})
+		return append(dst, '}'), err
+	case 7<<3 | wireBytes:
+		dst = append(dst, '"')
+		dst = base64.StdEncoding.AppendEncode(dst, f.data)
+		return append(dst, '"'), nil
+	}
+	return append(dst, "null"...), nil
+}
+
+// appendJSONFloat writes a number; NaN and the infinities, which JSON lacks, are
+// the strings that protojson uses.
+func appendJSONFloat(dst []byte, f float64) []byte {
+	switch {
+	case math.IsNaN(f):
+		return append(dst, `"NaN"`...)
+	case math.IsInf(f, 1):
+		return append(dst, `"Infinity"`...)
+	case math.IsInf(f, -1):
+		return append(dst, `"-Infinity"`...)
+	}
+	return strconv.AppendFloat(dst, f, 'g', -1, 64)
+}
+
+// appendJSONString writes a JSON string; bytes that are not UTF-8 become U+FFFD.
+func appendJSONString(dst []byte, s string) []byte {
+	const digits = "0123456789abcdef"
+	dst = append(dst, '"')
+	for i := 0; i < len(s); {
+		c := s[i]
+		switch {
+		case c == '"' || c == '\\':
+			dst = append(dst, '\\', c)
+		case c == '\n':
+			dst = append(dst, '\\', 'n')
+		case c == '\r':
+			dst = append(dst, '\\', 'r')
+		case c == '\t':
+			dst = append(dst, '\\', 't')
+		case c < 0x20:
+			dst = append(dst, '\\', 'u', '0', '0', digits[c>>4], digits[c&15])
+		case c < utf8.RuneSelf:
+			dst = append(dst, c)
+		default:
+			r, n := utf8.DecodeRuneInString(s[i:])
+			dst = utf8.AppendRune(dst, r)
+			i += n
+			continue
+		}
+		i++
+	}
+	return append(dst, '"')
+}
