@@ -1,12 +1,79 @@
 // Package graph answers what caused a span and what a span caused, across
 // traces: the causal graph over the rows of the span store.
+//
+// Inside a trace it walks parents. Where a span was caused from elsewhere (it
+// carries a link, its parent never arrived, it stands in a batch of messages),
+// the walk crosses to the trace of the cause and goes on there, any number of
+// times, until it reaches spans that nothing caused. Forward it is the same
+// graph turned round: a span belongs to a thread exactly if its own walk back
+// would reach the thread's origin. shape.go says what the spans of real
+// libraries look like, causes.go which causes a span has.
+//
+// A [Graph] has no state of its own and takes no locks; every answer reads the
+// [Source] as it is at that moment and is bounded by [Options].
 package graph
 
 import (
 	"context"
+	"errors"
 
 	"redthread/tracestore/trace"
 )
+
+// ErrNotFound is a trace or span that the source knows nothing about.
+var ErrNotFound = errors.New("graph: not found")
+
+// The rules that join a cause and its effect, as edges name them.
+const (
+	RuleParentID   = "parent_id"  // the effect names its cause as parent
+	RuleSpanLink   = "span_link"  // the effect carries a link to its cause
+	RuleBatch      = "batch_poll" // work under the receipt of a batch, caused by the batch's messages
+	RuleSharedRoot = "trace_root" // the parent never arrived; the root of the same trace stands for it
+)
+
+// Options bound the answers of a [Graph]. Zero values take the defaults.
+type Options struct {
+	// MaxTraceSpans is how many spans of one trace are read (default 100,000:
+	// a trace that large takes about 20 MB while it is walked).
+	MaxTraceSpans int
+	// MaxReads is how many traces one origin may pass through (default 4,096:
+	// chains of a thousand hops and batches of a thousand messages fit).
+	MaxReads int
+	// MaxNodes is how many traces a thread shows (default 2,000).
+	MaxNodes int
+	// MaxThreadSpans is how many spans a thread reads in all (default 250,000).
+	MaxThreadSpans int
+	// MaxLinks is how many effects of one trace are read (default 20,000).
+	MaxLinks int
+	// MaxLegs is how many legs a thread lists (default 20,000).
+	MaxLegs int
+	// Workers is how many traces are read at once (default 4).
+	Workers int
+}
+
+// Graph answers questions about causes and effects. Its methods may be called
+// from several goroutines.
+type Graph struct {
+	src Source
+	o   Options
+}
+
+// New returns a graph over the source.
+func New(src Source, o Options) *Graph {
+	set := func(v *int, def int) {
+		if *v <= 0 {
+			*v = def
+		}
+	}
+	set(&o.MaxTraceSpans, 100_000)
+	set(&o.MaxReads, 4096)
+	set(&o.MaxNodes, 2000)
+	set(&o.MaxThreadSpans, 250_000)
+	set(&o.MaxLinks, 20_000)
+	set(&o.MaxLegs, 20_000)
+	set(&o.Workers, 4)
+	return &Graph{src: src, o: o}
+}
 
 // Kind says what sort of record joins a cause and its effect.
 type Kind string
@@ -97,6 +164,8 @@ const (
 	LinksDropped = "links_dropped"
 	NotRecorded  = "not_recorded"
 	Expired      = "expired"
+	// Cut is not about the data: the chain is longer than [Options.MaxReads].
+	Cut = "cut"
 )
 
 // Origin answers "what caused this?" (DESIGN.md §6 and §8). Hops run from the
@@ -107,6 +176,9 @@ type Origin struct {
 	Incomplete bool         `json:"incomplete"`
 	Expired    bool         `json:"expired"`
 	Origins    []OriginSpan `json:"origins"`
+	// Candidates are, while the status is unknown, the beginnings of those
+	// branches that are known; the true one may be missing.
+	Candidates []OriginSpan `json:"candidates"`
 	Furthest   *OriginSpan  `json:"furthest"`
 	Hops       []Edge       `json:"hops"`
 	Truncated  bool         `json:"truncated"`
@@ -137,12 +209,91 @@ type Ripple struct {
 	LastEffectNano int64 `json:"last_effect_nano,string"`
 }
 
-// Thread is an origin and everything it set off.
+// Thread is an origin and everything it set off: traces as nodes, the edges
+// between them, and within and between the traces the legs. Origin is nil when
+// it is ambiguous (see Candidates) or unknown; the thread then starts at Start,
+// the earliest trace that all of it shares.
 type Thread struct {
 	Origin     *OriginSpan  `json:"origin"`
+	Status     Status       `json:"status"`
+	Reason     string       `json:"reason"`
+	Start      *OriginSpan  `json:"start"`
 	Candidates []OriginSpan `json:"candidates"`
 	Nodes      []Node       `json:"nodes"`
 	Edges      []Edge       `json:"edges"`
+	Legs       []Leg        `json:"legs"`
 	Ripple     Ripple       `json:"ripple"`
 	Truncated  bool         `json:"truncated"`
+}
+
+// Work says what a leg does.
+type Work string
+
+// The works.
+const (
+	WorkRequest Work = "request" // a server span
+	WorkMessage Work = "message" // the handling of a message, or of a batch of them
+	WorkJob     Work = "job"     // one run of a job
+	WorkOther   Work = "other"   // a root that is none of these: a script, a cron tick, a client
+)
+
+// Leg is the way between two hops: one request, the handling of one message, or
+// one run of a job, with the spans that its own process added. A workload gives
+// the same legs whether its senders record parents or links, so they are what
+// the picture of a thread is drawn from. Legs are in the order of the walk:
+// every leg stands after its cause.
+type Leg struct {
+	SpanInfo                 // its first span
+	Kind          trace.Kind `json:"kind"`
+	Work          Work       `json:"work"`
+	Cause         int        `json:"cause"` // index of the leg that caused it, -1 for the first
+	From          SpanInfo   `json:"from"`  // the span there that caused it
+	By            Kind       `json:"by"`    // how that is known; "" for the first
+	Rule          string     `json:"rule"`
+	Inferred      bool       `json:"inferred"`
+	Topic         string     `json:"topic"` // topic, queue or job class it came by, or ""
+	Depth         int        `json:"depth"`
+	Spans         int        `json:"spans"`
+	Errors        int        `json:"errors"`
+	WaitNano      int64      `json:"wait_nano,string"`
+	StartUnixNano int64      `json:"start_unix_nano,string"`
+	DurationNano  int64      `json:"duration_nano,string"` // to the end of its last span
+	BusyNano      int64      `json:"busy_nano,string"`     // time covered by its spans
+}
+
+// Cause is one cause of a span in another trace, as far as it is known.
+type Cause struct {
+	To            trace.Ref // the span that was caused
+	Edge          Edge
+	Known         bool   // whether the causing span is there
+	Reason        string // why it is not
+	StartUnixNano int64  // of the causing span
+	RootService   string // of the causing trace, when known
+	RootName      string
+}
+
+// Effect is what one span caused in other traces: spans of one service and
+// name, counted.
+type Effect struct {
+	From               trace.SpanID // the causing span, of the trace asked about
+	Service            string
+	Name               string
+	Kind               trace.Kind
+	Work               Work
+	Count              int
+	Errors             int       // how many of them failed
+	First              trace.Ref // the earliest
+	FirstStartUnixNano int64
+	MaxWaitNano        int64
+}
+
+// Neighbours are the next causes and effects of a trace, for its page.
+type Neighbours struct {
+	Origin  *Origin  // of the trace's root
+	Causes  []Cause  // by the start of the caused span
+	Effects []Effect // by causing span's start, then by count
+	Caused  int      // spans caused in other traces, in all
+	Traces  int      // other traces they are in
+	// Truncated says that there are more effects than were read.
+	Truncated bool
 }

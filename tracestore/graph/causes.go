@@ -1,0 +1,139 @@
+package graph
+
+import "redthread/tracestore/trace"
+
+// cause is one recorded cause of a span outside its own chain of parents.
+type cause struct {
+	from     trace.Ref
+	kind     Kind
+	rule     string
+	inferred bool
+	via      int32 // the span that carries the link
+}
+
+// causes are the ways out of a trace at one span.
+type causes struct {
+	list    []cause
+	parent  bool   // the parent caused the span too: the walk goes on to it as well
+	unknown string // reason why the list is not all of them, or ""
+}
+
+// crosses reports whether the step from parent p to its child c is a hop: into
+// another process, the handling of a message, or the run of a job.
+func (x *index) crosses(p, c int32) bool {
+	a, b := &x.spans[p], &x.spans[c]
+	switch {
+	case a.service != b.service:
+		return true
+	case b.shape.has(consumes) && a.shape.has(produces):
+		return true
+	case b.kind == trace.KindServer && a.kind == trace.KindClient:
+		return true
+	case b.shape.jobRun() && !a.shape.has(consumes):
+		return true // enqueued without a span of its own
+	}
+	return false
+}
+
+// causesAt returns what caused span i other than its parent in the trace; an
+// empty list sends the walk to the parent.
+//
+// A parent that crossed into the span outranks links for requests: there a link
+// is an aside. For messages both count, as batches may take the first message's
+// context as parent and link to all.
+func (x *index) causesAt(i int32) causes {
+	n := &x.spans[i]
+	crossed := n.parent >= 0 && x.crosses(n.parent, i)
+	if crossed && !n.shape.has(consumes) && n.kind == trace.KindServer {
+		return causes{}
+	}
+	var away, here []cause
+	for _, l := range n.links {
+		c := cause{from: l, kind: KindLink, rule: RuleSpanLink, via: i}
+		if l.TraceID != x.trace {
+			away = append(away, c)
+		} else if l.SpanID != n.parentID {
+			if at, ok := x.byID[l.SpanID]; ok && !x.above(i, at) {
+				here = append(here, c)
+			}
+		}
+	}
+	switch {
+	case n.parent < 0:
+		away = append(away, here...)
+	case len(away) == 0 && len(here) > 0 && n.shape.has(consumes) && !crossed:
+		away = here // an ambient parent; the message came from elsewhere in the trace
+	}
+	if len(away) > 0 {
+		cs := causes{list: away, parent: crossed}
+		if n.dropped {
+			cs.unknown = LinksDropped
+		}
+		return cs
+	}
+	if n.dropped && n.shape.has(consumes) && !crossed {
+		return causes{unknown: LinksDropped}
+	}
+	if crossed || !n.shape.has(consumes) || n.shape.has(isJob) {
+		return causes{}
+	}
+	return x.batchAt(i)
+}
+
+// batchAt returns the causes of a receipt of messages that carries no link
+// itself while the spans of the single messages under it do (OpenTelemetry's
+// kafkajs, eachBatch). What else stands under it was caused by any of them.
+func (x *index) batchAt(i int32) causes {
+	var cs causes
+	var seen map[trace.Ref]bool
+	for c := x.spans[i].child; c >= 0; c = x.spans[c].next {
+		n := &x.spans[c]
+		if !n.shape.has(consumes) || n.shape.has(isJob) {
+			continue
+		}
+		switch {
+		case n.dropped:
+			cs.unknown = LinksDropped
+		case len(n.links) == 0 && cs.unknown == "":
+			cs.unknown = NotRecorded // a message that came without context
+		}
+		for _, l := range n.links {
+			if l.TraceID == x.trace || seen[l] {
+				continue
+			}
+			if seen == nil {
+				seen = map[trace.Ref]bool{}
+			}
+			seen[l] = true
+			cs.list = append(cs.list, cause{from: l, kind: KindBatch, rule: RuleBatch, via: c})
+		}
+	}
+	if len(cs.list) == 0 {
+		return causes{} // not a batch of linked messages: the parent decides
+	}
+	for k := range cs.list {
+		cs.list[k].inferred = len(cs.list) > 1
+	}
+	return cs
+}
+
+// above reports whether span up is i or one of its ancestors.
+func (x *index) above(i, up int32) bool {
+	for steps := 0; i >= 0 && steps <= len(x.spans); steps++ {
+		if i == up {
+			return true
+		}
+		i = x.spans[i].parent
+	}
+	return false
+}
+
+// ownOrigin reports whether a root that nothing caused is where a chain begins:
+// requests, clients, scripts and senders are, and so is what a clock began.
+func (x *index) ownOrigin(i int32) bool {
+	n := &x.spans[i]
+	return !n.shape.has(consumes) || n.shape.has(scheduled)
+}
+
+// wait is the time from a producer's end to a consumer's start.
+func wait(producerEnd, consumerStart int64) int64 { return max(0, consumerStart-producerEnd) }

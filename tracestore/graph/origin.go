@@ -1,0 +1,376 @@
+package graph
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	"redthread/tracestore/trace"
+)
+
+// stop is a place where the walk back enters a trace. Stops form a tree whose
+// root is the span asked about; prev points to the stop the walk came from.
+type stop struct {
+	x          *index
+	at         int32
+	prev       int    // -1 for the span asked about
+	prevHops   int    // how many hops of prev lie between it and here
+	edge       Edge   // from here to prev
+	hops       []Edge // inside this trace, upwards
+	incomplete bool
+	cause      cause // where the walk is to go, until it is resolved
+}
+
+// ending is where a walk ends.
+type ending struct {
+	stop       int
+	hops       int // how many hops of the stop lie below it
+	span       OriginSpan
+	reason     string // "" for an origin
+	incomplete bool
+	expired    bool
+}
+
+// walk searches all beginnings of the chains that lead to one span.
+type walk struct {
+	*session
+	stops   []stop
+	endings []ending
+	visited map[*index][]bool
+	cut     bool // some chain was not followed to its end
+}
+
+// maxStops bounds the branches of one walk (about 300 bytes each).
+const maxStops = 1 << 16
+
+// Origin answers what caused a span, across any number of traces. A span that
+// is not in the trace gives [ErrNotFound], unless the spans of the trace have
+// expired: then its summary answers.
+func (g *Graph) Origin(ctx context.Context, id trace.ID, spanID trace.SpanID) (*Origin, error) {
+	s := g.newSession()
+	x, err := s.load(ctx, id)
+	if err != nil {
+		return nil, fmt.Errorf("origin of %s:%s: %w", id, spanID, err)
+	}
+	if len(x.spans) == 0 && x.hasSummary {
+		return summaryOrigin(x.summary), nil
+	}
+	halves := x.halves[spanID]
+	at := absent
+	if len(halves) > 0 {
+		at = halves[len(halves)-1]
+	} else if i, ok := x.byID[spanID]; ok {
+		at = i
+	}
+	if at < 0 {
+		return nil, fmt.Errorf("span %s of trace %s: %w", spanID, id, ErrNotFound)
+	}
+	o, err := s.origin(ctx, x, at)
+	if err != nil {
+		return nil, fmt.Errorf("origin of %s:%s: %w", id, spanID, err)
+	}
+	return o, nil
+}
+
+// TraceOrigin answers what caused a trace: the origin of its root, or of its
+// earliest span if it has none.
+func (g *Graph) TraceOrigin(ctx context.Context, id trace.ID) (*Origin, error) {
+	s := g.newSession()
+	x, err := s.load(ctx, id)
+	if err != nil {
+		return nil, fmt.Errorf("origin of trace %s: %w", id, err)
+	}
+	o, err := s.traceOrigin(ctx, x)
+	if err != nil {
+		return nil, fmt.Errorf("origin of trace %s: %w", id, err)
+	}
+	return o, nil
+}
+
+func (s *session) traceOrigin(ctx context.Context, x *index) (*Origin, error) {
+	switch {
+	case len(x.spans) == 0 && x.hasSummary:
+		return summaryOrigin(x.summary), nil
+	case len(x.spans) == 0:
+		return nil, ErrNotFound
+	case x.root >= 0:
+		return s.origin(ctx, x, x.root)
+	}
+	return s.origin(ctx, x, x.first)
+}
+
+// origin walks back from one span of a loaded trace.
+func (s *session) origin(ctx context.Context, x *index, at int32) (*Origin, error) {
+	w := &walk{session: s, visited: map[*index][]bool{}}
+	w.stops = append(w.stops, stop{x: x, at: at, prev: -1})
+	if err := w.climb(ctx, 0); err != nil {
+		return nil, err
+	}
+	// climb appends the stops that a stop leads to; they are taken in order,
+	// their traces read ahead together.
+	for from := 1; from < len(w.stops); {
+		to := len(w.stops)
+		if room := max(0, min(s.g.o.MaxReads-len(s.traces), maxStops-from)); to-from > room {
+			w.cutAt(from + room)
+			to = from + room
+		}
+		ids := make([]trace.ID, 0, to-from)
+		seen := map[trace.ID]bool{}
+		for _, st := range w.stops[from:to] {
+			if id := st.cause.from.TraceID; !seen[id] {
+				seen[id] = true
+				ids = append(ids, id)
+			}
+		}
+		if err := s.loadAll(ctx, ids); err != nil {
+			return nil, err
+		}
+		for k := from; k < to; k++ {
+			if err := w.arrive(ctx, k); err != nil {
+				return nil, err
+			}
+		}
+		from = to
+	}
+	return w.answer(), nil
+}
+
+// arrive resolves the cause that stop k stands for and climbs on from it.
+func (w *walk) arrive(ctx context.Context, k int) error {
+	st := &w.stops[k]
+	x := w.traces[st.cause.from.TraceID]
+	st.x = x
+	p := &w.stops[st.prev]
+	if at := x.find(st.cause.from.SpanID, ""); at >= 0 {
+		st.at = at
+		st.edge.From = x.info(at)
+		st.edge.WaitNano = wait(x.spans[at].end, p.x.spans[st.cause.via].start)
+		return w.climb(ctx, k)
+	}
+	st.edge.From = SpanInfo{Ref: st.cause.from}
+	switch {
+	case x.root >= 0:
+		st.at = x.root
+		st.incomplete = true
+		return w.climb(ctx, k)
+	case x.hasSummary:
+		w.endAtSummary(k, x.summary)
+	case len(x.spans) > 0:
+		w.endings = append(w.endings, ending{stop: k, span: x.origin(x.first), reason: NotArrived})
+	default:
+		from := p.x.origin(st.cause.via)
+		if st.cause.kind == KindBatch {
+			from = p.x.origin(p.x.spans[st.cause.via].parent)
+		}
+		w.endings = append(w.endings, ending{stop: k, span: from, reason: NotArrived})
+	}
+	return nil
+}
+
+// endAtSummary ends a walk in a trace whose spans, or root, are gone.
+func (w *walk) endAtSummary(k int, sum Summary) {
+	e := ending{stop: k, hops: len(w.stops[k].hops), span: sum.origin(), expired: true, incomplete: w.stops[k].incomplete}
+	if !sum.beginsChain() {
+		e.reason = Expired
+	}
+	w.endings = append(w.endings, e)
+}
+
+// cutAt drops the stops from k on.
+func (w *walk) cutAt(k int) {
+	w.cut = true
+	p := &w.stops[k]
+	w.endings = append(w.endings, ending{stop: p.prev, hops: p.prevHops, span: w.stops[p.prev].x.origin(p.cause.via), reason: Cut})
+	w.stops = w.stops[:k]
+}
+
+// climb goes from a stop up the parents, to the first span with causes of its
+// own, which become stops, or to an end. It stops where another climb has been:
+// that one found what there is to find, or the chain runs in a circle.
+func (w *walk) climb(ctx context.Context, k int) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	x, i := w.stops[k].x, w.stops[k].at
+	incomplete := w.stops[k].incomplete
+	var hops []Edge
+	seen := w.visited[x]
+	if seen == nil {
+		seen = make([]bool, len(x.spans))
+		w.visited[x] = seen
+	}
+	end := func(i int32, reason string) {
+		w.endings = append(w.endings, ending{stop: k, hops: len(hops), span: x.origin(i), reason: reason, incomplete: incomplete})
+	}
+	for !seen[i] {
+		seen[i] = true
+		cs := x.causesAt(i)
+		if cs.unknown != "" {
+			end(i, cs.unknown)
+		}
+		for _, c := range cs.list {
+			to := c.via
+			if c.kind == KindBatch {
+				to = i
+			}
+			w.stops = append(w.stops, stop{prev: k, prevHops: len(hops), cause: c, incomplete: incomplete,
+				edge: Edge{To: x.info(to), Kind: c.kind, Rule: c.rule, Inferred: c.inferred}})
+		}
+		if (len(cs.list) > 0 || cs.unknown != "") && !cs.parent {
+			break
+		}
+		n := &x.spans[i]
+		if p := n.parent; p >= 0 {
+			if x.crosses(p, i) {
+				hops = append(hops, Edge{From: x.info(p), To: x.info(i), Kind: KindParent, Rule: RuleParentID,
+					WaitNano: wait(x.spans[p].end, n.start)})
+			}
+			i = p
+			continue
+		}
+		if n.parent == none {
+			reason := ""
+			if !x.ownOrigin(i) {
+				reason = NotRecorded
+			}
+			end(i, reason)
+			break
+		}
+		// The parent never arrived; the root of its trace stands for it.
+		incomplete = true
+		if n.kind == trace.KindServer || n.shape.has(consumes) {
+			hops = append(hops, Edge{From: SpanInfo{Ref: trace.Ref{TraceID: x.trace, SpanID: n.parentID}}, To: x.info(i),
+				Kind: KindParent, Rule: RuleParentID})
+		}
+		if x.root >= 0 {
+			i = x.root
+			continue
+		}
+		w.stops[k].hops = hops
+		switch {
+		case x.hasSummary && x.summary.Root:
+			w.endAtSummary(k, x.summary)
+		case x.truncated:
+			w.cut = true
+			end(i, Cut)
+		default:
+			end(i, NotArrived)
+		}
+		break
+	}
+	w.stops[k].hops = hops
+	return nil
+}
+
+// path lists the hops from an ending to the span asked about.
+func (w *walk) path(e *ending) []Edge {
+	out := []Edge{}
+	for k, n := e.stop, e.hops; ; {
+		st := &w.stops[k]
+		for j := n - 1; j >= 0; j-- {
+			out = append(out, st.hops[j])
+		}
+		if st.prev < 0 {
+			return out
+		}
+		out = append(out, st.edge)
+		k, n = st.prev, st.prevHops
+	}
+}
+
+// sharedTail lists the hops that the ways from all endings have in common.
+func (w *walk) sharedTail() []Edge {
+	tail := w.path(&w.endings[0])
+	for i := 1; i < len(w.endings) && len(tail) > 0; i++ {
+		p := w.path(&w.endings[i])
+		n := 0
+		for n < len(tail) && n < len(p) && tail[len(tail)-1-n] == p[len(p)-1-n] {
+			n++
+		}
+		tail = tail[len(tail)-n:]
+	}
+	return tail
+}
+
+// answer adds up where the chains ended. One that does not end at an origin
+// makes the whole unknown: the true origin may be behind it.
+func (w *walk) answer() *Origin {
+	o := &Origin{Origins: []OriginSpan{}, Candidates: []OriginSpan{}, Hops: []Edge{}, Truncated: w.cut}
+	var (
+		found []OriginSpan
+		known = map[trace.Ref]bool{}
+		first *ending // the unknown end whose span is earliest
+	)
+	for i := range w.endings {
+		e := &w.endings[i]
+		switch {
+		case e.reason == "":
+			o.Incomplete = o.Incomplete || e.incomplete
+			o.Expired = o.Expired || e.expired
+			if !known[e.span.Ref] {
+				known[e.span.Ref] = true
+				found = append(found, e.span)
+			}
+		case first == nil || e.span.StartUnixNano < first.span.StartUnixNano:
+			first = e
+		}
+	}
+	slices.SortStableFunc(found, func(a, b OriginSpan) int { return cmp.Compare(a.StartUnixNano, b.StartUnixNano) })
+	switch {
+	case len(w.endings) == 0: // the chain runs in a circle
+		o.Status, o.Reason, o.Truncated = Unknown, NotRecorded, true
+		earliest := w.earliest()
+		o.Furthest = &earliest
+	case first != nil:
+		o.Status, o.Reason, o.Candidates = Unknown, first.reason, append(o.Candidates, found...)
+		o.Incomplete = o.Incomplete || first.incomplete
+		o.Expired = first.reason == Expired
+		o.Furthest = &first.span
+		if len(w.endings) == 1 {
+			o.Hops = w.path(first)
+		} else {
+			o.Hops = w.sharedTail()
+		}
+	case len(found) == 1:
+		o.Status, o.Origins = Found, found
+		o.Hops = w.path(&w.endings[0])
+	default:
+		o.Status, o.Origins = Ambiguous, found
+		o.Hops = w.sharedTail()
+	}
+	return o
+}
+
+// earliest is the earliest span that the walk went through.
+func (w *walk) earliest() OriginSpan {
+	var out OriginSpan
+	for x, seen := range w.visited {
+		for i := range seen {
+			if seen[i] && (out.SpanID.IsZero() || x.spans[i].start < out.StartUnixNano) {
+				out = x.origin(int32(i))
+			}
+		}
+	}
+	return out
+}
+
+// beginsChain reports whether the trace's root is known and its own origin.
+func (s *Summary) beginsChain() bool { return s.Root && s.Kind != trace.KindConsumer }
+
+func (s *Summary) origin() OriginSpan {
+	return OriginSpan{StartUnixNano: s.StartUnixNano,
+		SpanInfo: SpanInfo{Ref: trace.Ref{TraceID: s.TraceID, SpanID: s.SpanID}, Service: s.Service, Name: s.Name}}
+}
+
+// summaryOrigin answers for a trace whose spans are gone.
+func summaryOrigin(s Summary) *Origin {
+	o := &Origin{Status: Found, Expired: true, Origins: []OriginSpan{}, Candidates: []OriginSpan{}, Hops: []Edge{}}
+	span := s.origin()
+	if s.beginsChain() {
+		o.Origins = append(o.Origins, span)
+	} else {
+		o.Status, o.Reason, o.Furthest = Unknown, Expired, &span
+	}
+	return o
+}

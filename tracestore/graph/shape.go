@@ -1,0 +1,146 @@
+package graph
+
+import (
+	"strings"
+
+	"redthread/tracestore/trace"
+)
+
+// shape is what a span is to the graph, read from its kind, its name and the
+// attributes that real libraries set.
+type shape uint8
+
+const (
+	consumes  shape = 1 << iota // receives or handles messages or a job
+	produces                    // sends a message or enqueues a job
+	isJob                       // belongs to a job queue and not to a stream of messages
+	scheduled                   // begun by a clock or a console
+)
+
+func (s shape) has(f shape) bool { return s&f != 0 }
+
+// jobRun reports whether the span is one run of a job.
+func (s shape) jobRun() bool { return s.has(consumes) && s.has(isJob) }
+
+// jobSystems are the messaging.system values of job queues.
+var jobSystems = map[string]bool{
+	"sidekiq": true, "active_job": true, "activejob": true, "resque": true, "que": true, "delayed_job": true,
+	"good_job": true, "solid_queue": true, "sneakers": true, "bullmq": true, "bull": true, "bee-queue": true,
+	"celery": true, "rq": true, "dramatiq": true, "hangfire": true, "oban": true, "faktory": true, "temporal": true,
+	"asynq": true, "river": true, "quartz": true, "async": true, "inline": true,
+}
+
+// jobPrefixes begin the keys that the instrumentations of job queues set.
+var jobPrefixes = []string{
+	"messaging.sidekiq.", "messaging.active_job.", "messaging.resque.", "messaging.que.", "messaging.delayed_job.",
+	"sidekiq.", "active_job.", "resque.", "que.", "delayed_job.", "bullmq.", "bull.", "celery.", "good_job.",
+	"solid_queue.", "oban.",
+}
+
+// scheduleKeys are set on work that a clock began.
+var scheduleKeys = map[string]bool{
+	"bullmq.job.scheduler.id": true, "bullmq.job.repeat.key": true, "good_job.cron_key": true,
+	"messaging.sidekiq.cron": true, "sidekiq.cron": true, "sidekiq.cron.name": true, "sidekiq.scheduler": true,
+	"cron": true, "cron.name": true, "cron.schedule": true, "cron.expression": true, "job.cron": true,
+	"job.schedule": true, "faas.cron": true, "faas.time": true, "celery.periodic": true,
+}
+
+// consumeOps and produceOps are the values of messaging.operation,
+// messaging.operation.type and messaging.operation.name (semantic conventions,
+// docs/messaging/messaging-spans.md, old names and new).
+var (
+	consumeOps = map[string]bool{"process": true, "receive": true, "deliver": true, "poll": true, "consume": true, "perform": true}
+	produceOps = map[string]bool{"publish": true, "send": true, "create": true, "enqueue": true}
+)
+
+// shapeOf reads the shape of a span, and the topic, queue or job class that a
+// person knows its message or job by.
+func shapeOf(s *trace.Span) (sh shape, topic string) {
+	var (
+		consumeOp, produceOp   bool
+		bullOp, kind, spanType string
+		class, dest            string
+		job                    bool
+	)
+	for i := range s.Attributes {
+		key, v := s.Attributes[i].Key, &s.Attributes[i].Value
+		switch key {
+		case "messaging.operation", "messaging.operation.type", "messaging.operation.name":
+			op := strings.ToLower(v.Str)
+			consumeOp = consumeOp || consumeOps[op]
+			produceOp = produceOp || produceOps[op]
+			continue
+		case "messaging.system":
+			job = job || jobSystems[strings.ToLower(v.Str)]
+			continue
+		case "messaging.destination.name", "messaging.destination":
+			dest = v.Str
+			continue
+		case "messaging.sidekiq.job_class", "messaging.resque.job_class", "bullmq.job.name", "job.class", "sidekiq.job.class",
+			"celery.task_name", "messaging.active_job.job_class", "messaging.delayed_job.name":
+			if v.Str != "" {
+				class = v.Str
+			}
+		case "bullmq.queue.operation":
+			bullOp = v.Str
+		case "bullmq.job.id":
+			if strings.HasPrefix(v.Str, "repeat:") {
+				sh |= scheduled
+			}
+		case "bullmq.queue.name", "queue.name":
+			if dest == "" {
+				dest = v.Str
+			}
+		case "type": // honeykiq
+			kind = v.Str
+			continue
+		case "span.type": // dd-trace
+			spanType = v.Str
+			continue
+		case "faas.trigger":
+			if v.Str == "timer" {
+				sh |= scheduled
+			}
+			continue
+		}
+		if scheduleKeys[key] && v.Text() != "" && v.Text() != "false" {
+			sh |= scheduled
+		}
+		if !job {
+			for _, p := range jobPrefixes {
+				if strings.HasPrefix(key, p) {
+					job = true
+					break
+				}
+			}
+		}
+	}
+	run := kind == "job" && class != "" || spanType == "worker"
+	if job || run {
+		sh |= isJob
+	}
+	if topic = class; topic == "" {
+		topic = dest
+	}
+	if bullOp != "" {
+		consumeOp = consumeOp || bullOp == "process"
+		produceOp = produceOp || bullOp == "add" || bullOp == "addBulk"
+	}
+	switch s.Kind {
+	case trace.KindProducer:
+		sh |= produces
+	case trace.KindConsumer:
+		if bullOp == "" || consumeOp {
+			sh |= consumes
+		}
+	case trace.KindServer:
+	default:
+		switch {
+		case produceOp && !consumeOp:
+			sh |= produces
+		case consumeOp, run:
+			sh |= consumes
+		}
+	}
+	return sh, topic
+}

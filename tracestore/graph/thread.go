@@ -1,0 +1,509 @@
+package graph
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	"redthread/tracestore/trace"
+)
+
+// entry is a way into a trace: the span to was caused by from, a span of a leg
+// that is part of the thread already.
+type entry struct {
+	link Link
+	leg  int // the leg of link.From, -1 for the start
+}
+
+// spread is the walk forward over everything that one span set off.
+type spread struct {
+	*session
+	legs      []Leg
+	legOf     map[*index][]int32 // leg of each span plus one; 0: not in the thread
+	covered   [][]interval       // by leg
+	effects   map[trace.ID]map[trace.SpanID][]Link
+	nodes     []Node
+	isNode    map[trace.ID]bool
+	edges     []Edge
+	batches   []batchLeg
+	ripple    Ripple
+	lastEnd   int64
+	origin    trace.Ref
+	truncated bool
+
+	fresh []member // spans that joined in this round
+}
+
+type member struct {
+	x  *index
+	at int32
+}
+
+type batchLeg struct {
+	x   *index
+	at  int32 // the receipt
+	leg int32
+}
+
+type interval struct{ from, to int64 }
+
+// Thread returns the origin of a trace and everything it set off. A trace that
+// is not known gives [ErrNotFound].
+func (g *Graph) Thread(ctx context.Context, id trace.ID) (*Thread, error) {
+	t, err := g.thread(ctx, id)
+	if err != nil {
+		return nil, fmt.Errorf("thread of %s: %w", id, err)
+	}
+	return t, nil
+}
+
+func (g *Graph) thread(ctx context.Context, id trace.ID) (*Thread, error) {
+	s := g.newSession()
+	x, err := s.load(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	o, err := s.traceOrigin(ctx, x)
+	if err != nil {
+		return nil, err
+	}
+	t := &Thread{Status: o.Status, Reason: o.Reason, Candidates: []OriginSpan{}, Truncated: o.Truncated}
+	start := trace.Ref{TraceID: id}
+	switch o.Status {
+	case Found:
+		t.Origin = &o.Origins[0]
+		start = t.Origin.Ref
+	case Ambiguous:
+		t.Candidates = o.Origins
+		if len(o.Hops) > 0 {
+			start = o.Hops[0].From.Ref
+		}
+	case Unknown:
+		t.Candidates = o.Candidates
+		start = o.Furthest.Ref
+	}
+	if x, err = s.load(ctx, start.TraceID); err != nil {
+		return nil, err
+	}
+	at := x.find(start.SpanID, "")
+	if at < 0 {
+		if at = x.root; at < 0 {
+			at = x.first
+		}
+	}
+	sp := &spread{session: s, legOf: map[*index][]int32{}, effects: map[trace.ID]map[trace.SpanID][]Link{},
+		isNode: map[trace.ID]bool{}, nodes: []Node{}, edges: []Edge{}, legs: []Leg{}}
+	switch {
+	case at >= 0:
+		at = x.top(at)
+		begin := x.origin(at)
+		t.Start = &begin
+	case x.hasSummary:
+		begin := x.summary.origin()
+		t.Start = &begin
+	}
+	if t.Start != nil {
+		sp.origin = t.Start.Ref
+	}
+	if err := sp.run(ctx, x, at); err != nil {
+		return nil, err
+	}
+	t.Nodes, t.Edges, t.Legs, t.Ripple = sp.nodes, sp.edges, sp.legs, sp.ripple
+	t.Truncated = t.Truncated || sp.truncated
+	if t.Start != nil && sp.lastEnd > t.Start.StartUnixNano {
+		t.Ripple.LastEffectNano = sp.lastEnd - t.Start.StartUnixNano
+	}
+	return t, nil
+}
+
+// top climbs from span i to where its own chain in this trace ends.
+func (x *index) top(i int32) int32 {
+	for range x.spans {
+		if cs := x.causesAt(i); len(cs.list) > 0 || cs.unknown != "" {
+			return i
+		}
+		switch p := x.spans[i].parent; {
+		case p >= 0:
+			i = p
+		case p == absent && x.root >= 0:
+			i = x.root
+		default:
+			return i
+		}
+	}
+	return i
+}
+
+// run spreads from one span, breadth first: a round takes all ways into further
+// traces at once, so that a thread costs two reads a trace and waits for few.
+func (s *spread) run(ctx context.Context, x *index, at int32) error {
+	s.addNode(x)
+	if at >= 0 {
+		s.join(x, at, -1, Edge{})
+	}
+	touched := []*index{x}
+	for {
+		if err := s.readEffects(ctx, touched); err != nil {
+			return err
+		}
+		round := s.ways(touched)
+		if len(round) == 0 {
+			break
+		}
+		var err error
+		if touched, err = s.enter(ctx, round); err != nil {
+			return err
+		}
+	}
+	s.finish()
+	return nil
+}
+
+// readEffects reads the links into traces that were entered for the first time.
+func (s *spread) readEffects(ctx context.Context, touched []*index) error {
+	var todo []*index
+	for _, x := range touched {
+		if s.effects[x.trace] == nil {
+			s.effects[x.trace] = map[trace.SpanID][]Link{}
+			todo = append(todo, x)
+		}
+	}
+	links := make([][]Link, len(todo))
+	cut := make([]bool, len(todo))
+	err := s.g.each(ctx, len(todo), func(ctx context.Context, i int) (err error) {
+		links[i], cut[i], err = s.g.src.Effects(ctx, todo[i].trace, s.g.o.MaxLinks)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for i, x := range todo {
+		s.truncated = s.truncated || cut[i]
+		to := s.effects[x.trace]
+		for _, l := range links[i] {
+			id := l.From.SpanID
+			if _, ok := x.byID[id]; !ok {
+				id = trace.SpanID{} // its cause never arrived, or is gone
+			}
+			to[id] = append(to[id], l)
+		}
+	}
+	return nil
+}
+
+// ways lists the effects of the spans that joined in the last round.
+func (s *spread) ways(touched []*index) []entry {
+	var out []entry
+	add := func(links []Link, leg int) {
+		for _, l := range links {
+			out = append(out, entry{l, leg})
+		}
+	}
+	for _, x := range touched {
+		if len(x.spans) == 0 {
+			add(s.effects[x.trace][trace.SpanID{}], -1)
+		}
+	}
+	for _, m := range s.fresh {
+		leg := int(s.legOf[m.x][m.at]) - 1
+		add(s.effects[m.x.trace][m.x.spans[m.at].id], leg)
+		if m.at == m.x.root {
+			add(s.effects[m.x.trace][trace.SpanID{}], leg)
+		}
+	}
+	s.fresh = s.fresh[:0]
+	return out
+}
+
+// readChunk is how many traces are read before the budget is looked at again.
+const readChunk = 64
+
+// enter follows the ways of a round and returns the traces they lead into.
+func (s *spread) enter(ctx context.Context, round []entry) ([]*index, error) {
+	var ids []trace.ID
+	fresh := map[trace.ID]bool{}
+	for _, e := range round {
+		id := e.link.To.TraceID
+		if s.traces[id] != nil || fresh[id] {
+			continue
+		}
+		if len(s.nodes)+len(ids) >= s.g.o.MaxNodes {
+			s.truncated = true
+			continue
+		}
+		fresh[id] = true
+		ids = append(ids, id)
+	}
+	for len(ids) > 0 {
+		if s.spans >= s.g.o.MaxThreadSpans {
+			s.truncated = true
+			break
+		}
+		n := min(readChunk, len(ids))
+		if err := s.loadAll(ctx, ids[:n]); err != nil {
+			return nil, err
+		}
+		ids = ids[n:]
+	}
+	var touched []*index
+	seen := map[*index]bool{}
+	for i, e := range round {
+		if i%1024 == 0 && ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		x := s.traces[e.link.To.TraceID]
+		if x == nil || !s.follow(x, e) {
+			continue
+		}
+		if !seen[x] {
+			seen[x] = true
+			touched = append(touched, x)
+		}
+	}
+	return touched, nil
+}
+
+// follow takes one way into a trace; false if the walk back from there would
+// not come this way.
+func (s *spread) follow(x *index, e entry) bool {
+	at := x.find(e.link.To.SpanID, "")
+	edge := Edge{From: SpanInfo{Ref: e.link.From}, To: SpanInfo{Ref: e.link.To}, Kind: KindLink, Rule: RuleSpanLink}
+	cut := x.truncated || len(x.spans) == 0
+	switch {
+	case at >= 0:
+		if !slices.ContainsFunc(x.causesAt(at).list, func(c cause) bool { return c.from == e.link.From }) {
+			return false
+		}
+		edge.To = x.info(at)
+	case !cut:
+		return false
+	}
+	from := s.traces[e.link.From.TraceID]
+	if i := from.find(e.link.From.SpanID, ""); i >= 0 {
+		edge.From = from.info(i)
+		if at >= 0 {
+			edge.WaitNano = wait(from.spans[i].end, x.spans[at].start)
+		}
+	}
+	if !s.isNode[x.trace] {
+		if len(s.nodes) >= s.g.o.MaxNodes {
+			s.truncated = true
+			return false
+		}
+		s.addNode(x)
+	}
+	if x != from {
+		s.edges = append(s.edges, edge)
+	}
+	if at < 0 {
+		return true
+	}
+	// A message of a batch brings with it what was done with the whole batch.
+	if p := x.spans[at].parent; p >= 0 && !x.crosses(p, at) {
+		if cs := x.causesAt(p); len(cs.list) > 0 && cs.list[0].kind == KindBatch {
+			if s.members(x)[p] == 0 && s.join(x, p, e.leg, edge) {
+				s.batches = append(s.batches, batchLeg{x, p, s.members(x)[p] - 1})
+			}
+			if leg := s.members(x)[p]; leg > 0 {
+				s.grow(x, at, leg-1)
+			}
+			return true
+		}
+	}
+	s.join(x, at, e.leg, edge)
+	return true
+}
+
+func (s *spread) members(x *index) []int32 {
+	legs := s.legOf[x]
+	if legs == nil {
+		legs = make([]int32, len(x.spans))
+		s.legOf[x] = legs
+	}
+	return legs
+}
+
+// join begins a leg at span at, unless it is in the thread already, and lets
+// it grow.
+func (s *spread) join(x *index, at int32, causeLeg int, by Edge) bool {
+	if s.members(x)[at] != 0 {
+		return false
+	}
+	leg, ok := s.newLeg(x, at, causeLeg, by)
+	if ok {
+		s.grow(x, at, leg)
+	}
+	return ok
+}
+
+func (s *spread) newLeg(x *index, at int32, causeLeg int, by Edge) (int32, bool) {
+	if len(s.legs) >= s.g.o.MaxLegs {
+		s.truncated = true
+		return 0, false
+	}
+	n := &x.spans[at]
+	l := Leg{SpanInfo: x.info(at), Kind: n.kind, Work: n.work(), Cause: causeLeg, From: by.From, By: by.Kind, Rule: by.Rule,
+		Inferred: by.Inferred, Topic: n.topic, WaitNano: by.WaitNano, StartUnixNano: n.start}
+	if causeLeg >= 0 {
+		l.Depth = s.legs[causeLeg].Depth + 1
+	}
+	s.legs = append(s.legs, l)
+	s.covered = append(s.covered, nil)
+	return int32(len(s.legs) - 1), true
+}
+
+func (n *span) work() Work {
+	switch {
+	case n.shape.jobRun():
+		return WorkJob
+	case n.shape.has(consumes):
+		return WorkMessage
+	case n.kind == trace.KindServer:
+		return WorkRequest
+	}
+	return WorkOther
+}
+
+// grow adds a span and what stands under it. Spans with causes of their own
+// stay out: they join by these.
+func (s *spread) grow(x *index, at, leg int32) {
+	type step struct{ at, leg int32 }
+	members := s.members(x)
+	stack := []step{{at, leg}}
+	descend := func(p, c, leg int32) {
+		if members[c] != 0 {
+			return
+		}
+		if cs := x.causesAt(c); (len(cs.list) > 0 || cs.unknown != "") && !cs.parent {
+			return
+		}
+		orphan := x.spans[c].parent == absent
+		if orphan && x.spans[c].kind != trace.KindServer && !x.spans[c].shape.has(consumes) && x.spans[c].service == x.spans[p].service ||
+			!orphan && !x.crosses(p, c) {
+			stack = append(stack, step{c, leg})
+			return
+		}
+		by := Edge{From: x.info(p), To: x.info(c), Kind: KindParent, Rule: RuleParentID,
+			WaitNano: wait(x.spans[p].end, x.spans[c].start)}
+		if orphan {
+			by.Rule, by.Inferred, by.WaitNano = RuleSharedRoot, true, 0
+		}
+		if leg, ok := s.newLeg(x, c, int(leg), by); ok {
+			stack = append(stack, step{c, leg})
+		}
+	}
+	for len(stack) > 0 {
+		st := stack[len(stack)-1]
+		stack = stack[:len(stack)-1]
+		if members[st.at] != 0 {
+			continue
+		}
+		members[st.at] = st.leg + 1
+		s.fresh = append(s.fresh, member{x, st.at})
+		s.count(x, st.at, st.leg)
+		for c := x.spans[st.at].child; c >= 0; c = x.spans[c].next {
+			descend(st.at, c, st.leg)
+		}
+		if st.at == x.root {
+			for c := range x.spans {
+				if x.spans[c].parent == absent {
+					descend(st.at, int32(c), st.leg)
+				}
+			}
+		}
+	}
+}
+
+// count adds one span to the measures of its leg and of the thread.
+func (s *spread) count(x *index, i, leg int32) {
+	n := &x.spans[i]
+	l := &s.legs[leg]
+	l.Spans++
+	s.lastEnd = max(s.lastEnd, n.end)
+	s.covered[leg] = append(s.covered[leg], interval{n.start, n.end})
+	if n.err {
+		l.Errors++
+		s.ripple.Errors++
+	}
+	if n.kind == trace.KindProducer {
+		s.ripple.Messages++
+	}
+	if n.kind == trace.KindServer && (x.trace != s.origin.TraceID || n.id != s.origin.SpanID) {
+		s.ripple.Requests++
+	}
+	// The spans of a job queue and of the framework above it are one run.
+	if n.shape.jobRun() && !(n.parent >= 0 && x.spans[n.parent].shape.jobRun() && !x.crosses(n.parent, i)) {
+		s.ripple.Jobs++
+	}
+}
+
+func (s *spread) addNode(x *index) {
+	s.isNode[x.trace] = true
+	s.truncated = s.truncated || x.truncated
+	s.nodes = append(s.nodes, x.node())
+}
+
+// node describes a trace.
+func (x *index) node() Node {
+	at := x.root
+	if at < 0 {
+		at = x.first
+	}
+	if at < 0 {
+		m := &x.summary
+		return Node{TraceID: x.trace, SpanID: m.SpanID, Service: m.Service, Name: m.Name, Kind: m.Kind,
+			StartUnixNano: m.StartUnixNano, DurationNano: m.DurationNano, Spans: m.Spans, Errors: m.Errors}
+	}
+	n := &x.spans[at]
+	out := Node{TraceID: x.trace, SpanID: n.id, Service: n.service, Name: n.name, Kind: n.kind,
+		StartUnixNano: x.spans[x.first].start, Spans: len(x.spans)}
+	end := n.end
+	for i := range x.spans {
+		end = max(end, x.spans[i].end)
+		if x.spans[i].err {
+			out.Errors++
+		}
+	}
+	out.DurationNano = end - out.StartUnixNano
+	return out
+}
+
+// finish sums up what needs the whole thread.
+func (s *spread) finish() {
+	s.ripple.Traces = len(s.nodes)
+	for _, b := range s.batches {
+		// The work on a batch is surely this thread's if all its messages are.
+		for _, c := range b.x.causesAt(b.at).list {
+			if y := s.traces[c.from.TraceID]; y != nil {
+				if at := y.find(c.from.SpanID, ""); at >= 0 && s.legOf[y] != nil && s.legOf[y][at] != 0 {
+					continue
+				}
+			}
+			s.legs[b.leg].Inferred = true
+		}
+	}
+	for i := range s.legs {
+		l := &s.legs[i]
+		var end int64
+		l.BusyNano, end = cover(s.covered[i])
+		l.DurationNano = max(0, end-l.StartUnixNano)
+		s.ripple.BusyNano += l.BusyNano
+		s.ripple.WaitingNano += l.WaitNano
+	}
+}
+
+// cover returns how much time the intervals cover together, and their last end.
+func cover(in []interval) (sum, last int64) {
+	slices.SortFunc(in, func(a, b interval) int { return cmp.Compare(a.from, b.from) })
+	for i, iv := range in {
+		if i == 0 || iv.from > last {
+			sum += iv.to - iv.from
+			last = iv.to
+		} else if iv.to > last {
+			sum += iv.to - last
+			last = iv.to
+		}
+	}
+	return sum, last
+}
