@@ -4,11 +4,12 @@ import "redthread/tracestore/trace"
 
 // cause is one recorded cause of a span outside its own chain of parents.
 type cause struct {
-	from     trace.Ref
-	kind     Kind
-	rule     string
-	inferred bool
-	via      int32 // the span that carries the link
+	from      trace.Ref
+	kind      Kind
+	rule      string
+	inferred  bool
+	unsampled bool  // the sender knew that the cause would not be recorded
+	via       int32 // the span that carries the link
 }
 
 // causes are the ways out of a trace at one span.
@@ -49,7 +50,7 @@ func (x *index) causesAt(i int32) causes {
 	}
 	var away, here []cause
 	for _, l := range n.links {
-		c := cause{from: l, kind: KindLink, rule: RuleSpanLink, via: i}
+		c := cause{from: l.Ref, unsampled: l.unsampled, kind: KindLink, rule: RuleSpanLink, via: i}
 		if l.TraceID != x.trace {
 			away = append(away, c)
 		} else if l.SpanID != n.parentID {
@@ -98,14 +99,14 @@ func (x *index) batchAt(i int32) causes {
 			cs.unknown = NotRecorded // a message that came without context
 		}
 		for _, l := range n.links {
-			if l.TraceID == x.trace || seen[l] {
+			if l.TraceID == x.trace || seen[l.Ref] {
 				continue
 			}
 			if seen == nil {
 				seen = map[trace.Ref]bool{}
 			}
-			seen[l] = true
-			cs.list = append(cs.list, cause{from: l, kind: KindBatch, rule: RuleBatch, via: c})
+			seen[l.Ref] = true
+			cs.list = append(cs.list, cause{from: l.Ref, unsampled: l.unsampled, kind: KindBatch, rule: RuleBatch, via: c})
 		}
 	}
 	if len(cs.list) == 0 {
@@ -137,3 +138,11 @@ func (x *index) ownOrigin(i int32) bool {
 
 // wait is the time from a producer's end to a consumer's start.
 func wait(producerEnd, consumerStart int64) int64 { return max(0, consumerStart-producerEnd) }
+
+// missing is the reason why the causing span is not there.
+func (c *cause) missing() string {
+	if c.unsampled {
+		return SampledOut
+	}
+	return NotArrived
+}

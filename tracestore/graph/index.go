@@ -25,7 +25,13 @@ type span struct {
 	service, name string
 	topic         string
 	start, end    int64
-	links         []trace.Ref // each target once, without those that mean something else
+	links         []target // each once, without those that mean something else
+}
+
+// target is what a link points to.
+type target struct {
+	trace.Ref
+	unsampled bool // the sender knew that the target would not be recorded
 }
 
 // index holds one trace for walking.
@@ -42,8 +48,11 @@ type index struct {
 	hasSummary bool
 }
 
-// keyDroppedLinks is where the decoder keeps OTLP's dropped_links_count.
-const keyDroppedLinks = "dropped_links_count"
+// Where the decoder keeps OTLP's dropped_links_count and flags.
+const (
+	keyDroppedLinks = "dropped_links_count"
+	keyFlags        = "trace.flags"
+)
 
 // newIndex arranges the spans of a trace. It keeps strings of the spans, but
 // neither attributes nor events.
@@ -67,10 +76,11 @@ func newIndex(id trace.ID, spans []trace.Span, truncated bool) *index {
 		for j := range s.Links {
 			l := &s.Links[j]
 			ref := trace.Ref{TraceID: l.TraceID, SpanID: l.SpanID}
-			if l.TraceID.IsZero() || ref == s.Ref() || !causal(l) || slices.Contains(n.links, ref) {
+			unsampled, ok := readLink(l)
+			if !ok || ref == s.Ref() || slices.ContainsFunc(n.links, func(t target) bool { return t.Ref == ref }) {
 				continue
 			}
-			n.links = append(n.links, ref)
+			n.links = append(n.links, target{ref, unsampled})
 		}
 		at := int32(len(x.spans))
 		x.spans = append(x.spans, n)
@@ -153,15 +163,21 @@ func halfRank(k trace.Kind) int {
 	return 1
 }
 
-// causal reports whether a link says that its target caused the span. Sentry
-// joins the traces of one browser session by links of another meaning.
-func causal(l *trace.Link) bool {
+// readLink reports whether a link says that its target caused the span, and
+// whether it says too that the target was not sampled: OTLP's Link.flags are
+// set (bit 8) and the W3C sampled flag (bit 0) is not. Sentry joins the traces
+// of one browser session by links of another meaning.
+func readLink(l *trace.Link) (unsampled, ok bool) {
 	for i := range l.Attributes {
-		if l.Attributes[i].Key == "sentry.link.type" {
-			return false
+		switch a := &l.Attributes[i]; a.Key {
+		case "sentry.link.type":
+			return false, false
+		case keyFlags:
+			f := a.Value.Int()
+			unsampled = f&0x100 != 0 && f&1 == 0
 		}
 	}
-	return true
+	return unsampled, !l.TraceID.IsZero()
 }
 
 func (x *index) info(i int32) SpanInfo {

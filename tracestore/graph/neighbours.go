@@ -108,7 +108,7 @@ func (s *session) cause(x *index, c cause) Cause {
 	case len(y.spans) == 0 && y.hasSummary:
 		out.Reason = Expired
 	default:
-		out.Reason = NotArrived
+		out.Reason = c.missing()
 	}
 	return out
 }

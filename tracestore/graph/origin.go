@@ -157,13 +157,13 @@ func (w *walk) arrive(ctx context.Context, k int) error {
 	case x.hasSummary:
 		w.endAtSummary(k, x.summary)
 	case len(x.spans) > 0:
-		w.endings = append(w.endings, ending{stop: k, span: x.origin(x.first), reason: NotArrived})
+		w.endings = append(w.endings, ending{stop: k, span: x.origin(x.first), reason: st.cause.missing()})
 	default:
 		from := p.x.origin(st.cause.via)
 		if st.cause.kind == KindBatch {
 			from = p.x.origin(p.x.spans[st.cause.via].parent)
 		}
-		w.endings = append(w.endings, ending{stop: k, span: from, reason: NotArrived})
+		w.endings = append(w.endings, ending{stop: k, span: from, reason: st.cause.missing()})
 	}
 	return nil
 }
