@@ -1,8 +1,6 @@
 package query
 
 import (
-	"errors"
-
 	"redthread/tracestore/trace"
 )
 
@@ -73,5 +71,3 @@ type ValueCount struct {
 	Value trace.Value `json:"value"`
 	Rows  int64       `json:"rows"`
 }
-
-var errUnbuilt = errors.New("query: not built")

@@ -65,9 +65,9 @@ type CalculatedField struct {
 // Result answers a query (DESIGN.md §8).
 type Result struct {
 	Results  []Group  `json:"results"`
-	Series   []Point  `json:"series,omitempty"` // only if granularity is present
-	Other    *Group   `json:"other"`            // the groups beyond the limit, null if none
-	Total    *Group   `json:"total"`            // all matching rows as one group
+	Series   []Point  `json:"series,omitzero"` // only if granularity is present
+	Other    *Group   `json:"other"`           // the groups beyond the limit, null if none
+	Total    *Group   `json:"total"`           // all matching rows as one group
 	Warnings []string `json:"warnings"`
 	Stats    Stats    `json:"stats"`
 }

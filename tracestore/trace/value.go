@@ -97,7 +97,7 @@ func (v Value) Text() string {
 	case TypeInt:
 		return strconv.FormatInt(int64(v.Num), 10)
 	case TypeFloat:
-		return strconv.FormatFloat(math.Float64frombits(v.Num), 'g', -1, 64)
+		return floatText(math.Float64frombits(v.Num))
 	case TypeBool:
 		if v.Num != 0 {
 			return "true"
@@ -105,6 +105,18 @@ func (v Value) Text() string {
 		return "false"
 	}
 	return ""
+}
+
+// floatText is the shortest text that reads back as f: without an exponent
+// where a person would write none, so that 1e6 and the integer 1000000 agree.
+func floatText(f float64) string {
+	if f == 0 {
+		return "0" // not -0
+	}
+	if a := math.Abs(f); a >= 1e-6 && a < 1e21 {
+		return strconv.FormatFloat(f, 'f', -1, 64)
+	}
+	return strconv.FormatFloat(f, 'g', -1, 64)
 }
 
 // maxSafeInt is the largest integer that every JSON reader holds exactly (2^53).

@@ -1,0 +1,224 @@
+package query
+
+import (
+	"math"
+	"slices"
+	"sort"
+)
+
+// A histogram counts numbers in buckets that are 1/64 of an octave wide: the
+// bucket of x is the sign, the exponent and the top six bits of the fraction of
+// its float64 form. A bucket's middle is within 0.8 % of every number in it.
+// While it holds few numbers it keeps them as they are, so small groups get
+// exact percentiles.
+type histogram struct {
+	few     []sample
+	octaves []int32 // sorted; set once few is full
+	pages   []*page // counts of the octave's 64 buckets
+	last    int     // where the last number went
+	min     float64
+	max     float64
+	weight  float64
+}
+
+type sample struct{ value, weight float64 }
+
+type page [subBuckets]float64
+
+const (
+	subBits    = 6
+	subBuckets = 1 << subBits
+	// maxFew is when a histogram turns from samples to buckets: 1 KiB, the
+	// size of two pages.
+	maxFew = 64
+
+	pageBytes   = subBuckets * 8
+	sampleBytes = 16
+)
+
+// bucketOf numbers the bucket of a finite number; bucket order is number order.
+func bucketOf(x float64) int32 {
+	if x >= 0 {
+		return int32(math.Float64bits(x+0) >> (52 - subBits)) // +0: -0 counts as 0
+	}
+	return -int32((math.Float64bits(-x)-1)>>(52-subBits)) - 1
+}
+
+// bucketMin is the least number of a bucket; that of the next is its upper end.
+func bucketMin(b int32) float64 {
+	if b >= 0 {
+		return math.Float64frombits(uint64(b) << (52 - subBits))
+	}
+	return -math.Float64frombits(uint64(-b) << (52 - subBits))
+}
+
+// add counts a finite number and returns the bytes that the histogram grew by.
+func (h *histogram) add(x, weight float64) int {
+	if h.weight == 0 || x < h.min {
+		h.min = x
+	}
+	if h.weight == 0 || x > h.max {
+		h.max = x
+	}
+	h.weight += weight
+	if h.octaves == nil {
+		if len(h.few) < maxFew {
+			before := cap(h.few)
+			h.few = append(h.few, sample{x, weight})
+			return (cap(h.few) - before) * sampleBytes
+		}
+		return h.spill() + h.count(bucketOf(x), weight)
+	}
+	return h.count(bucketOf(x), weight)
+}
+
+// spill turns samples into buckets.
+func (h *histogram) spill() int {
+	grown := -cap(h.few) * sampleBytes
+	for _, s := range h.few {
+		grown += h.count(bucketOf(s.value), s.weight)
+	}
+	h.few = nil
+	return grown
+}
+
+func (h *histogram) count(bucket int32, weight float64) int {
+	o := bucket >> subBits
+	if h.last < len(h.octaves) && h.octaves[h.last] == o {
+		h.pages[h.last][bucket&(subBuckets-1)] += weight
+		return 0
+	}
+	i, found := slices.BinarySearch(h.octaves, o)
+	grown := 0
+	if !found {
+		h.octaves = slices.Insert(h.octaves, i, o)
+		h.pages = slices.Insert(h.pages, i, new(page))
+		grown = pageBytes + 12
+	}
+	h.last = i
+	h.pages[i][bucket&(subBuckets-1)] += weight
+	return grown
+}
+
+// merge adds what other holds and returns the bytes grown by.
+func (h *histogram) merge(other *histogram) int {
+	if other.weight == 0 {
+		return 0
+	}
+	grown := 0
+	if other.octaves == nil {
+		for _, s := range other.few {
+			grown += h.add(s.value, s.weight)
+		}
+		return grown
+	}
+	if h.octaves == nil {
+		grown += h.spill()
+	}
+	if h.weight == 0 || other.min < h.min {
+		h.min = other.min
+	}
+	if h.weight == 0 || other.max > h.max {
+		h.max = other.max
+	}
+	h.weight += other.weight
+	other.each(func(bucket int32, weight float64) { grown += h.count(bucket, weight) })
+	return grown
+}
+
+// each calls fn for every bucket that is not empty: in order, unless the
+// histogram holds only few numbers.
+func (h *histogram) each(fn func(bucket int32, weight float64)) {
+	for _, s := range h.few {
+		fn(bucketOf(s.value), s.weight)
+	}
+	for i, p := range h.pages {
+		for j, w := range p {
+			if w != 0 {
+				fn(h.octaves[i]<<subBits|int32(j), w)
+			}
+		}
+	}
+}
+
+// quantile is the least number at or below which a share q of the weight lies
+// (the nearest rank), exact for few numbers, else the middle of its bucket.
+func (h *histogram) quantile(q float64) (float64, bool) {
+	if h.weight == 0 {
+		return 0, false
+	}
+	target := q*h.weight - 1e-9*h.weight // 0.95 of 20 is 19, whatever the rounding
+	sum := 0.0
+	if h.octaves == nil {
+		slices.SortFunc(h.few, func(a, b sample) int { return compareFloats(a.value, b.value) })
+		for _, s := range h.few {
+			if sum += s.weight; sum >= target {
+				return s.value, true
+			}
+		}
+		return h.max, true
+	}
+	for i, p := range h.pages {
+		for j, w := range p {
+			if w == 0 {
+				continue
+			}
+			if sum += w; sum >= target {
+				b := h.octaves[i]<<subBits | int32(j)
+				mid := bucketMin(b)/2 + bucketMin(b+1)/2
+				return min(max(mid, h.min), h.max), true
+			}
+		}
+	}
+	return h.max, true
+}
+
+// maxCells bounds the cells of a heatmap's column: what a picture can show.
+const maxCells = 64
+
+// grid is how many neighbouring buckets, 1<<grid, make one cell of a heatmap.
+type grid uint
+
+// gridFor is the finest grid on which the histogram fills at most maxCells.
+func gridFor(h *histogram) grid {
+	seen := make(map[int32]bool)
+	h.each(func(b int32, _ float64) { seen[b] = true })
+	g := grid(0)
+	for ; len(seen) > maxCells; g++ {
+		coarse := make(map[int32]bool, len(seen)/2)
+		for b := range seen {
+			coarse[b>>1] = true
+		}
+		seen = coarse
+	}
+	return g
+}
+
+// cells lists the cells of the grid that are not empty, lowest first.
+func (h *histogram) cells(g grid) []Bucket {
+	counts := make(map[int32]float64)
+	h.each(func(b int32, w float64) { counts[b>>g] += w })
+	at := make([]int32, 0, len(counts))
+	for c := range counts {
+		at = append(at, c)
+	}
+	sort.Slice(at, func(i, j int) bool { return at[i] < at[j] })
+	out := make([]Bucket, len(at))
+	for i, c := range at {
+		out[i] = Bucket{Min: edge(c, g), Max: edge(c+1, g), Count: counts[c]}
+	}
+	return out
+}
+
+// edge is the lower end of a cell, kept finite for JSON.
+func edge(cell int32, g grid) float64 {
+	b := int64(cell) << g
+	const top = 0x7ff << subBits // the bucket of +Inf
+	switch {
+	case b >= top:
+		return math.MaxFloat64
+	case b <= -top:
+		return -math.MaxFloat64
+	}
+	return bucketMin(int32(b))
+}

@@ -1,0 +1,383 @@
+package query
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"redthread/tracestore/column"
+	"redthread/tracestore/trace"
+)
+
+// answer turns accumulators into a [Result].
+type answer struct {
+	plan    *Plan
+	grouper *grouper
+	groups  *groups
+	listed  []int // groups of the answer, in order
+	beyond  []int // groups beyond the limit
+	series  *groups
+	lost    bool // a distinct count was estimated
+}
+
+// candidate is a group with its sort keys.
+type candidate struct {
+	group int
+	keys  []sortKey
+}
+
+type sortKey struct {
+	number  float64
+	missing bool
+}
+
+// choose fills listed and beyond: the groups that pass the havings, ordered.
+func (a *answer) choose() {
+	p := a.plan
+	if len(p.breakdowns) == 0 {
+		if a.passes(0) {
+			a.listed = []int{0}
+		}
+		return
+	}
+	// Of many groups only the first few are wanted: sort whenever there are
+	// twice as many as the limit, and forget those behind it.
+	var best []candidate
+	keep := func() {
+		slices.SortFunc(best, a.compare)
+		for _, c := range best[min(p.limit, len(best)):] {
+			a.beyond = append(a.beyond, c.group)
+		}
+		best = best[:min(p.limit, len(best))]
+	}
+	var worst *candidate
+	for g, weight := range a.groups.weight {
+		if weight == 0 || !a.passes(g) {
+			continue
+		}
+		c := a.candidate(g)
+		if worst != nil && a.compare(c, *worst) > 0 {
+			a.beyond = append(a.beyond, g)
+			continue
+		}
+		best = append(best, c)
+		if len(best) >= 2*p.limit+64 {
+			keep()
+			w := best[len(best)-1]
+			worst = &w
+		}
+	}
+	keep()
+	for _, c := range best {
+		a.listed = append(a.listed, c.group)
+	}
+}
+
+func (a *answer) candidate(g int) candidate {
+	c := candidate{group: g, keys: make([]sortKey, len(a.plan.orders))}
+	for i, o := range a.plan.orders {
+		if o.calculation >= 0 {
+			x, ok := a.number(a.groups, g, a.plan.calculations[o.calculation])
+			c.keys[i] = sortKey{x, !ok}
+		}
+	}
+	return c
+}
+
+// compare orders two groups by the orders of the plan, then by their values. A
+// missing value comes last either way.
+func (a *answer) compare(x, y candidate) int {
+	for i, o := range a.plan.orders {
+		c := 0
+		if o.calculation >= 0 {
+			kx, ky := x.keys[i], y.keys[i]
+			if kx.missing || ky.missing {
+				if kx.missing != ky.missing {
+					return missingLast(kx.missing)
+				}
+				continue
+			}
+			c = compareFloats(kx.number, ky.number)
+		} else {
+			vx, vy := a.value(x.group, o.breakdown), a.value(y.group, o.breakdown)
+			if vx.Type == trace.TypeNone || vy.Type == trace.TypeNone {
+				if vx.Type != vy.Type {
+					return missingLast(vx.Type == trace.TypeNone)
+				}
+				continue
+			}
+			c = compareValues(vx, vy)
+		}
+		if o.descending {
+			c = -c
+		}
+		if c != 0 {
+			return c
+		}
+	}
+	vx, vy := a.grouper.values(x.group), a.grouper.values(y.group)
+	for i := range vx {
+		if c := compareValues(vx[i], vy[i]); c != 0 {
+			return c
+		}
+	}
+	return 0
+}
+
+func missingLast(missing bool) int {
+	if missing {
+		return 1
+	}
+	return -1
+}
+
+func (a *answer) value(group, breakdown int) trace.Value { return a.grouper.values(group)[breakdown] }
+
+// compareValues orders values: numbers, then texts byte by byte, then none.
+func compareValues(x, y trace.Value) int {
+	class := func(v trace.Value) int {
+		switch v.Type {
+		case trace.TypeInt, trace.TypeFloat:
+			return 0
+		case trace.TypeNone:
+			return 2
+		}
+		return 1
+	}
+	if c := class(x) - class(y); c != 0 {
+		return c
+	}
+	if x.Type == trace.TypeInt && y.Type == trace.TypeInt {
+		return compareInts(x.Int(), y.Int())
+	}
+	if class(x) == 0 {
+		if c := compareFloats(x.Float(), y.Float()); c != 0 {
+			return c
+		}
+	}
+	return strings.Compare(x.Text(), y.Text())
+}
+
+func (a *answer) passes(g int) bool {
+	for _, h := range a.plan.havings {
+		x, ok := a.number(a.groups, g, a.plan.calculations[h.calculation])
+		if !ok || !h.holds(compareFloats(x, h.value)) {
+			return false
+		}
+	}
+	return true
+}
+
+// number is a calculation of one group; false if no row has a number for it.
+func (a *answer) number(gs *groups, g int, c Calculation) (float64, bool) {
+	op := operators[c.Op]
+	x, ok := 0.0, true
+	switch op.kind {
+	case opCount:
+		x = gs.weight[g]
+	case opDistinct:
+		var estimated bool
+		x, estimated = gs.distincts[slices.Index(gs.layout.distincts, c.Column)][g].count()
+		a.lost = a.lost || estimated
+	case opQuantile:
+		x, ok = gs.hists[slices.Index(gs.layout.hists, c.Column)][g].quantile(op.quantile)
+	default:
+		s := &gs.sums[slices.Index(gs.layout.sums, c.Column)][g]
+		ok = s.weight != 0
+		switch op.kind {
+		case opSum:
+			x = s.sum
+		case opAvg:
+			x = s.sum / s.weight
+		case opMin:
+			x = s.min
+		case opMax:
+			x = s.max
+		}
+	}
+	return x, ok && !math.IsNaN(x) && !math.IsInf(x, 0)
+}
+
+// data renders the calculations of one group; grids are those of gridFor.
+func (a *answer) data(gs *groups, g int, grids []grid) map[string]any {
+	data := make(map[string]any, len(a.plan.calculations)+len(a.plan.breakdowns))
+	for _, c := range a.plan.calculations {
+		if operators[c.Op].kind == opHeatmap {
+			h := slices.Index(gs.layout.hists, c.Column)
+			data[c.Name()] = gs.hists[h][g].cells(grids[h])
+			continue
+		}
+		if x, ok := a.number(gs, g, c); ok {
+			data[c.Name()] = x
+		} else {
+			data[c.Name()] = nil
+		}
+	}
+	return data
+}
+
+// name adds the breakdown values of the group.
+func (a *answer) name(data map[string]any, vals []trace.Value) {
+	for i, v := range vals {
+		if v.Type == trace.TypeNone {
+			data[a.plan.breakdowns[i]] = nil
+		} else {
+			data[a.plan.breakdowns[i]] = v
+		}
+	}
+}
+
+// scanSeries reads the blocks again for the groups of the answer.
+func (a *answer) scanSeries(ctx context.Context, blocks []column.Block, b *budget) error {
+	p := a.plan
+	wanted := newGrouper(p.breakdowns)
+	numbers := make([]int, len(a.listed)) // by place in the answer
+	for i, g := range a.listed {
+		numbers[i] = wanted.group(a.grouper.values(g))
+	}
+	wanted.freeze()
+	workers, err := p.scan(ctx, blocks, b, func(w *worker) {
+		w.grouper, w.groups = wanted, newGroups(&p.layout, wanted.len()*p.buckets)
+	}, true, true)
+	if err != nil {
+		return err
+	}
+	all, err := mergeWorkers(ctx, workers, p.MemoryBytes)
+	if err != nil {
+		return err
+	}
+	a.series = newGroups(&p.layout, len(a.listed)*p.buckets)
+	for i, n := range numbers {
+		for t := range p.buckets {
+			a.series.merge(i*p.buckets+t, all.groups, n*p.buckets+t)
+		}
+	}
+	return nil
+}
+
+func (a *answer) result() *Result {
+	p := a.plan
+	r := &Result{Results: make([]Group, 0, len(a.listed))}
+
+	total := newGroups(&p.layout, 1)
+	for g, weight := range a.groups.weight {
+		if weight != 0 {
+			total.merge(0, a.groups, g)
+		}
+	}
+	grids := make([]grid, len(p.layout.hists))
+	for i := range grids {
+		grids[i] = gridFor(&total.hists[i][0])
+	}
+	r.Total = &Group{Data: a.data(total, 0, grids)}
+	if len(a.beyond) > 0 {
+		other := newGroups(&p.layout, 1)
+		for _, g := range a.beyond {
+			other.merge(0, a.groups, g)
+		}
+		r.Other = &Group{Data: a.data(other, 0, grids)}
+	}
+	vals := make([][]trace.Value, len(a.listed))
+	for i, g := range a.listed {
+		vals[i] = a.grouper.values(g)
+		data := a.data(a.groups, g, grids)
+		a.name(data, vals[i])
+		r.Results = append(r.Results, Group{Data: data})
+	}
+	if !p.series {
+		return r
+	}
+	r.Series = []Point{}
+	if a.series == nil {
+		return r
+	}
+	for t := range p.buckets {
+		begin := time.Unix(0, p.firstNano+int64(t)*p.stepNano).UTC().Format(time.RFC3339)
+		for i := range a.listed {
+			g := i*p.buckets + t
+			if a.series.weight[g] == 0 {
+				continue
+			}
+			data := a.data(a.series, g, grids)
+			a.name(data, vals[i])
+			r.Series = append(r.Series, Point{Time: begin, Data: data})
+		}
+	}
+	return r
+}
+
+// warnings says what about the numbers is not exact.
+func (a *answer) warnings(sampled bool) []string {
+	var out []string
+	if a.lost {
+		out = append(out, fmt.Sprintf("COUNT_DISTINCT is estimated (within about 2 %%) where it is above %d.", maxExact))
+	}
+	if sampled && len(a.plan.layout.distincts) > 0 {
+		out = append(out, "Some rows are sampled: COUNT_DISTINCT counts the values of the rows that were kept, the other calculations are corrected by the sample rate.")
+	}
+	return out
+}
+
+// missing warns of the names that none of the blocks has.
+func missing(names []string, blocks []column.Block) []string {
+	var out []string
+	for _, name := range names {
+		if !slices.ContainsFunc(blocks, func(b column.Block) bool { return newView(b).has(name) }) {
+			out = append(out, fmt.Sprintf("No row in this time range has the column %q.", name))
+		}
+	}
+	return out
+}
+
+// has reports whether the block has the column, under any of its names.
+func (v *view) has(name string) bool {
+	switch name {
+	case durationMS, isRoot, column.TraceID, column.SpanID, column.ParentID, column.Start, column.Duration, column.Name,
+		column.Service, column.Environment, column.Kind, column.Status, column.Error, column.Signal, column.Arrived:
+		return true
+	}
+	if len(v.block.Types(name)) > 0 {
+		return true
+	}
+	return slices.ContainsFunc(v.others(name), func(o string) bool { return len(v.block.Types(o)) > 0 })
+}
+
+// notNumbers warns of calculations over columns that hold no numbers.
+func (p *Plan) notNumbers(blocks []column.Block) []string {
+	var out []string
+	for _, c := range p.calculations {
+		if !slices.Contains(p.layout.sums, c.Column) && !slices.Contains(p.layout.hists, c.Column) || operators[c.Op].kind == opDistinct {
+			continue
+		}
+		known, numbers := false, false
+		for _, b := range blocks {
+			v := newView(b)
+			known = known || v.has(c.Column)
+			numbers = numbers || v.hasNumbers(c.Column)
+		}
+		if known && !numbers {
+			out = append(out, fmt.Sprintf("%s is empty: the column %q holds no numbers in this time range.", c.Name(), c.Column))
+		}
+	}
+	return out
+}
+
+func (v *view) hasNumbers(name string) bool {
+	switch name {
+	case durationMS, column.Start, column.Duration, column.Arrived:
+		return true
+	case column.Kind, column.Status, column.Signal: // numbers in the block, names in queries
+		return false
+	}
+	for _, n := range append([]string{name}, v.others(name)...) {
+		for _, t := range v.block.Types(n) {
+			if t == trace.TypeInt || t == trace.TypeFloat {
+				return true
+			}
+		}
+	}
+	return false
+}
