@@ -1,0 +1,207 @@
+package handlers
+
+import (
+	"cmp"
+	"encoding/json"
+	"net/url"
+	"slices"
+	"strings"
+
+	"redthread/tracestore/graph"
+	"redthread/tracestore/query"
+	"redthread/tracestore/trace"
+	"redthread/views"
+	"redthread/views/ui"
+)
+
+const (
+	// maxPanelEffects is how many effects of a span its panel names.
+	maxPanelEffects = 20
+	// exploreMargin is how far before and after a span Explore looks when it is
+	// opened from one of the span's attributes, in seconds.
+	exploreMargin = 1800
+)
+
+// panel builds the panel of the selected row, nil if none is selected.
+func (v *traceView) panel(n *graph.Neighbours) *views.SpanPanel {
+	if v.selected < 0 {
+		return nil
+	}
+	t := v.tree
+	r := &t.rows[v.selected]
+	none := v.state
+	none.span = ""
+	p := &views.SpanPanel{
+		TraceID: v.state.trace, SpanID: r.id().String(), Href: v.state.href(), Close: none.href(), Filter: v.state.fields,
+		ThreadHref: "/thread/" + v.state.trace + "?span=" + r.id().String(),
+	}
+	if r.span == nil {
+		p.Missing, p.Name = true, "Parent that never arrived"
+		return p
+	}
+	s := r.span
+	p.Name, p.Service, p.Kind, p.Environment = rowName(s.Name), s.Service, s.Kind.String(), s.Environment
+	p.Offset = "starts +" + ui.Duration(r.startNano-t.startNano)
+	p.Start, p.Duration, p.Self = unixTime(s.StartUnixNano), ui.Duration(s.DurationNano), ui.Duration(t.selfNano(v.selected))
+	p.Status, p.StatusMessage, p.Error = s.Status.String(), s.StatusMessage, s.Error
+	p.Notes = v.panelNotes(r)
+	unfiltered := v.state
+	unfiltered.fields = ""
+	p.FilterAction, p.FilterHidden = formAction(unfiltered), formParams(unfiltered)
+	p.AttributesAll = len(s.Attributes)
+	p.Attributes = attributeViews(s, v.state.fields)
+	for i := range s.Events {
+		e := &s.Events[i]
+		p.Events = append(p.Events, views.EventView{
+			Name: rowName(e.Name), Offset: eventOffset(e.TimeUnixNano - r.startNano), Error: isErrorEvent(e), Attributes: plainAttributes(e.Attributes),
+		})
+	}
+	p.OriginHref = p.ThreadHref
+	v.panelLinks(p, s, n)
+	return p
+}
+
+func eventOffset(nano int64) string {
+	if nano < 0 {
+		return ui.Duration(-nano) + " before the span"
+	}
+	return "+" + ui.Duration(nano)
+}
+
+// panelNotes say what is odd about a span.
+func (v *traceView) panelNotes(r *treeRow) []string {
+	var notes []string
+	if r.circle {
+		notes = append(notes, "Its parents form a circle, which is cut here.")
+	}
+	if r.half > 0 {
+		notes = append(notes, "It shares its span id with the span above it: the two sides of one call.")
+	}
+	if r.parent >= 0 && v.tree.rows[r.parent].span != nil {
+		p := &v.tree.rows[r.parent]
+		if early := p.startNano - r.startNano; early > 0 {
+			notes = append(notes, "It starts "+ui.Duration(early)+" before its parent: the clocks of "+p.span.Service+" and "+r.span.Service+" may differ.")
+		} else if r.startNano > p.endNano {
+			notes = append(notes, "It starts "+ui.Duration(r.startNano-p.endNano)+" after its parent ended.")
+		}
+	}
+	return notes
+}
+
+// panelLinks fills causes and effects of the span in other traces. A link that
+// the graph has not resolved is shown as recorded.
+func (v *traceView) panelLinks(p *views.SpanPanel, s *trace.Span, n *graph.Neighbours) {
+	shown := map[trace.Ref]bool{}
+	if n != nil {
+		for _, c := range n.Causes {
+			if c.To != s.Ref() || shown[c.Edge.From.Ref] {
+				continue
+			}
+			shown[c.Edge.From.Ref] = true
+			cause := causeView(c)
+			if !c.Known {
+				cause.How += ", " + unknownWords(c.Reason)
+			}
+			p.CausedBy = append(p.CausedBy, cause)
+			if c.Known {
+				p.OriginHref = cause.Href
+			}
+		}
+		for _, e := range n.Effects {
+			if e.From != s.SpanID {
+				continue
+			}
+			if len(p.Caused) == maxPanelEffects {
+				p.CausedMore += e.Count
+				continue
+			}
+			name := e.Name
+			if name == "" {
+				name = "span " + e.First.SpanID.String()
+			}
+			how := ""
+			if e.Count > 1 {
+				how = "the first of " + ui.Count(e.Count)
+			}
+			p.Caused = append(p.Caused, views.CauseView{Service: e.Service, Name: name, Href: spanHref(e.First), Start: timeOf(e.FirstStartUnixNano), Wait: waited(e.MaxWaitNano), How: how})
+		}
+	}
+	for _, l := range s.Links {
+		ref := trace.Ref{TraceID: l.TraceID, SpanID: l.SpanID}
+		if shown[ref] {
+			continue
+		}
+		shown[ref] = true
+		name, service := "span "+l.SpanID.String(), ""
+		if l.TraceID == s.TraceID {
+			if i := v.tree.rowOf(l.SpanID.String()); i >= 0 && v.tree.rows[i].span != nil {
+				name, service = rowName(v.tree.rows[i].span.Name), v.tree.rows[i].span.Service
+			}
+		}
+		p.CausedBy = append(p.CausedBy, views.CauseView{Service: service, Name: name, Href: spanHref(ref), How: "recorded link"})
+	}
+}
+
+// attributeViews lists the attributes of a span by key, those in which the
+// filter occurs, each with its ways into Explore.
+func attributeViews(s *trace.Span, filter string) []views.AttributeView {
+	words := strings.Fields(strings.ToLower(filter))
+	var list []views.AttributeView
+	for i := range s.Attributes {
+		a := &s.Attributes[i]
+		text := a.Value.Text()
+		if !slices.ContainsFunc(words, func(w string) bool { return !containsFold(a.Key, w) && !containsFold(text, w) }) {
+			view := attributeView(a, text)
+			view.FilterHref = exploreHref(s, query.Filter{Column: a.Key, Op: "=", Value: filterValue(a.Value)}, "")
+			view.GroupHref = exploreHref(s, query.Filter{Column: "name", Op: "=", Value: s.Name}, a.Key)
+			list = append(list, view)
+		}
+	}
+	slices.SortStableFunc(list, func(a, b views.AttributeView) int { return cmp.Compare(a.Key, b.Key) })
+	return list
+}
+
+func plainAttributes(attributes []trace.Attribute) []views.AttributeView {
+	list := make([]views.AttributeView, 0, len(attributes))
+	for i := range attributes {
+		list = append(list, attributeView(&attributes[i], attributes[i].Value.Text()))
+	}
+	return list
+}
+
+func attributeView(a *trace.Attribute, text string) views.AttributeView {
+	warn := strings.HasPrefix(a.Key, "exception.") || strings.HasPrefix(a.Key, "error.")
+	if strings.HasSuffix(a.Key, "status_code") && a.Value.Type == trace.TypeInt && a.Value.Int() >= 500 && a.Value.Int() < 600 {
+		warn = true
+	}
+	return views.AttributeView{Key: a.Key, Value: text, Type: a.Value.Type.String(), Warn: warn}
+}
+
+// filterValue is the value as a filter of a query takes it.
+func filterValue(v trace.Value) any {
+	switch v.Type {
+	case trace.TypeInt:
+		return json.Number(v.Text())
+	case trace.TypeBool:
+		return v.Bool()
+	}
+	return v.Text()
+}
+
+// exploreHref opens Explore on the rows that a filter keeps around the time of
+// a span, by a column if one is named.
+func exploreHref(s *trace.Span, f query.Filter, by string) string {
+	from := float64(s.StartUnixNano/1e9 - exploreMargin)
+	to := float64(s.EndUnixNano()/1e9 + exploreMargin)
+	granularity := int64(0)
+	spec := query.Spec{Calculations: []query.Calculation{{Op: "COUNT"}}, Filters: []query.Filter{f}, StartTime: &from, EndTime: &to, Granularity: &granularity}
+	if by != "" {
+		spec.Breakdowns = []string{by}
+		spec.Calculations = append(spec.Calculations, query.Calculation{Op: "P95", Column: "duration_ms"})
+	}
+	text, err := json.Marshal(spec)
+	if err != nil {
+		return "/explore" // a value that JSON cannot hold: leave the filter to the person
+	}
+	return "/explore?q=" + url.QueryEscape(string(text))
+}
