@@ -48,8 +48,8 @@ type Page struct {
 type Me struct {
 	ID    string
 	Name  string
-	Email string // "" for a token
 	Role  string
+	Token bool // a program's token, not a person
 	Admin bool
 	// CanWrite is set for members and administrators.
 	CanWrite bool

@@ -1,0 +1,144 @@
+package handlers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"redthread/collab"
+	"redthread/collab/auth"
+	"redthread/views"
+)
+
+// statusClientGone is what nginx logs when the client left before the answer.
+const statusClientGone = 499
+
+// failure is an error as a person or a program is told it.
+type failure struct {
+	Status     int
+	Code       string
+	Message    string
+	Field      string
+	RetryAfter time.Duration // 0: not said
+}
+
+// describe turns an error into its status and words. Anything it does not know
+// is an internal error, of which only the request id is shown.
+func describe(err error) failure {
+	var (
+		invalid *collab.InvalidError
+		limited *auth.LimitedError
+		tooBig  *http.MaxBytesError
+		he      *echo.HTTPError
+	)
+	switch {
+	case errors.As(err, &invalid):
+		return failure{Status: http.StatusBadRequest, Code: "invalid", Message: invalid.Message, Field: invalid.Field}
+	case errors.As(err, &limited):
+		return failure{Status: http.StatusTooManyRequests, Code: "rate_limited", Message: limited.Error(), RetryAfter: limited.RetryAfter}
+	case errors.As(err, &tooBig):
+		return failure{Status: http.StatusRequestEntityTooLarge, Code: "too_large",
+			Message: fmt.Sprintf("The request is larger than the limit of %d bytes.", tooBig.Limit)}
+	case errors.Is(err, collab.ErrNotFound):
+		return failure{Status: http.StatusNotFound, Code: "not_found", Message: "There is nothing here, or it is not for you to see."}
+	case errors.Is(err, collab.ErrConflict):
+		return failure{Status: http.StatusConflict, Code: "conflict", Message: "Somebody changed this meanwhile. Reload and try again."}
+	case errors.Is(err, collab.ErrForbidden):
+		return failure{Status: http.StatusForbidden, Code: "forbidden", Message: "Your role does not allow this."}
+	case errors.Is(err, context.Canceled):
+		return failure{Status: statusClientGone, Code: "canceled", Message: "The request was canceled."}
+	case errors.Is(err, context.DeadlineExceeded):
+		return failure{Status: http.StatusGatewayTimeout, Code: "timeout", Message: "This took too long and was stopped. Try a shorter time range."}
+	case errors.As(err, &he):
+		return describeHTTP(he)
+	}
+	return failure{Status: http.StatusInternalServerError, Code: "internal", Message: "Something went wrong on our side."}
+}
+
+func describeHTTP(he *echo.HTTPError) failure {
+	f := failure{Status: he.Code, Code: strings.ReplaceAll(strings.ToLower(http.StatusText(he.Code)), " ", "_")}
+	switch he.Code {
+	case http.StatusNotFound:
+		f.Message = "There is nothing here, or it is not for you to see."
+	case http.StatusMethodNotAllowed:
+		f.Message = "This address does not answer to that method."
+	default:
+		f.Message = http.StatusText(he.Code) + "."
+	}
+	if msg, ok := he.Message.(string); ok && he.Code < 500 && msg != http.StatusText(he.Code) {
+		f.Message = msg
+	}
+	if he.Code == http.StatusUnauthorized {
+		f.Code = "unauthorized"
+	}
+	return f
+}
+
+// setRetryAfter says in whole seconds, rounded up, when to try again.
+func setRetryAfter(c echo.Context, d time.Duration) {
+	c.Response().Header().Set("Retry-After", strconv.FormatInt(int64((d+time.Second-1)/time.Second), 10))
+}
+
+// errorBody is the JSON of an error (DESIGN.md §8).
+type errorBody struct {
+	Error struct {
+		Code    string `json:"code"`
+		Message string `json:"message"`
+		Field   string `json:"field,omitempty"`
+	} `json:"error"`
+}
+
+// handleError is the one place that answers a request with an error.
+func (s *Server) handleError(err error, c echo.Context) {
+	f := describe(err)
+	if f.Status >= 500 && f.Status != http.StatusServiceUnavailable && !errors.Is(err, context.DeadlineExceeded) {
+		s.Log.ErrorContext(c.Request().Context(), "request failed", "request_id", requestIDOf(c),
+			"method", c.Request().Method, "route", c.Path(), "error", err)
+	}
+	if c.Response().Committed {
+		return
+	}
+	if f.RetryAfter > 0 {
+		setRetryAfter(c, f.RetryAfter)
+	}
+	if f.Status == http.StatusUnauthorized {
+		c.Response().Header().Set("WWW-Authenticate", `Bearer realm="redthread"`)
+	}
+	if err := s.writeError(c, f); err != nil {
+		s.Log.DebugContext(c.Request().Context(), "write error answer", "request_id", requestIDOf(c), "error", err)
+	}
+}
+
+func (s *Server) writeError(c echo.Context, f failure) error {
+	if c.Request().Method == http.MethodHead {
+		return c.NoContent(f.Status)
+	}
+	if !wantsPage(c) {
+		var body errorBody
+		body.Error.Code, body.Error.Message, body.Error.Field = f.Code, f.Message, f.Field
+		if f.Status == http.StatusInternalServerError {
+			body.Error.Message += " Request " + requestIDOf(c) + "."
+		}
+		return c.JSON(f.Status, body)
+	}
+	v := views.ErrorPage{Status: f.Status, Message: f.Message, RequestID: requestIDOf(c)}
+	if isFragment(c) {
+		return s.render(c, f.Status, views.ErrorFragment(v))
+	}
+	return s.render(c, f.Status, views.Error(s.page(c, http.StatusText(f.Status), ""), v))
+}
+
+// wantsPage reports whether the error goes to a person: only the API, the
+// live and the ingest routes speak JSON.
+func wantsPage(c echo.Context) bool {
+	if g, ok := c.Get(ctxGroup).(group); ok {
+		return g == groupPage
+	}
+	return false
+}

@@ -1,0 +1,97 @@
+// Package handlers is the web server: it parses requests, asks who may do what,
+// calls one store or service method and renders a page, a fragment or JSON.
+//
+// [Server.Handler] serves everything; [Server.IngestHandler] serves the ingest
+// routes alone, for the OTLP/HTTP port. routes.go lists every route with the
+// access it needs; errors.go alone turns an error into a status.
+package handlers
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"redthread/collab"
+	"redthread/collab/auth"
+	"redthread/tracestore"
+)
+
+// Deps is what the server works with. Log and Now may be left out; the rest
+// has to be there.
+type Deps struct {
+	Store  *tracestore.Store
+	Collab *collab.Store
+	Auth   *auth.Service
+	Log    *slog.Logger
+	Now    func() time.Time
+
+	// PublicURL is the configured address of the server as browsers see it,
+	// without a path. If empty, it is learned when the first administrator
+	// signs in, and kept in the database.
+	PublicURL string
+	// Version is shown on the page about the server.
+	Version string
+	// Dev switches on the gallery of components.
+	Dev bool
+}
+
+// Server answers HTTP requests. Its methods may be called from several
+// goroutines.
+type Server struct {
+	Deps
+	cross     *http.CrossOriginProtection
+	publicURL atomic.Pointer[url.URL]
+	browser   http.Handler
+	ingest    http.Handler
+}
+
+// New returns a server for the dependencies. It reads the stored public URL.
+func New(ctx context.Context, d Deps) (*Server, error) {
+	if d.Log == nil {
+		d.Log = slog.New(slog.DiscardHandler)
+	}
+	if d.Now == nil {
+		d.Now = time.Now
+	}
+	s := &Server{Deps: d, cross: http.NewCrossOriginProtection()}
+	if err := s.loadPublicURL(ctx); err != nil {
+		return nil, err
+	}
+	s.browser = s.build(func(group) bool { return true })
+	s.ingest = s.build(func(g group) bool { return g == groupIngest })
+	return s, nil
+}
+
+// Handler serves every route.
+func (s *Server) Handler() http.Handler { return s.browser }
+
+// IngestHandler serves the ingest routes only.
+func (s *Server) IngestHandler() http.Handler { return s.ingest }
+
+func (s *Server) build(want func(group) bool) http.Handler {
+	e := echo.New()
+	e.HideBanner, e.HidePort = true, true
+	e.HTTPErrorHandler = s.handleError
+	e.Use(s.requestID, s.recoverPanic, s.logRequest)
+	groups := s.groupMiddleware()
+	for _, r := range s.routes() {
+		if !want(r.group) {
+			continue
+		}
+		mw := append([]echo.MiddlewareFunc{}, groups[r.group]...)
+		mw = append(mw, s.requireAccess(r))
+		e.Add(r.method, r.path, r.handler, mw...)
+		if r.method == http.MethodGet && r.group != groupLive {
+			e.Add(http.MethodHead, r.path, r.handler, mw...)
+		}
+	}
+	if want(groupPage) {
+		e.RouteNotFound("/*", func(echo.Context) error { return echo.ErrNotFound }, groups[groupPage]...)
+	}
+	return e
+}
