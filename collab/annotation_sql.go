@@ -1,0 +1,394 @@
+package collab
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+)
+
+const annotationColumns = `a.id, a.investigation_id, a.block_id, a.trace_id, a.span_id, a.moment, a.text, a.mentions, a.field_offsets,
+	a.created_by, a.created_by_name, a.created_at, a.updated_at, a.deleted_at <> 0`
+
+func scanAnnotation(row interface{ Scan(...any) error }) (*Annotation, error) {
+	var a Annotation
+	var mentions, fields string
+	err := row.Scan(&a.ID, &a.Anchor.InvestigationID, &a.Anchor.PinID, &a.Anchor.TraceID, &a.Anchor.SpanID, &a.Anchor.AtUnixNano,
+		&a.Text, &mentions, &fields, &a.CreatedBy, &a.CreatedByName, &a.CreatedUnixNano, &a.UpdatedUnixNano, &a.deleted)
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal([]byte(mentions), &a.Mentions); err != nil {
+		return nil, fmt.Errorf("mentions of %s: %w", a.ID, err)
+	}
+	a.fieldOffsets, err = readFieldOffsets(fields)
+	return &a, err
+}
+
+func queryAnnotations(ctx context.Context, q querier, where string, args []any, limit int) ([]Annotation, error) {
+	rows, err := q.QueryContext(ctx, `SELECT `+annotationColumns+` FROM annotations a WHERE `+where+` ORDER BY a.id LIMIT ?`, append(args, limit)...)
+	if err != nil {
+		return nil, fmt.Errorf("find annotations: %w", err)
+	}
+	defer rows.Close()
+	list := []Annotation{}
+	for rows.Next() {
+		a, err := scanAnnotation(rows)
+		if err != nil {
+			return nil, fmt.Errorf("find annotations: %w", err)
+		}
+		list = append(list, *a)
+	}
+	return list, rows.Err()
+}
+
+// boardAnnotations returns what shows on a board: the annotations made there,
+// and those on the spans and traces that are pinned there.
+func boardAnnotations(ctx context.Context, q querier, id InvestigationID) ([]Annotation, error) {
+	return queryAnnotations(ctx, q, `a.deleted_at = 0 AND (a.investigation_id = ?1 OR a.trace_id <> '' AND EXISTS (
+		SELECT 1 FROM blocks b WHERE b.investigation_id = ?1 AND b.deleted_at = 0 AND `+showsOn+`))`, []any{id}, 5_000)
+}
+
+// showsOn says that annotation a shows on block b: both are about one span, or
+// b is about the whole trace.
+const showsOn = `b.trace_id = a.trace_id AND (b.kind IN ('trace', 'thread') OR b.kind = 'span' AND b.span_id = a.span_id)`
+
+// FindAnnotations returns annotations, the oldest first.
+func (s *Store) FindAnnotations(ctx context.Context, f AnnotationFilter) ([]Annotation, error) {
+	if f.Limit <= 0 || f.Limit > 5_000 {
+		f.Limit = 500
+	}
+	where, args := "a.deleted_at = 0", []any{}
+	if f.TraceID.IsZero() {
+		if f.InvestigationID == "" {
+			return nil, &InvalidError{"trace_id", "Name a trace or an investigation."}
+		}
+		return boardAnnotations(ctx, s.read, f.InvestigationID)
+	}
+	where, args = where+" AND a.trace_id = ?", append(args, f.TraceID.String())
+	if !f.SpanID.IsZero() {
+		where, args = where+" AND a.span_id = ?", append(args, f.SpanID.String())
+	}
+	if f.InvestigationID != "" {
+		where, args = where+" AND a.investigation_id = ?", append(args, f.InvestigationID)
+	}
+	return queryAnnotations(ctx, s.read, where, args, f.Limit)
+}
+
+// AnnotationByID returns one annotation, or [ErrNotFound].
+func (s *Store) AnnotationByID(ctx context.Context, id AnnotationID) (*Annotation, error) {
+	a, err := annotationByID(ctx, s.read, id)
+	if err == nil && a.deleted {
+		return nil, fmt.Errorf("annotation %s was deleted: %w", id, ErrNotFound)
+	}
+	return a, err
+}
+
+func annotationByID(ctx context.Context, q querier, id AnnotationID) (*Annotation, error) {
+	a, err := scanAnnotation(q.QueryRowContext(ctx, `SELECT `+annotationColumns+` FROM annotations a WHERE a.id = ?`, id))
+	if err != nil {
+		return nil, fmt.Errorf("annotation %s: %w", id, translate(err))
+	}
+	return a, nil
+}
+
+// CreateAnnotation makes an annotation. It lands in the log of every
+// investigation where its anchor shows. The same ref again returns it, with
+// created false.
+func (s *Store) CreateAnnotation(ctx context.Context, n AnnotationNew) (a *Annotation, created bool, err error) {
+	if err := n.clean(); err != nil {
+		return nil, false, err
+	}
+	request, err := requestHash("annotation", n)
+	if err != nil {
+		return nil, false, err
+	}
+	scope := "annotations"
+	err = s.do(ctx, func(w *work) error {
+		before, err := findRef(ctx, w.tx, scope, w.actor.ID, n.Ref, request)
+		if err != nil {
+			return err
+		}
+		if before != nil {
+			if a, err = annotationByID(ctx, w.tx, AnnotationID(before.object)); err == nil && a.deleted {
+				err = errErased
+			}
+			return err
+		}
+		created = true
+		if a, err = w.insertAnnotation(ctx, n); err != nil {
+			return err
+		}
+		return w.keepRef(ctx, scope, n.Ref, request, string(a.ID), 0)
+	})
+	if err != nil {
+		return nil, false, err
+	}
+	return a, created, nil
+}
+
+// resolveAnchor completes an anchor: a pin names its investigation and what it
+// pins.
+func (w *work) resolveAnchor(ctx context.Context, a *Anchor) error {
+	if a.PinID != "" {
+		b, err := scanBlock(w.tx.QueryRowContext(ctx, `SELECT `+blockColumns+blockFrom+`WHERE b.id = ?`, a.PinID))
+		if err != nil {
+			return fmt.Errorf("pin %s: %w", a.PinID, err)
+		}
+		if b.deleted || (a.InvestigationID != "" && a.InvestigationID != b.InvestigationID) {
+			return fmt.Errorf("pin %s: %w", a.PinID, ErrNotFound)
+		}
+		a.InvestigationID = b.InvestigationID
+		if a.TraceID == "" {
+			a.TraceID, a.SpanID = b.TraceID, b.SpanID
+		}
+	}
+	if a.InvestigationID != "" {
+		_, err := investigationByID(ctx, w.tx, a.InvestigationID)
+		return err
+	}
+	return nil
+}
+
+func (w *work) insertAnnotation(ctx context.Context, n AnnotationNew) (*Annotation, error) {
+	if err := w.resolveAnchor(ctx, &n.Anchor); err != nil {
+		return nil, err
+	}
+	people, err := mentionables(ctx, w.tx)
+	if err != nil {
+		return nil, err
+	}
+	a := &Annotation{ID: AnnotationID(newID("a_")), Anchor: n.Anchor, Text: n.Text, Mentions: mentionedUsers(n.Text, people),
+		CreatedBy: w.actor.ID, CreatedByName: w.actor.Name, CreatedUnixNano: w.now, UpdatedUnixNano: w.now}
+	if a.Mentions == nil {
+		a.Mentions = []string{}
+	}
+	mentions, err := marshal(a.Mentions)
+	if err != nil {
+		return nil, fmt.Errorf("encode mentions: %w", err)
+	}
+	_, err = w.tx.ExecContext(ctx, `INSERT INTO annotations (id, investigation_id, block_id, trace_id, span_id, moment, text, mentions, field_offsets,
+		created_by, created_by_name, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, '{}', ?, ?, ?, ?)`,
+		a.ID, a.Anchor.InvestigationID, a.Anchor.PinID, a.Anchor.TraceID, a.Anchor.SpanID, a.Anchor.AtUnixNano, a.Text, string(mentions),
+		a.CreatedBy, a.CreatedByName, w.now, w.now)
+	if err != nil {
+		return nil, fmt.Errorf("insert annotation: %w", err)
+	}
+	offsets, err := w.logAnnotation(ctx, AnnotationAdded, a, n.Ref, a)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.saveAnnotationOffsets(ctx, a, offsets); err != nil {
+		return nil, err
+	}
+	return a, w.notifyAnnotation(ctx, a, "")
+}
+
+// logAnnotation appends the change to each log that shows the annotation, and
+// returns the new offset of each.
+func (w *work) logAnnotation(ctx context.Context, typ ChangeType, a *Annotation, ref string, data any) (fieldOffsets, error) {
+	homes, err := w.annotationHomes(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	offsets := fieldOffsets{}
+	for _, id := range homes {
+		if offsets[string(id)], err = w.log(ctx, id, typ, string(a.ID), ref, data); err != nil {
+			return nil, err
+		}
+	}
+	return offsets, nil
+}
+
+// maxHomes bounds the logs that one annotation lands in, the newest first: a
+// span is not evidence in more live investigations than that.
+const maxHomes = 50
+
+func (w *work) annotationHomes(ctx context.Context, a *Annotation) ([]InvestigationID, error) {
+	rows, err := w.tx.QueryContext(ctx, `SELECT ?1 WHERE ?1 <> '' UNION
+		SELECT id FROM (SELECT DISTINCT i.id FROM annotations a JOIN blocks b ON `+showsOn+`
+			JOIN investigations i ON i.id = b.investigation_id
+			WHERE a.id = ?2 AND a.trace_id <> '' AND b.deleted_at = 0 AND i.deleted_at = 0 ORDER BY i.id DESC LIMIT ?3)`,
+		a.Anchor.InvestigationID, a.ID, maxHomes)
+	if err != nil {
+		return nil, fmt.Errorf("find homes of %s: %w", a.ID, err)
+	}
+	defer rows.Close()
+	var homes []InvestigationID
+	for rows.Next() {
+		var id InvestigationID
+		if err := rows.Scan(&id); err != nil {
+			return nil, fmt.Errorf("find homes of %s: %w", a.ID, err)
+		}
+		homes = append(homes, id)
+	}
+	return homes, rows.Err()
+}
+
+// saveAnnotationOffsets keeps, per investigation, the offset of the change that
+// set the text last: "seen" means the log of the annotation's own investigation.
+func (w *work) saveAnnotationOffsets(ctx context.Context, a *Annotation, offsets fieldOffsets) error {
+	a.fieldOffsets = offsets
+	_, err := w.tx.ExecContext(ctx, `UPDATE annotations SET field_offsets = ? WHERE id = ?`, offsets.text(), a.ID)
+	if err != nil {
+		return fmt.Errorf("update annotation %s: %w", a.ID, err)
+	}
+	return nil
+}
+
+// UpdateAnnotation changes an annotation's text. Its author and administrators
+// may. For an annotation of an investigation u.Seen is an offset of that log,
+// and a text changed since is merged or a [ConflictError].
+func (s *Store) UpdateAnnotation(ctx context.Context, id AnnotationID, u AnnotationUpdate) (*Annotation, error) {
+	if err := checkRef(u.Ref); err != nil {
+		return nil, err
+	}
+	if u.Text == nil {
+		return nil, &InvalidError{"text", "Write something first."}
+	}
+	text, err := cleanText("text", *u.Text, maxAnnotationRunes)
+	if err != nil {
+		return nil, err
+	}
+	var a *Annotation
+	err = s.do(ctx, func(w *work) error {
+		if a, err = w.ownAnnotation(ctx, id); err != nil {
+			return err
+		}
+		if a.deleted {
+			return fmt.Errorf("annotation %s was deleted: %w", id, ErrNotFound)
+		}
+		if home := a.Anchor.InvestigationID; home != "" {
+			inv, err := investigationByID(ctx, w.tx, home)
+			if err != nil {
+				return err
+			}
+			seen, err := checkSeen(u.Seen, inv.Offset)
+			if err != nil {
+				return err
+			}
+			if a.fieldOffsets[string(home)] > seen && text != a.Text {
+				return &ConflictError{Field: "text", Yours: text, Theirs: a.Text, Offset: inv.Offset}
+			}
+		}
+		return w.updateAnnotation(ctx, a, text, u.Ref)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+func (w *work) updateAnnotation(ctx context.Context, a *Annotation, text, ref string) error {
+	before := a.Text
+	if text == before {
+		return nil
+	}
+	people, err := mentionables(ctx, w.tx)
+	if err != nil {
+		return err
+	}
+	a.Text, a.Mentions, a.UpdatedUnixNano = text, mentionedUsers(text, people), w.now
+	if a.Mentions == nil {
+		a.Mentions = []string{}
+	}
+	mentions, err := marshal(a.Mentions)
+	if err != nil {
+		return fmt.Errorf("encode mentions: %w", err)
+	}
+	_, err = w.tx.ExecContext(ctx, `UPDATE annotations SET text = ?, mentions = ?, updated_at = ? WHERE id = ?`, text, string(mentions), w.now, a.ID)
+	if err != nil {
+		return fmt.Errorf("update annotation %s: %w", a.ID, err)
+	}
+	data := map[string]any{"id": a.ID, "anchor": a.Anchor, "fields": map[string]any{"text": text, "mentions": a.Mentions}}
+	offsets, err := w.logAnnotation(ctx, AnnotationUpdated, a, ref, data)
+	if err != nil {
+		return err
+	}
+	if err := w.saveAnnotationOffsets(ctx, a, offsets); err != nil {
+		return err
+	}
+	return w.notifyAnnotation(ctx, a, before)
+}
+
+// DeleteAnnotation leaves a tombstone and erases the text. Its author and
+// administrators may. Deleting twice is no error.
+func (s *Store) DeleteAnnotation(ctx context.Context, id AnnotationID) error {
+	return s.do(ctx, func(w *work) error {
+		a, err := w.ownAnnotation(ctx, id)
+		if err != nil || a.deleted {
+			return err
+		}
+		return w.eraseAnnotation(ctx, a)
+	})
+}
+
+func (w *work) ownAnnotation(ctx context.Context, id AnnotationID) (*Annotation, error) {
+	a, err := annotationByID(ctx, w.tx, id)
+	if err != nil {
+		return nil, err
+	}
+	if a.CreatedBy != w.actor.ID && !w.actor.Role.AtLeast(RoleAdmin) {
+		return nil, ErrForbidden
+	}
+	return a, nil
+}
+
+func (w *work) eraseAnnotation(ctx context.Context, a *Annotation) error {
+	data := map[string]any{"id": a.ID, "anchor": Anchor{InvestigationID: a.Anchor.InvestigationID, PinID: a.Anchor.PinID}}
+	offsets, err := w.logAnnotation(ctx, AnnotationDeleted, a, "", data)
+	if err != nil {
+		return err
+	}
+	_, err = w.tx.ExecContext(ctx, `UPDATE annotations SET text = '', mentions = '[]', deleted_at = ? WHERE id = ?`, w.now, a.ID)
+	if err != nil {
+		return fmt.Errorf("delete annotation %s: %w", a.ID, err)
+	}
+	// It may have landed in logs that no longer show it: erase it by what the
+	// logs say.
+	rows, err := w.tx.QueryContext(ctx, `SELECT DISTINCT investigation_id FROM changes WHERE object_id = ?`, a.ID)
+	if err != nil {
+		return fmt.Errorf("find logs of %s: %w", a.ID, err)
+	}
+	var logs []InvestigationID
+	for rows.Next() {
+		var id InvestigationID
+		if err := rows.Scan(&id); err != nil {
+			return errors.Join(err, rows.Close())
+		}
+		logs = append(logs, id)
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return fmt.Errorf("find logs of %s: %w", a.ID, err)
+	}
+	if len(offsets) == 0 {
+		logs = append(logs, "") // inbox items of an annotation on a trace alone
+	}
+	for _, id := range logs {
+		if err := w.erase(ctx, id, string(a.ID)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mentionables lists the active people.
+func mentionables(ctx context.Context, q querier) ([]mentionable, error) {
+	rows, err := q.QueryContext(ctx, `SELECT id, name, email FROM users WHERE deactivated_at IS NULL ORDER BY id`)
+	if err != nil {
+		return nil, fmt.Errorf("list people: %w", err)
+	}
+	defer rows.Close()
+	var people []mentionable
+	for rows.Next() {
+		var p mentionable
+		if err := rows.Scan(&p.ID, &p.Name, &p.Email); err != nil {
+			return nil, fmt.Errorf("list people: %w", err)
+		}
+		people = append(people, p)
+	}
+	return people, rows.Err()
+}
+
+var _ querier = (*sql.Tx)(nil)

@@ -1,0 +1,165 @@
+package collab
+
+import (
+	"encoding/json"
+	"net/url"
+	"strings"
+
+	"redthread/tracestore/trace"
+)
+
+// BlockID is "b_" and a ULID.
+type BlockID string
+
+// BlockKind says what a block is. The first four are pins.
+type BlockKind string
+
+// The kinds of block.
+const (
+	KindSpan   BlockKind = "span"
+	KindTrace  BlockKind = "trace"
+	KindThread BlockKind = "thread"
+	KindQuery  BlockKind = "query"
+	KindNote   BlockKind = "note"
+	KindLink   BlockKind = "link"
+)
+
+// Pin reports whether the block carries frozen evidence.
+func (k BlockKind) Pin() bool {
+	return k == KindSpan || k == KindTrace || k == KindThread || k == KindQuery
+}
+
+// noun is the first half of the type of the block's changes.
+func (k BlockKind) noun() string {
+	if k.Pin() {
+		return "pin"
+	}
+	return string(k)
+}
+
+// Block is what stands on an investigation's board.
+type Block struct {
+	ID              BlockID         `json:"id"`
+	InvestigationID InvestigationID `json:"investigation_id"`
+	Kind            BlockKind       `json:"kind"`
+	Position        string          `json:"position"` // sorts the board bytewise
+	Title           string          `json:"title"`
+	Text            string          `json:"text"` // a note's Markdown, a pin's caption
+	URL             string          `json:"url"`
+	TraceID         string          `json:"trace_id"`
+	SpanID          string          `json:"span_id"`
+	Query           json.RawMessage `json:"query"`   // null unless a query
+	Locator         string          `json:"locator"` // path of the live view
+	Evidence        *EvidenceInfo   `json:"evidence"`
+	CreatedBy       string          `json:"created_by"`
+	CreatedByName   string          `json:"created_by_name"`
+	CreatedUnixNano int64           `json:"created_unix_nano,string"`
+	UpdatedUnixNano int64           `json:"updated_unix_nano,string"`
+	Offset          int64           `json:"offset"` // of its last change
+
+	fieldOffsets fieldOffsets
+	deleted      bool
+}
+
+// EvidenceInfo is the provenance of a frozen copy.
+type EvidenceInfo struct {
+	SHA256         string `json:"sha256"` // of the canonical JSON, 64 hex digits
+	SizeBytes      int    `json:"size_bytes"`
+	FrozenBy       string `json:"frozen_by"`
+	FrozenByName   string `json:"frozen_by_name"`
+	FrozenUnixNano int64  `json:"frozen_unix_nano,string"`
+}
+
+// BlockNew asks for a block. By kind: TraceID and SpanID; TraceID; Query; Text;
+// URL. Title and Text may go with every kind.
+type BlockNew struct {
+	Ref     string          `json:"ref"`
+	Kind    BlockKind       `json:"kind"`
+	TraceID string          `json:"trace_id"`
+	SpanID  string          `json:"span_id"`
+	Query   json.RawMessage `json:"query"`
+	Title   string          `json:"title"`
+	Text    string          `json:"text"`
+	URL     string          `json:"url"`
+}
+
+// BlockUpdate changes the fields that are not nil. After moves the block behind
+// the named one, or to the begin if it is empty.
+type BlockUpdate struct {
+	Ref   string   `json:"ref"`
+	Seen  *int64   `json:"seen"`
+	Title *string  `json:"title"`
+	Text  *string  `json:"text"`
+	URL   *string  `json:"url"`
+	After *BlockID `json:"after"`
+}
+
+// clean checks the request by its kind, normalises it and returns the locator of
+// its evidence, which is zero for a note or a link.
+func (b *BlockNew) clean() (Locator, error) {
+	if err := checkRef(b.Ref); err != nil {
+		return Locator{}, err
+	}
+	var err error
+	if strings.TrimSpace(b.Title) == "" {
+		b.Title = ""
+	} else if b.Title, err = cleanTitle("title", b.Title); err != nil {
+		return Locator{}, err
+	}
+	if b.Kind != KindNote && strings.TrimSpace(b.Text) == "" {
+		b.Text = ""
+	} else if b.Text, err = cleanText("text", b.Text, maxTextRunes); err != nil {
+		return Locator{}, err
+	}
+	l := Locator{Kind: b.Kind}
+	switch b.Kind {
+	case KindSpan, KindTrace, KindThread:
+		if l.TraceID, err = trace.ParseID(b.TraceID); err != nil {
+			return l, &InvalidError{"trace_id", "Name the trace by its 32 hex digits."}
+		}
+		b.TraceID = l.TraceID.String()
+		if b.Kind != KindSpan {
+			b.SpanID = ""
+			return l, nil
+		}
+		if l.SpanID, err = trace.ParseSpanID(b.SpanID); err != nil {
+			return l, &InvalidError{"span_id", "Name the span by its 16 hex digits."}
+		}
+		b.SpanID = l.SpanID.String()
+	case KindQuery:
+		if len(b.Query) > maxQueryBytes {
+			return l, &InvalidError{"query", "A query has at most 64 KiB."}
+		}
+		canonical, err := CanonicalJSON(b.Query)
+		if err != nil || len(canonical) == 0 || canonical[0] != '{' {
+			return l, &InvalidError{"query", "A query is a JSON object, the query specification."}
+		}
+		b.Query, l.Query = canonical, canonical
+	case KindNote:
+	case KindLink:
+		if b.URL, err = cleanURL(b.URL); err != nil {
+			return l, err
+		}
+	default:
+		return l, &InvalidError{"kind", "Kind is span, trace, thread, query, note or link."}
+	}
+	return l, nil
+}
+
+// cleanURL accepts an absolute http or https address, or a path of this site.
+func cleanURL(s string) (string, error) {
+	s = strings.TrimSpace(s)
+	bad := &InvalidError{"url", "Give an address that begins with https:// or http://."}
+	if s == "" || len(s) > maxURLBytes {
+		return "", bad
+	}
+	u, err := url.Parse(s)
+	if err != nil {
+		return "", bad
+	}
+	local := u.Scheme == "" && u.Host == "" && strings.HasPrefix(s, "/") && !strings.HasPrefix(s, "//") && !strings.Contains(s, "\\")
+	if !local && ((u.Scheme != "http" && u.Scheme != "https") || u.Host == "") {
+		return "", bad
+	}
+	return u.String(), nil
+}

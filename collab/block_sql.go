@@ -1,0 +1,523 @@
+package collab
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+const blockColumns = `b.id, b.investigation_id, b.kind, b.position, b.title, b.text, b.url, b.trace_id, b.span_id, b.query, b.locator,
+	b.evidence_sha256, b.evidence_bytes, COALESCE(e.frozen_by, ''), COALESCE(e.frozen_by_name, ''), COALESCE(e.frozen_at, 0),
+	b.field_offsets, b.changed_offset, b.created_by, b.created_by_name, b.created_at, b.updated_at, b.deleted_at <> 0`
+
+const blockFrom = ` FROM blocks b LEFT JOIN evidence e ON e.block_id = b.id `
+
+func scanBlock(row interface{ Scan(...any) error }) (*Block, error) {
+	var b Block
+	var e EvidenceInfo
+	var query, fields string
+	err := row.Scan(&b.ID, &b.InvestigationID, &b.Kind, &b.Position, &b.Title, &b.Text, &b.URL, &b.TraceID, &b.SpanID, &query, &b.Locator,
+		&e.SHA256, &e.SizeBytes, &e.FrozenBy, &e.FrozenByName, &e.FrozenUnixNano,
+		&fields, &b.Offset, &b.CreatedBy, &b.CreatedByName, &b.CreatedUnixNano, &b.UpdatedUnixNano, &b.deleted)
+	if err != nil {
+		return nil, err
+	}
+	if query != "" {
+		b.Query = json.RawMessage(query)
+	}
+	if e.SHA256 != "" {
+		b.Evidence = &e
+	}
+	b.fieldOffsets, err = readFieldOffsets(fields)
+	return &b, err
+}
+
+// blockByID reads a block, also a deleted one.
+func blockByID(ctx context.Context, q querier, id InvestigationID, block BlockID) (*Block, error) {
+	b, err := scanBlock(q.QueryRowContext(ctx, `SELECT `+blockColumns+blockFrom+`WHERE b.id = ? AND b.investigation_id = ?`, block, id))
+	if err != nil {
+		return nil, fmt.Errorf("block %s: %w", block, translate(err))
+	}
+	return b, nil
+}
+
+// BlockByID returns a block of an investigation, or [ErrNotFound].
+func (s *Store) BlockByID(ctx context.Context, id InvestigationID, block BlockID) (*Block, error) {
+	b, err := blockByID(ctx, s.read, id, block)
+	if err == nil && b.deleted {
+		return nil, fmt.Errorf("block %s was deleted: %w", block, ErrNotFound)
+	}
+	return b, err
+}
+
+// EvidenceByBlock returns the frozen copy behind a pin, or [ErrNotFound].
+func (s *Store) EvidenceByBlock(ctx context.Context, id InvestigationID, block BlockID) (*Evidence, error) {
+	var e Evidence
+	var body []byte
+	err := s.read.QueryRowContext(ctx, `SELECT e.sha256, e.body, e.frozen_by, e.frozen_by_name, e.frozen_at FROM evidence e
+		JOIN blocks b ON b.id = e.block_id WHERE b.id = ? AND b.investigation_id = ?`, block, id).
+		Scan(&e.SHA256, &body, &e.FrozenBy, &e.FrozenByName, &e.FrozenUnixNano)
+	if err != nil {
+		return nil, fmt.Errorf("evidence of %s: %w", block, translate(err))
+	}
+	e.Body, e.SizeBytes = body, len(body)
+	return &e, nil
+}
+
+// Board is an investigation as of one moment: its state, the blocks in their
+// order with the evidence of the pins, and the annotations that show on it.
+type Board struct {
+	Investigation *Investigation
+	Blocks        []Block
+	Evidence      map[BlockID]json.RawMessage // canonical JSON
+	Annotations   []Annotation                // the oldest first
+}
+
+// Board reads a whole board in one read transaction, so that the offset in
+// Board.Investigation is that of the blocks.
+func (s *Store) Board(ctx context.Context, id InvestigationID) (*Board, error) {
+	var out Board
+	err := s.view(ctx, func(tx *sql.Tx) (err error) {
+		if out.Investigation, err = investigationByID(ctx, tx, id); err != nil {
+			return err
+		}
+		if out.Blocks, err = findBlocks(ctx, tx, id); err != nil {
+			return err
+		}
+		if out.Evidence, err = findEvidence(ctx, tx, id); err != nil {
+			return err
+		}
+		out.Annotations, err = boardAnnotations(ctx, tx, id)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("board: %w", err)
+	}
+	return &out, nil
+}
+
+func findBlocks(ctx context.Context, q querier, id InvestigationID) ([]Block, error) {
+	rows, err := q.QueryContext(ctx, `SELECT `+blockColumns+blockFrom+
+		`WHERE b.investigation_id = ? AND b.deleted_at = 0 ORDER BY b.position, b.id`, id)
+	if err != nil {
+		return nil, fmt.Errorf("find blocks of %s: %w", id, err)
+	}
+	defer rows.Close()
+	list := []Block{}
+	for rows.Next() {
+		b, err := scanBlock(rows)
+		if err != nil {
+			return nil, fmt.Errorf("find blocks of %s: %w", id, err)
+		}
+		list = append(list, *b)
+	}
+	return list, rows.Err()
+}
+
+func findEvidence(ctx context.Context, q querier, id InvestigationID) (map[BlockID]json.RawMessage, error) {
+	rows, err := q.QueryContext(ctx, `SELECT e.block_id, e.body FROM evidence e JOIN blocks b ON b.id = e.block_id WHERE b.investigation_id = ?`, id)
+	if err != nil {
+		return nil, fmt.Errorf("find evidence of %s: %w", id, err)
+	}
+	defer rows.Close()
+	out := map[BlockID]json.RawMessage{}
+	for rows.Next() {
+		var block BlockID
+		var body []byte
+		if err := rows.Scan(&block, &body); err != nil {
+			return nil, fmt.Errorf("find evidence of %s: %w", id, err)
+		}
+		out[block] = body
+	}
+	return out, rows.Err()
+}
+
+// CreateBlock puts a block on the board, below the others. A pin's evidence is
+// read before the transaction opens. The same ref with the same request again
+// returns the block as it was made, with created false; with another request it
+// is a [ConflictError].
+func (s *Store) CreateBlock(ctx context.Context, id InvestigationID, n BlockNew) (b *Block, created bool, err error) {
+	actor, ok := ActorFrom(ctx)
+	if !ok || !actor.Role.AtLeast(RoleMember) {
+		return nil, false, ErrForbidden
+	}
+	locator, err := n.clean()
+	if err != nil {
+		return nil, false, err
+	}
+	request, err := requestHash("block", n)
+	if err != nil {
+		return nil, false, err
+	}
+	if b, err := s.blockByRef(ctx, s.read, id, actor, n.Ref, request); b != nil || err != nil {
+		return b, false, err
+	}
+	if _, err := s.InvestigationByID(ctx, id); err != nil {
+		return nil, false, err
+	}
+	var frozen *Frozen
+	if n.Kind.Pin() {
+		if frozen, err = s.freeze(ctx, locator); err != nil {
+			return nil, false, err
+		}
+	}
+	err = s.do(ctx, func(w *work) error {
+		if b, err = s.blockByRef(ctx, w.tx, id, actor, n.Ref, request); b != nil || err != nil {
+			return err
+		}
+		created = true
+		if b, err = w.insertBlock(ctx, id, n, locator, frozen); err != nil {
+			return err
+		}
+		return w.keepRef(ctx, string(id), n.Ref, request, string(b.ID), b.Offset)
+	})
+	if err != nil {
+		return nil, false, err
+	}
+	return b, created, nil
+}
+
+// blockByRef returns the block that a ref has made, as it was made, or nil.
+func (s *Store) blockByRef(ctx context.Context, q querier, id InvestigationID, actor Actor, ref string, request []byte) (*Block, error) {
+	before, err := findRef(ctx, q, string(id), actor.ID, ref, request)
+	if before == nil || err != nil {
+		return nil, err
+	}
+	var b Block
+	if err := changeData(ctx, q, id, before.offset, &b); err != nil {
+		return nil, err
+	}
+	return &b, nil
+}
+
+func (s *Store) freeze(ctx context.Context, l Locator) (*Frozen, error) {
+	if s.boards.evidence == nil {
+		return nil, errors.New("collab: no evidence source")
+	}
+	f, err := s.boards.evidence.Freeze(ctx, l)
+	if err != nil {
+		return nil, fmt.Errorf("freeze %s: %w", l.Kind, err)
+	}
+	if f.Body, err = CanonicalJSON(f.Body); err != nil {
+		return nil, fmt.Errorf("freeze %s: %w", l.Kind, err)
+	}
+	if len(f.Body) > maxEvidenceBytes {
+		return nil, &InvalidError{"", "That is too much for one pin: over 8 MiB. Pin a part of it, such as one span."}
+	}
+	if f.Query != nil {
+		if f.Query, err = CanonicalJSON(f.Query); err != nil {
+			return nil, fmt.Errorf("freeze %s: %w", l.Kind, err)
+		}
+	}
+	f.Title = clipRunes(strings.Join(strings.Fields(f.Title), " "), maxTitleRunes)
+	return &f, nil
+}
+
+func (w *work) insertBlock(ctx context.Context, id InvestigationID, n BlockNew, l Locator, f *Frozen) (*Block, error) {
+	inv, err := investigationByID(ctx, w.tx, id)
+	if err != nil {
+		return nil, err
+	}
+	if inv.Blocks >= maxBlocks {
+		return nil, &InvalidError{"", "This board is full: 1,000 blocks. Delete some, or open another investigation."}
+	}
+	var last string
+	err = w.tx.QueryRowContext(ctx, `SELECT COALESCE(MAX(position), '') FROM blocks WHERE investigation_id = ? AND deleted_at = 0`, id).Scan(&last)
+	if err != nil {
+		return nil, fmt.Errorf("find last position: %w", err)
+	}
+	offset := inv.Offset + 1
+	b := &Block{
+		ID: BlockID(newID("b_")), InvestigationID: id, Kind: n.Kind, Position: positionBetween(last, ""),
+		Title: n.Title, Text: n.Text, URL: n.URL, TraceID: n.TraceID, SpanID: n.SpanID, Query: n.Query,
+		CreatedBy: w.actor.ID, CreatedByName: w.actor.Name, CreatedUnixNano: w.now, UpdatedUnixNano: w.now, Offset: offset,
+		fieldOffsets: fieldOffsets{"title": offset, "text": offset, "url": offset, "position": offset},
+	}
+	if f != nil {
+		b.Locator = f.Path
+		if f.Query != nil {
+			b.Query = f.Query
+		}
+		if b.Title == "" {
+			b.Title = f.Title
+		}
+		b.Evidence = &EvidenceInfo{SHA256: hashHex(f.Body), SizeBytes: len(f.Body),
+			FrozenBy: w.actor.ID, FrozenByName: w.actor.Name, FrozenUnixNano: w.now}
+	}
+	if err := w.saveBlock(ctx, b); err != nil {
+		return nil, err
+	}
+	if f != nil {
+		asked, err := marshal(l)
+		if err != nil {
+			return nil, fmt.Errorf("encode locator: %w", err)
+		}
+		if asked, err = CanonicalJSON(asked); err != nil {
+			return nil, fmt.Errorf("encode locator: %w", err)
+		}
+		_, err = w.tx.ExecContext(ctx, `INSERT INTO evidence (block_id, sha256, body, locator, frozen_by, frozen_by_name, frozen_at) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+			b.ID, b.Evidence.SHA256, f.Body, string(asked), w.actor.ID, w.actor.Name, w.now)
+		if err != nil {
+			return nil, fmt.Errorf("insert evidence: %w", err)
+		}
+	}
+	if _, err := w.log(ctx, id, ChangeType(n.Kind.noun()+".added"), string(b.ID), n.Ref, b); err != nil {
+		return nil, err
+	}
+	return b, w.notifyMentions(ctx, mentionSource{inv: inv, object: string(b.ID), path: blockPath(id, b.ID), text: b.Text})
+}
+
+func (w *work) saveBlock(ctx context.Context, b *Block) error {
+	sum, size := "", 0
+	if b.Evidence != nil {
+		sum, size = b.Evidence.SHA256, b.Evidence.SizeBytes
+	}
+	_, err := w.tx.ExecContext(ctx, `INSERT INTO blocks (id, investigation_id, kind, position, title, text, url, trace_id, span_id, query, locator,
+			evidence_sha256, evidence_bytes, field_offsets, created_offset, changed_offset, created_by, created_by_name, created_at, updated_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (id) DO UPDATE SET position = excluded.position, title = excluded.title, text = excluded.text, url = excluded.url,
+			field_offsets = excluded.field_offsets, changed_offset = excluded.changed_offset, updated_at = excluded.updated_at`,
+		b.ID, b.InvestigationID, b.Kind, b.Position, b.Title, b.Text, b.URL, b.TraceID, b.SpanID, string(b.Query), b.Locator,
+		sum, size, b.fieldOffsets.text(), b.Offset, b.Offset, b.CreatedBy, b.CreatedByName, b.CreatedUnixNano, b.UpdatedUnixNano)
+	if err != nil {
+		return fmt.Errorf("save block %s: %w", b.ID, err)
+	}
+	return nil
+}
+
+// UpdateBlock changes fields of a block. A field that somebody changed since
+// u.Seen to something else is a [ConflictError], and then nothing is changed; a
+// text is merged with theirs where the edits leave each other alone.
+func (s *Store) UpdateBlock(ctx context.Context, id InvestigationID, block BlockID, u BlockUpdate) (*Block, error) {
+	if err := checkRef(u.Ref); err != nil {
+		return nil, err
+	}
+	request, err := requestHash("block", block, u)
+	if err != nil {
+		return nil, err
+	}
+	var b *Block
+	err = s.do(ctx, func(w *work) error {
+		before, err := findRef(ctx, w.tx, string(id), w.actor.ID, u.Ref, request)
+		if err != nil {
+			return err
+		}
+		inv, err := investigationByID(ctx, w.tx, id)
+		if err != nil {
+			return err
+		}
+		if b, err = blockByID(ctx, w.tx, id, block); err != nil || before != nil {
+			return err
+		}
+		if b.deleted {
+			return fmt.Errorf("block %s was deleted: %w", block, ErrNotFound)
+		}
+		if err := w.updateBlock(ctx, inv, b, u); err != nil {
+			return err
+		}
+		return w.keepRef(ctx, string(id), u.Ref, request, string(block), b.Offset)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+func (w *work) updateBlock(ctx context.Context, inv *Investigation, b *Block, u BlockUpdate) error {
+	seen, err := checkSeen(u.Seen, inv.Offset)
+	if err != nil {
+		return err
+	}
+	oldText := b.Text
+	set := map[string]any{}
+	change := func(field string, target *string, to string) error {
+		if *target == to {
+			return nil
+		}
+		if b.fieldOffsets[field] > seen {
+			return &ConflictError{Field: field, Yours: to, Theirs: *target, Offset: inv.Offset}
+		}
+		*target, set[field] = to, to
+		return nil
+	}
+	if u.Title != nil {
+		title, err := cleanBlockTitle(b.Kind, *u.Title)
+		if err == nil {
+			err = change("title", &b.Title, title)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if u.URL != nil && b.Kind == KindLink {
+		to, err := cleanURL(*u.URL)
+		if err == nil {
+			err = change("url", &b.URL, to)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if u.Text != nil {
+		if err := w.updateText(ctx, inv, b, seen, *u.Text, set); err != nil {
+			return err
+		}
+	}
+	if u.After != nil {
+		// The order is last writer wins: a block is where it was last put.
+		to, err := w.positionAfter(ctx, b, *u.After)
+		if err != nil {
+			return err
+		}
+		if to != b.Position {
+			b.Position, set["position"] = to, to
+		}
+	}
+	if len(set) == 0 {
+		return nil
+	}
+	offset := inv.Offset + 1
+	for field := range set {
+		b.fieldOffsets[field] = offset
+	}
+	b.Offset, b.UpdatedUnixNano = offset, w.now
+	if err := w.saveBlock(ctx, b); err != nil {
+		return err
+	}
+	data := map[string]any{"id": b.ID, "kind": b.Kind, "fields": set}
+	if _, err := w.log(ctx, inv.ID, ChangeType(b.Kind.noun()+".updated"), string(b.ID), u.Ref, data); err != nil {
+		return err
+	}
+	return w.notifyMentions(ctx, mentionSource{inv: inv, object: string(b.ID), path: blockPath(inv.ID, b.ID), text: b.Text, before: oldText})
+}
+
+// updateText puts a text in place of the one seen, merging with what others
+// made of it since.
+func (w *work) updateText(ctx context.Context, inv *Investigation, b *Block, seen int64, to string, set map[string]any) error {
+	if b.Kind != KindNote && strings.TrimSpace(to) == "" {
+		to = ""
+	} else {
+		var err error
+		if to, err = cleanText("text", to, maxTextRunes); err != nil {
+			return err
+		}
+	}
+	merged := to
+	if b.fieldOffsets["text"] > seen && to != b.Text {
+		base, known, err := textAt(ctx, w.tx, inv.ID, string(b.ID), seen)
+		if err != nil {
+			return err
+		}
+		// A last line is ended while merging, so that two texts that differ in what
+		// follows it do not differ in the line itself.
+		m, ok := mergeText(base+"\n", to+"\n", b.Text+"\n")
+		if !known || !ok {
+			return &ConflictError{Field: "text", Yours: to, Theirs: b.Text, Offset: inv.Offset}
+		}
+		merged = strings.TrimRight(m, "\n")
+	}
+	if merged != b.Text {
+		b.Text, set["text"] = merged, merged
+	}
+	return nil
+}
+
+// textAt returns the text of an object as of an offset; false if it did not
+// exist then.
+func textAt(ctx context.Context, q querier, id InvestigationID, object string, offset int64) (string, bool, error) {
+	var text string
+	err := q.QueryRowContext(ctx, `SELECT COALESCE(json_extract(data, '$.fields.text'), json_extract(data, '$.text'))
+		FROM changes WHERE investigation_id = ? AND object_id = ? AND offset <= ?
+		AND (json_type(data, '$.fields.text') IS NOT NULL OR json_type(data, '$.text') IS NOT NULL)
+		ORDER BY offset DESC LIMIT 1`, id, object, offset).Scan(&text)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", false, nil
+	}
+	if err != nil {
+		return "", false, fmt.Errorf("text of %s at %d: %w", object, offset, err)
+	}
+	return text, true, nil
+}
+
+// positionAfter returns a position behind a block, or before all for "".
+func (w *work) positionAfter(ctx context.Context, b *Block, after BlockID) (string, error) {
+	if after == b.ID {
+		return b.Position, nil
+	}
+	low := ""
+	if after != "" {
+		err := w.tx.QueryRowContext(ctx, `SELECT position FROM blocks WHERE id = ? AND investigation_id = ? AND deleted_at = 0`,
+			after, b.InvestigationID).Scan(&low)
+		if errors.Is(err, sql.ErrNoRows) {
+			return "", &InvalidError{"after", "There is no such block on this board."}
+		}
+		if err != nil {
+			return "", fmt.Errorf("position of %s: %w", after, err)
+		}
+	}
+	var high string
+	err := w.tx.QueryRowContext(ctx, `SELECT COALESCE(MIN(position), '') FROM blocks
+		WHERE investigation_id = ? AND deleted_at = 0 AND position > ? AND id <> ?`, b.InvestigationID, low, b.ID).Scan(&high)
+	if err != nil {
+		return "", fmt.Errorf("position after %s: %w", after, err)
+	}
+	if b.Position > low && (high == "" || b.Position < high) {
+		return b.Position, nil // it is there already
+	}
+	return positionBetween(low, high), nil
+}
+
+// DeleteBlock leaves a tombstone in the log and erases the block's bytes, its
+// evidence and the annotations on it. Deleting twice is no error.
+func (s *Store) DeleteBlock(ctx context.Context, id InvestigationID, block BlockID) error {
+	return s.do(ctx, func(w *work) error {
+		if _, err := investigationByID(ctx, w.tx, id); err != nil {
+			return err
+		}
+		b, err := blockByID(ctx, w.tx, id, block)
+		if err != nil || b.deleted {
+			return err
+		}
+		notes, err := queryAnnotations(ctx, w.tx, `a.block_id = ? AND a.deleted_at = 0`, []any{block}, 10_000)
+		if err != nil {
+			return err
+		}
+		for i := range notes {
+			if err := w.eraseAnnotation(ctx, &notes[i]); err != nil {
+				return err
+			}
+		}
+		if _, err := w.log(ctx, id, ChangeType(b.Kind.noun()+".deleted"), string(block), "", map[string]any{"id": block, "kind": b.Kind}); err != nil {
+			return err
+		}
+		if _, err := w.tx.ExecContext(ctx, `DELETE FROM evidence WHERE block_id = ?`, block); err != nil {
+			return fmt.Errorf("erase evidence of %s: %w", block, err)
+		}
+		_, err = w.tx.ExecContext(ctx, `UPDATE blocks SET title = '', text = '', url = '', query = '', locator = '', trace_id = '', span_id = '',
+			deleted_at = ? WHERE id = ?`, w.now, block)
+		if err != nil {
+			return fmt.Errorf("delete block %s: %w", block, err)
+		}
+		return w.erase(ctx, id, string(block))
+	})
+}
+
+func blockPath(id InvestigationID, b BlockID) string { return "/i/" + string(id) + "#" + string(b) }
+
+func cleanBlockTitle(kind BlockKind, s string) (string, error) {
+	if strings.TrimSpace(s) == "" && !kind.Pin() {
+		return "", nil
+	}
+	return cleanTitle("title", s)
+}
+
+func clipRunes(s string, n int) string {
+	r := []rune(s)
+	if len(r) <= n {
+		return s
+	}
+	return string(r[:n-1]) + "…"
+}

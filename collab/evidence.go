@@ -1,0 +1,73 @@
+package collab
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io"
+
+	"redthread/tracestore/trace"
+)
+
+// Locator says what a pin shows: a span, a trace, the thread of a trace, or a
+// query.
+type Locator struct {
+	Kind    BlockKind       `json:"kind"`
+	TraceID trace.ID        `json:"trace_id"`
+	SpanID  trace.SpanID    `json:"span_id"`
+	Query   json.RawMessage `json:"query,omitempty"`
+}
+
+// Frozen is evidence as it was when it was read.
+type Frozen struct {
+	Title string // a short name for the board
+	Path  string // where the live view is, from "/"
+	// Query is the query with its time range made absolute, for a query.
+	Query json.RawMessage
+	// Body is JSON; the store makes it canonical before it hashes it.
+	Body []byte
+}
+
+// EvidenceSource reads what a locator shows. It answers ErrNotFound if nothing
+// is there, and an *InvalidError if the locator makes no sense. It is called
+// before a transaction opens, by several goroutines.
+type EvidenceSource interface {
+	Freeze(ctx context.Context, l Locator) (Frozen, error)
+}
+
+// Evidence is the frozen copy behind a pin.
+type Evidence struct {
+	EvidenceInfo
+	Body json.RawMessage `json:"body"` // canonical JSON
+}
+
+// CanonicalJSON rewrites one JSON value so that equal values have equal bytes:
+// object keys sorted bytewise, no white space, numbers as they were written,
+// nothing escaped but what must be.
+func CanonicalJSON(raw []byte) ([]byte, error) {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber()
+	var v any
+	if err := d.Decode(&v); err != nil {
+		return nil, err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("more than one JSON value")
+	}
+	var out bytes.Buffer
+	e := json.NewEncoder(&out)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimRight(out.Bytes(), "\n"), nil
+}
+
+// hashHex is the SHA-256 of b as 64 lower-case hex digits.
+func hashHex(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}

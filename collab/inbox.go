@@ -1,0 +1,263 @@
+package collab
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Reason says why somebody is told.
+type Reason string
+
+// The reasons. A target may want any of them; only the last three reach inboxes.
+const (
+	ReasonOpened     Reason = "opened"     // an investigation was opened
+	ReasonMention    Reason = "mention"    // a text names you
+	ReasonAssignment Reason = "assignment" // you lead it now
+	ReasonStatus     Reason = "status"     // its status changed, and you take part
+)
+
+// Reasons lists them all.
+var Reasons = []Reason{ReasonOpened, ReasonMention, ReasonAssignment, ReasonStatus}
+
+// InboxItemID is "n_" and a ULID.
+type InboxItemID string
+
+// InboxItem is one thing that concerns a user.
+type InboxItem struct {
+	ID              InboxItemID     `json:"id"`
+	Reason          Reason          `json:"reason"`
+	InvestigationID InvestigationID `json:"investigation_id"`
+	Title           string          `json:"title"` // of the investigation, as it was
+	Text            string          `json:"text"`
+	Path            string          `json:"path"` // where it is, from "/"
+	Actor           string          `json:"actor"`
+	ActorName       string          `json:"actor_name"`
+	CreatedUnixNano int64           `json:"created_unix_nano,string"`
+	Read            bool            `json:"read"`
+	Done            bool            `json:"done"`
+}
+
+// maxExcerptRunes is how much of a text a notification shows.
+const maxExcerptRunes = 300
+
+// inbox puts an item into one user's inbox.
+func (w *work) inbox(ctx context.Context, user string, it InboxItem, object string) error {
+	if user == w.actor.ID {
+		return nil // nobody is told what they did themselves
+	}
+	_, err := w.tx.ExecContext(ctx, `INSERT INTO inbox_items (id, user_id, reason, investigation_id, title, text, path, actor_id, actor_name, object_id, created_at)
+		SELECT ?, id, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM users WHERE id = ? AND deactivated_at IS NULL`,
+		newID("n_"), it.Reason, it.InvestigationID, it.Title, it.Text, it.Path, w.actor.ID, w.actor.Name, object, w.now, user)
+	if err != nil {
+		return fmt.Errorf("insert inbox item: %w", err)
+	}
+	return nil
+}
+
+// Notice is what a notification tells, by whatever way it goes.
+type Notice struct {
+	Reason          Reason          `json:"reason"`
+	InvestigationID InvestigationID `json:"investigation_id"`
+	Title           string          `json:"title"`
+	Status          Status          `json:"status"`
+	Severity        Severity        `json:"severity"`
+	LeadName        string          `json:"lead_name"`
+	Was             string          `json:"was"`  // the status before
+	Text            string          `json:"text"` // an excerpt
+	Path            string          `json:"path"`
+	ActorName       string          `json:"actor_name"`
+	To              []string        `json:"to"` // names of the people mentioned
+	AtUnixNano      int64           `json:"at_unix_nano,string"`
+}
+
+func (w *work) notice(inv *Investigation, reason Reason) Notice {
+	return Notice{Reason: reason, InvestigationID: inv.ID, Title: inv.Title, Status: inv.Status, Severity: inv.Severity,
+		LeadName: inv.LeadName, Path: "/i/" + string(inv.ID), ActorName: w.actor.Name, AtUnixNano: w.now, To: []string{}}
+}
+
+func (w *work) notifyOpened(ctx context.Context, inv *Investigation) error {
+	return w.enqueue(ctx, w.notice(inv, ReasonOpened), string(inv.ID))
+}
+
+func (w *work) notifyAssigned(ctx context.Context, inv *Investigation) error {
+	if inv.Lead == "" || inv.Lead == w.actor.ID {
+		return nil
+	}
+	if err := w.tx.QueryRowContext(ctx, `SELECT name FROM users WHERE id = ?`, inv.Lead).Scan(&inv.LeadName); err != nil {
+		return fmt.Errorf("name of lead: %w", err)
+	}
+	n := w.notice(inv, ReasonAssignment)
+	n.To = []string{inv.LeadName}
+	it := InboxItem{Reason: ReasonAssignment, InvestigationID: inv.ID, Title: inv.Title, Path: n.Path}
+	if err := w.inbox(ctx, inv.Lead, it, string(inv.ID)); err != nil {
+		return err
+	}
+	return w.enqueue(ctx, n, string(inv.ID))
+}
+
+// notifyStatus tells whoever takes part: the lead and all who changed something.
+func (w *work) notifyStatus(ctx context.Context, inv *Investigation, was Status) error {
+	rows, err := w.tx.QueryContext(ctx, `SELECT id FROM users WHERE deactivated_at IS NULL AND (id = ?2 OR id IN
+		(SELECT actor_id FROM changes WHERE investigation_id = ?1))`, inv.ID, inv.Lead)
+	if err != nil {
+		return fmt.Errorf("find participants of %s: %w", inv.ID, err)
+	}
+	users, err := scanStrings(rows)
+	if err != nil {
+		return fmt.Errorf("find participants of %s: %w", inv.ID, err)
+	}
+	n := w.notice(inv, ReasonStatus)
+	n.Was = string(was)
+	it := InboxItem{Reason: ReasonStatus, InvestigationID: inv.ID, Title: inv.Title, Path: n.Path,
+		Text: string(was) + " → " + string(inv.Status)}
+	for _, u := range users {
+		if err := w.inbox(ctx, u, it, string(inv.ID)); err != nil {
+			return err
+		}
+	}
+	return w.enqueue(ctx, n, string(inv.ID))
+}
+
+// mentionSource is a text that may name people.
+type mentionSource struct {
+	inv    *Investigation // nil: an annotation on a trace alone
+	object string
+	path   string
+	text   string
+	before string // the text that it replaces: who was named there is not told again
+}
+
+func (w *work) notifyMentions(ctx context.Context, m mentionSource) error {
+	if !strings.Contains(m.text, "@") {
+		return nil
+	}
+	people, err := mentionables(ctx, w.tx)
+	if err != nil {
+		return err
+	}
+	known := mentionedUsers(m.before, people)
+	var n Notice
+	if m.inv != nil {
+		n = w.notice(m.inv, ReasonMention)
+	} else {
+		n = Notice{Reason: ReasonMention, Title: "a trace", ActorName: w.actor.Name, AtUnixNano: w.now, To: []string{}}
+	}
+	n.Path, n.Text = m.path, clipRunes(strings.TrimSpace(m.text), maxExcerptRunes)
+	it := InboxItem{Reason: ReasonMention, InvestigationID: n.InvestigationID, Title: n.Title, Text: n.Text, Path: m.path}
+	for _, id := range mentionedUsers(m.text, people) {
+		if slices.Contains(known, id) {
+			continue
+		}
+		for _, p := range people {
+			if p.ID == id {
+				n.To = append(n.To, p.Name)
+			}
+		}
+		if err := w.inbox(ctx, id, it, m.object); err != nil {
+			return err
+		}
+	}
+	if len(n.To) == 0 {
+		return nil
+	}
+	return w.enqueue(ctx, n, m.object)
+}
+
+func (w *work) notifyAnnotation(ctx context.Context, a *Annotation, before string) error {
+	m := mentionSource{object: string(a.ID), text: a.Text, before: before}
+	switch {
+	case a.Anchor.InvestigationID != "":
+		inv, err := investigationByID(ctx, w.tx, a.Anchor.InvestigationID)
+		if err != nil {
+			return err
+		}
+		m.inv, m.path = inv, "/i/"+string(inv.ID)+"#"+string(a.ID)
+	case a.Anchor.SpanID != "":
+		m.path = "/t/" + a.Anchor.TraceID + "/" + a.Anchor.SpanID + "#" + string(a.ID)
+	default:
+		m.path = "/t/" + a.Anchor.TraceID + "#" + string(a.ID)
+	}
+	return w.notifyMentions(ctx, m)
+}
+
+// FindInbox returns a user's items that are not done, or all, the newest first.
+func (s *Store) FindInbox(ctx context.Context, user string, all bool, limit int) ([]InboxItem, error) {
+	if limit <= 0 || limit > 500 {
+		limit = 200
+	}
+	rows, err := s.read.QueryContext(ctx, `SELECT id, reason, investigation_id, title, text, path, actor_id, actor_name, created_at, read_at <> 0, done_at <> 0
+		FROM inbox_items WHERE user_id = ? AND (? OR done_at = 0) ORDER BY created_at DESC, id DESC LIMIT ?`, user, all, limit)
+	if err != nil {
+		return nil, fmt.Errorf("find inbox: %w", err)
+	}
+	defer rows.Close()
+	list := []InboxItem{}
+	for rows.Next() {
+		var it InboxItem
+		if err := rows.Scan(&it.ID, &it.Reason, &it.InvestigationID, &it.Title, &it.Text, &it.Path, &it.Actor, &it.ActorName,
+			&it.CreatedUnixNano, &it.Read, &it.Done); err != nil {
+			return nil, fmt.Errorf("find inbox: %w", err)
+		}
+		list = append(list, it)
+	}
+	return list, rows.Err()
+}
+
+// UnreadCount returns how many items of a user's inbox are neither read nor
+// done.
+func (s *Store) UnreadCount(ctx context.Context, user string) (int, error) {
+	var n int
+	err := s.read.QueryRowContext(ctx, `SELECT COUNT(*) FROM inbox_items WHERE user_id = ? AND read_at = 0 AND done_at = 0`, user).Scan(&n)
+	if err != nil {
+		return 0, fmt.Errorf("count inbox: %w", err)
+	}
+	return n, nil
+}
+
+// InboxState is what a user does with an item.
+type InboxState string
+
+// The states that an item can be put into.
+const (
+	InboxRead   InboxState = "read"
+	InboxUnread InboxState = "unread"
+	InboxDone   InboxState = "done"
+)
+
+var inboxSet = map[InboxState]string{
+	InboxRead:   `read_at = ?1`,
+	InboxUnread: `read_at = 0, done_at = 0 * ?1`,
+	InboxDone:   `done_at = ?1`,
+}
+
+// MarkInbox puts one item of a user's inbox into a state and returns it, or
+// [ErrNotFound].
+func (s *Store) MarkInbox(ctx context.Context, user string, id InboxItemID, to InboxState) (*InboxItem, error) {
+	set, ok := inboxSet[to]
+	if !ok {
+		return nil, &InvalidError{"state", "State is read, unread or done."}
+	}
+	var it InboxItem
+	err := s.write.QueryRowContext(ctx, `UPDATE inbox_items SET `+set+` WHERE id = ?2 AND user_id = ?3
+		RETURNING id, reason, investigation_id, title, text, path, actor_id, actor_name, created_at, read_at <> 0, done_at <> 0`, s.nowNano(), id, user).
+		Scan(&it.ID, &it.Reason, &it.InvestigationID, &it.Title, &it.Text, &it.Path, &it.Actor, &it.ActorName, &it.CreatedUnixNano, &it.Read, &it.Done)
+	if err != nil {
+		return nil, fmt.Errorf("mark inbox item %s: %w", id, translate(err))
+	}
+	return &it, nil
+}
+
+// MarkWholeInbox puts every open item of a user's inbox into a state.
+func (s *Store) MarkWholeInbox(ctx context.Context, user string, to InboxState) error {
+	set, ok := inboxSet[to]
+	if !ok {
+		return &InvalidError{"state", "State is read, unread or done."}
+	}
+	_, err := s.write.ExecContext(ctx, `UPDATE inbox_items SET `+set+` WHERE user_id = ?2 AND done_at = 0`, s.nowNano(), user)
+	if err != nil {
+		return fmt.Errorf("mark inbox: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,167 @@
+package collab
+
+import (
+	"strings"
+	"unicode/utf8"
+)
+
+// InvestigationID is "i_" and a ULID: it sorts by the time of creation.
+type InvestigationID string
+
+// Status says how far an investigation is.
+type Status string
+
+// The statuses, in the order of an investigation's life.
+const (
+	StatusOpen      Status = "open"
+	StatusMitigated Status = "mitigated"
+	StatusResolved  Status = "resolved"
+	StatusClosed    Status = "closed"
+)
+
+// Statuses lists them all.
+var Statuses = []Status{StatusOpen, StatusMitigated, StatusResolved, StatusClosed}
+
+// Severity says how bad it is.
+type Severity string
+
+// The severities: not known yet, then the worst first.
+const (
+	SeverityUnknown Severity = "unknown"
+	Severity1       Severity = "sev1"
+	Severity2       Severity = "sev2"
+	Severity3       Severity = "sev3"
+	Severity4       Severity = "sev4"
+)
+
+// Severities lists them all.
+var Severities = []Severity{SeverityUnknown, Severity1, Severity2, Severity3, Severity4}
+
+// Investigation is the shared work on one problem. Its state is what its change
+// log adds up to; Offset and Epoch are the log's position.
+type Investigation struct {
+	ID              InvestigationID `json:"id"`
+	Title           string          `json:"title"`
+	Status          Status          `json:"status"`
+	Severity        Severity        `json:"severity"`
+	Lead            string          `json:"lead"` // a user's id, empty: nobody
+	LeadName        string          `json:"lead_name"`
+	CreatedBy       string          `json:"created_by"`
+	CreatedByName   string          `json:"created_by_name"`
+	CreatedUnixNano int64           `json:"created_unix_nano,string"`
+	UpdatedUnixNano int64           `json:"updated_unix_nano,string"`
+	Blocks          int             `json:"blocks_total"`
+	Epoch           string          `json:"epoch"`
+	Offset          int64           `json:"offset"`
+
+	fieldOffsets fieldOffsets
+	deleted      bool
+}
+
+// InvestigationNew asks for an investigation. Empty Status and Severity mean
+// open and unknown. Lead nil means its creator, if that is a user.
+type InvestigationNew struct {
+	Ref      string   `json:"ref"`
+	Title    string   `json:"title"`
+	Status   Status   `json:"status"`
+	Severity Severity `json:"severity"`
+	Lead     *string  `json:"lead"`
+}
+
+// InvestigationUpdate changes the fields that are not nil. Seen is the offset
+// that the person saw: a field changed since by somebody else is a conflict.
+type InvestigationUpdate struct {
+	Ref      string    `json:"ref"`
+	Seen     *int64    `json:"seen"`
+	Title    *string   `json:"title"`
+	Status   *Status   `json:"status"`
+	Severity *Severity `json:"severity"`
+	Lead     *string   `json:"lead"`
+}
+
+// InvestigationFilter picks investigations, the newest first.
+type InvestigationFilter struct {
+	Statuses []Status // empty: all
+	// UserID, if set, keeps those that the user leads, opened or changed.
+	UserID string
+	// After continues below the investigation with that id.
+	After InvestigationID
+	// Limit is 50 if zero, at most 200.
+	Limit int
+}
+
+// Bounds of what people type.
+const (
+	maxTitleRunes      = 200
+	maxTextRunes       = 20_000 // of a note; ten printed pages
+	maxAnnotationRunes = 10_000
+	maxURLBytes        = 2_000
+	maxRefBytes        = 200
+	maxQueryBytes      = 64 << 10
+	maxBlocks          = 1_000   // on one board
+	maxEvidenceBytes   = 8 << 20 // of one pin
+)
+
+func (s Status) valid() bool {
+	for _, v := range Statuses {
+		if s == v {
+			return true
+		}
+	}
+	return false
+}
+
+func (s Severity) valid() bool {
+	for _, v := range Severities {
+		if s == v {
+			return true
+		}
+	}
+	return false
+}
+
+func checkStatus(s Status) error {
+	if !s.valid() {
+		return &InvalidError{"status", "Status is open, mitigated, resolved or closed."}
+	}
+	return nil
+}
+
+func checkSeverity(s Severity) error {
+	if !s.valid() {
+		return &InvalidError{"severity", "Severity is unknown, sev1, sev2, sev3 or sev4."}
+	}
+	return nil
+}
+
+// cleanTitle trims a title to one line and checks its length.
+func cleanTitle(field, s string) (string, error) {
+	s = strings.Join(strings.Fields(strings.ToValidUTF8(s, "\uFFFD")), " ")
+	if s == "" {
+		return "", &InvalidError{field, "Give it a title."}
+	}
+	if utf8.RuneCountInString(s) > maxTitleRunes {
+		return "", &InvalidError{field, "A title has at most 200 characters."}
+	}
+	return s, nil
+}
+
+// cleanText normalises line ends and checks the length of a text.
+func cleanText(field, s string, maxRunes int) (string, error) {
+	s = strings.ToValidUTF8(strings.ReplaceAll(s, "\r\n", "\n"), "\uFFFD")
+	s = strings.ReplaceAll(s, "\x00", "\uFFFD")
+	if strings.TrimSpace(s) == "" {
+		return "", &InvalidError{field, "Write something first."}
+	}
+	if n := utf8.RuneCountInString(s); n > maxRunes {
+		return "", &InvalidError{field, "That is too long: " + itoa(n) + " characters, at most " + itoa(maxRunes) + "."}
+	}
+	return strings.TrimRight(s, " \t\n"), nil
+}
+
+func checkRef(ref string) error {
+	if len(ref) > maxRefBytes {
+		return &InvalidError{"ref", "A ref has at most 200 bytes; a UUID serves."}
+	}
+	return nil
+}

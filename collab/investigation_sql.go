@@ -1,0 +1,332 @@
+package collab
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+const investigationColumns = `i.id, i.epoch, i.offset, i.title, i.status, i.severity, i.lead, COALESCE(u.name, ''),
+	i.field_offsets, i.created_by, i.created_by_name, i.created_at, i.updated_at, i.deleted_at <> 0,
+	(SELECT COUNT(*) FROM blocks b WHERE b.investigation_id = i.id AND b.deleted_at = 0)`
+
+const investigationFrom = ` FROM investigations i LEFT JOIN users u ON u.id = i.lead `
+
+func scanInvestigation(row interface{ Scan(...any) error }) (*Investigation, error) {
+	var i Investigation
+	var fields string
+	err := row.Scan(&i.ID, &i.Epoch, &i.Offset, &i.Title, &i.Status, &i.Severity, &i.Lead, &i.LeadName,
+		&fields, &i.CreatedBy, &i.CreatedByName, &i.CreatedUnixNano, &i.UpdatedUnixNano, &i.deleted, &i.Blocks)
+	if err != nil {
+		return nil, err
+	}
+	i.fieldOffsets, err = readFieldOffsets(fields)
+	return &i, err
+}
+
+// investigationByID reads one that is not deleted.
+func investigationByID(ctx context.Context, q querier, id InvestigationID) (*Investigation, error) {
+	i, err := scanInvestigation(q.QueryRowContext(ctx, `SELECT `+investigationColumns+investigationFrom+`WHERE i.id = ?`, id))
+	if err == nil && i.deleted {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return nil, fmt.Errorf("investigation %s: %w", id, translate(err))
+	}
+	return i, nil
+}
+
+// InvestigationByID returns one investigation, or [ErrNotFound].
+func (s *Store) InvestigationByID(ctx context.Context, id InvestigationID) (*Investigation, error) {
+	return investigationByID(ctx, s.read, id)
+}
+
+// FindInvestigations returns investigations, the newest first, and whether
+// there are more.
+func (s *Store) FindInvestigations(ctx context.Context, f InvestigationFilter) ([]Investigation, bool, error) {
+	if f.Limit <= 0 {
+		f.Limit = 50
+	}
+	f.Limit = min(f.Limit, 200)
+	where, args := []string{"i.deleted_at = 0"}, []any{}
+	if len(f.Statuses) > 0 {
+		where = append(where, "i.status IN (?"+strings.Repeat(", ?", len(f.Statuses)-1)+")")
+		for _, st := range f.Statuses {
+			args = append(args, st)
+		}
+	}
+	if f.UserID != "" {
+		where = append(where, "(i.lead = ? OR i.id IN (SELECT investigation_id FROM changes WHERE actor_id = ?))")
+		args = append(args, f.UserID, f.UserID)
+	}
+	if f.After != "" {
+		where = append(where, "i.id < ?")
+		args = append(args, f.After)
+	}
+	rows, err := s.read.QueryContext(ctx, `SELECT `+investigationColumns+investigationFrom+
+		`WHERE `+strings.Join(where, " AND ")+` ORDER BY i.id DESC LIMIT ?`, append(args, f.Limit+1)...)
+	if err != nil {
+		return nil, false, fmt.Errorf("find investigations: %w", err)
+	}
+	defer rows.Close()
+	list := []Investigation{}
+	for rows.Next() {
+		i, err := scanInvestigation(rows)
+		if err != nil {
+			return nil, false, fmt.Errorf("find investigations: %w", err)
+		}
+		list = append(list, *i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, false, fmt.Errorf("find investigations: %w", err)
+	}
+	if len(list) > f.Limit {
+		return list[:f.Limit], true, nil
+	}
+	return list, false, nil
+}
+
+// CreateInvestigation opens an investigation: change 1 of its log. The same ref
+// again returns what it made, with created false.
+func (s *Store) CreateInvestigation(ctx context.Context, n InvestigationNew) (inv *Investigation, created bool, err error) {
+	if n.Title, err = cleanTitle("title", n.Title); err != nil {
+		return nil, false, err
+	}
+	if n.Status == "" {
+		n.Status = StatusOpen
+	}
+	if n.Severity == "" {
+		n.Severity = SeverityUnknown
+	}
+	if err := errors.Join(checkRef(n.Ref), checkStatus(n.Status), checkSeverity(n.Severity)); err != nil {
+		return nil, false, err
+	}
+	request, err := requestHash("investigation", n)
+	if err != nil {
+		return nil, false, err
+	}
+	err = s.do(ctx, func(w *work) error {
+		before, err := findRef(ctx, w.tx, "", w.actor.ID, n.Ref, request)
+		if err != nil {
+			return err
+		}
+		if before != nil {
+			inv, err = investigationByID(ctx, w.tx, InvestigationID(before.object))
+			return err
+		}
+		created = true
+		inv, err = s.insertInvestigation(ctx, w, n)
+		if err != nil {
+			return err
+		}
+		return w.keepRef(ctx, "", n.Ref, request, string(inv.ID), 1)
+	})
+	if err != nil {
+		return nil, false, err
+	}
+	return inv, created, nil
+}
+
+func (s *Store) insertInvestigation(ctx context.Context, w *work, n InvestigationNew) (*Investigation, error) {
+	lead := ""
+	if n.Lead != nil {
+		var err error
+		if lead, err = findLead(ctx, w.tx, *n.Lead); err != nil {
+			return nil, err
+		}
+	} else if w.actor.Kind == ActorUser {
+		lead = w.actor.ID
+	}
+	id := InvestigationID(newID("i_"))
+	fields := fieldOffsets{"title": 1, "status": 1, "severity": 1, "lead": 1}
+	_, err := w.tx.ExecContext(ctx, `INSERT INTO investigations (id, epoch, offset, title, status, severity, lead, field_offsets,
+		created_by, created_by_name, created_at, updated_at) VALUES (?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		id, newEpoch(), n.Title, n.Status, n.Severity, lead, fields.text(), w.actor.ID, w.actor.Name, w.now, w.now)
+	if err != nil {
+		return nil, fmt.Errorf("insert investigation: %w", err)
+	}
+	data := map[string]any{"id": id, "title": n.Title, "status": n.Status, "severity": n.Severity, "lead": lead}
+	if _, err := w.log(ctx, id, InvestigationCreated, string(id), n.Ref, data); err != nil {
+		return nil, err
+	}
+	inv, err := investigationByID(ctx, w.tx, id)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.notifyOpened(ctx, inv); err != nil {
+		return nil, err
+	}
+	return inv, w.notifyAssigned(ctx, inv)
+}
+
+// UpdateInvestigation changes fields. A field that somebody changed since
+// u.Seen to something else is a [ConflictError], and then nothing is changed.
+func (s *Store) UpdateInvestigation(ctx context.Context, id InvestigationID, u InvestigationUpdate) (*Investigation, error) {
+	if err := u.clean(); err != nil {
+		return nil, err
+	}
+	request, err := requestHash("investigation", id, u)
+	if err != nil {
+		return nil, err
+	}
+	var inv *Investigation
+	err = s.do(ctx, func(w *work) error {
+		before, err := findRef(ctx, w.tx, string(id), w.actor.ID, u.Ref, request)
+		if err != nil {
+			return err
+		}
+		if inv, err = investigationByID(ctx, w.tx, id); err != nil || before != nil {
+			return err
+		}
+		if err := w.updateInvestigation(ctx, inv, u); err != nil {
+			return err
+		}
+		inv, err = investigationByID(ctx, w.tx, id)
+		if err != nil {
+			return err
+		}
+		return w.keepRef(ctx, string(id), u.Ref, request, string(id), inv.Offset)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return inv, nil
+}
+
+func (u *InvestigationUpdate) clean() error {
+	if err := checkRef(u.Ref); err != nil {
+		return err
+	}
+	if u.Title != nil {
+		t, err := cleanTitle("title", *u.Title)
+		if err != nil {
+			return err
+		}
+		u.Title = &t
+	}
+	if u.Status != nil {
+		if err := checkStatus(*u.Status); err != nil {
+			return err
+		}
+	}
+	if u.Severity != nil {
+		return checkSeverity(*u.Severity)
+	}
+	return nil
+}
+
+func (w *work) updateInvestigation(ctx context.Context, inv *Investigation, u InvestigationUpdate) error {
+	seen, err := checkSeen(u.Seen, inv.Offset)
+	if err != nil {
+		return err
+	}
+	set, was := map[string]any{}, map[string]any{}
+	change := func(field, from, to string) error {
+		if from == to {
+			return nil
+		}
+		if inv.fieldOffsets[field] > seen {
+			return &ConflictError{Field: field, Yours: to, Theirs: from, Offset: inv.Offset}
+		}
+		set[field], was[field] = to, from
+		inv.fieldOffsets[field] = inv.Offset + 1
+		return nil
+	}
+	old := *inv
+	if u.Title != nil {
+		err = change("title", inv.Title, *u.Title)
+		inv.Title = *u.Title
+	}
+	if err == nil && u.Status != nil {
+		err = change("status", string(inv.Status), string(*u.Status))
+		inv.Status = *u.Status
+	}
+	if err == nil && u.Severity != nil {
+		err = change("severity", string(inv.Severity), string(*u.Severity))
+		inv.Severity = *u.Severity
+	}
+	if err == nil && u.Lead != nil {
+		var lead string
+		if lead, err = findLead(ctx, w.tx, *u.Lead); err == nil {
+			err = change("lead", inv.Lead, lead)
+			inv.Lead = lead
+		}
+	}
+	if err != nil || len(set) == 0 {
+		return err
+	}
+	_, err = w.tx.ExecContext(ctx, `UPDATE investigations SET title = ?, status = ?, severity = ?, lead = ?, field_offsets = ? WHERE id = ?`,
+		inv.Title, inv.Status, inv.Severity, inv.Lead, inv.fieldOffsets.text(), inv.ID)
+	if err != nil {
+		return fmt.Errorf("update investigation %s: %w", inv.ID, err)
+	}
+	data := map[string]any{"id": inv.ID, "fields": set, "was": was}
+	if inv.Offset, err = w.log(ctx, inv.ID, InvestigationUpdated, string(inv.ID), u.Ref, data); err != nil {
+		return err
+	}
+	if inv.Lead != old.Lead {
+		if err := w.notifyAssigned(ctx, inv); err != nil {
+			return err
+		}
+	}
+	if inv.Status != old.Status {
+		return w.notifyStatus(ctx, inv, old.Status)
+	}
+	return nil
+}
+
+// findLead returns the id of an active user, named by id, email or name. Empty
+// stays empty.
+func findLead(ctx context.Context, q querier, who string) (string, error) {
+	who = strings.TrimSpace(who)
+	if who == "" {
+		return "", nil
+	}
+	var id string
+	err := q.QueryRowContext(ctx, `SELECT id FROM users WHERE deactivated_at IS NULL AND (id = ?1 OR email = lower(?1) OR lower(name) = lower(?1))
+		ORDER BY id = ?1 DESC, email = lower(?1) DESC LIMIT 1`, who).Scan(&id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", &InvalidError{"lead", "There is no active person with that id, email or name."}
+	}
+	if err != nil {
+		return "", fmt.Errorf("find lead: %w", err)
+	}
+	return id, nil
+}
+
+// DeleteInvestigation leaves a tombstone: the log keeps its numbers, everything
+// in it is erased. Its creator and administrators may do it.
+func (s *Store) DeleteInvestigation(ctx context.Context, id InvestigationID) error {
+	return s.do(ctx, func(w *work) error {
+		inv, err := scanInvestigation(w.tx.QueryRowContext(ctx, `SELECT `+investigationColumns+investigationFrom+`WHERE i.id = ?`, id))
+		if err != nil || inv.deleted {
+			return err
+		}
+		if inv.CreatedBy != w.actor.ID && !w.actor.Role.AtLeast(RoleAdmin) {
+			return ErrForbidden
+		}
+		if _, err := w.log(ctx, id, InvestigationDeleted, string(id), "", map[string]any{"id": id}); err != nil {
+			return err
+		}
+		for _, st := range []struct {
+			sql  string
+			args []any
+		}{
+			{`UPDATE investigations SET title = '', deleted_at = ? WHERE id = ?`, []any{w.now, id}},
+			{`DELETE FROM evidence WHERE block_id IN (SELECT id FROM blocks WHERE investigation_id = ?)`, []any{id}},
+			{`UPDATE blocks SET title = '', text = '', url = '', query = '', locator = '', deleted_at = ? WHERE investigation_id = ?`, []any{w.now, id}},
+			{`UPDATE annotations SET text = '', mentions = '[]', deleted_at = ? WHERE investigation_id = ?`, []any{w.now, id}},
+			{`UPDATE changes SET data = json_object('id', object_id, 'erased', json('true')) WHERE investigation_id = ?`, []any{id}},
+			{`DELETE FROM inbox_items WHERE investigation_id = ?`, []any{id}},
+			{`DELETE FROM delivery_attempts WHERE delivery_id IN (SELECT id FROM deliveries WHERE investigation_id = ?)`, []any{id}},
+			{`DELETE FROM deliveries WHERE investigation_id = ?`, []any{id}},
+		} {
+			if _, err := w.tx.ExecContext(ctx, st.sql, st.args...); err != nil {
+				return fmt.Errorf("delete investigation %s: %w", id, err)
+			}
+		}
+		return s.addAudit(ctx, w.tx, AuditEntry{Action: "investigation.deleted", Subject: string(id)})
+	})
+}
