@@ -129,9 +129,13 @@ func (s *Server) writeError(c echo.Context, f failure) error {
 	}
 	v := views.ErrorPage{Status: f.Status, Message: f.Message, RequestID: requestIDOf(c)}
 	if isFragment(c) {
-		return s.render(c, f.Status, views.ErrorFragment(v))
+		return render(c, f.Status, views.ErrorFragment(v))
 	}
-	return s.render(c, f.Status, views.Error(s.page(c, http.StatusText(f.Status), ""), v))
+	p, err := s.page(c, http.StatusText(f.Status), "")
+	if err != nil { // the page of an error has to work whatever else does not
+		p = views.Page{Title: http.StatusText(f.Status), Now: s.Now()}
+	}
+	return render(c, f.Status, views.Error(p, v))
 }
 
 // wantsPage reports whether the error goes to a person: only the API, the

@@ -16,7 +16,7 @@ import (
 const themeCookie = "redthread-theme"
 
 // page returns the shell of a page for whoever asks.
-func (s *Server) page(c echo.Context, title, section string) views.Page {
+func (s *Server) page(c echo.Context, title, section string) (views.Page, error) {
 	r := c.Request()
 	p := views.Page{Title: title, Section: section, Path: r.URL.RequestURI(), Now: s.Now()}
 	if cookie, err := r.Cookie(themeCookie); err == nil && (cookie.Value == "light" || cookie.Value == "dark") {
@@ -26,12 +26,12 @@ func (s *Server) page(c echo.Context, title, section string) views.Page {
 		p.Me = &views.Me{ID: a.ID, Name: a.Name, Role: string(a.Role), Token: a.Kind == collab.ActorToken,
 			Admin: a.Role.AtLeast(collab.RoleAdmin), CanWrite: a.Role.AtLeast(collab.RoleMember)}
 	}
-	return p
+	return p, nil
 }
 
 // render writes a component. It is rendered into memory first, so that an error
 // becomes an error page and not half of this one.
-func (s *Server) render(c echo.Context, status int, component templ.Component) error {
+func render(c echo.Context, status int, component templ.Component) error {
 	var b bytes.Buffer
 	if err := component.Render(c.Request().Context(), &b); err != nil {
 		return err

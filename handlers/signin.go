@@ -73,7 +73,11 @@ func (s *Server) renderSignIn(c echo.Context, status int, v views.SignIn) error 
 	if !has {
 		v.Notice = "There is no administrator yet. Open the sign-in link that the server printed when it started; if it is older than 15 minutes, restart the server for a new one."
 	}
-	return s.render(c, status, views.SignInPage(s.page(c, "Sign in", ""), v))
+	p, err := s.page(c, "Sign in", "")
+	if err != nil {
+		return err
+	}
+	return render(c, status, views.SignInPage(p, v))
 }
 
 // createSession signs a person in.
