@@ -199,6 +199,11 @@ func exploreHref(s *trace.Span, f query.Filter, by string) string {
 		spec.Breakdowns = []string{by}
 		spec.Calculations = append(spec.Calculations, query.Calculation{Op: "P95", Column: "duration_ms"})
 	}
+	return exploreSpec(spec)
+}
+
+// exploreSpec is the address of a query in Explore.
+func exploreSpec(spec query.Spec) string {
 	text, err := json.Marshal(spec)
 	if err != nil {
 		return "/explore" // a value that JSON cannot hold: leave the filter to the person

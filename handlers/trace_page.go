@@ -1,0 +1,171 @@
+package handlers
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"redthread/tracestore/graph"
+	"redthread/tracestore/query"
+	"redthread/tracestore/trace"
+	"redthread/views"
+	"redthread/views/ui"
+)
+
+// maxTracePageSpans is how many spans of one trace its page reads: some 5 MB of
+// rows for the page script. Beyond it the page says that it is cut.
+const maxTracePageSpans = 50_000
+
+// traceStyles are the style sheets of the trace and thread pages.
+var traceStyles = []string{"css/trace.css"}
+
+// showTrace is the page of a trace, with a span selected or not; as a fragment
+// it is the panel of the selected span alone.
+func (s *Server) showTrace(c echo.Context) error {
+	ctx := c.Request().Context()
+	id, st, err := traceOfPath(c)
+	if err != nil {
+		return s.traceMissing(c, http.StatusBadRequest, views.NoTrace{Invalid: invalidWords(err)})
+	}
+	spans, truncated, err := s.Store.TraceSpans(ctx, id, maxTracePageSpans)
+	if err != nil {
+		return err
+	}
+	if len(spans) == 0 {
+		return s.traceMissing(c, http.StatusNotFound, views.NoTrace{TraceID: st.trace, SpanID: st.span, Href: st.href()})
+	}
+	near, err := s.neighbours(ctx, id)
+	if err != nil {
+		return err
+	}
+	v := newTraceView(newTraceTree(spans), st, effectCounts(near))
+	if st.span != "" && v.selected < 0 {
+		return s.traceMissing(c, http.StatusNotFound, views.NoTrace{TraceID: st.trace, SpanID: st.span, Href: st.href(), Rest: len(spans)})
+	}
+	panel := v.panel(near)
+	if isFragment(c) && panel != nil {
+		return s.render(c, http.StatusOK, views.SpanPanelFragment(*panel))
+	}
+	page := v.page(near, truncated)
+	page.Panel = panel
+	shell := s.page(c, page.Name+" · "+page.Service, "")
+	shell.Styles, shell.Wide = traceStyles, true
+	return s.render(c, http.StatusOK, views.Trace(shell, page))
+}
+
+// showTraceRows lists every row of a trace for the page script.
+func (s *Server) showTraceRows(c echo.Context) error {
+	v, err := s.readTraceView(c)
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, v.data())
+}
+
+// findInTrace lists the rows of a trace that a search finds.
+func (s *Server) findInTrace(c echo.Context) error {
+	v, err := s.readTraceView(c)
+	if err != nil {
+		return err
+	}
+	matches := v.matches
+	if matches == nil {
+		matches = []int{}
+	}
+	return c.JSON(http.StatusOK, map[string]any{"matches": matches, "rows": len(v.tree.rows)})
+}
+
+func (s *Server) readTraceView(c echo.Context) (*traceView, error) {
+	ctx := c.Request().Context()
+	id, st, err := traceOfPath(c)
+	if err != nil {
+		return nil, echo.NewHTTPError(http.StatusBadRequest, invalidWords(err))
+	}
+	spans, _, err := s.Store.TraceSpans(ctx, id, maxTracePageSpans)
+	if err != nil {
+		return nil, err
+	}
+	if len(spans) == 0 {
+		return nil, echo.NewHTTPError(http.StatusNotFound, "No span of this trace is here.")
+	}
+	near, err := s.neighbours(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return newTraceView(newTraceTree(spans), st, effectCounts(near)), nil
+}
+
+// neighbours returns causes and effects of a trace. If only they cannot be read
+// the trace is still shown, without them: nil.
+func (s *Server) neighbours(ctx context.Context, id trace.ID) (*graph.Neighbours, error) {
+	near, err := s.Graph.Neighbours(ctx, id)
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case errors.Is(err, graph.ErrNotFound):
+		return nil, nil
+	case err != nil:
+		s.Log.ErrorContext(ctx, "read neighbours of trace", "trace_id", id.String(), "error", err)
+		return nil, nil
+	}
+	return near, nil
+}
+
+// traceOfPath reads the trace, and the state that the address says.
+func traceOfPath(c echo.Context) (trace.ID, traceState, error) {
+	id, err := trace.ParseID(c.Param("trace"))
+	if err != nil {
+		return id, traceState{}, err
+	}
+	key := c.Param("span")
+	if key != "" {
+		bare, absent := strings.CutPrefix(key, "~")
+		span, err := trace.ParseSpanID(bare)
+		if err != nil {
+			return id, traceState{}, err
+		}
+		key = span.String()
+		if absent {
+			key = "~" + key
+		}
+	}
+	return id, parseTraceState(id.String(), key, c.QueryParams()), nil
+}
+
+// invalidWords makes a sentence of what is wrong with an id.
+func invalidWords(err error) string {
+	text := err.Error()
+	if text == "" {
+		return "This is not an id."
+	}
+	return strings.ToUpper(text[:1]) + text[1:] + "."
+}
+
+func (s *Server) traceMissing(c echo.Context, status int, v views.NoTrace) error {
+	hour := 3600.0
+	v.Explore = exploreSpec(query.Spec{Calculations: []query.Calculation{{Op: "COUNT"}}, Breakdowns: []string{"service.name"}, TimeRange: &hour})
+	p := s.page(c, "No trace", "")
+	p.Styles = traceStyles
+	return s.render(c, status, views.TraceMissing(p, v))
+}
+
+// page builds the page around waterfall and panel.
+func (v *traceView) page(near *graph.Neighbours, truncated bool) views.TracePage {
+	t := v.tree
+	p := views.TracePage{
+		TraceID: v.state.trace, Duration: ui.Duration(t.extentNano), Start: unixTime(t.startNano),
+		Spans: t.spans, Services: len(t.services), Errors: t.errors,
+		Notices: t.notices(truncated), Causes: causesStrip(near), Waterfall: v.waterfall(),
+		ThreadHref: "/thread/" + v.state.trace, JSONHref: "/api/v1/traces/" + v.state.trace,
+	}
+	if v.selected >= 0 && t.rows[v.selected].span != nil {
+		p.ThreadHref += "?span=" + t.rows[v.selected].span.SpanID.String()
+	}
+	if i := t.main(); i >= 0 {
+		p.Name, p.Service = rowName(t.rows[i].span.Name), t.rows[i].span.Service
+	}
+	return p
+}
