@@ -62,6 +62,16 @@ func (s *Server) routes() []route {
 		{groupPage, post, "/sign-out", accessOpen, s.deleteSession},
 		{groupPage, post, "/theme", accessOpen, s.setTheme},
 
+		// Telemetry.
+		{groupIngest, post, "/v1/traces", accessKey, s.ingestTraces},
+		{groupIngest, post, "/v1/logs", accessKey, s.ingestLogs},
+		{groupIngest, post, "/v1/metrics", accessKey, s.ingestMetrics},
+
+		// The API over traces.
+		{groupAPI, get, "/api/v1/traces/:trace", accessViewer, s.showTraceJSON},
+		{groupAPI, get, "/api/v1/traces/:trace/spans/:span/origin", accessViewer, s.showOriginJSON},
+		{groupAPI, get, "/api/v1/traces/:trace/thread", accessViewer, s.showThreadJSON},
+
 		// Probes and files.
 		{groupDebug, get, "/healthz", accessOpen, s.showHealth},
 		{groupDebug, get, "/readyz", accessOpen, s.showReady},

@@ -19,14 +19,17 @@ import (
 	"redthread/collab"
 	"redthread/collab/auth"
 	"redthread/tracestore"
+	"redthread/tracestore/graph"
 )
 
 // Deps is what the server works with. Log and Now may be left out; the rest
 // has to be there.
 type Deps struct {
 	Store  *tracestore.Store
+	Graph  *graph.Graph
 	Collab *collab.Store
 	Auth   *auth.Service
+	Ingest *Ingest // nil: no ingest routes
 	Log    *slog.Logger
 	Now    func() time.Time
 
@@ -80,7 +83,7 @@ func (s *Server) build(want func(group) bool) http.Handler {
 	e.Use(s.requestID, s.recoverPanic, s.logRequest)
 	groups := s.groupMiddleware()
 	for _, r := range s.routes() {
-		if !want(r.group) {
+		if !want(r.group) || r.group == groupIngest && s.Ingest == nil {
 			continue
 		}
 		mw := append([]echo.MiddlewareFunc{}, groups[r.group]...)

@@ -26,4 +26,3 @@ func decodeOne(t testing.TB, sig Signal, m proto.Message, in Arrival) trace.Span
 	}
 	return spans[0]
 }
-
