@@ -66,6 +66,8 @@ type InvestigationNew struct {
 	Status   Status   `json:"status"`
 	Severity Severity `json:"severity"`
 	Lead     *string  `json:"lead"`
+	// Pin, if set, is the first block: change 2 of the same transaction.
+	Pin *BlockNew `json:"pin,omitempty"`
 }
 
 // InvestigationUpdate changes the fields that are not nil. Seen is the offset

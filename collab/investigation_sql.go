@@ -88,8 +88,9 @@ func (s *Store) FindInvestigations(ctx context.Context, f InvestigationFilter) (
 	return list, false, nil
 }
 
-// CreateInvestigation opens an investigation: change 1 of its log. The same ref
-// again returns what it made, with created false.
+// CreateInvestigation opens an investigation: change 1 of its log, and its first
+// block if one is asked for. The same ref again returns what it made, with
+// created false.
 func (s *Store) CreateInvestigation(ctx context.Context, n InvestigationNew) (inv *Investigation, created bool, err error) {
 	if n.Title, err = cleanTitle("title", n.Title); err != nil {
 		return nil, false, err
@@ -103,9 +104,21 @@ func (s *Store) CreateInvestigation(ctx context.Context, n InvestigationNew) (in
 	if err := errors.Join(checkRef(n.Ref), checkStatus(n.Status), checkSeverity(n.Severity)); err != nil {
 		return nil, false, err
 	}
+	var locator Locator
+	if n.Pin != nil {
+		if locator, err = n.Pin.clean(); err != nil {
+			return nil, false, err
+		}
+	}
 	request, err := requestHash("investigation", n)
 	if err != nil {
 		return nil, false, err
+	}
+	var frozen *Frozen
+	if n.Pin != nil && n.Pin.Kind.Pin() {
+		if frozen, err = s.freeze(ctx, locator); err != nil {
+			return nil, false, err
+		}
 	}
 	err = s.do(ctx, func(w *work) error {
 		before, err := findRef(ctx, w.tx, "", w.actor.ID, n.Ref, request)
@@ -117,9 +130,16 @@ func (s *Store) CreateInvestigation(ctx context.Context, n InvestigationNew) (in
 			return err
 		}
 		created = true
-		inv, err = s.insertInvestigation(ctx, w, n)
-		if err != nil {
+		if inv, err = s.insertInvestigation(ctx, w, n); err != nil {
 			return err
+		}
+		if n.Pin != nil {
+			if _, err := w.insertBlock(ctx, inv.ID, *n.Pin, locator, frozen); err != nil {
+				return err
+			}
+			if inv, err = investigationByID(ctx, w.tx, inv.ID); err != nil {
+				return err
+			}
 		}
 		return w.keepRef(ctx, "", n.Ref, request, string(inv.ID), 1)
 	})

@@ -1,0 +1,71 @@
+// "Pin to…": sends the form without leaving the page, and opens on "p".
+import { toast } from "./app.js";
+
+/** @param {HTMLDetailsElement} el */
+export function mount(el) {
+  const form = el.querySelector("form");
+  const title = form.elements.namedItem("title");
+  const titleField = title.closest(".Field");
+
+  const showTitle = () => {
+    const chosen = form.querySelector('[name="investigation"]:checked');
+    titleField.hidden = Boolean(chosen?.value);
+  };
+  const open = () => {
+    if (el.open) form.querySelector('[name="investigation"]:checked')?.focus();
+  };
+  const submit = async (e) => {
+    e.preventDefault();
+    const button = form.querySelector('[type="submit"]');
+    button.disabled = true;
+    try {
+      const res = await fetch(form.action, {
+        method: "POST",
+        headers: { Accept: "application/json" },
+        body: new URLSearchParams(new FormData(form)),
+      });
+      const body = await res.json();
+      if (!res.ok) throw new Error(body.error?.message ?? `The server answered ${res.status}.`);
+      el.open = false;
+      form.elements.namedItem("ref").value = crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}`;
+      form.elements.namedItem("text").value = "";
+      toastLink(`Pinned to “${body.title}”.`, body.path);
+      el.querySelector("summary").focus();
+    } catch (err) {
+      toast(`Not pinned: ${err.message} What you typed is kept.`, "warn");
+    } finally {
+      button.disabled = false;
+    }
+  };
+  const key = (e) => {
+    if (e.key !== "p" || e.ctrlKey || e.metaKey || e.altKey || e.target.closest("input, textarea, select, [contenteditable]")) return;
+    // The last form of the page is the most particular: a span's, not its trace's.
+    const all = document.querySelectorAll(".Pin");
+    if (all[all.length - 1] !== el) return;
+    e.preventDefault();
+    el.open = true;
+  };
+
+  showTitle();
+  form.addEventListener("change", showTitle);
+  form.addEventListener("submit", submit);
+  el.addEventListener("toggle", open);
+  document.addEventListener("keydown", key);
+  return () => {
+    form.removeEventListener("change", showTitle);
+    form.removeEventListener("submit", submit);
+    el.removeEventListener("toggle", open);
+    document.removeEventListener("keydown", key);
+  };
+}
+
+function toastLink(text, path) {
+  toast(text);
+  const last = document.getElementById("toasts")?.lastElementChild;
+  if (!last) return;
+  const a = document.createElement("a");
+  a.href = path;
+  a.textContent = "Open the board";
+  a.className = "Toast-link";
+  last.append(" ", a);
+}
