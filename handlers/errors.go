@@ -13,6 +13,7 @@ import (
 
 	"redthread/collab"
 	"redthread/collab/auth"
+	"redthread/tracestore/graph"
 	"redthread/views"
 )
 
@@ -45,7 +46,7 @@ func describe(err error) failure {
 	case errors.As(err, &tooBig):
 		return failure{Status: http.StatusRequestEntityTooLarge, Code: "too_large",
 			Message: fmt.Sprintf("The request is larger than the limit of %d bytes.", tooBig.Limit)}
-	case errors.Is(err, collab.ErrNotFound):
+	case errors.Is(err, collab.ErrNotFound), errors.Is(err, graph.ErrNotFound):
 		return failure{Status: http.StatusNotFound, Code: "not_found", Message: "There is nothing here, or it is not for you to see."}
 	case errors.Is(err, collab.ErrConflict):
 		return failure{Status: http.StatusConflict, Code: "conflict", Message: "Somebody changed this meanwhile. Reload and try again."}
@@ -138,11 +139,11 @@ func (s *Server) writeError(c echo.Context, f failure) error {
 	return render(c, f.Status, views.Error(p, v))
 }
 
-// wantsPage reports whether the error goes to a person: only the API, the
-// live and the ingest routes speak JSON.
+// wantsPage reports whether the error goes to a person: the API, the live and
+// the ingest routes speak JSON, and pages do to their scripts.
 func wantsPage(c echo.Context) bool {
 	if g, ok := c.Get(ctxGroup).(group); ok {
-		return g == groupPage
+		return g == groupPage && !wantsJSON(c)
 	}
 	return false
 }
