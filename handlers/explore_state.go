@@ -32,6 +32,7 @@ const (
 	paramGranularity = "step"  // seconds
 	paramColumns     = "c"     // columns of the raw rows
 	paramTab         = "tab"
+	paramAfter       = "after" // the raw rows after those of the page before
 	paramWindow      = "range"
 	paramEnvironment = "environment"
 )

@@ -23,6 +23,7 @@ type ExploreForm struct {
 	Tab         string
 	RawColumns  []string
 	Suggestions []string // columns there are, for the inputs
+	Operators   []string // of calculations, in the order to offer them
 	Error       string   // a fault of the whole query
 }
 

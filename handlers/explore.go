@@ -1,0 +1,280 @@
+package handlers
+
+import (
+	"bytes"
+	"context"
+	"encoding/csv"
+	"fmt"
+	"math"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"redthread/tracestore/query"
+	"redthread/tracestore/trace"
+	"redthread/views"
+	"redthread/views/ui"
+)
+
+// maxSuggestions bounds the columns offered without script.
+const maxSuggestions = 500
+
+// rangeOptions are the time ranges of the top bar.
+var rangeOptions = []string{"10m", "1h", "2h", "8h", "24h", "7d", "30d"}
+
+// showExplore answers the Explore page, or only its content for the page script.
+func (s *Server) showExplore(c echo.Context) error {
+	ctx := c.Request().Context()
+	e := s.explorer()
+	st := readExplore(c.QueryParams(), s.Now())
+	answer, err := e.answer(ctx, &st, c.QueryParam(paramAfter))
+	if err != nil {
+		return fmt.Errorf("explore: %w", err)
+	}
+	columns, err := e.store.Columns(ctx, st.Spec.Environment, "")
+	if err != nil {
+		return fmt.Errorf("explore columns: %w", err)
+	}
+	m := views.Explore{Form: st.form(columns), Answer: answer}
+	status := http.StatusOK
+	if st.faulty() {
+		status = http.StatusBadRequest
+	}
+	c.Response().Header().Add("Vary", "HX-Request")
+	if isFragment(c) {
+		return render(c, status, views.ExploreContent(m))
+	}
+	if m.Page, err = s.page(c, "Explore", views.SectionExplore); err != nil {
+		return err
+	}
+	m.Page.Styles = []string{"third_party/uPlot.min.css", "css/explore.css"}
+	m.Page.Scripts = []string{"third_party/uPlot.iife.min.js"}
+	m.Page.Wide = true
+	m.Page.Scope = st.scope(environmentsOf(columns))
+	return render(c, status, views.ExplorePage(m))
+}
+
+// downloadExplore answers what the page shows, as JSON or CSV: the results, or
+// the rows of the tab Raw.
+func (s *Server) downloadExplore(c echo.Context) error {
+	ctx := c.Request().Context()
+	st := readExplore(c.QueryParams(), s.Now())
+	if err := st.firstError(); err != nil {
+		return err
+	}
+	d, err := s.explorer().download(ctx, &st)
+	if err != nil {
+		return fmt.Errorf("explore download: %w", err)
+	}
+	h := c.Response().Header()
+	if c.Param("format") == "csv" {
+		h.Set("Content-Disposition", `attachment; filename="redthread.csv"`)
+		return c.Blob(http.StatusOK, "text/csv; charset=utf-8", d.csv())
+	}
+	h.Set("Content-Disposition", `attachment; filename="redthread.json"`)
+	return c.JSON(http.StatusOK, d.body)
+}
+
+func (s *Server) explorer() explorer { return explorer{store: s.Store, now: s.Now} }
+
+// download is an answer to take away.
+type download struct {
+	body   any
+	header []string
+	rows   [][]string
+}
+
+// maxDownloadRows is the rows of a raw download: what a search gives at once.
+const maxDownloadRows = 1000
+
+func (e explorer) download(ctx context.Context, st *exploreState) (download, error) {
+	if st.Tab != tabRaw {
+		spec := st.bound()
+		spec.Granularity = nil
+		res, err := e.store.Query(ctx, spec)
+		if err != nil {
+			return download{}, err
+		}
+		d := download{body: res}
+		calculations := st.calculations()
+		d.header = slices.Clone(spec.Breakdowns)
+		for _, c := range calculations {
+			d.header = append(d.header, c.Name())
+		}
+		for _, g := range res.Results {
+			var row []string
+			for _, name := range d.header {
+				row = append(row, csvCell(g.Data[name]))
+			}
+			d.rows = append(d.rows, row)
+		}
+		return d, nil
+	}
+	search := st.search()
+	search.Columns, search.Limit = st.rawColumns(), maxDownloadRows
+	found, err := e.store.Search(ctx, search)
+	if err != nil {
+		return download{}, err
+	}
+	d := download{body: found, header: append([]string{"start", "trace.trace_id", "trace.span_id"}, search.Columns...)}
+	for _, r := range found.Rows {
+		row := []string{time.Unix(0, r.StartUnixNano).UTC().Format(time.RFC3339Nano), r.TraceID.String(), r.SpanID.String()}
+		for _, v := range r.Values {
+			row = append(row, csvCell(v))
+		}
+		d.rows = append(d.rows, row)
+	}
+	return d, nil
+}
+
+func (d download) csv() []byte {
+	var b bytes.Buffer
+	w := csv.NewWriter(&b)
+	header := make([]string, len(d.header))
+	for i, h := range d.header {
+		header[i] = csvText(h)
+	}
+	_ = w.Write(header) // a bytes.Buffer does not fail
+	_ = w.WriteAll(d.rows)
+	return b.Bytes()
+}
+
+// csvCell writes a value for a table; a missing one is empty.
+func csvCell(v any) string {
+	if f, ok := numberOf(v); ok && !math.IsNaN(f) {
+		if t, ok := v.(trace.Value); ok {
+			return t.Text()
+		}
+		return formatNumber(f)
+	}
+	text, missing := valueText(v)
+	if missing {
+		return ""
+	}
+	return csvText(text)
+}
+
+// csvText keeps a spreadsheet from reading a text that somebody sent as a
+// formula (OWASP, CSV injection).
+func csvText(s string) string {
+	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
+		return "'" + s
+	}
+	return s
+}
+
+func downloadURL(st *exploreState, format string) string {
+	return "/explore/download/" + format + "?" + st.values().Encode()
+}
+
+// firstError is the first fault of the state, as the API reports one.
+func (st *exploreState) firstError() error {
+	if st.Error != "" {
+		return &query.InvalidError{Field: "q", Message: st.Error}
+	}
+	for _, param := range append(slices.Clone(clauseParams), paramLimit, paramGranularity, paramWindow) {
+		for _, c := range st.Clauses[param] {
+			if c.Error != "" {
+				return &query.InvalidError{Field: param, Message: c.Error}
+			}
+		}
+	}
+	return nil
+}
+
+// clauseParams are the parameters that repeat.
+var clauseParams = []string{paramVisualize, paramWhere, paramGroupBy, paramOrder, paramHaving, paramCalculated}
+
+// form is the query as inputs.
+func (st *exploreState) form(columns []query.ColumnInfo) views.ExploreForm {
+	f := views.ExploreForm{
+		Visualize:  st.clauses(paramVisualize, "Calculation", "P99(duration_ms)"),
+		Where:      st.clauses(paramWhere, "Filter", "service.name = …"),
+		GroupBy:    st.clauses(paramGroupBy, "Column to group by", "column"),
+		Order:      st.clauses(paramOrder, "Order", "COUNT desc"),
+		Having:     st.clauses(paramHaving, "Condition on groups", "COUNT > 10"),
+		Calculated: st.clauses(paramCalculated, "Calculated field", "name = expression"),
+		MatchAny:   st.Spec.FilterCombination == "OR", Limit: st.single(paramLimit), Granularity: st.single(paramGranularity),
+		Automatic:   formatNumber(float64(bucketStep(st.Window, maxChartBuckets))),
+		Environment: st.Spec.Environment, RawColumns: st.Columns, Error: st.Error, Operators: query.Operators,
+		Window: views.ExploreWindow{Range: st.Window.Range, From: st.Window.From, To: st.Window.To, Error: st.single(paramWindow).Error},
+	}
+	if st.Tab != tabResults {
+		f.Tab = st.Tab
+	}
+	for _, c := range columns[:min(len(columns), maxSuggestions)] {
+		f.Suggestions = append(f.Suggestions, quoteColumn(c.Name))
+	}
+	return f
+}
+
+func (st *exploreState) clauses(param, name, placeholder string) views.ExploreClauses {
+	cs := views.ExploreClauses{Param: param, Name: name, Placeholder: placeholder}
+	for _, c := range st.Clauses[param] {
+		cs.Clauses = append(cs.Clauses, views.ExploreClause{Text: c.Text, Error: c.Error})
+	}
+	return cs
+}
+
+func (st *exploreState) single(param string) views.ExploreClause {
+	if cs := st.Clauses[param]; len(cs) > 0 {
+		return views.ExploreClause{Text: cs[0].Text, Error: cs[0].Error}
+	}
+	return views.ExploreClause{}
+}
+
+// calculations are those of the query; none means COUNT.
+func (st *exploreState) calculations() []query.Calculation {
+	if len(st.Spec.Calculations) == 0 {
+		return []query.Calculation{{Op: "COUNT"}}
+	}
+	return st.Spec.Calculations
+}
+
+// scope is the pickers of the top bar for this state.
+func (st *exploreState) scope(environments []string) *views.Scope {
+	keep := st.values()
+	if st.Window.Range != "" {
+		keep.Del("from")
+		keep.Del("to")
+	}
+	return pickers(environments, st.Spec.Environment, st.Window, keep)
+}
+
+// pickers are the pickers of the top bar. An absolute window is one more choice.
+func pickers(environments []string, environment string, w timeWindow, keep url.Values) *views.Scope {
+	scope := &views.Scope{Environments: environments, Environment: environment, Range: w.Range, Keep: keep}
+	known := slices.Contains(rangeOptions, w.Range)
+	if !known {
+		label := "last " + views.RangeLabel(w.Range)
+		if w.Range == "" {
+			label = ui.Duration(int64(w.length())) + " until " + w.To.Format("2 Jan 15:04")
+		}
+		scope.Ranges = append(scope.Ranges, views.Option{Value: w.Range, Label: label})
+	}
+	for _, r := range rangeOptions {
+		scope.Ranges = append(scope.Ranges, views.Option{Value: r, Label: "last " + views.RangeLabel(r)})
+	}
+	return scope
+}
+
+// environmentsOf lists the environments among the columns' most frequent values.
+func environmentsOf(columns []query.ColumnInfo) []string {
+	var names []string
+	for _, c := range columns {
+		if c.Name != "environment" && c.Name != "deployment.environment.name" {
+			continue
+		}
+		for _, v := range c.Top {
+			if name := v.Value.Text(); name != "" && !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	slices.Sort(names)
+	return names
+}
