@@ -67,6 +67,7 @@ type groups struct {
 	weight    []float64 // COUNT; 0: no row, the group does not exist
 	sums      [][]summary
 	hists     [][]histogram
+	fractions []bool // by column of hists: not only integers
 	distincts [][]distinct
 	heap      int64 // bytes held by histograms and distinct sets
 }
@@ -76,6 +77,7 @@ func newGroups(l *layout, n int) *groups {
 		layout:    l,
 		sums:      make([][]summary, len(l.sums)),
 		hists:     make([][]histogram, len(l.hists)),
+		fractions: make([]bool, len(l.hists)),
 		distincts: make([][]distinct, len(l.distincts)),
 	}
 	g.grow(n)
@@ -142,6 +144,11 @@ func (g *groups) update(v *view, b *batch) error {
 			return err
 		}
 		g.heap += int64(grown)
+		if !g.fractions[c] {
+			if g.fractions[c], err = v.hasFractions(name); err != nil {
+				return err
+			}
+		}
 	}
 	for c, name := range g.layout.distincts {
 		acc := g.distincts[c]
@@ -164,6 +171,7 @@ func (g *groups) merge(to int, other *groups, from int) {
 	grown := 0
 	for i := range g.hists {
 		grown += g.hists[i][to].merge(&other.hists[i][from])
+		g.fractions[i] = g.fractions[i] || other.fractions[i]
 	}
 	for i := range g.distincts {
 		grown += g.distincts[i][to].merge(&other.distincts[i][from])
@@ -195,6 +203,12 @@ func eachNumber(v *view, name string, b *batch, fn func(i int, x float64)) error
 		}
 	}
 	return nil
+}
+
+// hasFractions reports whether the column holds floats here.
+func (v *view) hasFractions(name string) (bool, error) {
+	vecs, err := v.vectors(name)
+	return slices.ContainsFunc(vecs, func(vec *column.Vector) bool { return vec.Floats != nil }), err
 }
 
 // eachHash calls fn with the position in the batch and the hash of the

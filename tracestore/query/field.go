@@ -38,10 +38,16 @@ type view struct {
 	block  column.Block
 	rows   int
 	loaded map[string][]*column.Vector
+	raw    map[string]*column.Vector // fixed columns as the block has them
 }
 
 func newView(b column.Block) *view {
-	return &view{block: b, rows: b.Rows(), loaded: make(map[string][]*column.Vector, 8)}
+	return &view{
+		block:  b,
+		rows:   b.Rows(),
+		loaded: make(map[string][]*column.Vector, 8),
+		raw:    make(map[string]*column.Vector, 4),
+	}
 }
 
 // vectors returns the vectors that together hold the named column, one for each
@@ -146,8 +152,21 @@ func one(v *column.Vector) []*column.Vector {
 	return []*column.Vector{v}
 }
 
-// fixed loads a fixed column. A block without it holds zeros.
+// fixed returns a fixed column as the block has it, loaded once.
 func (v *view) fixed(name string) (*column.Vector, error) {
+	vec, ok := v.raw[name]
+	if ok {
+		return vec, nil
+	}
+	vec, err := v.load(name)
+	if err == nil {
+		v.raw[name] = vec
+	}
+	return vec, err
+}
+
+// load reads a fixed column. A block without it holds zeros.
+func (v *view) load(name string) (*column.Vector, error) {
 	for _, t := range v.block.Types(name) {
 		vec, err := v.block.Column(name, t)
 		if err != nil {

@@ -142,8 +142,9 @@ func (h *histogram) each(fn func(bucket int32, weight float64)) {
 }
 
 // quantile is the least number at or below which a share q of the weight lies
-// (the nearest rank), exact for few numbers, else the middle of its bucket.
-func (h *histogram) quantile(q float64) (float64, bool) {
+// (the nearest rank): exact for few numbers, else the middle of its bucket, or
+// the middle of the integers in it if there were only integers.
+func (h *histogram) quantile(q float64, whole bool) (float64, bool) {
 	if h.weight == 0 {
 		return 0, false
 	}
@@ -164,14 +165,28 @@ func (h *histogram) quantile(q float64) (float64, bool) {
 				continue
 			}
 			if sum += w; sum >= target {
-				b := h.octaves[i]<<subBits | int32(j)
-				mid := bucketMin(b)/2 + bucketMin(b+1)/2
-				return min(max(mid, h.min), h.max), true
+				return min(max(middle(h.octaves[i]<<subBits|int32(j), whole), h.min), h.max), true
 			}
 		}
 	}
 	return h.max, true
 }
+
+// middle is the number that stands for a bucket.
+func middle(b int32, whole bool) float64 {
+	lo, hi := bucketMin(b), bucketMin(b+1)
+	mid := lo/2 + hi/2
+	if whole {
+		mid = math.Floor((math.Ceil(lo) + math.Ceil(hi) - 1) / 2)
+	}
+	if math.Abs(mid) < leastNormal {
+		return 0
+	}
+	return mid
+}
+
+// leastNormal is the smallest number that float64 holds in full precision.
+const leastNormal = 0x1p-1022
 
 // maxCells bounds the cells of a heatmap's column: what a picture can show.
 const maxCells = 64

@@ -205,6 +205,9 @@ func nanos(sec float64) int64 {
 // differences do not overflow.
 const maxMicros = 1 << 62 / 1000
 
+// All of time.
+const minTime, maxTime = math.MinInt64, math.MaxInt64
+
 func tooMany(field string, n int) error {
 	if n > maxParts {
 		return &InvalidError{field, fmt.Sprintf("At most %d.", maxParts)}

@@ -183,7 +183,8 @@ func (a *answer) number(gs *groups, g int, c Calculation) (float64, bool) {
 		x, estimated = gs.distincts[slices.Index(gs.layout.distincts, c.Column)][g].count()
 		a.lost = a.lost || estimated
 	case opQuantile:
-		x, ok = gs.hists[slices.Index(gs.layout.hists, c.Column)][g].quantile(op.quantile)
+		h := slices.Index(gs.layout.hists, c.Column)
+		x, ok = gs.hists[h][g].quantile(op.quantile, !gs.fractions[h])
 	default:
 		s := &gs.sums[slices.Index(gs.layout.sums, c.Column)][g]
 		ok = s.weight != 0
