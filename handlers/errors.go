@@ -14,6 +14,7 @@ import (
 	"redthread/collab"
 	"redthread/collab/auth"
 	"redthread/tracestore/graph"
+	"redthread/tracestore/query"
 	"redthread/views"
 )
 
@@ -34,6 +35,7 @@ type failure struct {
 func describe(err error) failure {
 	var (
 		invalid *collab.InvalidError
+		asked   *query.InvalidError
 		limited *auth.LimitedError
 		tooBig  *http.MaxBytesError
 		he      *echo.HTTPError
@@ -41,6 +43,8 @@ func describe(err error) failure {
 	switch {
 	case errors.As(err, &invalid):
 		return failure{Status: http.StatusBadRequest, Code: "invalid", Message: invalid.Message, Field: invalid.Field}
+	case errors.As(err, &asked):
+		return failure{Status: http.StatusBadRequest, Code: "invalid", Message: asked.Message, Field: asked.Field}
 	case errors.As(err, &limited):
 		return failure{Status: http.StatusTooManyRequests, Code: "rate_limited", Message: limited.Error(), RetryAfter: limited.RetryAfter}
 	case errors.As(err, &tooBig):

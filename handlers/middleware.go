@@ -337,3 +337,19 @@ func (s *Server) PublicAddress() string {
 	}
 	return ""
 }
+
+// ownAddress returns the public URL, or, while there is none, the address that
+// the request was sent to. Its Origin, which a browser sends with a form, says
+// the scheme even behind a proxy; the cross-origin check has seen it.
+func (s *Server) ownAddress(r *http.Request) string {
+	if a := s.PublicAddress(); a != "" {
+		return a
+	}
+	if u, err := url.Parse(r.Header.Get("Origin")); err == nil && u.Host == r.Host && (u.Scheme == "http" || u.Scheme == "https") {
+		return u.Scheme + "://" + u.Host
+	}
+	if r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https" {
+		return "https://" + r.Host
+	}
+	return "http://" + r.Host
+}

@@ -25,6 +25,12 @@ func (s *Server) page(c echo.Context, title, section string) (views.Page, error)
 	if a, ok := collab.ActorFrom(r.Context()); ok {
 		p.Me = &views.Me{ID: a.ID, Name: a.Name, Role: string(a.Role), Token: a.Kind == collab.ActorToken,
 			Admin: a.Role.AtLeast(collab.RoleAdmin), CanWrite: a.Role.AtLeast(collab.RoleMember)}
+		if a.Kind == collab.ActorUser {
+			var err error
+			if p.Unread, err = s.Collab.UnreadCount(r.Context(), a.ID); err != nil {
+				return p, err
+			}
+		}
 	}
 	return p, nil
 }

@@ -61,6 +61,33 @@ func (s *Server) routes() []route {
 		{groupPage, post, "/sign-in", accessOpen, s.createSession},
 		{groupPage, post, "/sign-out", accessOpen, s.deleteSession},
 		{groupPage, post, "/theme", accessOpen, s.setTheme},
+		{groupPage, get, "/welcome", accessOpen, s.showWelcome},
+		{groupPage, post, "/welcome", accessOpen, s.createFirstAdmin},
+		{groupPage, get, "/invite/:code", accessOpen, s.showInvitation},
+		{groupPage, post, "/invite/:code", accessOpen, s.useInvitation},
+
+		// Settings.
+		{groupPage, get, "/settings", accessViewer, s.showSettings},
+		{groupPage, get, "/settings/account", accessViewer, s.showAccount},
+		{groupPage, post, "/settings/account", accessViewer, s.updateAccount},
+		{groupPage, post, "/settings/account/password", accessViewer, s.changePassword},
+		{groupPage, post, "/settings/account/sessions/:id/delete", accessViewer, s.deleteOneSession},
+		{groupPage, post, "/settings/account/sessions/others/delete", accessViewer, s.deleteOtherSessions},
+		{groupPage, get, "/settings/about", accessViewer, s.showAbout},
+		{groupPage, get, "/settings/people", accessAdmin, s.showPeople},
+		{groupPage, post, "/settings/people/invitations", accessAdmin, s.createInvitation},
+		{groupPage, post, "/settings/people/invitations/:id/delete", accessAdmin, s.deleteInvitation},
+		{groupPage, post, "/settings/people/:id/role", accessAdmin, s.updateRole},
+		{groupPage, post, "/settings/people/:id/password-link", accessAdmin, s.createPasswordLink},
+		{groupPage, post, "/settings/people/:id/deactivate", accessAdmin, s.deactivateUser},
+		{groupPage, post, "/settings/people/:id/reactivate", accessAdmin, s.reactivateUser},
+		{groupPage, get, "/settings/keys", accessAdmin, s.showKeys},
+		{groupPage, post, "/settings/keys", accessAdmin, s.createKey},
+		{groupPage, post, "/settings/keys/:id/revoke", accessAdmin, s.revokeKey},
+		{groupPage, get, "/settings/tokens", accessAdmin, s.showTokens},
+		{groupPage, post, "/settings/tokens", accessAdmin, s.createToken},
+		{groupPage, post, "/settings/tokens/:id/revoke", accessAdmin, s.revokeToken},
+		{groupPage, get, "/settings/audit", accessAdmin, s.showAudit},
 
 		// Telemetry.
 		{groupIngest, post, "/v1/traces", accessKey, s.ingestTraces},
@@ -71,6 +98,8 @@ func (s *Server) routes() []route {
 		{groupAPI, get, "/api/v1/traces/:trace", accessViewer, s.showTraceJSON},
 		{groupAPI, get, "/api/v1/traces/:trace/spans/:span/origin", accessViewer, s.showOriginJSON},
 		{groupAPI, get, "/api/v1/traces/:trace/thread", accessViewer, s.showThreadJSON},
+		{groupAPI, post, "/api/v1/query", accessViewer, s.runQuery},
+		{groupAPI, get, "/api/v1/columns", accessViewer, s.listColumns},
 
 		// Probes and files.
 		{groupDebug, get, "/healthz", accessOpen, s.showHealth},

@@ -49,6 +49,7 @@ type Server struct {
 	Deps
 	cross     *http.CrossOriginProtection
 	publicURL atomic.Pointer[url.URL]
+	draining  atomic.Bool
 	browser   http.Handler
 	ingest    http.Handler
 }
@@ -69,6 +70,10 @@ func New(ctx context.Context, d Deps) (*Server, error) {
 	s.ingest = s.build(func(g group) bool { return g == groupIngest })
 	return s, nil
 }
+
+// Drain makes /readyz say that the server is going away, so that whoever sends
+// requests here stops.
+func (s *Server) Drain() { s.draining.Store(true) }
 
 // Handler serves every route.
 func (s *Server) Handler() http.Handler { return s.browser }

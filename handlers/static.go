@@ -46,6 +46,9 @@ func (s *Server) showHealth(c echo.Context) error {
 
 // showReady says whether every acknowledged row can be found.
 func (s *Server) showReady(c echo.Context) error {
+	if s.draining.Load() {
+		return c.String(http.StatusServiceUnavailable, "not ready: shutting down\n")
+	}
 	ok, progress := s.Store.Ready()
 	if !ok {
 		return c.String(http.StatusServiceUnavailable, "not ready: "+progress+"\n")

@@ -47,13 +47,16 @@ func (s *Server) showTrace(c echo.Context) error {
 	}
 	panel := v.panel(near)
 	if isFragment(c) && panel != nil {
-		return s.render(c, http.StatusOK, views.SpanPanelFragment(*panel))
+		return render(c, http.StatusOK, views.SpanPanelFragment(*panel))
 	}
 	page := v.page(near, truncated)
 	page.Panel = panel
-	shell := s.page(c, page.Name+" · "+page.Service, "")
+	shell, err := s.page(c, page.Name+" · "+page.Service, "")
+	if err != nil {
+		return err
+	}
 	shell.Styles, shell.Wide = traceStyles, true
-	return s.render(c, http.StatusOK, views.Trace(shell, page))
+	return render(c, http.StatusOK, views.Trace(shell, page))
 }
 
 // showTraceRows lists every row of a trace for the page script.
@@ -147,9 +150,12 @@ func invalidWords(err error) string {
 func (s *Server) traceMissing(c echo.Context, status int, v views.NoTrace) error {
 	hour := 3600.0
 	v.Explore = exploreSpec(query.Spec{Calculations: []query.Calculation{{Op: "COUNT"}}, Breakdowns: []string{"service.name"}, TimeRange: &hour})
-	p := s.page(c, "No trace", "")
+	p, err := s.page(c, "No trace", "")
+	if err != nil {
+		return err
+	}
 	p.Styles = traceStyles
-	return s.render(c, status, views.TraceMissing(p, v))
+	return render(c, status, views.TraceMissing(p, v))
 }
 
 // page builds the page around waterfall and panel.

@@ -246,17 +246,20 @@ func (s *Service) CreatePasswordLink(ctx context.Context, userID string) (code s
 	return code, err
 }
 
-// CreateSetupLink makes the link that makes the first administrator, at
-// /welcome?code=CODE; needed is false if there is one already. A new link
-// replaces the one before.
-func (s *Service) CreateSetupLink(ctx context.Context) (code string, needed bool, err error) {
-	code = newSecret("")
-	_, err = s.store.CreateInvitation(ctx, collab.NewInvitation{Kind: collab.InvitationSetup,
+// FirstAdminCode makes the link that makes the first administrator, at
+// /welcome?code=CODE, and returns its code, or "" if there is one already. A
+// new link replaces the one before.
+func (s *Service) FirstAdminCode(ctx context.Context) (string, error) {
+	code := newSecret("")
+	_, err := s.store.CreateInvitation(ctx, collab.NewInvitation{Kind: collab.InvitationSetup,
 		SecretHash: hashSecret(code), Lifetime: SetupLifetime})
 	if errors.Is(err, collab.ErrConflict) {
-		return "", false, nil
+		return "", nil
 	}
-	return code, err == nil, err
+	if err != nil {
+		return "", err
+	}
+	return code, nil
 }
 
 // Invitation returns the link of a code, or [collab.ErrNotFound] if it is
