@@ -48,8 +48,12 @@ func (v *traceView) panel(n *graph.Neighbours) *views.SpanPanel {
 	unfiltered := v.state
 	unfiltered.fields = ""
 	p.FilterAction, p.FilterHidden = formAction(unfiltered), formParams(unfiltered)
-	p.AttributesAll = len(s.Attributes)
 	p.Attributes = attributeViews(s, v.state.fields)
+	for _, a := range p.Attributes {
+		if !a.Hidden {
+			p.AttributesShown++
+		}
+	}
 	for i := range s.Events {
 		e := &s.Events[i]
 		p.Events = append(p.Events, views.EventView{
@@ -142,20 +146,19 @@ func (v *traceView) panelLinks(p *views.SpanPanel, s *trace.Span, n *graph.Neigh
 	}
 }
 
-// attributeViews lists the attributes of a span by key, those in which the
-// filter occurs, each with its ways into Explore.
+// attributeViews lists the attributes of a span by key, each with its ways into
+// Explore; those in which the filter does not occur are marked hidden.
 func attributeViews(s *trace.Span, filter string) []views.AttributeView {
 	words := strings.Fields(strings.ToLower(filter))
-	var list []views.AttributeView
+	list := make([]views.AttributeView, 0, len(s.Attributes))
 	for i := range s.Attributes {
 		a := &s.Attributes[i]
 		text := a.Value.Text()
-		if !slices.ContainsFunc(words, func(w string) bool { return !containsFold(a.Key, w) && !containsFold(text, w) }) {
-			view := attributeView(a, text)
-			view.FilterHref = exploreHref(s, query.Filter{Column: a.Key, Op: "=", Value: filterValue(a.Value)}, "")
-			view.GroupHref = exploreHref(s, query.Filter{Column: "name", Op: "=", Value: s.Name}, a.Key)
-			list = append(list, view)
-		}
+		view := attributeView(a, text)
+		view.Hidden = slices.ContainsFunc(words, func(w string) bool { return !containsFold(a.Key, w) && !containsFold(text, w) })
+		view.FilterHref = exploreHref(s, query.Filter{Column: a.Key, Op: "=", Value: filterValue(a.Value)}, "")
+		view.GroupHref = exploreHref(s, query.Filter{Column: "name", Op: "=", Value: s.Name}, a.Key)
+		list = append(list, view)
 	}
 	slices.SortStableFunc(list, func(a, b views.AttributeView) int { return cmp.Compare(a.Key, b.Key) })
 	return list

@@ -229,16 +229,16 @@ type SpanPanel struct {
 	Href          string
 	Close         string
 
-	Filter        string // what the attributes are filtered by
-	FilterAction  string
-	FilterHidden  []Param
-	Attributes    []AttributeView
-	AttributesAll int // without the filter
-	Events        []EventView
-	CausedBy      []CauseView
-	Caused        []CauseView
-	CausedMore    int
-	Unresolved    string // why a cause is not shown, "" if there is nothing to say
+	Filter          string // what the attributes are filtered by
+	FilterAction    string
+	FilterHidden    []Param
+	Attributes      []AttributeView
+	AttributesShown int // those that the filter leaves
+	Events          []EventView
+	CausedBy        []CauseView
+	Caused          []CauseView
+	CausedMore      int
+	Unresolved      string // why a cause is not shown, "" if there is nothing to say
 
 	Annotations     []AnnotationView
 	AnnotationsNote string // shown in place of the list
@@ -254,6 +254,7 @@ type AttributeView struct {
 	Key, Value string
 	Type       string
 	Warn       bool
+	Hidden     bool   // the filter of the panel leaves it out
 	FilterHref string // Explore: rows with this value
 	GroupHref  string // Explore: rows by this attribute
 }
@@ -290,6 +291,23 @@ func (v NoTrace) heading() string {
 		return "This span has not arrived"
 	}
 	return "No span of this trace has arrived"
+}
+
+// traceKeys work on the page of a trace (static/js/waterfall.js, trace.js).
+var traceKeys = []Key{
+	{[]string{"j", "k"}, "next and previous row"},
+	{[]string{"h", "l"}, "fold and unfold, or go out and in"},
+	{[]string{"[", "]"}, "previous and next error"},
+	{[]string{"/"}, "search in this trace"},
+	{[]string{"n", "N"}, "next and previous match"},
+	{[]string{"z"}, "zoom to the selected span"},
+	{[]string{"0"}, "the whole trace"},
+	{[]string{"o"}, "what caused this span"},
+	{[]string{"e"}, "what this span caused"},
+	{[]string{"t"}, "follow the thread"},
+	{[]string{"p"}, "pin"},
+	{[]string{"c"}, "annotate the selected span"},
+	{[]string{"y"}, "copy the link to what is on screen"},
 }
 
 func (r WaterfallRow) class() string {

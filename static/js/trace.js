@@ -1,0 +1,91 @@
+// The page of a trace beside its waterfall: loads the panel of the selected
+// span, and the keys that act on it.
+import { mountAll, toast, unmountAll } from "./app.js";
+import { isTyping } from "./keys.js";
+
+const SETTLE = 70; // milliseconds: a held j does not ask for every panel on its way
+
+/**
+ * @param {HTMLElement} el
+ * @returns {() => void}
+ */
+export function mount(el) {
+  const stop = new AbortController();
+  const panel = el.querySelector('[data-part="panel"]');
+  const empty = el.querySelector('template[data-part="no-span"]');
+  let timer = 0;
+  let asking = new AbortController();
+
+  const show = (nodes) => {
+    for (const old of panel.children) unmountAll(old);
+    panel.replaceChildren(...nodes);
+    panel.scrollTop = 0;
+    mountAll(panel);
+  };
+  const load = async (href) => {
+    asking.abort();
+    asking = new AbortController();
+    panel.setAttribute("aria-busy", "true");
+    try {
+      const answer = await fetch(href, { signal: asking.signal, headers: { "HX-Request": "true", Accept: "text/html" } });
+      if (answer.status === 401) location.reload();
+      if (!answer.ok) throw new Error(`${href}: ${answer.status}`);
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      show([...page.body.children]);
+      el.querySelector('[data-part="thread"]').href = panel.querySelector('[data-part="effects"]')?.href ?? `/thread/${el.dataset.trace}`;
+    } catch (err) {
+      if (err.name === "AbortError") return;
+      console.error("redthread: span panel", err);
+      toast("The span could not be loaded. Pick it again to try once more.", "warn");
+    }
+    panel.removeAttribute("aria-busy");
+  };
+
+  el.addEventListener("trace:select", (e) => {
+    clearTimeout(timer);
+    if (e.detail.key) timer = setTimeout(load, SETTLE, e.detail.href);
+    else {
+      asking.abort();
+      show([...empty.content.cloneNode(true).children]);
+    }
+  }, { signal: stop.signal });
+
+  panel.addEventListener("click", (e) => {
+    if (!e.target.closest('[data-part="close"]') || e.ctrlKey || e.metaKey) return;
+    e.preventDefault();
+    el.dispatchEvent(new CustomEvent("trace:close", { bubbles: true }));
+  }, { signal: stop.signal });
+
+  const press = (name) => panel.querySelector(`[data-part="${name}"]`) ?? el.querySelector(`[data-part="${name}"]`);
+  const keys = {
+    o: () => press("origin")?.click(),
+    e: () => press("effects")?.click(),
+    t: () => press("thread")?.click(),
+    c: () => panel.querySelector("#annotation-text")?.focus(),
+    p: () => (panel.querySelector("[data-pin]") ?? el.querySelector("[data-pin]"))?.click(),
+    y: () => copyLink(),
+  };
+  document.addEventListener("keydown", (e) => {
+    if (e.ctrlKey || e.metaKey || e.altKey || e.shiftKey || e.defaultPrevented || isTyping(e) || document.querySelector("dialog[open]")) return;
+    if (e.key === "Escape" && panel.querySelector('[data-part="close"]')) el.dispatchEvent(new CustomEvent("trace:close", { bubbles: true }));
+    const act = keys[e.key];
+    if (!act) return;
+    e.preventDefault();
+    act();
+  }, { signal: stop.signal });
+
+  return () => {
+    clearTimeout(timer);
+    asking.abort();
+    stop.abort();
+  };
+}
+
+async function copyLink() {
+  try {
+    await navigator.clipboard.writeText(location.href);
+    toast("Link copied");
+  } catch {
+    toast("The browser did not allow copying. The address bar has the link.", "warn");
+  }
+}
