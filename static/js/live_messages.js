@@ -1,0 +1,49 @@
+// The types of message on the socket of an investigation, as listed in
+// collab/live/message.go; a test compares the two.
+
+/** What the server sends. A client skips a type it does not know. */
+export const serverTypes = [
+  "hello",
+  "reload",
+  "presence.changed",
+  "ack",
+  "error",
+  "investigation.created",
+  "investigation.updated",
+  "investigation.deleted",
+  "pin.added",
+  "pin.updated",
+  "pin.deleted",
+  "note.added",
+  "note.updated",
+  "note.deleted",
+  "link.added",
+  "link.updated",
+  "link.deleted",
+  "annotation.added",
+  "annotation.updated",
+  "annotation.deleted",
+];
+
+/** What a client may send. */
+export const clientTypes = [
+  "presence.set",
+  "investigation.update",
+  "pin.add",
+  "pin.update",
+  "pin.delete",
+  "note.add",
+  "note.update",
+  "note.delete",
+  "link.add",
+  "link.update",
+  "link.delete",
+  "annotation.add",
+  "annotation.update",
+  "annotation.delete",
+];
+
+/** Close codes below this mean come back, from it on stay away. */
+export const closeStayAway = 4500;
+/** The page has to be loaded anew. */
+export const closeReload = 4001;
