@@ -53,24 +53,23 @@ func (g *Graph) Origin(ctx context.Context, id trace.ID, spanID trace.SpanID) (*
 	if err != nil {
 		return nil, fmt.Errorf("origin of %s:%s: %w", id, spanID, err)
 	}
-	if len(x.spans) == 0 && x.hasSummary {
-		return summaryOrigin(x.summary), nil
-	}
-	halves := x.halves[spanID]
-	at := absent
-	if len(halves) > 0 {
-		at = halves[len(halves)-1]
-	} else if i, ok := x.byID[spanID]; ok {
-		at = i
-	}
-	if at < 0 {
-		return nil, fmt.Errorf("span %s of trace %s: %w", spanID, id, ErrNotFound)
-	}
-	o, err := s.origin(ctx, x, at)
+	o, err := s.spanOrigin(ctx, x, spanID)
 	if err != nil {
 		return nil, fmt.Errorf("origin of %s:%s: %w", id, spanID, err)
 	}
 	return o, nil
+}
+
+// spanOrigin is the origin of a span of a loaded trace.
+func (s *session) spanOrigin(ctx context.Context, x *index, id trace.SpanID) (*Origin, error) {
+	if len(x.spans) == 0 && x.hasSummary {
+		return summaryOrigin(x.summary), nil
+	}
+	at := x.find(id, "")
+	if at < 0 {
+		return nil, ErrNotFound
+	}
+	return s.origin(ctx, x, at)
 }
 
 // TraceOrigin answers what caused a trace: the origin of its root, or of its

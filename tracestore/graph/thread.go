@@ -48,28 +48,43 @@ type batchLeg struct {
 
 type interval struct{ from, to int64 }
 
-// Thread returns the origin of a trace and everything it set off. A trace that
-// is not known gives [ErrNotFound].
+// Thread returns the origin of a trace, which is that of its root, and
+// everything it set off. A trace that is not known gives [ErrNotFound].
 func (g *Graph) Thread(ctx context.Context, id trace.ID) (*Thread, error) {
-	t, err := g.thread(ctx, id)
+	t, err := g.thread(ctx, id, trace.SpanID{})
 	if err != nil {
 		return nil, fmt.Errorf("thread of %s: %w", id, err)
 	}
 	return t, nil
 }
 
-func (g *Graph) thread(ctx context.Context, id trace.ID) (*Thread, error) {
+// ThreadOfSpan is [Graph.Thread] for the origin of one span, which is another
+// than that of its trace when the span carries a link of its own.
+func (g *Graph) ThreadOfSpan(ctx context.Context, id trace.ID, span trace.SpanID) (*Thread, error) {
+	t, err := g.thread(ctx, id, span)
+	if err != nil {
+		return nil, fmt.Errorf("thread of %s:%s: %w", id, span, err)
+	}
+	return t, nil
+}
+
+func (g *Graph) thread(ctx context.Context, id trace.ID, span trace.SpanID) (*Thread, error) {
 	s := g.newSession()
 	x, err := s.load(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	o, err := s.traceOrigin(ctx, x)
+	var o *Origin
+	if span.IsZero() {
+		o, err = s.traceOrigin(ctx, x)
+	} else {
+		o, err = s.spanOrigin(ctx, x, span)
+	}
 	if err != nil {
 		return nil, err
 	}
 	t := &Thread{Status: o.Status, Reason: o.Reason, Candidates: []OriginSpan{}, Truncated: o.Truncated}
-	start := trace.Ref{TraceID: id}
+	start := trace.Ref{TraceID: id, SpanID: span}
 	switch o.Status {
 	case Found:
 		t.Origin = &o.Origins[0]

@@ -176,6 +176,13 @@ func TestThreadKeepsBatchesApart(t *testing.T) {
 	if got := th.Legs[len(th.Legs)-1].Topic; got != "ForBoth" {
 		t.Errorf("the job is %s, want ForBoth", got)
 	}
+	th, err := g.ThreadOfSpan(context.Background(), second.TraceID, second.SpanID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if th.Origin == nil || th.Origin.Name != "PUT /quotes" || th.Ripple.Jobs != 2 {
+		t.Errorf("thread of the second message = %v with %d jobs, want PUT /quotes with 2", th.Origin, th.Ripple.Jobs)
+	}
 	th = threadOf(t, g, receipt.TraceID)
 	if th.Status != Ambiguous || th.Origin != nil || len(th.Candidates) != 2 || th.Start.Ref != receipt {
 		t.Errorf("thread of the batch = %s from %v with %d candidates, want ambiguous from %v with 2", th.Status, th.Start, len(th.Candidates), receipt)

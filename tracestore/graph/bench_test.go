@@ -1,0 +1,77 @@
+package graph
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"redthread/tracestore/trace"
+)
+
+// tree writes a request that sets off jobs in traces of their own, perTrace
+// spans each, and returns its root and the last job.
+func tree(w *workload, traces, perTrace int) (root, last trace.Ref) {
+	root, api := w.request("POST /quotes")
+	level := []trace.Ref{api}
+	for made := 1; made < traces; made++ {
+		cause := level[0]
+		level = level[1:]
+		last = w.perform(w.enqueue(cause, "worker", "Recalculate"), false, "worker", "Recalculate")
+		for i := 2; i < perTrace; i++ {
+			w.add(last.TraceID, last.SpanID, "worker", "SELECT quotes", trace.KindClient,
+				attr("db.system", "postgresql"), attr("db.statement", "SELECT * FROM quotes"), attr("server.address", "db-1"), attr("host.name", "web.1"))
+		}
+		level = append(level, last, last, last)
+	}
+	return root, last
+}
+
+func BenchmarkThread(b *testing.B) {
+	for _, size := range []struct{ traces, perTrace int }{{10, 20}, {100, 100}, {1000, 100}} {
+		b.Run(fmt.Sprintf("traces=%d/spans=%d", size.traces, size.traces*size.perTrace), func(b *testing.B) {
+			var w workload
+			root, _ := tree(&w, size.traces, size.perTrace)
+			g, _ := testGraph(b, w.spans, Options{})
+			b.ReportAllocs()
+			for b.Loop() {
+				t, err := g.Thread(context.Background(), root.TraceID)
+				if err != nil || len(t.Nodes) != size.traces {
+					b.Fatalf("thread = %d nodes, %v; want %d", len(t.Nodes), err, size.traces)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkOrigin(b *testing.B) {
+	bench := func(name string, w *workload, ask trace.Ref, want int) {
+		b.Run(name, func(b *testing.B) {
+			g, _ := testGraph(b, w.spans, Options{})
+			b.ReportAllocs()
+			for b.Loop() {
+				o, err := g.Origin(context.Background(), ask.TraceID, ask.SpanID)
+				if err != nil || len(o.Origins) != want {
+					b.Fatalf("origin = %v, %v; want %d", o, err, want)
+				}
+			}
+		})
+	}
+	for _, hops := range []int{1, 10, 1000} {
+		var w workload
+		_, last := chain(&w, hops)
+		bench(fmt.Sprintf("hops=%d", hops), &w, last, 1)
+	}
+	for _, size := range []int{10, 500} {
+		var w workload
+		var sent []trace.Ref
+		for range size {
+			_, api := w.request("POST /quotes")
+			sent = append(sent, w.send(api, "api", "quotes"))
+		}
+		_, handler := w.poll("dealers", "quotes", sent...)
+		bench(fmt.Sprintf("batch=%d", size), &w, handler, size)
+	}
+	var w workload
+	_, last := tree(&w, 2, 10_000)
+	bench("spans=10000", &w, last, 1)
+}
