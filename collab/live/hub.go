@@ -23,6 +23,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"redthread/collab"
 )
 
@@ -30,14 +32,6 @@ import (
 type Log interface {
 	Changes(ctx context.Context, id collab.InvestigationID, after int64, limit int) ([]collab.Change, collab.Position, error)
 	LogPosition(ctx context.Context, id collab.InvestigationID) (collab.Position, error)
-}
-
-// Bus carries wakes between servers. It may lose any of them.
-type Bus interface {
-	// Publish sends to a subject without waiting for an answer.
-	Publish(subject string, payload []byte) error
-	// Subscribe calls fn for each message whose subject matches, until stop.
-	Subscribe(pattern string, fn func(subject string, payload []byte)) (stop func() error, err error)
 }
 
 const (
@@ -50,10 +44,13 @@ const (
 	maxReplay = collab.MaxChanges
 )
 
-// Options configures a [Hub]. The zero value is usable.
+// Options configures a [Hub]. Only Store has to be there.
 type Options struct {
-	Bus Bus // nil: this process only
-	Log *slog.Logger
+	Store Log
+	// NATS carries wakes between servers and may lose any of them; nil: this
+	// process only. Its owner closes it.
+	NATS *nats.Conn
+	Log  *slog.Logger
 	// Queue is how many messages may wait for a subscriber before it is
 	// disconnected; 0: 256.
 	Queue int
@@ -62,12 +59,12 @@ type Options struct {
 // Hub holds the rooms. Its methods may be called from several goroutines.
 type Hub struct {
 	log    Log
-	bus    Bus
+	nats   *nats.Conn         // nil: none
+	heard  *nats.Subscription // nil: none
 	logger *slog.Logger
 	queue  int
 	ctx    context.Context // of the rooms; ends with Close
 	cancel context.CancelFunc
-	stop   func() error // of the bus subscription
 	done   sync.WaitGroup
 
 	mu     sync.Mutex
@@ -76,24 +73,23 @@ type Hub struct {
 }
 
 // NewHub returns a hub over a log. Close it.
-func NewHub(log Log, o Options) (*Hub, error) {
+func NewHub(o Options) *Hub {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	if o.Queue <= 0 {
 		o.Queue = 256
 	}
-	h := &Hub{log: log, bus: o.Bus, logger: o.Log, queue: o.Queue, rooms: map[collab.InvestigationID]*Room{}}
+	h := &Hub{log: o.Store, nats: o.NATS, logger: o.Log, queue: o.Queue, rooms: map[collab.InvestigationID]*Room{}}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
-	if o.Bus != nil {
-		stop, err := o.Bus.Subscribe("v1.investigation.*.changed", h.hear)
+	if h.nats != nil {
+		var err error
+		h.heard, err = h.nats.Subscribe("v1.investigation.*.changed", func(m *nats.Msg) { h.hear(m.Subject, m.Data) })
 		if err != nil {
-			h.cancel()
-			return nil, err
+			h.logger.Warn("live: changes made by other servers show late", "error", err)
 		}
-		h.stop = stop
 	}
-	return h, nil
+	return h
 }
 
 // wake is the payload of v1.investigation.<id>.changed.
@@ -106,11 +102,11 @@ type wake struct {
 // its log now ends. It does not block. It is what [collab.Store.OnChange] calls.
 func (h *Hub) Announce(p collab.Position) {
 	h.wake(p.InvestigationID)
-	if h.bus == nil {
+	if h.nats == nil {
 		return
 	}
 	subject := "v1.investigation." + string(p.InvestigationID) + ".changed"
-	if err := h.bus.Publish(subject, Encode(wake{p.Epoch, p.Offset})); err != nil {
+	if err := h.nats.Publish(subject, Encode(wake{p.Epoch, p.Offset})); err != nil {
 		h.logger.Debug("change not announced; others will see it at their next sweep", "investigation", p.InvestigationID, "error", err)
 	}
 }
@@ -193,8 +189,8 @@ func (h *Hub) Close() error {
 	h.closed = true
 	h.mu.Unlock()
 	var err error
-	if first && h.stop != nil {
-		err = h.stop()
+	if first && h.heard != nil && !h.nats.IsClosed() {
+		err = h.heard.Unsubscribe()
 	}
 	h.cancel()
 	h.done.Wait()

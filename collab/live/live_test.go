@@ -69,10 +69,8 @@ func (l *memoryLog) Changes(ctx context.Context, id collab.InvestigationID, afte
 
 func newHub(t *testing.T, l Log, o Options) *Hub {
 	t.Helper()
-	h, err := NewHub(l, o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	o.Store = l
+	h := NewHub(o)
 	t.Cleanup(func() {
 		if err := h.Close(); err != nil {
 			t.Error(err)
@@ -356,10 +354,7 @@ func TestEmptyRoomsEnd(t *testing.T) {
 }
 
 func TestCloseSendsPeopleAway(t *testing.T) {
-	h, err := NewHub(&memoryLog{epoch: "e1"}, Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	h := NewHub(Options{Store: &memoryLog{epoch: "e1"}})
 	s := join(t, h, 1, "", -1)
 	next(t, s)
 	if err := errors.Join(h.Close(), h.Close()); err != nil {
@@ -392,7 +387,7 @@ func TestNATSIsOnlyTheWakeUp(t *testing.T) {
 		return nc
 	}
 	l := &memoryLog{epoch: "e1"}
-	one, two := newHub(t, l, Options{Bus: NATS{connect()}}), newHub(t, l, Options{Bus: NATS{connect()}})
+	one, two := newHub(t, l, Options{NATS: connect()}), newHub(t, l, Options{NATS: connect()})
 	s := join(t, two, 1, "", -1)
 	next(t, s)
 	one.Announce(l.append(1))
