@@ -188,25 +188,48 @@ func middle(b int32, whole bool) float64 {
 // leastNormal is the smallest number that float64 holds in full precision.
 const leastNormal = 0x1p-1022
 
-// maxCells bounds the cells of a heatmap's column: what a picture can show.
+// maxCells bounds the cells of a heatmap's column, but for that of zero: what a
+// picture can show.
 const maxCells = 64
 
 // grid is how many neighbouring buckets, 1<<grid, make one cell of a heatmap.
 type grid uint
 
-// gridFor is the finest grid on which the histogram fills at most maxCells.
+// gridFor is the finest grid on which the cells from the least to the greatest
+// number are at most maxCells, counting negative and positive numbers apart
+// and leaving zero out: the distance from zero to any number is a thousand octaves.
 func gridFor(h *histogram) grid {
-	seen := make(map[int32]bool)
-	h.each(func(b int32, _ float64) { seen[b] = true })
-	g := grid(0)
-	for ; len(seen) > maxCells; g++ {
-		coarse := make(map[int32]bool, len(seen)/2)
-		for b := range seen {
-			coarse[b>>1] = true
-		}
-		seen = coarse
+	var ranges [2]struct {
+		lo, hi int32
+		any    bool
 	}
-	return g
+	h.each(func(b int32, _ float64) {
+		if b == 0 {
+			return
+		}
+		r := &ranges[0]
+		if b < 0 {
+			r = &ranges[1]
+		}
+		if !r.any || b < r.lo {
+			r.lo = b
+		}
+		if !r.any || b > r.hi {
+			r.hi = b
+		}
+		r.any = true
+	})
+	for g := grid(0); ; g++ {
+		cells := 0
+		for _, r := range ranges {
+			if r.any {
+				cells += int(r.hi>>g-r.lo>>g) + 1
+			}
+		}
+		if cells <= maxCells {
+			return g
+		}
+	}
 }
 
 // cells lists the cells of the grid that are not empty, lowest first.

@@ -45,9 +45,9 @@ func explainJSON(err error) error {
 	switch {
 	case errors.As(err, &typ):
 		if typ.Field == "" {
-			return &InvalidError{"", fmt.Sprintf("Want a JSON object, got a %s.", jsonType(typ.Value))}
+			return &InvalidError{"", fmt.Sprintf("Want a JSON object, got %s.", jsonType(typ.Value))}
 		}
-		return &InvalidError{typ.Field, fmt.Sprintf("Want %s here, got a %s.", goType(typ.Type.String()), jsonType(typ.Value))}
+		return &InvalidError{typ.Field, fmt.Sprintf("Want %s here, got %s.", goType(typ.Type.String()), jsonType(typ.Value))}
 	case errors.As(err, &syntax):
 		return &InvalidError{"", fmt.Sprintf("This is not JSON: %v (at byte %d).", syntax, syntax.Offset)}
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
@@ -65,8 +65,14 @@ func explainJSON(err error) error {
 }
 
 func jsonType(v string) string {
-	name, _, _ := strings.Cut(v, " ") // "number 1.5"
-	return name
+	switch name, _, _ := strings.Cut(v, " "); name { // "number 1.5"
+	case "array":
+		return "a list"
+	case "object":
+		return "an object"
+	default:
+		return "a " + name
+	}
 }
 
 func goType(t string) string {

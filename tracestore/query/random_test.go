@@ -228,7 +228,7 @@ func checkHeatmaps(t *testing.T, where string, r *Result) {
 					t.Errorf("%s: %s: cells out of order or empty: %v", where, k, cells)
 				}
 			}
-			if len(cells) > maxCells {
+			if len(cells) > maxCells+1 {
 				t.Errorf("%s: %s: %d cells", where, k, len(cells))
 			}
 			d[k] = weight

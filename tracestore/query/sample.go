@@ -14,9 +14,6 @@ import (
 // in the order that Honeycomb reads them, then the trace state.
 var rateColumns = []string{"sampleRate", "SampleRate"}
 
-// traceState is the column of the W3C trace state, if blocks have it.
-const traceState = "trace.state"
-
 // sampleRates returns the weight of each row, how many rows it stands for; nil
 // if all are 1. The slice is kept in *buf for the next call.
 func sampleRates(v *view, rows []int32, buf *[]float64) ([]float64, error) {
@@ -42,7 +39,7 @@ func sampleRates(v *view, rows []int32, buf *[]float64) ([]float64, error) {
 		}
 		vecs = appendAbsent(vecs, more, v.rows)
 	}
-	states, err := v.vectors(traceState)
+	states, err := v.vectors(column.TraceState)
 	if err != nil {
 		return nil, err
 	}
