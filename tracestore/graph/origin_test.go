@@ -168,6 +168,23 @@ func TestOrigin(t *testing.T) {
 			got := w.add(loop.TraceID, loop.SpanID, "dealers", "quotes process", trace.KindConsumer, kafka("process", "quotes"), link(w.send(api, "api", "quotes")))
 			return got, said{Status: Found, Origins: []trace.Ref{root}, Hops: []string{toAPI, "link send quotes>quotes process"}}
 		}},
+		{"a message linked inside the trace of an ambient parent", func(w *workload, _ *[]func(*memory)) (trace.Ref, said) {
+			root, api := w.request("POST /quotes")
+			sent := w.send(api, "api", "quotes")
+			loop := w.add(root.TraceID, root.SpanID, "web", "drain", trace.KindInternal)
+			got := w.add(root.TraceID, loop.SpanID, "web", "quotes process", trace.KindConsumer, kafka("process", "quotes"), link(sent))
+			return got, said{Status: Found, Origins: []trace.Ref{root}, Hops: []string{toAPI, "link send quotes>quotes process"}}
+		}},
+		{"a service that calls itself", func(w *workload, _ *[]func(*memory)) (trace.Ref, said) {
+			root, _ := w.request("POST /quotes")
+			call := w.add(root.TraceID, root.SpanID, "web", "GET", trace.KindClient)
+			got := w.add(root.TraceID, call.SpanID, "web", "GET /cars", trace.KindServer)
+			return got, said{Status: Found, Origins: []trace.Ref{root}, Hops: []string{"parent GET>GET /cars"}}
+		}},
+		{"a job that a clock began", func(w *workload, _ *[]func(*memory)) (trace.Ref, said) {
+			run := w.add(w.newTrace(), trace.SpanID{}, "worker", "default process", trace.KindConsumer, sidekiq("Refresh"), attr("sidekiq.cron", "true"))
+			return run, said{Status: Found, Origins: []trace.Ref{run}}
+		}},
 		{"a link on a request that has a caller is an aside", func(w *workload, _ *[]func(*memory)) (trace.Ref, said) {
 			other, _ := w.request("GET /cars")
 			root, api := w.request("POST /quotes")

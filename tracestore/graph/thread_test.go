@@ -189,6 +189,34 @@ func TestThreadKeepsBatchesApart(t *testing.T) {
 	}
 }
 
+// TestThreadOfAmbiguousJob starts where the ways to the candidates part.
+func TestThreadOfAmbiguousJob(t *testing.T) {
+	var w workload
+	_, api1 := w.request("POST /quotes")
+	_, api2 := w.request("PUT /quotes")
+	receipt, handler := w.poll("dealers", "quotes", w.send(api1, "api", "quotes"), w.send(api2, "api", "quotes"))
+	job := w.perform(w.enqueue(handler, "dealers", "ForBoth"), false, "worker", "ForBoth")
+	g, _ := testGraph(t, w.spans, Options{})
+	th := threadOf(t, g, job.TraceID)
+	if th.Status != Ambiguous || th.Start.Ref != receipt || len(th.Nodes) != 2 || len(th.Legs) != 2 {
+		t.Errorf("thread = %s from %v with %d nodes and %d legs, want ambiguous from %v with 2 and 2",
+			th.Status, th.Start, len(th.Nodes), len(th.Legs), receipt)
+	}
+}
+
+// TestThreadLeavesAsidesOut: what the walk back would not cross, the walk
+// forward does not follow.
+func TestThreadLeavesAsidesOut(t *testing.T) {
+	var w workload
+	page, _ := w.request("GET /cars")
+	root, _ := w.request("POST /quotes")
+	w.spans[len(w.spans)-1].Links = []trace.Link{{TraceID: page.TraceID, SpanID: page.SpanID}}
+	g, _ := testGraph(t, w.spans, Options{})
+	if th := threadOf(t, g, page.TraceID); len(th.Nodes) != 1 || len(th.Edges) != 0 {
+		t.Errorf("thread of the page = %d nodes and %d edges, want it alone: the linking span of %s has a caller", len(th.Nodes), len(th.Edges), root.TraceID)
+	}
+}
+
 func TestThreadOfOneRequestsBatchIsSure(t *testing.T) {
 	var w workload
 	root, api := w.request("POST /quotes")
