@@ -271,15 +271,49 @@ func (h Heatmap) Levels() []string {
 	return out
 }
 
-// Ticks labels the value axis at the borders of bands, about n of them.
+// Ticks labels the value axis: at powers of ten where the bands are
+// logarithmic, else at the borders of about n bands.
 func (h Heatmap) Ticks(n int) []Tick {
 	if len(h.Rows) == 0 {
 		return nil
 	}
-	every := max((len(h.Rows)+n-1)/n, 1)
 	var ticks []Tick
+	if h.logarithmic() {
+		for _, factors := range [][]float64{{1}, {1, 3}, {1, 2, 5}} {
+			if ticks = h.ticksAt(factors); len(ticks) >= 3 {
+				return ticks
+			}
+		}
+	}
+	ticks = nil
+	every := max((len(h.Rows)+n-1)/n, 1)
 	for i := 0; i < len(h.Rows); i += every {
 		ticks = append(ticks, Tick{At: float64(i) / float64(len(h.Rows)), Label: formatUnit(h.Rows[i].Min, h.Unit)})
+	}
+	return ticks
+}
+
+// logarithmic reports whether the bands grow with their values.
+func (h Heatmap) logarithmic() bool {
+	first, last := h.Rows[0], h.Rows[len(h.Rows)-1]
+	return len(h.Rows) > 2 && first.Min >= 0 && (last.Max-last.Min) > 2*(h.Rows[1].Max-h.Rows[1].Min)
+}
+
+// ticksAt labels the factors times each power of ten that lies inside.
+func (h Heatmap) ticksAt(factors []float64) []Tick {
+	var ticks []Tick
+	for i, r := range h.Rows {
+		if r.Min <= 0 || r.Max <= r.Min {
+			continue
+		}
+		for power := math.Floor(math.Log10(r.Min)); power <= math.Log10(r.Max); power++ {
+			for _, f := range factors {
+				if v := f * math.Pow(10, power); v >= r.Min && v < r.Max {
+					at := (float64(i) + math.Log(v/r.Min)/math.Log(r.Max/r.Min)) / float64(len(h.Rows))
+					ticks = append(ticks, Tick{At: at, Label: formatUnit(v, h.Unit)})
+				}
+			}
+		}
 	}
 	return ticks
 }

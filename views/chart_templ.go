@@ -479,7 +479,7 @@ func chartY(ticks []Tick) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			var templ_7745c5c3_Var27 string
-			templ_7745c5c3_Var27, templ_7745c5c3_Err = templ.JoinStringErrs(tickShift(t.At))
+			templ_7745c5c3_Var27, templ_7745c5c3_Err = templ.JoinStringErrs(axisShift(t.At))
 			if templ_7745c5c3_Err != nil {
 				return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/chart.templ`, Line: 65, Col: 59}
 			}
@@ -694,8 +694,8 @@ func chartData(v any) templ.Component {
 
 func plotBox() string { return "0 0 " + strconv.Itoa(plotWidth) + " " + strconv.Itoa(plotHeight) }
 
-// tickShift keeps the outermost labels inside the picture.
-func tickShift(at float64) string {
+// axisShift keeps the outermost labels inside the picture.
+func axisShift(at float64) string {
 	switch {
 	case at <= 0.02:
 		return "-2"

@@ -1,0 +1,193 @@
+import { mountAll, toast, unmountAll } from "./app.js";
+import { isTyping } from "./keys.js";
+import { liveCells } from "./explore_cells.js";
+import { liveClauses } from "./explore_clauses.js";
+import { searchOf, withFilter, withTab, withWindow } from "./explore_url.js";
+
+/**
+ * The Explore page: runs the query without loading the page again, makes the
+ * clauses chips that complete, and the charts and cells ways to ask on.
+ */
+export function mount(el) {
+  const form = el.querySelector("#explore-form");
+  const off = new AbortController();
+  const on = (target, name, fn) => target.addEventListener(name, fn, { signal: off.signal });
+  const current = () => searchOf(new FormData(form));
+  const go = (search) => run(`/explore?${search}`);
+
+  form.dataset.live = "";
+  on(form, "submit", (e) => {
+    e.preventDefault();
+    if (running) running.abort();
+    else go(current());
+  });
+  on(el, "click", (e) => {
+    const link = e.target.closest("a[data-run]");
+    if (!link || e.button !== 0 || e.ctrlKey || e.metaKey || e.shiftKey || e.altKey) return;
+    e.preventDefault();
+    run(link.href);
+  });
+  on(document, "keydown", (e) => {
+    if (e.key === "Enter" && e.shiftKey && !e.ctrlKey && !e.metaKey && (form.contains(e.target) || !isTyping(e))) {
+      e.preventDefault();
+      form.requestSubmit();
+    }
+    if (e.key === "Escape" && running) running.abort();
+  });
+  on(el, "chart:select", (e) => offer(e.target, e.detail, current, go));
+  on(el, "submit", (e) => { // the form that adds a column of the raw rows
+    if (!e.target.matches(".Raw-columns")) return;
+    e.preventDefault();
+    go(searchOf(new FormData(e.target)));
+  });
+
+  const undoClauses = liveClauses(form, () => form.requestSubmit());
+  const undoCells = liveCells(el, current, go);
+  share(el, on);
+  if (el.querySelector('[data-part="results"]')) lightRows(el, on);
+
+  return () => {
+    off.abort();
+    undoClauses();
+    undoCells();
+    delete form.dataset.live;
+  };
+}
+
+/** The request under way; there is one at a time. @type {AbortController | null} */
+let running = null;
+
+addEventListener("popstate", () => {
+  if (location.pathname === "/explore" && document.getElementById("explore")) load(location.href);
+});
+
+async function run(href) {
+  if (await load(href)) history.pushState(null, "", href);
+}
+
+// Loads an address and puts its content in place of this one's. What was there
+// stays if that does not work.
+async function load(href) {
+  running?.abort();
+  const request = new AbortController();
+  running = request;
+  const progress = show(request);
+  try {
+    const answer = await fetch(href, { signal: request.signal, headers: { Accept: "text/html" } });
+    if (answer.redirected || ![200, 400].includes(answer.status)) {
+      if (answer.redirected) location.assign(href);
+      else toast(`The query did not run (${answer.status}). Nothing you typed is lost; try again, or a shorter time range.`, "warn");
+      return false;
+    }
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    if (request.signal.aborted) return false;
+    swap(page, "#explore");
+    swap(page, ".TopBar-scope");
+    return true;
+  } catch (err) {
+    if (request.signal.aborted) toast("Stopped. The answer shown is the one before.");
+    else toast("The server cannot be reached. Nothing you typed is lost.", "warn");
+    return false;
+  } finally {
+    progress();
+    if (running === request) running = null;
+  }
+}
+
+function swap(page, selector) {
+  const before = document.querySelector(selector);
+  const after = page.querySelector(selector);
+  if (!before || !after) return;
+  const focused = before.contains(document.activeElement) ? document.activeElement.id : "";
+  unmountAll(before);
+  before.replaceWith(after);
+  mountAll(after);
+  if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
+}
+
+// While a query runs its button stops it and counts the seconds.
+function show(request) {
+  const button = document.getElementById("explore-run");
+  const answer = document.getElementById("explore-answer");
+  const status = document.querySelector('#explore-form [data-part="status"]');
+  const label = [...button.childNodes];
+  const begin = performance.now();
+  answer?.setAttribute("aria-busy", "true");
+  const slow = setInterval(() => {
+    button.textContent = `Stop · ${((performance.now() - begin) / 1000).toFixed(1)} s`;
+    if (status) status.textContent = "The query is running.";
+  }, 300);
+  return () => {
+    clearInterval(slow);
+    if (running !== request) return;
+    button.replaceChildren(...label);
+    answer?.removeAttribute("aria-busy");
+  };
+}
+
+// What can be done with a selection on a chart.
+function offer(figure, s, current, go) {
+  for (const other of document.querySelectorAll(".Chart")) {
+    if (other !== figure) clearSelection(other);
+  }
+  const title = figure.querySelector(".Chart-title");
+  let actions = title.querySelector(".Chart-actions");
+  if (!actions) {
+    actions = document.createElement("span");
+    actions.className = "Chart-actions";
+    actions.dataset.part = "actions";
+    title.append(actions);
+  }
+  const values = (q) => (s.column === undefined ? q : withFilter(withFilter(q, s.column, ">=", s.min), s.column, "<", s.max));
+  const choices = [
+    ["Zoom", "Button Button--small Button--primary", () => go(withWindow(current(), s.from, s.to))],
+    ["Traces in selection", "Button Button--small", () => go(withTab(values(withWindow(current(), s.from, s.to)), "traces"))],
+  ];
+  if (s.column !== undefined) choices.push(["Keep these values", "Button Button--small", () => go(values(current()))]);
+  choices.push(["×", "Button Button--small Button--quiet", () => clearSelection(figure)]);
+  actions.replaceChildren(...choices.map(([text, name, act]) => {
+    const b = document.createElement("button");
+    b.type = "button";
+    b.className = name;
+    b.textContent = text;
+    if (text === "×") b.setAttribute("aria-label", "Drop the selection");
+    b.addEventListener("click", act);
+    return b;
+  }));
+}
+
+function clearSelection(figure) {
+  figure.querySelector(".Chart-actions")?.replaceChildren();
+  figure.dispatchEvent(new CustomEvent("chart:clear"));
+}
+
+function share(el, on) {
+  const button = el.querySelector('[data-part="share"]');
+  button.hidden = false;
+  on(button, "click", async () => {
+    try {
+      await navigator.clipboard.writeText(location.href);
+      toast("The link to this view is copied.");
+    } catch {
+      toast("The browser did not allow copying. The address bar has the link.", "warn");
+    }
+  });
+}
+
+// Pointing at a row, or moving the focus into it, lights its lines.
+function lightRows(el, on) {
+  const rows = el.querySelector('[data-part="results"] tbody');
+  let lit = null;
+  const light = (row) => {
+    if (row === lit) return;
+    lit?.classList.remove("is-lit");
+    lit = row;
+    lit?.classList.add("is-lit");
+    document.dispatchEvent(new CustomEvent("chart:light", { detail: { key: row ? row.dataset.key : null } }));
+  };
+  const rowOf = (e) => e.target.closest("tr[data-key]:not([data-key=''])");
+  on(rows, "pointerover", (e) => light(rowOf(e)));
+  on(rows, "focusin", (e) => light(rowOf(e)));
+  on(rows, "pointerleave", () => light(null));
+  on(rows, "focusout", () => light(null));
+}
