@@ -21,10 +21,17 @@ type pathStep struct {
 	index int // -1: not in an array
 }
 
+// maxPathSteps bounds the path in an error.
+const maxPathSteps = 24
+
 // invalid is an error at the current place.
 func (r *jsonReader) invalid(why string) error {
 	var p strings.Builder
-	for _, s := range r.path {
+	for i, s := range r.path {
+		if i == maxPathSteps {
+			p.WriteString("…")
+			break
+		}
 		if p.Len() > 0 {
 			p.WriteByte('.')
 		}

@@ -6,7 +6,7 @@ import "fmt"
 // resource and scope are attributes of each of their rows, so a small body could
 // otherwise stand for terabytes. A batch of 8,192 spans with 5 kB of resource is
 // 42 MB.
-const maxExpandedBytes = 4 << 30
+const maxExpandedBytes = 512 << 20
 
 // Validate walks a protobuf request once, without decoding it, and reports how
 // many records [Decoder.Decode] will deliver and reject; the two agree on every
@@ -56,6 +56,7 @@ func (v *validator) walk(m *message, b []byte, depth int) error {
 				return v.invalid(b, i, m, fmt.Sprintf("%s has wire type %d, want %d", def.name, f.typ, def.kind.wireType()))
 			}
 			switch {
+			case def.message == keyValue && plainPair(f.data):
 			case def.message != nil:
 				if err := v.walk(def.message, f.data, depth+1); err != nil {
 					return err
@@ -72,7 +73,7 @@ func (v *validator) walk(m *message, b []byte, depth int) error {
 	case m.record != 0:
 		v.expanded += v.shared
 		if v.expanded > maxExpandedBytes {
-			return v.invalid(b, 0, m, "resource and scope attributes times the records they describe exceed 4 GiB: send smaller batches")
+			return v.invalid(b, 0, m, "resource and scope attributes times the records they describe exceed 512 MiB: send smaller batches")
 		}
 		if why := ids.fault(m.record); why != "" {
 			v.report.reject(why)
@@ -83,6 +84,29 @@ func (v *validator) walk(m *message, b []byte, depth int) error {
 		v.report.Accepted++
 	}
 	return nil
+}
+
+// plainPair reports whether b is surely a well-formed KeyValue: a short key and
+// then a string, bool, int or double. It saves the walk through nearly all pairs.
+func plainPair(b []byte) bool {
+	if len(b) < 3 || b[0] != 1<<3|wireBytes || b[1] >= 0x80 {
+		return false
+	}
+	i := 2 + int(b[1])
+	if i+3 > len(b) || b[i] != 2<<3|wireBytes || int(b[i+1]) != len(b)-i-2 || b[i+1] >= 0x80 {
+		return false
+	}
+	b = b[i+2:]
+	switch b[0] {
+	case 1<<3 | wireBytes, 7<<3 | wireBytes:
+		return len(b) > 1 && b[1] < 0x80 && int(b[1]) == len(b)-2
+	case 2<<3 | wireVarint, 3<<3 | wireVarint:
+		_, j := uvarint(b, 1)
+		return j == len(b)
+	case 4<<3 | wireFixed64:
+		return len(b) == 9
+	}
+	return false
 }
 
 // measure adds the bytes that each record below m takes over from it.

@@ -54,6 +54,10 @@ func (d *Decoder) pair(b []byte) (key, val []byte, err error) {
 
 // value reads an AnyValue. Of a map, fields is its KeyValueList, not nil.
 func (d *Decoder) value(b []byte, arena *[]byte) (v trace.Value, fields []byte, err error) {
+	// Most values are strings of less than 128 bytes.
+	if len(b) > 1 && b[0] == 1<<3|wireBytes && int(b[1]) == len(b)-2 && b[1] < 0x80 {
+		return trace.String(text(b[2:], arena)), nil, nil
+	}
 	f, err := d.oneof(b)
 	if err != nil {
 		return v, nil, err

@@ -60,10 +60,19 @@ func uvarint(b []byte, i int) (uint64, int) {
 	return 0, -2
 }
 
-// next reads the field at b[i:] into f and returns the index behind it, or a
+// next reads the field at b[i:], which is not empty, into f and returns the index behind it, or a
 // negative index and the reason. Groups, which OTLP never uses, are passed over
 // with typ wireGroup.
 func next(b []byte, i int, f *wireField) (int, string) {
+	// Nearly every tag, and nearly every length, is one byte.
+	if b[i] < 0x80 && b[i]&7 == wireBytes && b[i] > 7 && i+1 < len(b) && b[i+1] < 0x80 {
+		end := i + 2 + int(b[i+1])
+		if end > len(b) {
+			return -1, errTruncated
+		}
+		f.number, f.typ, f.data = int(b[i]>>3), wireBytes, b[i+2:end]
+		return end, ""
+	}
 	tag, j := uvarint(b, i)
 	if j < 0 {
 		return -1, varintReason(j)
