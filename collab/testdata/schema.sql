@@ -1,0 +1,270 @@
+CREATE TABLE allowed_hosts (
+    host       TEXT PRIMARY KEY,
+    created_by TEXT NOT NULL,
+    created_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE annotations (
+    id               TEXT PRIMARY KEY,
+    investigation_id TEXT NOT NULL,            -- empty: anchored to a trace alone
+    block_id         TEXT NOT NULL,
+    trace_id         TEXT NOT NULL,
+    span_id          TEXT NOT NULL,
+    moment           INTEGER NOT NULL,         -- a moment, 0: none
+    text             TEXT NOT NULL,
+    mentions         TEXT NOT NULL,            -- JSON: user ids
+    field_offsets    TEXT NOT NULL,
+    created_by       TEXT NOT NULL,
+    created_by_name  TEXT NOT NULL,
+    created_at       INTEGER NOT NULL,
+    updated_at       INTEGER NOT NULL,
+    deleted_at       INTEGER NOT NULL DEFAULT 0
+) STRICT;
+
+CREATE INDEX annotations_block_id_idx ON annotations (block_id) WHERE block_id <> '';
+
+CREATE INDEX annotations_investigation_id_idx ON annotations (investigation_id) WHERE investigation_id <> '';
+
+CREATE INDEX annotations_trace_id_idx ON annotations (trace_id) WHERE trace_id <> '';
+
+CREATE TABLE audit_entries (
+	id INTEGER PRIMARY KEY AUTOINCREMENT,
+	at INTEGER NOT NULL,
+	actor_id TEXT NOT NULL, -- empty: nobody signed in, or the command line
+	actor_name TEXT NOT NULL,
+	action TEXT NOT NULL,
+	subject TEXT NOT NULL,
+	detail TEXT NOT NULL,
+	address TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE blocks (
+    id               TEXT PRIMARY KEY,
+    investigation_id TEXT NOT NULL REFERENCES investigations (id),
+    kind             TEXT NOT NULL,
+    position         TEXT NOT NULL,            -- sorts the board, between any two there is a third
+    title            TEXT NOT NULL,
+    text             TEXT NOT NULL,
+    url              TEXT NOT NULL,
+    trace_id         TEXT NOT NULL,
+    span_id          TEXT NOT NULL,
+    query            TEXT NOT NULL,
+    locator          TEXT NOT NULL,            -- the path of the live view
+    evidence_sha256  TEXT NOT NULL,
+    evidence_bytes   INTEGER NOT NULL,
+    field_offsets    TEXT NOT NULL,
+    created_offset   INTEGER NOT NULL,
+    changed_offset   INTEGER NOT NULL,
+    created_by       TEXT NOT NULL,
+    created_by_name  TEXT NOT NULL,
+    created_at       INTEGER NOT NULL,
+    updated_at       INTEGER NOT NULL,
+    deleted_at       INTEGER NOT NULL DEFAULT 0
+) STRICT;
+
+CREATE INDEX blocks_investigation_id_position_idx ON blocks (investigation_id, position);
+
+CREATE INDEX blocks_trace_id_idx ON blocks (trace_id) WHERE trace_id <> '';
+
+CREATE TABLE changes (
+    investigation_id TEXT NOT NULL REFERENCES investigations (id),
+    offset           INTEGER NOT NULL,
+    type             TEXT NOT NULL,
+    object_id        TEXT NOT NULL,
+    actor_id         TEXT NOT NULL,
+    actor_name       TEXT NOT NULL,
+    at               INTEGER NOT NULL,
+    ref              TEXT NOT NULL,
+    data             TEXT NOT NULL,            -- JSON; erased when its object is deleted
+    PRIMARY KEY (investigation_id, offset)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX changes_actor_id_idx ON changes (actor_id);
+
+CREATE INDEX changes_investigation_id_actor_id_idx ON changes (investigation_id, actor_id);
+
+CREATE INDEX changes_object_id_investigation_id_offset_idx ON changes (object_id, investigation_id, offset);
+
+CREATE TABLE deliveries (
+    id               TEXT PRIMARY KEY,
+    target_id        TEXT NOT NULL REFERENCES targets (id),
+    cause            TEXT NOT NULL,            -- what it is about; one delivery each
+    reason           TEXT NOT NULL,
+    investigation_id TEXT NOT NULL,
+    object_id        TEXT NOT NULL,
+    notice           TEXT NOT NULL,            -- JSON
+    state            TEXT NOT NULL,            -- pending, delivered, failed
+    attempts         INTEGER NOT NULL,
+    next_at          INTEGER NOT NULL,         -- not before
+    leased_until     INTEGER NOT NULL,         -- a worker has it until then
+    created_at       INTEGER NOT NULL,
+    done_at          INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (target_id, cause)
+) STRICT;
+
+CREATE INDEX deliveries_created_at_idx ON deliveries (created_at);
+
+CREATE INDEX deliveries_due_idx ON deliveries (next_at) WHERE state = 'pending';
+
+CREATE INDEX deliveries_investigation_id_object_id_idx ON deliveries (investigation_id, object_id);
+
+CREATE TABLE delivery_attempts (
+    delivery_id TEXT NOT NULL REFERENCES deliveries (id),
+    attempt     INTEGER NOT NULL,
+    at          INTEGER NOT NULL,
+    took_nano   INTEGER NOT NULL,
+    status      INTEGER NOT NULL,              -- HTTP, 0: no answer
+    response    TEXT NOT NULL,                 -- its beginning
+    error       TEXT NOT NULL,
+    next_at     INTEGER NOT NULL,              -- of the retry, 0: none
+    PRIMARY KEY (delivery_id, attempt)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE evidence (
+    block_id       TEXT PRIMARY KEY REFERENCES blocks (id),
+    sha256         TEXT NOT NULL,
+    body           BLOB NOT NULL,              -- canonical JSON
+    locator        TEXT NOT NULL,              -- canonical JSON: what was asked for
+    frozen_by      TEXT NOT NULL,
+    frozen_by_name TEXT NOT NULL,
+    frozen_at      INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE inbox_items (
+    id               TEXT PRIMARY KEY,
+    user_id          TEXT NOT NULL REFERENCES users (id),
+    reason           TEXT NOT NULL,            -- mention, assignment, status
+    investigation_id TEXT NOT NULL,
+    title            TEXT NOT NULL,            -- of the investigation or trace, as it was
+    text             TEXT NOT NULL,
+    path             TEXT NOT NULL,
+    actor_id         TEXT NOT NULL,
+    actor_name       TEXT NOT NULL,
+    object_id        TEXT NOT NULL,
+    created_at       INTEGER NOT NULL,
+    read_at          INTEGER NOT NULL DEFAULT 0,
+    done_at          INTEGER NOT NULL DEFAULT 0
+) STRICT;
+
+CREATE INDEX inbox_items_investigation_id_object_id_idx ON inbox_items (investigation_id, object_id);
+
+CREATE INDEX inbox_items_unread_idx ON inbox_items (user_id) WHERE read_at = 0 AND done_at = 0;
+
+CREATE INDEX inbox_items_user_id_created_at_idx ON inbox_items (user_id, created_at);
+
+CREATE TABLE ingest_keys (
+	id TEXT PRIMARY KEY,
+	secret_hash BLOB NOT NULL UNIQUE,
+	hint TEXT NOT NULL,
+	name TEXT NOT NULL,
+	environment TEXT NOT NULL, -- '*': taken from the resource
+	created_by TEXT NOT NULL,
+	created_at INTEGER NOT NULL,
+	last_used_at INTEGER,
+	revoked_at INTEGER
+) STRICT;
+
+CREATE TABLE investigations (
+    id              TEXT PRIMARY KEY,
+    epoch           TEXT NOT NULL,             -- identity of the change log
+    offset          INTEGER NOT NULL,          -- of the last change; the creation is 1
+    title           TEXT NOT NULL,
+    status          TEXT NOT NULL,
+    severity        TEXT NOT NULL,
+    lead            TEXT NOT NULL,             -- a user's id, empty: nobody
+    field_offsets   TEXT NOT NULL,             -- JSON: field → offset of its last change
+    created_by      TEXT NOT NULL,
+    created_by_name TEXT NOT NULL,
+    created_at      INTEGER NOT NULL,
+    updated_at      INTEGER NOT NULL,
+    deleted_at      INTEGER NOT NULL DEFAULT 0
+) STRICT;
+
+CREATE INDEX investigations_lead_idx ON investigations (lead);
+
+CREATE INDEX investigations_updated_at_idx ON investigations (updated_at);
+
+CREATE TABLE invitations (
+	id TEXT PRIMARY KEY,
+	kind TEXT NOT NULL CHECK (kind IN ('invite', 'password', 'setup')),
+	secret_hash BLOB NOT NULL UNIQUE,
+	email TEXT NOT NULL, -- empty: anybody who has the link
+	role TEXT NOT NULL CHECK (role IN ('viewer', 'member', 'admin')),
+	user_id TEXT REFERENCES users (id) ON DELETE CASCADE,
+	created_by TEXT NOT NULL,
+	created_at INTEGER NOT NULL,
+	expires_at INTEGER NOT NULL,
+	used_at INTEGER
+) STRICT;
+
+CREATE TABLE migrations (
+		number INTEGER PRIMARY KEY,
+		name TEXT NOT NULL,
+		applied_at INTEGER NOT NULL
+	) STRICT;
+
+CREATE TABLE refs (
+    scope     TEXT NOT NULL,                   -- an investigation's id, or empty
+    actor_id  TEXT NOT NULL,
+    ref       TEXT NOT NULL,
+    request   BLOB NOT NULL,                   -- SHA-256 of what was asked
+    object_id TEXT NOT NULL,
+    offset    INTEGER NOT NULL,                -- of the change it made, 0 if none
+    at        INTEGER NOT NULL,
+    PRIMARY KEY (scope, actor_id, ref)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE sessions (
+	id TEXT PRIMARY KEY,
+	secret_hash BLOB NOT NULL UNIQUE,
+	user_id TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+	address TEXT NOT NULL,
+	user_agent TEXT NOT NULL,
+	created_at INTEGER NOT NULL,
+	last_used_at INTEGER NOT NULL,
+	expires_at INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX sessions_user_id_idx ON sessions (user_id);
+
+CREATE TABLE settings (
+	key TEXT PRIMARY KEY,
+	value TEXT NOT NULL,
+	updated_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE targets (
+    id         TEXT PRIMARY KEY,
+    kind       TEXT NOT NULL,                  -- slack
+    name       TEXT NOT NULL,
+    url        TEXT NOT NULL,
+    reasons    TEXT NOT NULL,                  -- JSON list
+    enabled    INTEGER NOT NULL,
+    created_by TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    deleted_at INTEGER NOT NULL DEFAULT 0
+) STRICT;
+
+CREATE TABLE tokens (
+	id TEXT PRIMARY KEY,
+	secret_hash BLOB NOT NULL UNIQUE,
+	hint TEXT NOT NULL, -- the last characters, to tell them apart
+	name TEXT NOT NULL,
+	role TEXT NOT NULL CHECK (role IN ('viewer', 'member', 'admin')),
+	created_by TEXT NOT NULL, -- a name, as it was
+	created_at INTEGER NOT NULL,
+	last_used_at INTEGER,
+	expires_at INTEGER,
+	revoked_at INTEGER
+) STRICT;
+
+CREATE TABLE users (
+	id TEXT PRIMARY KEY,
+	email TEXT NOT NULL UNIQUE, -- lower case
+	name TEXT NOT NULL,
+	role TEXT NOT NULL CHECK (role IN ('viewer', 'member', 'admin')),
+	password_hash TEXT NOT NULL, -- empty: none chosen yet
+	created_at INTEGER NOT NULL,
+	deactivated_at INTEGER
+) STRICT;
+
