@@ -151,7 +151,7 @@ func (s *Server) showAbout(c echo.Context) error {
 	}
 	v := views.About{Settings: frame, Version: s.Version, Go: runtime.Version(), Address: s.ownAddress(c.Request())}
 	st := s.Store.Stats()
-	v.Store = []views.Fact{
+	v.Store = []views.AboutFact{
 		{Name: "Rows in segments", Value: ui.Count(st.SegmentRows)},
 		{Name: "Segments", Value: fmt.Sprintf("%s, %s", ui.Count(st.Segments), ui.Bytes(st.SegmentBytes))},
 		{Name: "Rows in memory", Value: fmt.Sprintf("%s, %s", ui.Count(st.MemtableRows), ui.Bytes(st.MemtableBytes))},
@@ -161,7 +161,7 @@ func (s *Server) showAbout(c echo.Context) error {
 		{Name: "Free disk", Value: ui.Bytes(st.DiskFreeBytes)},
 	}
 	if st.OldestArrivedUnixNano > 0 {
-		v.Store = append(v.Store, views.Fact{Name: "Oldest data arrived", Value: time.Unix(0, st.OldestArrivedUnixNano).UTC().Format("2006-01-02 15:04:05 UTC")})
+		v.Store = append(v.Store, views.AboutFact{Name: "Oldest data arrived", Value: time.Unix(0, st.OldestArrivedUnixNano).UTC().Format("2006-01-02 15:04:05 UTC")})
 	}
 	if st.DiskFull {
 		v.Warnings = append(v.Warnings, "The disk is nearly full: new spans are refused until there is room. Reading goes on.")

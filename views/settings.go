@@ -158,12 +158,12 @@ type AuditRow struct {
 type About struct {
 	Settings
 	Version, Go, Address string
-	Store                []Fact
+	Store                []AboutFact
 	Warnings             []string
 }
 
-// Fact is a name and its value.
-type Fact struct{ Name, Value string }
+// AboutFact is a name and its value.
+type AboutFact struct{ Name, Value string }
 
 // Welcome makes an account by a link.
 type Welcome struct {
