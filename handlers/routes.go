@@ -98,6 +98,7 @@ func (s *Server) routes() []route {
 		{groupAPI, get, "/api/v1/traces/:trace", accessViewer, s.showTraceJSON},
 		{groupAPI, get, "/api/v1/traces/:trace/spans/:span/origin", accessViewer, s.showOriginJSON},
 		{groupAPI, get, "/api/v1/traces/:trace/thread", accessViewer, s.showThreadJSON},
+		{groupAPI, get, "/api/v1/find", accessViewer, s.findJSON},
 		{groupAPI, post, "/api/v1/query", accessViewer, s.runQuery},
 		{groupAPI, get, "/api/v1/columns", accessViewer, s.listColumns},
 

@@ -1,0 +1,208 @@
+package handlers
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"redthread/collab"
+	"redthread/tracestore/query"
+	"redthread/tracestore/trace"
+)
+
+const (
+	// maxFindText is the longest id or value that is looked for.
+	maxFindText = 512
+	// maxFindResults is how many places are named.
+	maxFindResults = 50
+	// maxSpanIDHits bounds the traces that have a span of one id.
+	maxSpanIDHits = 20
+)
+
+// findKeys are the attributes in which senders put ids, by what the id names.
+// The first kind that has the value names the place.
+var findKeys = []struct {
+	kind string
+	keys []string
+}{
+	{"request", []string{"http.request_id", "http.request.id", "request_id", "request.id", "requestId", "app.request_id",
+		"http.request.header.x-request-id", "http.request.header.x_request_id", "http.response.header.x-request-id",
+		"action_dispatch.request_id", "rails.request_id", "heroku.request_id", "x_request_id", "correlation_id", "correlation.id"}},
+	{"job", []string{"bullmq.job.id", "job.id", "job_id", "job.batch_id", "sidekiq.jid", "sidekiq.job.id", "jid", "active_job.job_id",
+		"active_job.id", "messaging.active_job.job.id", "provider_job_id", "delayed_job.id", "good_job.id", "resque.job.id",
+		"que.job.id", "celery.task_id"}},
+	{"message", []string{"messaging.message_id", "messaging.message.id", "messaging.kafka.message_key",
+		"messaging.kafka.message.key", "messaging.conversation_id", "messaging.message.conversation_id"}},
+	{"user", []string{"user.id", "enduser.id", "enduser.pseudo.id", "app.user_id", "user_id", "userId", "usr.id", "user.email",
+		"usr.email", "user.name", "account.id", "app.account_id"}},
+	{"session", []string{"session.id", "session_id", "app.session_id"}},
+	{"id", []string{"trace.original_id", "span.original_id"}},
+}
+
+// findResult is one place where an id or value stands.
+type findResult struct {
+	Kind          string       `json:"kind"` // trace, span, or a kind of findKeys
+	Label         string       `json:"label"`
+	URL           string       `json:"url"`
+	TraceID       trace.ID     `json:"trace_id"`
+	SpanID        trace.SpanID `json:"span_id"`
+	Column        string       `json:"column"` // the attribute that has the value, "" for an id
+	Service       string       `json:"service"`
+	Name          string       `json:"name"`
+	Environment   string       `json:"environment"`
+	Error         bool         `json:"error"`
+	StartUnixNano int64        `json:"start_unix_nano,string"`
+}
+
+// findJSON answers GET /api/v1/find.
+func (s *Server) findJSON(c echo.Context) error {
+	results, err := s.find(c.Request().Context(), c.QueryParam("q"))
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, map[string]any{"results": results})
+}
+
+// find says what an id or value is: exact ids first, then the spans that carry
+// it in one of the attributes for ids, newest first.
+func (s *Server) find(ctx context.Context, text string) ([]findResult, error) {
+	text = strings.TrimSpace(text)
+	switch {
+	case text == "":
+		return nil, &collab.InvalidError{Field: "q", Message: "Give an id or a value to look for."}
+	case len(text) > maxFindText:
+		return nil, &collab.InvalidError{Field: "q", Message: fmt.Sprintf("The value is longer than %d bytes.", maxFindText)}
+	}
+	results := []findResult{}
+	traceID, spanID := idsIn(text)
+	if !traceID.IsZero() {
+		r, ok, err := s.findTrace(ctx, traceID, spanID)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			results = append(results, r)
+		}
+	}
+	if traceID.IsZero() || strings.TrimLeft(text, "0123456789abcdefABCDEF") == "" && len(text) == 16 {
+		if id, err := trace.ParseSpanID(text); err == nil {
+			rows, err := s.findSpans(ctx, id)
+			if err != nil {
+				return nil, err
+			}
+			results = append(results, rows...)
+		}
+	}
+	rows, err := s.findValues(ctx, text)
+	if err != nil {
+		return nil, err
+	}
+	results = append(results, rows...)
+	return results[:min(len(results), maxFindResults)], nil
+}
+
+// idsIn reads the ids out of what people paste: a trace id, TRACE:SPAN, a W3C
+// traceparent, or an address of a trace page.
+func idsIn(text string) (trace.ID, trace.SpanID) {
+	if id, err := trace.ParseID(text); err == nil {
+		return id, trace.SpanID{}
+	}
+	var first, second string
+	if parts := strings.Split(text, "-"); len(parts) == 4 && len(parts[0]) == 2 && len(parts[3]) == 2 {
+		first, second = parts[1], parts[2]
+	} else if _, path, ok := strings.Cut(text, "/t/"); ok {
+		path, _, _ = strings.Cut(path, "?")
+		first, second, _ = strings.Cut(path, "/")
+	} else if _, path, ok := strings.Cut(text, "/thread/"); ok {
+		first, _, _ = strings.Cut(path, "?")
+	} else {
+		first, second, _ = strings.Cut(text, ":")
+	}
+	id, err := trace.ParseID(first)
+	if err != nil {
+		return trace.ID{}, trace.SpanID{}
+	}
+	span, err := trace.ParseSpanID(second)
+	if err != nil {
+		return id, trace.SpanID{}
+	}
+	return id, span
+}
+
+func (s *Server) findTrace(ctx context.Context, id trace.ID, span trace.SpanID) (findResult, bool, error) {
+	sum, ok, err := s.Store.TraceSummary(ctx, id)
+	if err != nil || !ok {
+		return findResult{}, false, err
+	}
+	r := findResult{Kind: "trace", TraceID: id, SpanID: sum.SpanID, Service: sum.Service, Name: sum.Name, Environment: sum.Environment,
+		Error: sum.Errors > 0, StartUnixNano: sum.StartUnixNano, URL: "/t/" + id.String(), Label: sum.Name + " · " + sum.Service}
+	if span.IsZero() {
+		return r, true, nil
+	}
+	rows, err := s.findSpans(ctx, span)
+	if err != nil {
+		return r, false, err
+	}
+	for _, row := range rows {
+		if row.TraceID == id {
+			return row, true, nil
+		}
+	}
+	return r, true, nil
+}
+
+// findSpans returns the spans of an id, which may be in several traces.
+func (s *Server) findSpans(ctx context.Context, id trace.SpanID) ([]findResult, error) {
+	found, err := s.Store.Search(ctx, query.Search{AnyTime: true, Limit: maxSpanIDHits,
+		Filters: []query.Filter{{Column: "trace.span_id", Op: "=", Value: id.String()}}})
+	if err != nil {
+		return nil, fmt.Errorf("find span %s: %w", id, err)
+	}
+	out := make([]findResult, 0, len(found.Rows))
+	for i := range found.Rows {
+		out = append(out, rowResult(&found.Rows[i], "span", ""))
+	}
+	return out, nil
+}
+
+// findValues returns the spans that carry the text in an attribute for ids.
+func (s *Server) findValues(ctx context.Context, text string) ([]findResult, error) {
+	var columns, kinds []string
+	for _, k := range findKeys {
+		for _, key := range k.keys {
+			columns, kinds = append(columns, key), append(kinds, k.kind)
+		}
+	}
+	filters := make([]query.Filter, len(columns))
+	for i, column := range columns {
+		filters[i] = query.Filter{Column: column, Op: "=", Value: text}
+	}
+	found, err := s.Store.Search(ctx, query.Search{AnyTime: true, Filters: filters, FilterCombination: "OR",
+		Columns: columns, Limit: maxFindResults})
+	if err != nil {
+		return nil, fmt.Errorf("find value: %w", err)
+	}
+	var out []findResult
+	for i := range found.Rows {
+		row := &found.Rows[i]
+		for k, v := range row.Values {
+			if v.Type != trace.TypeNone && v.Text() == text {
+				out = append(out, rowResult(row, kinds[k], columns[k]))
+				break
+			}
+		}
+	}
+	slices.SortStableFunc(out, func(a, b findResult) int { return cmp.Compare(b.StartUnixNano, a.StartUnixNano) })
+	return out, nil
+}
+
+func rowResult(row *query.Row, kind, column string) findResult {
+	return findResult{Kind: kind, Label: row.Name + " · " + row.Service, URL: "/t/" + row.TraceID.String() + "/" + row.SpanID.String(),
+		TraceID: row.TraceID, SpanID: row.SpanID, Column: column, Service: row.Service, Name: row.Name,
+		Environment: row.Environment, Error: row.Error, StartUnixNano: row.StartUnixNano}
+}
