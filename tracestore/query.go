@@ -3,11 +3,107 @@ package tracestore
 import (
 	"context"
 	"errors"
+	"path/filepath"
 
+	"redthread/tracestore/column"
 	"redthread/tracestore/query"
+	"redthread/tracestore/segment"
 )
 
-// Query runs a query over the rows in its time range.
+// Query runs a query over the rows in its time window. A specification at fault
+// is a *query.InvalidError.
 func (s *Store) Query(ctx context.Context, spec query.Spec) (*query.Result, error) {
-	return nil, errors.ErrUnsupported
+	p, err := query.Compile(spec, s.o.Now())
+	if err != nil {
+		return nil, err
+	}
+	from, to := p.Window()
+	return read(ctx, s, from, to, func(blocks []column.Block, segments int) (*query.Result, error) {
+		r, err := query.Run(ctx, p, blocks)
+		if err == nil {
+			r.Stats.Segments = segments
+		}
+		return r, err
+	})
+}
+
+// Search finds single rows, newest first.
+func (s *Store) Search(ctx context.Context, q query.Search) (*query.SearchResult, error) {
+	p, err := query.CompileSearch(q, s.o.Now())
+	if err != nil {
+		return nil, err
+	}
+	from, to := p.Window()
+	return read(ctx, s, from, to, func(blocks []column.Block, segments int) (*query.SearchResult, error) {
+		r, err := query.RunSearch(ctx, p, blocks)
+		if err == nil {
+			r.Stats.Segments = segments
+		}
+		return r, err
+	})
+}
+
+// recentColumns is how far back Columns looks, by start: names and values of
+// older rows are of little use for completion, and all of them cost a full scan.
+const recentColumns = 24 * 60 * 60 * 1e9
+
+// Columns describes the columns of rows of an environment (empty or *: all) whose
+// name begins with prefix.
+func (s *Store) Columns(ctx context.Context, environment, prefix string) ([]query.ColumnInfo, error) {
+	const forever = 1<<63 - 1
+	run := func(blocks []column.Block, _ int) ([]query.ColumnInfo, error) {
+		return query.Columns(ctx, blocks, environment, prefix)
+	}
+	out, err := read(ctx, s, s.now()-recentColumns, forever, run)
+	if err != nil || len(out) > 0 {
+		return out, err
+	}
+	// Nothing lately: an import of old traces should be explorable too.
+	return read(ctx, s, -forever-1, forever, run)
+}
+
+// maxSetAside bounds how many corrupt segments one query steps over.
+const maxSetAside = 100
+
+// read runs fn over the blocks of a time window. When a segment turns out
+// corrupt it is set aside and fn runs again without it.
+func read[T any](ctx context.Context, s *Store, from, to int64, fn func([]column.Block, int) (T, error)) (T, error) {
+	for range maxSetAside {
+		out, err := readOnce(s, from, to, fn)
+		var bad *segment.CorruptError
+		if err == nil || !errors.As(err, &bad) || ctx.Err() != nil || !s.setAsidePath(bad) {
+			return out, err
+		}
+	}
+	return readOnce(s, from, to, fn)
+}
+
+func readOnce[T any](s *Store, from, to int64, fn func([]column.Block, int) (T, error)) (T, error) {
+	v := s.acquire()
+	if v == nil {
+		var none T
+		return none, ErrClosed
+	}
+	defer v.release()
+	blocks, segments, err := v.blocks(from, to, s.setAsideSegment)
+	if err != nil {
+		var none T
+		return none, err
+	}
+	return fn(blocks, segments)
+}
+
+// setAsidePath finds the segment that an error names; false if there is none.
+func (s *Store) setAsidePath(bad *segment.CorruptError) bool {
+	v := s.acquire()
+	if v == nil {
+		return false
+	}
+	defer v.release()
+	for _, f := range v.segments {
+		if filepath.Clean(f.file.Path()) == filepath.Clean(bad.Path) {
+			return s.setAsideSegment(f, bad)
+		}
+	}
+	return false
 }

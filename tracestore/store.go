@@ -1,77 +1,256 @@
 // Package tracestore is the span store: a durable log in front, a memtable of
-// columns, immutable Parquet segments behind it and a catalogue that says which
+// columns, immutable Parquet segments behind it, and a catalogue that says which
 // segments count.
+//
+// # The way of a batch
+//
+// [Store.Append] validates the body and hands it to the committer, which writes
+// all bodies that wait at the same moment as one message of the log and answers
+// after the sync. The writer applies messages in the order of their sequence:
+// bytes to rows to columns of the memtable, and publishes a watermark. A full
+// memtable is frozen and the flusher makes a segment and a run of edges of it:
+// temporary file, sync, rename, sync of the folder, then one catalogue
+// transaction that also says how far the log is applied, then the log is
+// trimmed. A start replays the log from there: every message is applied exactly
+// once, whenever the process dies.
+//
+// # Folder
+//
+//	catalogue.db            SQLite: epochs, segments, edge runs
+//	segments/<day>/<id>.parquet, .idx
+//	edges/<id>.edges        links and summaries of traces, with their own age
+//	quarantine/             files that the catalogue does not know, for 7 days
+//	LOCK                    held while a store is open
+//
+// # Rules
+//
+// A row that equals an earlier one in everything the sender said is a duplicate
+// (the sender asks again when it lost our answer). It is dropped when the earlier
+// one is in a memtable or among the last [recentRows] rows; a later one is
+// dropped when its trace is read, but counted by queries.
+//
+// Locks: Store.mu guards the current view and is held for no I/O; index locks of
+// a memtable are taken under no other lock.
 package tracestore
 
 import (
 	"context"
-	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"redthread/tracestore/graph"
-	"redthread/tracestore/trace"
+	"redthread/tracestore/ingestlog"
+	"redthread/tracestore/segment"
 )
 
 // Store holds rows. All methods may be called from several goroutines.
-type Store struct{}
+type Store struct {
+	o    Options
+	log  ingestlog.Log
+	lock *os.File
+	cat  *catalogue
+	disk diskGuard
+
+	ctx    context.Context // of the store's goroutines; ends when Close is done
+	cancel context.CancelFunc
+	quit   chan struct{} // closed when Close begins
+	wg     sync.WaitGroup
+
+	requests  chan request
+	committed chan struct{} // closed when the committer has ended
+	apply     chan logged
+	flushes   chan *table
+	rotations chan chan *table // asks the writer to freeze its memtable
+
+	mu      sync.Mutex
+	current *view
+
+	epoch  epoch
+	writer writer
+	cache  *segment.Cache
+
+	closed     atomic.Bool
+	ready      atomic.Bool
+	inFlight   atomic.Int64
+	rejected   atomic.Int64
+	ackedBytes atomic.Int64
+	messages   atomic.Int64
+	appended   atomic.Int64
+	duplicates atomic.Int64
+	applied    atomic.Uint64
+	replayTo   atomic.Uint64
+	flushed    atomic.Int64
+
+	status   sync.Mutex // guards what follows
+	flushErr string
+	flushAt  int64
+	corrupt  map[string]string // why, by path
+
+	// fault, if set by a test, is called before each step of a flush and may
+	// fail it.
+	fault func(step string) error
+}
+
+var _ graph.Source = (*Store)(nil)
+
+// Open opens the store in o.Dir and makes what is missing. It returns when the
+// catalogue is read and every file is accounted for, and replays the log in the
+// background; see [Store.Ready]. [ErrLocked] means another process has the
+// folder.
+func Open(ctx context.Context, o Options) (*Store, error) { return open(ctx, o, nil) }
+
+func open(ctx context.Context, o Options, fault func(string) error) (_ *Store, err error) {
+	o = o.withDefaults()
+	if o.Dir == "" || o.Log == nil {
+		return nil, fmt.Errorf("tracestore: open: Dir and Log are needed")
+	}
+	for _, d := range []string{"", segmentsDir, edgesDir, quarantineDir} {
+		if err := os.MkdirAll(filepath.Join(o.Dir, d), 0o755); err != nil {
+			return nil, fmt.Errorf("tracestore: open: %w", err)
+		}
+	}
+	s := &Store{
+		o: o, log: o.Log, fault: fault,
+		cache:     segment.NewCache(o.MemoryBytes / 2),
+		corrupt:   make(map[string]string),
+		disk:      diskGuard{dir: o.Dir, minFree: o.MinFreeBytes, free: freeBytes},
+		quit:      make(chan struct{}),
+		requests:  make(chan request, maxWaiting),
+		committed: make(chan struct{}),
+		apply:     make(chan logged, maxUnapplied),
+		flushes:   make(chan *table, 1),
+		rotations: make(chan chan *table),
+	}
+	if s.lock, err = lockDir(o.Dir); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			s.release()
+		}
+	}()
+	if s.cat, err = openCatalogue(ctx, o.Dir); err != nil {
+		return nil, fmt.Errorf("tracestore: %w", err)
+	}
+	if err = s.restore(ctx); err != nil {
+		return nil, fmt.Errorf("tracestore: open: %w", err)
+	}
+	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	s.wg.Add(4)
+	go func() { defer s.wg.Done(); s.commit() }()
+	go func() { defer s.wg.Done(); s.write() }()
+	go func() { defer s.wg.Done(); s.flushAll() }()
+	go func() { defer s.wg.Done(); s.maintain() }()
+	return s, nil
+}
+
+// release gives back what Open took.
+func (s *Store) release() {
+	s.mu.Lock()
+	v := s.current
+	s.current = nil
+	s.mu.Unlock()
+	if v != nil {
+		v.release()
+	}
+	if s.cat != nil {
+		if err := s.cat.close(); err != nil {
+			s.o.Logger.Error("close catalogue", "error", err)
+		}
+	}
+	if s.lock != nil {
+		s.lock.Close()
+	}
+}
+
+// Ready reports whether the log is replayed, so that every acknowledged row is
+// findable, and if not, how far the replay has come.
+func (s *Store) Ready() (ok bool, progress string) {
+	if s.ready.Load() {
+		return true, ""
+	}
+	return false, fmt.Sprintf("replaying the ingest log: message %d of %d", s.applied.Load(), s.replayTo.Load())
+}
+
+// Close writes the memtable to a segment and stops. What could not be written is
+// still in the log. Close may be called twice.
+func (s *Store) Close() error {
+	if s.closed.Swap(true) {
+		s.wg.Wait()
+		return nil
+	}
+	close(s.quit)
+	s.wg.Wait()
+	s.cancel()
+	s.release()
+	return nil
+}
 
 // Stats are the store's counters and sizes at one moment.
 type Stats struct {
-	AppendedRowsTotal     int64 // rows applied since start
-	AppendedBytesTotal    int64 // raw bytes acknowledged since start
-	DuplicateRowsTotal    int64 // rows dropped as equal to a stored one
-	RejectedRowsTotal     int64
-	LogMessagesTotal      int64
-	FlushesTotal          int64
-	InFlightBytes         int64
-	MemtableRows          int64
-	MemtableBytes         int64
-	Segments              int
-	SegmentRows           int64
-	SegmentBytes          int64
-	EdgeFiles             int
-	EdgeBytes             int64
-	DiskFreeBytes         int64
-	DiskFull              bool
-	AppliedSequence       uint64
-	CorruptSegments       []string // names of segments set aside
-	LastFlushError        string
-	LastFlushUnixNano     int64
+	AppendedRowsTotal  int64 // rows applied since the start, also by replay
+	AckedBytesTotal    int64 // bytes of bodies acknowledged since the start
+	DuplicateRowsTotal int64 // rows dropped because an equal one was stored
+	RejectedRowsTotal  int64
+	LogMessagesTotal   int64 // messages written to the log
+	FlushesTotal       int64
+	InFlightBytes      int64
+	MemtableRows       int64
+	MemtableBytes      int64
+	Segments           int
+	SegmentRows        int64
+	SegmentBytes       int64
+	EdgeRuns           int
+	EdgeBytes          int64
+	DiskFreeBytes      int64
+	DiskFull           bool
+	AppliedSequence    uint64
+	CorruptFiles       []string // "path: why" of what was set aside
+	LastFlushError     string   // empty after a success
+	LastFlushUnixNano  int64
+	// OldestArrivedUnixNano is the arrival of the oldest row kept; 0: no rows.
 	OldestArrivedUnixNano int64
 }
 
-// Open opens the store in o.Dir and makes what is missing. It replays the log in
-// the background; see [Store.Ready].
-func Open(ctx context.Context, o Options) (*Store, error) { return nil, errors.ErrUnsupported }
-
-// Append validates a batch, writes it to the log and returns after the sync.
-func (s *Store) Append(ctx context.Context, b Batch) (Ack, error) {
-	return Ack{}, errors.ErrUnsupported
-}
-
-// TraceSpans returns the spans of a trace by start, at most limit of them. Log
-// records are joined to their span as events named "log".
-func (s *Store) TraceSpans(ctx context.Context, id trace.ID, limit int) ([]trace.Span, bool, error) {
-	return nil, false, errors.ErrUnsupported
-}
-
-// Effects returns the links whose target is a span of the trace.
-func (s *Store) Effects(ctx context.Context, id trace.ID, limit int) ([]graph.Link, bool, error) {
-	return nil, false, errors.ErrUnsupported
-}
-
-// TraceSummary returns what is known of a trace, or false.
-func (s *Store) TraceSummary(ctx context.Context, id trace.ID) (graph.Summary, bool, error) {
-	return graph.Summary{}, false, errors.ErrUnsupported
-}
-
-// Ready reports whether every acknowledged row is findable, and how far the
-// replay of the log has come.
-func (s *Store) Ready() (ok bool, progress string) { return false, "" }
-
 // Stats returns counters and sizes.
-func (s *Store) Stats() Stats { return Stats{} }
+func (s *Store) Stats() Stats {
+	st := Stats{
+		AppendedRowsTotal: s.appended.Load(), AckedBytesTotal: s.ackedBytes.Load(), DuplicateRowsTotal: s.duplicates.Load(),
+		RejectedRowsTotal: s.rejected.Load(), LogMessagesTotal: s.messages.Load(), FlushesTotal: s.flushed.Load(),
+		InFlightBytes: s.inFlight.Load(), AppliedSequence: s.applied.Load(),
+	}
+	s.status.Lock()
+	st.LastFlushError, st.LastFlushUnixNano = s.flushErr, s.flushAt
+	for path, why := range s.corrupt {
+		st.CorruptFiles = append(st.CorruptFiles, path+": "+why)
+	}
+	s.status.Unlock()
+	slices.Sort(st.CorruptFiles)
+	// A fresh figure; that the disk is nearly full is in the state.
+	_ = s.disk.check()
+	st.DiskFreeBytes, st.DiskFull = s.disk.state()
+	if v := s.acquire(); v != nil {
+		v.count(&st)
+		v.release()
+	}
+	return st
+}
 
-// Close flushes and stops. It may be called twice.
-func (s *Store) Close() error { return nil }
+// now is the store's clock in nanoseconds.
+func (s *Store) now() int64 { return s.o.Now().UnixNano() }
 
-var _ graph.Source = (*Store)(nil)
+// step runs the fault seam.
+func (s *Store) step(name string) error {
+	if s.fault == nil {
+		return nil
+	}
+	return s.fault(name)
+}
+
+// tickEvery is how often the writer looks at the age of its memtable.
+const tickEvery = time.Second

@@ -29,6 +29,7 @@ type Table struct {
 	current *chunk
 	rows    int
 	seen    HashSet
+	prints  []uint64 // fingerprint of each row
 	pending []indexEntry
 	links   []graph.Link
 
@@ -47,9 +48,9 @@ func New() *Table {
 	return t
 }
 
-// Add appends a row unless an equal one is in the table already, which it
-// reports by false. The span is not kept. The row is not visible before
-// [Table.Publish].
+// Add appends a row unless one with its fingerprint ([column.Fingerprint]) is in the
+// table already, which it reports by false. The span is not kept. The row is not
+// visible before [Table.Publish].
 func (t *Table) Add(s *trace.Span, fingerprint uint64) (bool, error) {
 	if !t.seen.Add(fingerprint) {
 		return false, nil
@@ -71,6 +72,7 @@ func (t *Table) Add(s *trace.Span, fingerprint uint64) (bool, error) {
 			To:   s.Ref(),
 		})
 	}
+	t.prints = append(t.prints, fingerprint)
 	t.rows++
 	return true, nil
 }
@@ -92,7 +94,7 @@ func (t *Table) Measure() int64 {
 	for _, c := range *t.chunks.Load() {
 		sum += c.bytes()
 	}
-	sum += t.seen.Bytes() + t.index.bytes()
+	sum += t.seen.Bytes() + 8*int64(cap(t.prints)) + t.index.bytes()
 	t.bytes.Store(sum)
 	return sum
 }
@@ -105,6 +107,10 @@ func (t *Table) Rows() int { return int(t.shown.Load()) }
 
 // Seen returns the fingerprints of the table's rows. The writer calls it.
 func (t *Table) Seen() *HashSet { return &t.seen }
+
+// Fingerprints returns the fingerprint of each row, in order. Only for a table
+// that is not written any more.
+func (t *Table) Fingerprints() []uint64 { return t.prints }
 
 // Blocks returns the visible rows.
 func (t *Table) Blocks() []column.Source {

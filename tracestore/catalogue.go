@@ -1,0 +1,288 @@
+package tracestore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	_ "github.com/mattn/go-sqlite3" // the catalogue's driver
+)
+
+// catalogueVersion is the schema's version, in PRAGMA user_version.
+const catalogueVersion = 1
+
+// catalogueSchema is version 1. A path is relative to the data folder.
+const catalogueSchema = `
+CREATE TABLE epochs (
+  id INTEGER PRIMARY KEY,
+  identity TEXT NOT NULL,           -- of the ingest log
+  applied_sequence INTEGER NOT NULL, -- every message up to it is in a segment
+  created_unix_nano INTEGER NOT NULL
+) STRICT;
+CREATE TABLE segments (
+  id TEXT PRIMARY KEY,
+  epoch_id INTEGER NOT NULL REFERENCES epochs (id),
+  first_sequence INTEGER NOT NULL,
+  last_sequence INTEGER NOT NULL,
+  path TEXT NOT NULL,
+  rows INTEGER NOT NULL,
+  size_bytes INTEGER NOT NULL,
+  min_start_unix_nano INTEGER NOT NULL,
+  max_start_unix_nano INTEGER NOT NULL,
+  min_arrived_unix_nano INTEGER NOT NULL,
+  max_arrived_unix_nano INTEGER NOT NULL,
+  corrupt TEXT NOT NULL DEFAULT '',  -- why it was set aside; empty: it answers
+  created_unix_nano INTEGER NOT NULL
+) STRICT;
+CREATE TABLE edge_runs (
+  id TEXT PRIMARY KEY,
+  path TEXT NOT NULL,
+  level INTEGER NOT NULL,            -- how often it was merged
+  links INTEGER NOT NULL,
+  traces INTEGER NOT NULL,
+  size_bytes INTEGER NOT NULL,
+  min_arrived_unix_nano INTEGER NOT NULL,
+  max_arrived_unix_nano INTEGER NOT NULL,
+  corrupt TEXT NOT NULL DEFAULT '',
+  created_unix_nano INTEGER NOT NULL
+) STRICT;
+`
+
+// segmentRecord is a segment as the catalogue knows it.
+type segmentRecord struct {
+	ID                     string
+	EpochID                int64
+	FirstSeq, LastSeq      uint64
+	Path                   string
+	Rows                   int
+	SizeBytes              int64
+	MinStart, MaxStart     int64
+	MinArrived, MaxArrived int64
+	Corrupt                string
+	Created                int64
+}
+
+// edgeRecord is a run of edges as the catalogue knows it.
+type edgeRecord struct {
+	ID                     string
+	Path                   string
+	Level                  int
+	Links, Traces          int
+	SizeBytes              int64
+	MinArrived, MaxArrived int64
+	Corrupt                string
+	Created                int64
+}
+
+// epoch is one life of the ingest log.
+type epoch struct {
+	ID       int64
+	Identity string
+	Applied  uint64
+}
+
+// catalogue says which files count. Only the store's flusher and retention
+// write, one at a time.
+type catalogue struct{ db *sql.DB }
+
+func openCatalogue(ctx context.Context, dir string) (*catalogue, error) {
+	path := filepath.Join(dir, "catalogue.db")
+	db, err := sql.Open("sqlite3", "file:"+escapePath(path)+"?_foreign_keys=on&_busy_timeout=5000&_journal_mode=WAL&_synchronous=FULL&_txlock=immediate")
+	if err != nil {
+		return nil, fmt.Errorf("open catalogue: %w", err)
+	}
+	db.SetMaxOpenConns(1)
+	c := &catalogue{db}
+	if err := c.migrate(ctx); err != nil {
+		db.Close()
+		return nil, fmt.Errorf("open catalogue %s: %w", path, err)
+	}
+	return c, nil
+}
+
+// escapePath makes a path safe inside a file: URI.
+func escapePath(p string) string {
+	out := make([]byte, 0, len(p))
+	for i := 0; i < len(p); i++ {
+		switch p[i] {
+		case '?', '#', '%':
+			out = append(out, fmt.Sprintf("%%%02X", p[i])...)
+		default:
+			out = append(out, p[i])
+		}
+	}
+	return string(out)
+}
+
+func (c *catalogue) migrate(ctx context.Context) error {
+	var version int
+	if err := c.db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
+		return err
+	}
+	switch {
+	case version == catalogueVersion:
+		return nil
+	case version > catalogueVersion:
+		return fmt.Errorf("made by a newer redthread: it has version %d, this program knows %d", version, catalogueVersion)
+	}
+	return c.tx(ctx, func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, catalogueSchema); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d", catalogueVersion))
+		return err
+	})
+}
+
+func (c *catalogue) close() error { return c.db.Close() }
+
+func (c *catalogue) tx(ctx context.Context, fn func(*sql.Tx) error) error {
+	tx, err := c.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	if err := fn(tx); err != nil {
+		return errors.Join(err, tx.Rollback())
+	}
+	return tx.Commit()
+}
+
+// lastEpoch returns the newest epoch, or false in a new catalogue.
+func (c *catalogue) lastEpoch(ctx context.Context) (epoch, bool, error) {
+	var e epoch
+	var applied int64
+	err := c.db.QueryRowContext(ctx, "SELECT id, identity, applied_sequence FROM epochs ORDER BY id DESC LIMIT 1").Scan(&e.ID, &e.Identity, &applied)
+	if errors.Is(err, sql.ErrNoRows) {
+		return e, false, nil
+	}
+	e.Applied = uint64(applied)
+	return e, err == nil, err
+}
+
+// createEpoch begins an epoch after sequence applied.
+func (c *catalogue) createEpoch(ctx context.Context, identity string, applied uint64, now int64) (epoch, error) {
+	r, err := c.db.ExecContext(ctx, "INSERT INTO epochs (identity, applied_sequence, created_unix_nano) VALUES (?, ?, ?)", identity, int64(applied), now)
+	if err != nil {
+		return epoch{}, err
+	}
+	id, err := r.LastInsertId()
+	return epoch{ID: id, Identity: identity, Applied: applied}, err
+}
+
+// commitFlush records what one memtable became, and that the log is applied up
+// to the sequence. seg and run are nil if the memtable had no rows.
+func (c *catalogue) commitFlush(ctx context.Context, epochID int64, applied uint64, seg *segmentRecord, run *edgeRecord) error {
+	return c.tx(ctx, func(tx *sql.Tx) error {
+		if seg != nil {
+			_, err := tx.ExecContext(ctx, `INSERT INTO segments (id, epoch_id, first_sequence, last_sequence, path, rows, size_bytes,
+				min_start_unix_nano, max_start_unix_nano, min_arrived_unix_nano, max_arrived_unix_nano, created_unix_nano)
+				VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+				seg.ID, seg.EpochID, int64(seg.FirstSeq), int64(seg.LastSeq), seg.Path, seg.Rows, seg.SizeBytes,
+				seg.MinStart, seg.MaxStart, seg.MinArrived, seg.MaxArrived, seg.Created)
+			if err != nil {
+				return err
+			}
+		}
+		if run != nil {
+			if err := insertEdges(ctx, tx, run); err != nil {
+				return err
+			}
+		}
+		_, err := tx.ExecContext(ctx, "UPDATE epochs SET applied_sequence = ? WHERE id = ?", int64(applied), epochID)
+		return err
+	})
+}
+
+func insertEdges(ctx context.Context, tx *sql.Tx, run *edgeRecord) error {
+	_, err := tx.ExecContext(ctx, `INSERT INTO edge_runs (id, path, level, links, traces, size_bytes, min_arrived_unix_nano, max_arrived_unix_nano, created_unix_nano)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		run.ID, run.Path, run.Level, run.Links, run.Traces, run.SizeBytes, run.MinArrived, run.MaxArrived, run.Created)
+	return err
+}
+
+// replaceEdges puts one run in the place of several.
+func (c *catalogue) replaceEdges(ctx context.Context, old []string, run *edgeRecord) error {
+	return c.tx(ctx, func(tx *sql.Tx) error {
+		for _, id := range old {
+			if _, err := tx.ExecContext(ctx, "DELETE FROM edge_runs WHERE id = ?", id); err != nil {
+				return err
+			}
+		}
+		return insertEdges(ctx, tx, run)
+	})
+}
+
+// findSegments lists all segments by age.
+func (c *catalogue) findSegments(ctx context.Context) ([]segmentRecord, error) {
+	rows, err := c.db.QueryContext(ctx, `SELECT id, epoch_id, first_sequence, last_sequence, path, rows, size_bytes,
+		min_start_unix_nano, max_start_unix_nano, min_arrived_unix_nano, max_arrived_unix_nano, corrupt, created_unix_nano
+		FROM segments ORDER BY epoch_id, last_sequence, id`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []segmentRecord
+	for rows.Next() {
+		var s segmentRecord
+		var first, last int64
+		if err := rows.Scan(&s.ID, &s.EpochID, &first, &last, &s.Path, &s.Rows, &s.SizeBytes,
+			&s.MinStart, &s.MaxStart, &s.MinArrived, &s.MaxArrived, &s.Corrupt, &s.Created); err != nil {
+			return nil, err
+		}
+		s.FirstSeq, s.LastSeq = uint64(first), uint64(last)
+		out = append(out, s)
+	}
+	return out, rows.Err()
+}
+
+// findEdges lists all runs of edges by age.
+func (c *catalogue) findEdges(ctx context.Context) ([]edgeRecord, error) {
+	rows, err := c.db.QueryContext(ctx, `SELECT id, path, level, links, traces, size_bytes, min_arrived_unix_nano, max_arrived_unix_nano, corrupt, created_unix_nano
+		FROM edge_runs ORDER BY max_arrived_unix_nano, id`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []edgeRecord
+	for rows.Next() {
+		var e edgeRecord
+		if err := rows.Scan(&e.ID, &e.Path, &e.Level, &e.Links, &e.Traces, &e.SizeBytes, &e.MinArrived, &e.MaxArrived, &e.Corrupt, &e.Created); err != nil {
+			return nil, err
+		}
+		out = append(out, e)
+	}
+	return out, rows.Err()
+}
+
+// deleteSegments and deleteEdges forget files that retention drops.
+func (c *catalogue) deleteSegments(ctx context.Context, ids []string) error {
+	return c.deleteAll(ctx, "DELETE FROM segments WHERE id = ?", ids)
+}
+
+func (c *catalogue) deleteEdges(ctx context.Context, ids []string) error {
+	return c.deleteAll(ctx, "DELETE FROM edge_runs WHERE id = ?", ids)
+}
+
+func (c *catalogue) deleteAll(ctx context.Context, statement string, ids []string) error {
+	return c.tx(ctx, func(tx *sql.Tx) error {
+		for _, id := range ids {
+			if _, err := tx.ExecContext(ctx, statement, id); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// markSegmentCorrupt and markEdgesCorrupt set a file aside.
+func (c *catalogue) markSegmentCorrupt(ctx context.Context, id, why string) error {
+	_, err := c.db.ExecContext(ctx, "UPDATE segments SET corrupt = ? WHERE id = ?", why, id)
+	return err
+}
+
+func (c *catalogue) markEdgesCorrupt(ctx context.Context, id, why string) error {
+	_, err := c.db.ExecContext(ctx, "UPDATE edge_runs SET corrupt = ? WHERE id = ?", why, id)
+	return err
+}

@@ -1,0 +1,73 @@
+package tracestore
+
+import (
+	"fmt"
+	"sync"
+	"syscall"
+	"time"
+)
+
+const (
+	// defaultMinFreeBytes and defaultMinFreeShare: below the greater of both,
+	// ingest stops; the rest is what flushing and SQLite need (DESIGN.md §5).
+	defaultMinFreeBytes = 512 << 20
+	defaultMinFreeShare = 50 // one fiftieth: 2 %
+	// diskCheckEvery bounds how old the figure may be: at 500 MB/s of ingest
+	// 50 MB fit into it.
+	diskCheckEvery = 100 * time.Millisecond
+)
+
+// diskGuard watches the free space of the data folder.
+type diskGuard struct {
+	dir     string
+	minFree int64
+	free    func(dir string) (free, total int64, err error) // a seam for tests
+
+	mu      sync.Mutex
+	checked time.Time
+	left    int64
+	err     error
+}
+
+func freeBytes(dir string) (free, total int64, err error) {
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(dir, &st); err != nil {
+		return 0, 0, fmt.Errorf("free space of %s: %w", dir, err)
+	}
+	unit := int64(st.Bsize)
+	return int64(st.Bavail) * unit, int64(st.Blocks) * unit, nil
+}
+
+// check returns an [ErrDiskFull] while too little is free.
+func (g *diskGuard) check() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if now := time.Now(); now.Sub(g.checked) >= diskCheckEvery {
+		g.checked = now
+		g.err = g.measure()
+	}
+	return g.err
+}
+
+func (g *diskGuard) measure() error {
+	free, total, err := g.free(g.dir)
+	if err != nil {
+		return err
+	}
+	limit := g.minFree
+	if limit <= 0 {
+		limit = max(defaultMinFreeBytes, total/defaultMinFreeShare)
+	}
+	g.left = free
+	if free < limit {
+		return fmt.Errorf("%w: %d MiB free, ingest stops below %d MiB and goes on when space is freed", ErrDiskFull, free>>20, limit>>20)
+	}
+	return nil
+}
+
+// state returns the last figure.
+func (g *diskGuard) state() (free int64, full bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.left, g.err != nil
+}

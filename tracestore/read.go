@@ -1,0 +1,242 @@
+package tracestore
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+
+	"redthread/tracestore/column"
+	"redthread/tracestore/graph"
+	"redthread/tracestore/segment"
+	"redthread/tracestore/trace"
+)
+
+// TraceSpans returns the spans of a trace by start, at most limit of them;
+// truncated says there are more. Log records are joined to their span as events
+// named "log"; one whose span is not there is left out. An unknown trace has no
+// spans and no error.
+func (s *Store) TraceSpans(ctx context.Context, id trace.ID, limit int) (spans []trace.Span, truncated bool, err error) {
+	v := s.acquire()
+	if v == nil {
+		return nil, false, ErrClosed
+	}
+	defer v.release()
+	var rows []trace.Span
+	// Each source is asked for as many as could be wanted: which of them come
+	// first by start is only known when all are there.
+	gather := func(more []trace.Span, cut bool) {
+		rows = append(rows, more...)
+		truncated = truncated || cut
+	}
+	for _, f := range v.segments {
+		if err := ctx.Err(); err != nil {
+			return nil, false, err
+		}
+		more, cut, err := f.file.TraceSpans(id, limit)
+		if err != nil {
+			if !s.setAsideSegment(f, err) {
+				return nil, false, err
+			}
+			continue
+		}
+		gather(more, cut)
+	}
+	for _, t := range v.tables {
+		more, cut, err := t.mem.TraceSpans(id, limit)
+		if err != nil {
+			return nil, false, err
+		}
+		gather(more, cut)
+	}
+	spans = joinLogs(dropEqual(rows))
+	if len(spans) > limit {
+		spans, truncated = spans[:limit], true
+	}
+	return spans, truncated, nil
+}
+
+// dropEqual drops rows that equal an earlier one.
+func dropEqual(rows []trace.Span) []trace.Span {
+	seen := make(map[uint64]struct{}, len(rows))
+	return slices.DeleteFunc(rows, func(r trace.Span) bool {
+		f := column.Fingerprint(&r)
+		if _, again := seen[f]; again {
+			return true
+		}
+		seen[f] = struct{}{}
+		return false
+	})
+}
+
+// logEvent is the name of the event that a log record becomes.
+const logEvent = "log"
+
+// joinLogs makes log records events of their spans and sorts spans by start.
+func joinLogs(rows []trace.Span) []trace.Span {
+	spans := make([]trace.Span, 0, len(rows))
+	var logs []trace.Span
+	at := make(map[trace.SpanID]int)
+	for _, r := range rows {
+		if r.Signal == trace.SignalLog {
+			logs = append(logs, r)
+			continue
+		}
+		spans = append(spans, r)
+	}
+	slices.SortStableFunc(spans, func(a, b trace.Span) int {
+		return cmp.Or(cmp.Compare(a.StartUnixNano, b.StartUnixNano), bytes.Compare(a.SpanID[:], b.SpanID[:]))
+	})
+	if len(logs) == 0 {
+		return spans
+	}
+	for i := range spans {
+		// Two halves may share an id (Zipkin): the first one has the logs.
+		if _, taken := at[spans[i].SpanID]; !taken {
+			at[spans[i].SpanID] = i
+		}
+	}
+	touched := make(map[int]bool)
+	for _, l := range logs {
+		i, ok := at[l.ParentID]
+		if !ok {
+			continue
+		}
+		attrs := make([]trace.Attribute, 0, len(l.Attributes)+1)
+		attrs = append(attrs, trace.Attribute{Key: "body", Value: trace.String(l.Name)})
+		attrs = append(attrs, l.Attributes...)
+		spans[i].Events = append(spans[i].Events, trace.Event{Name: logEvent, TimeUnixNano: l.StartUnixNano, Attributes: attrs})
+		touched[i] = true
+	}
+	for i := range touched {
+		slices.SortStableFunc(spans[i].Events, func(a, b trace.Event) int { return cmp.Compare(a.TimeUnixNano, b.TimeUnixNano) })
+	}
+	return spans
+}
+
+// Effects returns the links whose target is a span of the trace, at most limit;
+// truncated says there are more. They outlive the spans.
+func (s *Store) Effects(ctx context.Context, id trace.ID, limit int) (links []graph.Link, truncated bool, err error) {
+	v := s.acquire()
+	if v == nil {
+		return nil, false, ErrClosed
+	}
+	defer v.release()
+	for _, f := range v.runs {
+		if err := ctx.Err(); err != nil {
+			return nil, false, err
+		}
+		more, cut, err := f.file.Effects(id, limit)
+		if err != nil {
+			if !s.setAsideEdges(f, err) {
+				return nil, false, err
+			}
+			continue
+		}
+		links = append(links, more...)
+		truncated = truncated || cut
+	}
+	for _, t := range v.tables {
+		more, cut := t.mem.Effects(id, limit)
+		links = append(links, more...)
+		truncated = truncated || cut
+	}
+	links = uniqueLinks(links)
+	if len(links) > limit {
+		links, truncated = links[:limit], true
+	}
+	return links, truncated, nil
+}
+
+func uniqueLinks(links []graph.Link) []graph.Link {
+	seen := make(map[graph.Link]struct{}, len(links))
+	return slices.DeleteFunc(links, func(l graph.Link) bool {
+		_, again := seen[l]
+		seen[l] = struct{}{}
+		return again
+	})
+}
+
+// TraceSummary returns what is known of a trace, or false. It outlives the
+// spans.
+func (s *Store) TraceSummary(ctx context.Context, id trace.ID) (sum graph.Summary, ok bool, err error) {
+	v := s.acquire()
+	if v == nil {
+		return sum, false, ErrClosed
+	}
+	defer v.release()
+	merge := func(more graph.Summary, found bool) {
+		switch {
+		case found && ok:
+			sum = segment.MergeSummaries(sum, more)
+		case found:
+			sum, ok = more, true
+		}
+	}
+	for _, f := range v.runs {
+		if err := ctx.Err(); err != nil {
+			return sum, false, err
+		}
+		more, found, err := f.file.Summary(id)
+		if err != nil {
+			if !s.setAsideEdges(f, err) {
+				return sum, false, err
+			}
+			continue
+		}
+		merge(more, found)
+	}
+	for _, t := range v.tables {
+		merge(t.mem.Summary(id))
+	}
+	return sum, ok, nil
+}
+
+// setAsideSegment takes a corrupt segment out of the store and names it, so that
+// the rest answers. It reports false for any other error.
+func (s *Store) setAsideSegment(f *segmentFile, err error) bool {
+	var bad *segment.CorruptError
+	if !errors.As(err, &bad) {
+		return false
+	}
+	if s.noteCorrupt(f.Path, err.Error()) {
+		s.o.Logger.Error("segment is corrupt, set aside", "path", f.Path, "error", err)
+		if err := s.cat.markSegmentCorrupt(s.ctx, f.ID, err.Error()); err != nil {
+			s.o.Logger.Error("mark segment corrupt", "path", f.Path, "error", err)
+		}
+		s.change(func(v *view) {
+			v.segments = slices.DeleteFunc(v.segments, func(x *segmentFile) bool { return x == f })
+		})
+	}
+	return true
+}
+
+// setAsideEdges is setAsideSegment for a run of edges.
+func (s *Store) setAsideEdges(f *edgeFile, err error) bool {
+	var bad *segment.CorruptError
+	if !errors.As(err, &bad) {
+		return false
+	}
+	if s.noteCorrupt(f.Path, err.Error()) {
+		s.o.Logger.Error("run of edges is corrupt, set aside", "path", f.Path, "error", err)
+		if err := s.cat.markEdgesCorrupt(s.ctx, f.ID, err.Error()); err != nil {
+			s.o.Logger.Error("mark run of edges corrupt", "path", f.Path, "error", err)
+		}
+		s.change(func(v *view) {
+			v.runs = slices.DeleteFunc(v.runs, func(x *edgeFile) bool { return x == f })
+		})
+	}
+	return true
+}
+
+// noteCorrupt remembers a file that was set aside; false if it was before.
+func (s *Store) noteCorrupt(path, why string) bool {
+	s.status.Lock()
+	defer s.status.Unlock()
+	if _, again := s.corrupt[path]; again {
+		return false
+	}
+	s.corrupt[path] = why
+	return true
+}

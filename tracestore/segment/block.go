@@ -1,0 +1,385 @@
+package segment
+
+import (
+	"encoding/base64"
+	"fmt"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+
+	"redthread/tracestore/column"
+	"redthread/tracestore/trace"
+)
+
+// block is one row group. Columns are decoded when asked for, through the cache.
+type block struct {
+	f     *File
+	r     *reader
+	group int
+}
+
+var _ column.Block = (*block)(nil)
+
+func (b *block) meta() group { return b.r.layout.Groups[b.group] }
+
+func (b *block) Rows() int { return b.meta().Rows }
+
+func (b *block) Bounds() (int64, int64) { return b.meta().MinStart, b.meta().MaxStart }
+
+func (b *block) Columns() []column.Info {
+	out := column.FixedColumns()
+	for i := range out {
+		out[i].Rows = b.Rows()
+		for _, s := range b.r.layout.Fixed {
+			if s.Key == out[i].Key {
+				out[i].Rows = s.Rows[b.group]
+			}
+		}
+	}
+	for _, c := range b.r.layout.Columns {
+		if _, taken := column.FixedType(c.Key); !taken && c.Rows[b.group] > 0 {
+			out = append(out, column.Info{Key: c.Key, Type: c.Type, Rows: c.Rows[b.group]})
+		}
+	}
+	rare, err := b.rare()
+	if err != nil {
+		// Column tells of it; this list has no error to return.
+		return out
+	}
+	return append(out, rare.infos...)
+}
+
+func (b *block) Types(key string) []trace.Type {
+	if t, ok := column.FixedType(key); ok {
+		return []trace.Type{t}
+	}
+	var types []trace.Type
+	for _, c := range b.r.layout.Columns {
+		if c.Key == key && c.Rows[b.group] > 0 {
+			types = append(types, c.Type)
+		}
+	}
+	if rare, err := b.rare(); err == nil {
+		for _, info := range rare.infos {
+			if info.Key == key {
+				types = append(types, info.Type)
+			}
+		}
+	}
+	slices.Sort(types)
+	return types
+}
+
+func (b *block) Column(key string, t trace.Type) (*column.Vector, error) {
+	if want, ok := column.FixedType(key); ok {
+		if want != t {
+			return nil, nil
+		}
+		return b.vector(key, t, fixedWidth(key))
+	}
+	for _, c := range b.r.layout.Columns {
+		if c.Type == t && c.Key == key {
+			if c.Rows[b.group] == 0 {
+				return nil, nil
+			}
+			return b.vector(c.Name, t, 0)
+		}
+	}
+	if b.meta().Overflow == 0 {
+		return nil, nil
+	}
+	return b.rareVector(attributeKey{key, t})
+}
+
+func fixedWidth(key string) int {
+	switch key {
+	case column.TraceID:
+		return 16
+	case column.SpanID, column.ParentID:
+		return 8
+	}
+	return 0
+}
+
+// cached decodes through the cache and names the file in errors.
+func cached[T any](b *block, name string, load func() (T, int64, error)) (T, error) {
+	v, err := b.f.cache.get(cacheKey{b.f.id, b.group, name}, func() (any, int64, error) {
+		v, n, err := load()
+		return v, n, err
+	})
+	if err != nil {
+		var none T
+		return none, b.f.corrupt(fmt.Errorf("row group %d: %w", b.group, err))
+	}
+	return v.(T), nil
+}
+
+func (b *block) vector(name string, t trace.Type, width int) (*column.Vector, error) {
+	return cached(b, name, func() (*column.Vector, int64, error) {
+		v, err := b.r.vector(b.group, name, t, width)
+		return v, vectorBytes(v), err
+	})
+}
+
+// rare is the overflow map of a row group, with its keys read.
+type rare struct {
+	*overflow
+	keyOf []attributeKey // by key id
+	infos []column.Info  // but for those under the name of a fixed column
+}
+
+func (b *block) rare() (*rare, error) {
+	// A NUL keeps these names apart from columns.
+	return cached(b, "\x00overflow", func() (*rare, int64, error) {
+		o, err := b.r.overflow(b.group)
+		if err != nil {
+			return nil, 0, err
+		}
+		x := &rare{overflow: o, keyOf: make([]attributeKey, o.keys.Len())}
+		counts := make([]int, o.keys.Len())
+		for _, id := range o.key {
+			counts[id]++
+		}
+		size := int64(12*len(o.row) + cap(o.keys.Arena) + cap(o.values.Arena) + entryBytes)
+		for id := range x.keyOf {
+			k, err := parseOverflowName(strings.Clone(o.keys.At(uint32(id))))
+			if err != nil {
+				return nil, 0, err
+			}
+			x.keyOf[id] = k
+			size += int64(len(k.key)) + 96
+			if _, taken := column.FixedType(k.key); !taken && counts[id] > 0 {
+				x.infos = append(x.infos, column.Info{Key: k.key, Type: k.typ, Rows: counts[id]})
+			}
+		}
+		return x, size, nil
+	})
+}
+
+// rareVector makes a column of the overflow entries of one key and type.
+func (b *block) rareVector(k attributeKey) (*column.Vector, error) {
+	return cached(b, "\x00"+columnName(k), func() (*column.Vector, int64, error) {
+		x, err := b.rare()
+		if err != nil {
+			return nil, 0, err
+		}
+		id := slices.Index(x.keyOf, k)
+		if id < 0 {
+			return nil, entryBytes, nil
+		}
+		n := b.Rows()
+		v := &column.Vector{Type: k.typ, Present: column.NewBitmap(n)}
+		switch k.typ {
+		case trace.TypeInt, trace.TypeBool:
+			v.Ints = make([]int64, n)
+		case trace.TypeFloat:
+			v.Floats = make([]float64, n)
+		default:
+			v.IDs = make([]uint32, n)
+		}
+		var dict column.DictBuilder
+		for i, e := range x.key {
+			if e != uint32(id) {
+				continue
+			}
+			row := x.row[i]
+			val, err := parseText(k.typ, x.values.At(x.value[i]))
+			if err != nil {
+				return nil, 0, err
+			}
+			v.Present.Set(int(row))
+			switch {
+			case v.Ints != nil:
+				v.Ints[row] = val.Int()
+			case v.Floats != nil:
+				v.Floats[row] = val.Float()
+			default:
+				if v.IDs[row], err = dict.ID(val.Str); err != nil {
+					return nil, 0, err
+				}
+			}
+		}
+		v.Dict = dict.Dict()
+		return v, vectorBytes(v), nil
+	})
+}
+
+// parseText undoes trace.Value.Text for a type.
+func parseText(t trace.Type, s string) (trace.Value, error) {
+	switch t {
+	case trace.TypeInt:
+		i, err := strconv.ParseInt(s, 10, 64)
+		return trace.Int(i), err
+	case trace.TypeFloat:
+		f, err := strconv.ParseFloat(s, 64)
+		return trace.Float(f), err
+	case trace.TypeBool:
+		return trace.Bool(s == "true"), nil
+	case trace.TypeBytes:
+		raw, err := base64.StdEncoding.DecodeString(s)
+		return trace.Bytes(string(raw)), err
+	}
+	return trace.Value{Type: t, Str: s}, nil
+}
+
+func (b *block) events() (*column.Events, error) {
+	return cached(b, "\x00events", func() (*column.Events, int64, error) {
+		e, err := b.r.events(b.group)
+		if err != nil {
+			return nil, 0, err
+		}
+		return e, int64(20*len(e.Row)+cap(e.Dict.Arena)+4*cap(e.Dict.Ends)) + entryBytes, nil
+	})
+}
+
+func (b *block) links() (*column.Links, error) {
+	return cached(b, "\x00links", func() (*column.Links, int64, error) {
+		l, err := b.r.links(b.group)
+		if err != nil {
+			return nil, 0, err
+		}
+		return l, int64(36*len(l.Row)+cap(l.Dict.Arena)+4*cap(l.Dict.Ends)) + entryBytes, nil
+	})
+}
+
+// fixedVectors are the fixed columns while rows are put together.
+type fixedVectors map[string]*column.Vector
+
+func (v fixedVectors) text(key string, row int) string {
+	if c := v[key]; c != nil && c.Has(row) {
+		return strings.Clone(c.Dict.At(c.IDs[row]))
+	}
+	return ""
+}
+
+// Spans reads the shapes of the rows first, and then only the columns that these
+// rows have.
+func (b *block) Spans(rows []int, dst []trace.Span) ([]trace.Span, error) {
+	if len(rows) == 0 {
+		return dst, nil
+	}
+	fixed := make(fixedVectors)
+	for _, info := range column.FixedColumns() {
+		v, err := b.vector(info.Key, info.Type, fixedWidth(info.Key))
+		if err != nil {
+			return dst, err
+		}
+		fixed[info.Key] = v
+	}
+	shapes, err := cached(b, "\x00shapes", func() (*column.Vector, int64, error) {
+		v, err := b.r.shapes(b.group)
+		return v, vectorBytes(v), err
+	})
+	if err != nil {
+		return dst, err
+	}
+	events, err := b.events()
+	if err != nil {
+		return dst, err
+	}
+	links, err := b.links()
+	if err != nil {
+		return dst, err
+	}
+	for _, row := range rows {
+		if row < 0 || row >= b.Rows() {
+			return dst, b.f.corrupt(fmt.Errorf("row group %d has no row %d", b.group, row))
+		}
+		s := trace.Span{
+			TraceID:     trace.ID(fixed[column.TraceID].Fixed[row*16 : row*16+16]),
+			SpanID:      trace.SpanID(fixed[column.SpanID].Fixed[row*8 : row*8+8]),
+			ParentID:    trace.SpanID(fixed[column.ParentID].Fixed[row*8 : row*8+8]),
+			Name:        fixed.text(column.Name, row),
+			Service:     fixed.text(column.Service, row),
+			Environment: fixed.text(column.Environment, row), StatusMessage: fixed.text(column.StatusMessage, row),
+			TraceState:      fixed.text(column.TraceState, row),
+			Signal:          trace.Signal(fixed[column.Signal].Ints[row]),
+			Kind:            trace.Kind(fixed[column.Kind].Ints[row]),
+			Status:          trace.StatusCode(fixed[column.Status].Ints[row]),
+			StartUnixNano:   fixed[column.Start].Ints[row],
+			DurationNano:    fixed[column.Duration].Ints[row],
+			ArrivedUnixNano: fixed[column.Arrived].Ints[row],
+			Error:           fixed[column.Error].Ints[row] != 0,
+		}
+		if err := b.attributes(row, shapes, &s); err != nil {
+			return dst, err
+		}
+		if err := nested(uint32(row), events, links, &s); err != nil {
+			return dst, b.f.corrupt(err)
+		}
+		dst = append(dst, s)
+	}
+	return dst, nil
+}
+
+// attributes fills in the attributes of a row in the order of its shape.
+func (b *block) attributes(row int, shapes *column.Vector, s *trace.Span) error {
+	positions, err := shapePositions(nil, shapes.Dict.At(shapes.IDs[row]))
+	if err != nil {
+		return b.f.corrupt(err)
+	}
+	columns := b.r.layout.Columns
+	var entry int // in the overflow, of the row
+	var over *rare
+	for _, p := range positions {
+		var a trace.Attribute
+		switch {
+		case p > len(columns):
+			return b.f.corrupt(fmt.Errorf("row %d: shape names column %d of %d", row, p, len(columns)))
+		case p > 0:
+			c := columns[p-1]
+			v, err := b.vector(c.Name, c.Type, 0)
+			if err != nil {
+				return err
+			}
+			if v == nil || !v.Has(row) {
+				return b.f.corrupt(fmt.Errorf("row %d has no value in column %q", row, c.Name))
+			}
+			a = trace.Attribute{Key: c.Key, Value: v.Value(row)}
+			a.Value.Str = strings.Clone(a.Value.Str)
+		default:
+			if over == nil {
+				if over, err = b.rare(); err != nil {
+					return err
+				}
+				entry = sort.Search(len(over.row), func(i int) bool { return over.row[i] >= uint32(row) })
+			}
+			if entry == len(over.row) || over.row[entry] != uint32(row) {
+				return b.f.corrupt(fmt.Errorf("row %d has too few overflow entries", row))
+			}
+			k := over.keyOf[over.key[entry]]
+			v, err := parseText(k.typ, over.values.At(over.value[entry]))
+			if err != nil {
+				return b.f.corrupt(err)
+			}
+			v.Str = strings.Clone(v.Str)
+			a = trace.Attribute{Key: k.key, Value: v}
+			entry++
+		}
+		s.Attributes = append(s.Attributes, a)
+	}
+	return nil
+}
+
+func nested(row uint32, events *column.Events, links *column.Links, s *trace.Span) error {
+	from := func(rows []uint32) int { return sort.Search(len(rows), func(i int) bool { return rows[i] >= row }) }
+	for i := from(events.Row); i < len(events.Row) && events.Row[i] == row; i++ {
+		attrs, err := column.ParseAttributes(events.Dict.At(events.Attributes[i]))
+		if err != nil {
+			return err
+		}
+		s.Events = append(s.Events, trace.Event{Name: strings.Clone(events.Dict.At(events.Name[i])), TimeUnixNano: events.Time[i], Attributes: attrs})
+	}
+	for i := from(links.Row); i < len(links.Row) && links.Row[i] == row; i++ {
+		attrs, err := column.ParseAttributes(links.Dict.At(links.Attributes[i]))
+		if err != nil {
+			return err
+		}
+		s.Links = append(s.Links, trace.Link{
+			TraceID: links.TraceID[i], SpanID: links.SpanID[i],
+			TraceState: strings.Clone(links.Dict.At(links.State[i])), Attributes: attrs,
+		})
+	}
+	return nil
+}

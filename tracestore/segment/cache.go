@@ -1,0 +1,113 @@
+package segment
+
+import (
+	"container/list"
+	"sync"
+	"sync/atomic"
+
+	"redthread/tracestore/column"
+)
+
+// Cache keeps decoded columns, the least recently used going first, within a
+// limit of bytes. It is shared by all segments of a store and may be used by
+// several goroutines at once.
+type Cache struct {
+	limit int64
+
+	mu    sync.Mutex
+	bytes int64
+	order *list.List // of *cacheEntry, newest in front
+	byKey map[cacheKey]*list.Element
+
+	hits, misses atomic.Int64
+}
+
+// cacheKey names a decoded column: its segment, row group and name there.
+type cacheKey struct {
+	file  uint64
+	group int
+	name  string
+}
+
+type cacheEntry struct {
+	key   cacheKey
+	value any
+	bytes int64
+}
+
+// NewCache returns a cache of at most limit bytes.
+func NewCache(limit int64) *Cache {
+	return &Cache{limit: limit, order: list.New(), byKey: make(map[cacheKey]*list.Element)}
+}
+
+// get returns the cached value or makes it. Two goroutines may make the same
+// value at once; one of them is kept.
+func (c *Cache) get(key cacheKey, make func() (value any, bytes int64, err error)) (any, error) {
+	c.mu.Lock()
+	if e, ok := c.byKey[key]; ok {
+		c.order.MoveToFront(e)
+		c.mu.Unlock()
+		c.hits.Add(1)
+		return e.Value.(*cacheEntry).value, nil
+	}
+	c.mu.Unlock()
+	c.misses.Add(1)
+	value, bytes, err := make()
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, ok := c.byKey[key]; ok || bytes > c.limit {
+		return value, nil
+	}
+	c.byKey[key] = c.order.PushFront(&cacheEntry{key, value, bytes})
+	c.bytes += bytes
+	for c.bytes > c.limit {
+		c.remove(c.order.Back())
+	}
+	return value, nil
+}
+
+func (c *Cache) remove(e *list.Element) {
+	entry := c.order.Remove(e).(*cacheEntry)
+	delete(c.byKey, entry.key)
+	c.bytes -= entry.bytes
+}
+
+// forget drops everything of a file.
+func (c *Cache) forget(file uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for e := c.order.Front(); e != nil; {
+		next := e.Next()
+		if e.Value.(*cacheEntry).key.file == file {
+			c.remove(e)
+		}
+		e = next
+	}
+}
+
+// CacheStats are a cache's counters.
+type CacheStats struct {
+	Bytes                  int64
+	HitsTotal, MissesTotal int64
+}
+
+// Stats returns the counters.
+func (c *Cache) Stats() CacheStats {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return CacheStats{Bytes: c.bytes, HitsTotal: c.hits.Load(), MissesTotal: c.misses.Load()}
+}
+
+// entryBytes is the overhead counted for an entry, also an empty one.
+const entryBytes = 256
+
+func vectorBytes(v *column.Vector) int64 {
+	if v == nil {
+		return entryBytes
+	}
+	return entryBytes + 8*int64(len(v.Present)+len(v.Ints)+len(v.Floats)) + 4*int64(len(v.IDs)+cap(v.Dict.Ends)) +
+		int64(cap(v.Dict.Arena)+len(v.Fixed))
+}

@@ -1,0 +1,291 @@
+// Package segment keeps rows in immutable files: plain Parquet, which any other
+// reader understands, with a small sidecar for finding traces; and runs of edges,
+// which outlive the rows.
+//
+// # Segment
+//
+// One Parquet file, zstd, a row group for each block of at most 128 k rows, in
+// the order of arrival. Columns: the fixed ones under the names of package
+// column (trace.trace_id FIXED(16), trace.span_id and trace.parent_id FIXED(8),
+// start_unix_nano, duration_nano, name, service.name, …); one OPTIONAL column for
+// each key and type that at least 0.2 % of the rows have, at most 1,000 of them;
+//
+//	meta.shape     BYTE_ARRAY, the row's attributes in order: a uvarint each, 0
+//	               for the next entry of attr.overflow, else 1 + the position in
+//	               the layout's columns
+//	attr.overflow  MAP<string,string>, the rarer attributes in canonical text
+//	events         LIST<{name, time_unix_nano, attributes}>
+//	links          LIST<{trace_id, span_id, trace_state, attributes}>
+//
+// Attributes of events and links are JSON text (column.AppendAttributes). The
+// type of a key with most rows has the key as its column's name, the others
+// key#type, and so has a key that contains # or is taken; in attr.overflow only
+// strings have the plain name. The file's metadata redthread.layout (JSON) says
+// what each column means: names are for people.
+//
+// # Sidecar (.idx), version 1
+//
+// Little-endian. It is made anew from the Parquet file when it is lost or
+// damaged.
+//
+//	0   "rtix"      4   version u32   8  rows u32    12  traces u32
+//	16  bytes of lists u32            20 zero u32
+//	24  CRC-32C of all after the header              28  CRC-32C of bytes 0 to 27
+//	32  traces × u32      trace hashes, sorted
+//	    (traces+1) × u32  where in lists each one's rows begin
+//	    lists             rows of a trace: uvarint first row, uvarint distances
+//	    rows × u32        lower half of each row's fingerprint
+//
+// Example: two rows of one trace (hash 7) with fingerprints …0a and …0b have
+// traces 1, hashes [7], starts [0, 2], lists [00 01], prints [0a, 0b].
+//
+// # Edges (.edges), version 1
+//
+// See edges.go.
+package segment
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"redthread/tracestore/column"
+	"redthread/tracestore/trace"
+)
+
+// CorruptError is a file that cannot be what was written.
+type CorruptError struct {
+	Path   string
+	Offset int64 // -1: not known
+	Err    error
+}
+
+func (e *CorruptError) Error() string {
+	if e.Offset >= 0 {
+		return fmt.Sprintf("segment: %s is corrupt at byte %d: %v", e.Path, e.Offset, e.Err)
+	}
+	return fmt.Sprintf("segment: %s is corrupt: %v", e.Path, e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *CorruptError) Unwrap() error { return e.Err }
+
+// lastFileID numbers files for the cache.
+var lastFileID atomic.Uint64
+
+// File is a segment. Nothing is read before it is needed. Its methods may be
+// called by several goroutines at once, but none during or after Close.
+type File struct {
+	path  string
+	rows  int
+	id    uint64
+	cache *Cache
+
+	mu     sync.Mutex
+	fd     *os.File
+	blocks []column.Block
+	index  *index
+}
+
+// Open returns the segment at path, which has so many rows. It touches no disk.
+func Open(path string, rows int, cache *Cache) *File {
+	return &File{path: path, rows: rows, id: lastFileID.Add(1), cache: cache}
+}
+
+// Path returns the path of the Parquet file.
+func (f *File) Path() string { return f.path }
+
+// corrupt makes err a [CorruptError] of this file, unless it is one already.
+func (f *File) corrupt(err error) error {
+	var c *CorruptError
+	if errors.As(err, &c) {
+		return err
+	}
+	return &CorruptError{Path: f.path, Offset: -1, Err: err}
+}
+
+// Blocks returns the row groups. An error is a *[CorruptError], or says that the
+// file cannot be opened.
+func (f *File) Blocks() ([]column.Block, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.open()
+}
+
+func (f *File) open() ([]column.Block, error) {
+	if f.blocks != nil {
+		return f.blocks, nil
+	}
+	fd, err := os.Open(f.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, f.corrupt(errors.New("the file is missing"))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("segment: open: %w", err)
+	}
+	info, err := fd.Stat()
+	if err != nil {
+		fd.Close()
+		return nil, fmt.Errorf("segment: open: %w", err)
+	}
+	r, err := newReader(fd, info.Size())
+	if err != nil {
+		fd.Close()
+		return nil, f.corrupt(err)
+	}
+	rows := 0
+	var blocks []column.Block
+	for i, g := range r.layout.Groups {
+		rows += g.Rows
+		blocks = append(blocks, &block{f, r, i})
+	}
+	if rows != f.rows {
+		fd.Close()
+		return nil, f.corrupt(fmt.Errorf("%d rows, the catalogue says %d", rows, f.rows))
+	}
+	f.fd, f.blocks = fd, blocks
+	return blocks, nil
+}
+
+// sidecar returns the index, made anew if it is lost or damaged.
+func (f *File) sidecar() (*index, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.index != nil {
+		return f.index, nil
+	}
+	path := IndexPath(f.path)
+	x, err := openIndex(path, f.rows)
+	if err == nil {
+		f.index = x
+		return x, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errIndex) {
+		return nil, fmt.Errorf("segment: %w", err)
+	}
+	blocks, err := f.open()
+	if err != nil {
+		return nil, err
+	}
+	data, err := rebuildIndex(blocks)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := writeFile(path, nil, func(w *bufio.Writer) error { _, err := w.Write(data); return err }); err != nil {
+		return nil, fmt.Errorf("segment: rebuild %s: %w", path, err)
+	}
+	if f.index, err = openIndex(path, f.rows); err != nil {
+		return nil, fmt.Errorf("segment: rebuild: %w", err)
+	}
+	return f.index, nil
+}
+
+// TraceSpans returns the rows of a trace in the order of arrival, at most limit;
+// truncated says there are more.
+func (f *File) TraceSpans(id trace.ID, limit int) (spans []trace.Span, truncated bool, err error) {
+	x, err := f.sidecar()
+	if err != nil {
+		return nil, false, err
+	}
+	rows := x.find(id)
+	if len(rows) == 0 {
+		return nil, false, nil
+	}
+	blocks, err := f.Blocks()
+	if err != nil {
+		return nil, false, err
+	}
+	base := 0
+	for _, b := range blocks {
+		n, _ := slices.BinarySearch(rows, base+b.Rows())
+		local := rows[:n:n]
+		rows = rows[n:]
+		if len(local) == 0 {
+			base += b.Rows()
+			continue
+		}
+		ids, err := b.Column(column.TraceID, trace.TypeBytes)
+		if err != nil {
+			return nil, false, err
+		}
+		want := make([]int, 0, len(local))
+		for _, row := range local {
+			if at := (row - base) * 16; bytes.Equal(ids.Fixed[at:at+16], id[:]) {
+				want = append(want, row-base)
+			}
+		}
+		if left := limit - len(spans); len(want) > left {
+			want, truncated = want[:left], true
+		}
+		if spans, err = b.Spans(want, spans); err != nil {
+			return nil, false, err
+		}
+		if truncated {
+			break
+		}
+		base += b.Rows()
+	}
+	return spans, truncated, nil
+}
+
+// Fingerprints returns the fingerprint of each row.
+func (f *File) Fingerprints() ([]uint64, error) {
+	x, err := f.sidecar()
+	if err != nil {
+		return nil, err
+	}
+	return x.fingerprints(), nil
+}
+
+// Verify reads the whole segment and compares it with its sidecar.
+func (f *File) Verify(ctx context.Context) error {
+	blocks, err := f.Blocks()
+	if err != nil {
+		return err
+	}
+	for _, b := range blocks {
+		for _, info := range b.Columns() {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if _, err := b.Column(info.Key, info.Type); err != nil {
+				return err
+			}
+		}
+	}
+	want, err := rebuildIndex(blocks)
+	if err != nil {
+		return err
+	}
+	x, err := f.sidecar()
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(want, x.data) {
+		return &CorruptError{Path: IndexPath(f.path), Offset: -1, Err: errIndex}
+	}
+	return nil
+}
+
+// Close releases what the segment holds. It may be called twice.
+func (f *File) Close() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.fd != nil {
+		f.fd.Close()
+		f.fd = nil
+	}
+	if f.index != nil {
+		f.index.close()
+		f.index = nil
+	}
+	f.blocks = nil
+	f.cache.forget(f.id)
+}
