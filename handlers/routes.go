@@ -89,6 +89,13 @@ func (s *Server) routes() []route {
 		{groupPage, post, "/settings/tokens/:id/revoke", accessAdmin, s.revokeToken},
 		{groupPage, get, "/settings/audit", accessAdmin, s.showAudit},
 
+		// Traces and threads.
+		{groupPage, get, "/t/:trace", accessViewer, s.showTrace},
+		{groupPage, get, "/t/:trace/:span", accessViewer, s.showTrace},
+		{groupAPI, get, "/t/:trace/rows", accessViewer, s.showTraceRows},
+		{groupAPI, get, "/t/:trace/matches", accessViewer, s.findInTrace},
+		{groupPage, get, "/thread/:trace", accessViewer, s.showThread},
+
 		// Telemetry.
 		{groupIngest, post, "/v1/traces", accessKey, s.ingestTraces},
 		{groupIngest, post, "/v1/logs", accessKey, s.ingestLogs},

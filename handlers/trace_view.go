@@ -292,14 +292,7 @@ func percent(part float64, whole int64) string {
 // makes the same.
 func timeTicks(from, to int64) []views.TimeTick {
 	extent := max(to-from, 1)
-	step := int64(1)
-	for grow := 0; extent/step > 5; grow++ { // 1, 2, 5, 10, 20, 50, …
-		if grow%3 == 1 {
-			step = step / 2 * 5
-		} else {
-			step *= 2
-		}
-	}
+	step := tickStep(extent)
 	var ticks []views.TimeTick
 	first := (from + step - 1) / step * step
 	for at := first; at <= to; at += step {
@@ -310,6 +303,19 @@ func timeTicks(from, to int64) []views.TimeTick {
 		ticks = append(ticks, views.TimeTick{X: percent(float64(at-from), extent), Text: text, Last: float64(at-from)/float64(extent) > 0.92})
 	}
 	return ticks
+}
+
+// tickStep is the round step that gives at most six marks: 1, 2, 5, 10, 20, 50 …
+func tickStep(extent int64) int64 {
+	step := int64(1)
+	for grow := 0; extent/step > 5; grow++ {
+		if grow%3 == 1 {
+			step = step / 2 * 5
+		} else {
+			step *= 2
+		}
+	}
+	return step
 }
 
 // levels are the links that fold the waterfall to some levels.

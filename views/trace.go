@@ -284,6 +284,7 @@ type NoTrace struct {
 	Invalid string // what is wrong with the id, "" if it is well-formed
 	Explore string // what arrived lately
 	Rest    int    // spans of the trace that are here, if only the span is not
+	Thread  bool   // its thread was asked for
 }
 
 func (v NoTrace) heading() string {

@@ -1,0 +1,58 @@
+package handlers
+
+import (
+	"errors"
+	"net/http"
+	"strconv"
+
+	"github.com/labstack/echo/v4"
+
+	"redthread/tracestore/graph"
+	"redthread/tracestore/trace"
+	"redthread/views"
+)
+
+// maxOriginSpans is how many spans of the origin's trace are read to find who
+// was behind it.
+const maxOriginSpans = 1000
+
+// showThread is the page of the thread that a trace belongs to.
+func (s *Server) showThread(c echo.Context) error {
+	ctx := c.Request().Context()
+	id, err := trace.ParseID(c.Param("trace"))
+	if err != nil {
+		return s.traceMissing(c, http.StatusBadRequest, views.NoTrace{Invalid: invalidWords(err)})
+	}
+	st := threadState{trace: id.String(), open: splitKeys(c.QueryParam("open")), table: c.QueryParam("view") == "table"}
+	if n, err := strconv.Atoi(c.QueryParam("row")); err == nil && n > 0 {
+		st.row = n
+	}
+	if q := c.QueryParam("span"); q != "" {
+		span, err := trace.ParseSpanID(q)
+		if err != nil {
+			return s.traceMissing(c, http.StatusBadRequest, views.NoTrace{Invalid: invalidWords(err)})
+		}
+		st.span = span.String()
+	}
+	t, err := s.Graph.Thread(ctx, id)
+	if errors.Is(err, graph.ErrNotFound) {
+		return s.traceMissing(c, http.StatusNotFound, views.NoTrace{TraceID: st.trace, Href: st.href(), Thread: true})
+	}
+	if err != nil {
+		return err
+	}
+	who := ""
+	if t.Origin != nil {
+		spans, _, err := s.Store.TraceSpans(ctx, t.Origin.TraceID, maxOriginSpans)
+		if err != nil {
+			return err
+		}
+		who = whoOf(spans, t.Origin.SpanID)
+	}
+	v := threadView(t, st, who)
+	p := s.page(c, "Thread of "+v.Name, "")
+	p.Styles, p.Wide = threadStyles, true
+	return s.render(c, http.StatusOK, views.Thread(p, v))
+}
+
+var threadStyles = []string{"css/trace.css", "css/thread.css"}
