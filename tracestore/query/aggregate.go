@@ -103,12 +103,15 @@ func (g *groups) grow(n int) {
 
 func extend[T any](s []T, n int) []T { return slices.Grow(s, n-len(s))[:n] }
 
-// bytes is about the memory held.
-func (g *groups) bytes() int64 {
+// bytes is about the memory that n groups take, without what their histograms
+// and sets come to hold.
+func (l *layout) bytes(n int) int64 {
 	const histogramBytes, distinctBytes, summaryBytes = 104, 56, 32
-	each := 8 + summaryBytes*len(g.sums) + histogramBytes*len(g.hists) + distinctBytes*len(g.distincts)
-	return int64(cap(g.weight)*each) + g.heap
+	return int64(n) * int64(8+summaryBytes*len(l.sums)+histogramBytes*len(l.hists)+distinctBytes*len(l.distincts))
 }
+
+// bytes is about the memory held.
+func (g *groups) bytes() int64 { return g.layout.bytes(cap(g.weight)) + g.heap }
 
 // batch is some rows of a block, with the group number and weight of each.
 type batch struct {

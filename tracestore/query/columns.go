@@ -3,6 +3,7 @@ package query
 import (
 	"cmp"
 	"context"
+	"hash/maphash"
 	"runtime"
 	"slices"
 	"strings"
@@ -18,6 +19,7 @@ const (
 	maxColumnBlocks  = 8
 	maxColumnVectors = 512
 	maxColumnRows    = 16 << 10
+	maxColumnRuns    = 200 // values of one block that compete for the top
 	topValues        = 20
 	maxTopText       = 200 // bytes: longer values are no help in completion
 )
@@ -156,41 +158,115 @@ func listColumns(blocks []column.Block, prefix string, countRows bool) []*column
 	return out
 }
 
-// observe counts the values of the selected rows of one block.
+// observe counts the values of the selected rows of one block; countRows adds
+// them to the rows of the column too.
 func (c *columnStats) observe(vecs []*column.Vector, sel column.Bitmap, countRows bool) {
 	for _, vec := range vecs {
 		has := slices.Clone(sel)
-		for w := range has {
-			if vec.Present != nil {
+		if vec.Present != nil {
+			for w := range has {
 				has[w] &= vec.Present[w]
 			}
 		}
 		rows := rowsOf(has, nil)
-		if countRows {
-			c.mu.Lock()
-			c.info.Rows += int64(len(rows))
-			c.mu.Unlock()
-		}
-		stride := max(1, len(rows)/maxColumnRows)
-		local := make(map[trace.Value]int64)
-		for i := 0; i < len(rows); i += stride {
-			local[at(vec, int(rows[i]))] += int64(stride)
-		}
+		runs := countValues(vec, rows)
 		c.mu.Lock()
-		for v, n := range local {
-			t := v.Text()
-			c.distinct.add(hashText(t))
-			if !c.values || len(t) > maxTopText {
-				continue
-			}
-			if have := c.counts[t]; have != nil {
-				have.Rows += n
+		if countRows {
+			c.info.Rows += int64(len(rows))
+		}
+		for _, r := range runs {
+			if vec.Fixed != nil {
+				c.distinct.add(r.key) // a hash already
 			} else {
-				c.counts[strings.Clone(t)] = &ValueCount{own(v), n}
+				c.distinct.add(hashText(r.value(vec).Text()))
+			}
+		}
+		if c.values {
+			for _, r := range frequent(runs) {
+				c.count(r.value(vec), r.rows)
 			}
 		}
 		c.mu.Unlock()
 	}
+}
+
+func (c *columnStats) count(v trace.Value, rows int64) {
+	t := v.Text()
+	if len(t) > maxTopText {
+		return
+	}
+	if have := c.counts[t]; have != nil {
+		have.Rows += rows
+	} else {
+		c.counts[strings.Clone(t)] = &ValueCount{own(v), rows}
+	}
+}
+
+// run is a value and about how many rows have it.
+type run struct {
+	key  uint64 // dictionary id, bits of the number, or hash of the id
+	rows int64
+}
+
+// countValues counts the rows of each value: of all rows where there is a
+// dictionary, else of a sample spread evenly.
+func countValues(vec *column.Vector, rows []int32) []run {
+	var runs []run
+	if vec.IDs != nil {
+		counts := make([]int64, vec.Dict.Len())
+		for _, row := range rows {
+			counts[vec.IDs[row]]++
+		}
+		for id, n := range counts {
+			if n > 0 {
+				runs = append(runs, run{uint64(id), n})
+			}
+		}
+		return runs
+	}
+	stride := max(1, len(rows)/maxColumnRows)
+	keys := make([]uint64, 0, len(rows)/stride+1)
+	for i := 0; i < len(rows); i += stride {
+		row := int(rows[i])
+		switch {
+		case vec.Ints != nil:
+			keys = append(keys, uint64(vec.Ints[row]))
+		case vec.Floats != nil:
+			keys = append(keys, floatKey(vec.Floats[row]))
+		case vec.Fixed != nil:
+			keys = append(keys, maphash.Bytes(hashSeed, vec.Fixed[row*vec.Width:(row+1)*vec.Width]))
+		}
+	}
+	slices.Sort(keys)
+	for i, k := range keys {
+		if i == 0 || k != keys[i-1] {
+			runs = append(runs, run{key: k})
+		}
+		runs[len(runs)-1].rows += int64(stride)
+	}
+	return runs
+}
+
+// frequent returns the runs that compete for the top, most rows first. Of many
+// values those above the mean are enough.
+func frequent(runs []run) []run {
+	if len(runs) > maxColumnRuns*16 {
+		sum := int64(0)
+		for _, r := range runs {
+			sum += r.rows
+		}
+		mean := sum / int64(len(runs))
+		runs = slices.DeleteFunc(runs, func(r run) bool { return r.rows <= mean })
+	}
+	slices.SortFunc(runs, func(a, b run) int { return cmp.Or(cmp.Compare(b.rows, a.rows), cmp.Compare(a.key, b.key)) })
+	return runs[:min(len(runs), maxColumnRuns)]
+}
+
+func (r run) value(vec *column.Vector) trace.Value {
+	if vec.IDs != nil {
+		return trace.Value{Type: vec.Type, Str: vec.Dict.At(uint32(r.key))}
+	}
+	return trace.Value{Type: vec.Type, Num: r.key}
 }
 
 func (c *columnStats) finish() ColumnInfo {

@@ -20,7 +20,8 @@ type answer struct {
 	listed  []int // groups of the answer, in order
 	beyond  []int // groups beyond the limit
 	series  *groups
-	lost    bool // a distinct count was estimated
+	places  []int // by place in listed: the group's number in series, times the buckets
+	lost    bool  // a distinct count was estimated
 }
 
 // candidate is a group with its sort keys.
@@ -234,14 +235,14 @@ func (a *answer) name(data map[string]any, vals []trace.Value) {
 // scanSeries reads the blocks again for the groups of the answer.
 func (a *answer) scanSeries(ctx context.Context, blocks []column.Block, b *budget) error {
 	p := a.plan
+	a.places = make([]int, len(a.listed))
 	wanted := newGrouper(p.breakdowns)
-	numbers := make([]int, len(a.listed)) // by place in the answer
 	for i, g := range a.listed {
-		numbers[i] = wanted.group(a.grouper.values(g))
+		a.places[i] = wanted.group(a.grouper.values(g)) * p.buckets
 	}
 	wanted.freeze()
-	workers, err := p.scan(ctx, blocks, b, func(w *worker) {
-		w.grouper, w.groups = wanted, newGroups(&p.layout, wanted.len()*p.buckets)
+	workers, err := p.scan(ctx, blocks, b, wanted.len()*p.buckets, func(w *worker, n int) {
+		w.grouper, w.groups = wanted, newGroups(&p.layout, n)
 	}, true, true)
 	if err != nil {
 		return err
@@ -250,12 +251,7 @@ func (a *answer) scanSeries(ctx context.Context, blocks []column.Block, b *budge
 	if err != nil {
 		return err
 	}
-	a.series = newGroups(&p.layout, len(a.listed)*p.buckets)
-	for i, n := range numbers {
-		for t := range p.buckets {
-			a.series.merge(i*p.buckets+t, all.groups, n*p.buckets+t)
-		}
-	}
+	a.series = all.groups
 	return nil
 }
 
@@ -298,7 +294,7 @@ func (a *answer) result() *Result {
 	for t := range p.buckets {
 		begin := time.Unix(0, p.firstNano+int64(t)*p.stepNano).UTC().Format(time.RFC3339)
 		for i := range a.listed {
-			g := i*p.buckets + t
+			g := a.places[i] + t
 			if a.series.weight[g] == 0 {
 				continue
 			}

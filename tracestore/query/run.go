@@ -60,13 +60,12 @@ func Run(ctx context.Context, p *Plan, blocks []column.Block) (*Result, error) {
 	// Without breakdowns the time buckets are the groups, and their sum is the
 	// one group of the answer.
 	direct := p.series && len(p.breakdowns) == 0
-	workers, err := p.scan(ctx, live, b, func(w *worker) {
-		w.grouper = newGrouper(p.breakdowns)
-		n := 1
-		if direct {
-			n = p.buckets
-		}
-		w.groups = newGroups(&p.layout, n)
+	n := 1
+	if direct {
+		n = p.buckets
+	}
+	workers, err := p.scan(ctx, live, b, n, func(w *worker, n int) {
+		w.grouper, w.groups = newGrouper(p.breakdowns), newGroups(&p.layout, n)
 	}, direct, false)
 	if err != nil {
 		return nil, err
@@ -77,7 +76,7 @@ func Run(ctx context.Context, p *Plan, blocks []column.Block) (*Result, error) {
 	}
 	a := &answer{plan: p, grouper: all.grouper, groups: all.groups}
 	if direct {
-		a.series, a.groups = all.groups, newGroups(&p.layout, 1)
+		a.series, a.places, a.groups = all.groups, []int{0}, newGroups(&p.layout, 1)
 		for i := range p.buckets {
 			a.groups.merge(0, a.series, i)
 		}
@@ -117,13 +116,16 @@ func inWindow(q *where, blocks []column.Block) []column.Block {
 }
 
 // scan reads the blocks with as many workers as there are processors, each made
-// ready by start. With buckets, each row counts in the group of its time bucket
+// ready by start with room for n groups. With buckets, each row counts in the group of its time bucket
 // within its group. Frozen groupers drop the rows of other groups.
-func (p *Plan) scan(ctx context.Context, blocks []column.Block, b *budget, start func(*worker), buckets, frozen bool) ([]*worker, error) {
+func (p *Plan) scan(ctx context.Context, blocks []column.Block, b *budget, n int, start func(w *worker, n int), buckets, frozen bool) ([]*worker, error) {
 	workers := make([]*worker, max(1, min(runtime.GOMAXPROCS(0), len(blocks))))
+	if b.held.Load()+p.layout.bytes(n)*int64(len(workers)) > b.limit {
+		return nil, tooMuch(b.limit)
+	}
 	for i := range workers {
 		workers[i] = &worker{}
-		start(workers[i])
+		start(workers[i], n)
 	}
 	err := eachBlock(ctx, len(workers), blocks, func(i int, block column.Block) error {
 		w := workers[i]
