@@ -37,13 +37,12 @@ func spanID(n int) (id trace.SpanID) {
 // testSpans makes n spans of three-span traces from span number from on: a
 // server, a client and a consumer whose link points to the trace before.
 func testSpans(from, n int) []trace.Span {
-	rng := rand.New(rand.NewPCG(7, uint64(from)))
 	spans := make([]trace.Span, 0, n)
 	for i := from; i < from+n; i++ {
 		t := i / 3
 		s := trace.Span{
 			TraceID: traceID(t), SpanID: spanID(i), Service: fmt.Sprintf("service-%d", i%5), Environment: "default",
-			StartUnixNano: testClock.UnixNano() + int64(i)*1e6, DurationNano: int64(rng.IntN(1e9)),
+			StartUnixNano: testClock.UnixNano() + int64(i)*1e6, DurationNano: int64(rand.New(rand.NewPCG(7, uint64(i))).IntN(1e9)),
 		}
 		s.Attributes = append(s.Attributes,
 			trace.Attribute{Key: "request.id", Value: trace.String(fmt.Sprintf("r-%d", t))},

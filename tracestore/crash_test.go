@@ -1,0 +1,280 @@
+package tracestore
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"redthread/tracestore/otlp"
+	"redthread/tracestore/trace"
+)
+
+// wantRows checks that the store holds just n rows, so that none is double.
+func (h *harness) wantRows(n int) {
+	h.t.Helper()
+	if st := h.Stats(); st.SegmentRows+st.MemtableRows != int64(n) {
+		h.t.Fatalf("%d rows in segments and %d in memtables, want %d in all", st.SegmentRows, st.MemtableRows, n)
+	}
+}
+
+var errCrash = errors.New("crash")
+
+// TestCrashAtEveryStep kills the store before each step of a flush in turn and
+// wants every acknowledged span once after the restart.
+func TestCrashAtEveryStep(t *testing.T) {
+	steps := []string{
+		"create.parquet", "write.parquet", "sync.parquet", "rename.parquet", "syncdir.parquet",
+		"create.idx", "write.idx", "sync.idx", "rename.idx", "syncdir.idx",
+		"create.edges", "write.edges", "sync.edges", "rename.edges", "syncdir.edges",
+		"commit", "trim",
+	}
+	for _, step := range steps {
+		t.Run(step, func(t *testing.T) {
+			h := start(t, Options{})
+			first := testSpans(0, 60)
+			h.append(first)
+			h.settle()
+			if err := h.Flush(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			h.stop()
+			var reached atomic.Bool
+			h.open(func(name string) error {
+				if name == step || reached.Load() {
+					reached.Store(true)
+					return errCrash
+				}
+				return nil
+			})
+			second := testSpans(60, 60)
+			h.append(second)
+			h.settle()
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			flushed := make(chan struct{})
+			s := h.Store
+			go func() { _ = s.Flush(ctx); close(flushed) }()
+			h.wait("crashed", reached.Load)
+			third := testSpans(120, 30)
+			h.append(third)
+			h.crash()
+			<-flushed
+
+			h.open(nil)
+			h.wantRows(150)
+			for _, spans := range [][]trace.Span{first, second, third} {
+				h.want(spans)
+			}
+			matches, err := filepath.Glob(filepath.Join(h.dir, "*", "*", "*.tmp"))
+			if err != nil || len(matches) > 0 {
+				t.Fatalf("temporary files are left: %v, %v", matches, err)
+			}
+			h.reopen()
+			h.wantRows(150)
+			for _, spans := range [][]trace.Span{first, second, third} {
+				h.want(spans)
+			}
+		})
+	}
+}
+
+// TestCrashAtRandom crashes again and again while several senders append, who
+// send a batch again until it is acknowledged.
+func TestCrashAtRandom(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 1))
+	h := start(t, Options{FlushRows: 400})
+	const rounds, perBatch = 6, 30
+	next, total := 0, 0
+	for range rounds {
+		batches := 5 + rng.IntN(60)
+		stopAt := rng.IntN(batches)
+		for i := range batches {
+			spans := testSpans(next, perBatch)
+			raw := otlp.AppendSpans(nil, spans)
+			next += perBatch
+			total += perBatch
+			if i == stopAt {
+				// In flight when the process dies: the answer is lost.
+				done := make(chan struct{})
+				s := h.Store
+				go func() {
+					_, _ = s.Append(context.Background(), Batch{Format: FormatOTLPProto, Raw: raw})
+					close(done)
+				}()
+				h.crash()
+				<-done
+				h.open(nil)
+				h.append(spans)
+				continue
+			}
+			h.append(spans)
+		}
+	}
+	h.settle()
+	h.wantRows(total)
+	h.want(testSpans(0, total))
+}
+
+func TestDuplicates(t *testing.T) {
+	h := start(t, Options{})
+	spans := testSpans(0, 60)
+	h.append(spans)
+	h.append(spans)
+	h.settle()
+	h.wantRows(60)
+	if err := h.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	h.append(spans)
+	h.settle()
+	h.wantRows(60)
+	h.reopen()
+	h.append(spans) // the memory of recent rows is read back
+	h.settle()
+	h.wantRows(60)
+	h.want(spans)
+
+	// One that is not remembered any more is dropped at read.
+	h.writer.recent = nil
+	h.append(spans)
+	h.settle()
+	h.wantRows(120)
+	h.want(spans)
+
+	// Same ids, other content: both are kept.
+	changed := append([]trace.Span(nil), spans[:1]...)
+	changed[0].Name = "other"
+	h.append(changed)
+	h.settle()
+	got, _, err := h.TraceSpans(t.Context(), spans[0].TraceID, 10)
+	if err != nil || len(got) != 4 {
+		t.Fatalf("%d spans, %v; want 4: equal ids with other content are not duplicates", len(got), err)
+	}
+}
+
+func TestLostLog(t *testing.T) {
+	h := start(t, Options{})
+	first := testSpans(0, 60)
+	h.append(first)
+	h.settle()
+	h.stop()
+	if err := os.RemoveAll(h.logDir); err != nil {
+		t.Fatal(err)
+	}
+	h.open(nil)
+	h.want(first)
+	if h.epoch.ID != 2 {
+		t.Errorf("epoch %d after the log was lost, want 2", h.epoch.ID)
+	}
+	second := testSpans(60, 60) // its sequence is one that the old log had
+	h.append(second)
+	h.settle()
+	h.crash()
+	h.open(nil)
+	h.wantRows(120)
+	h.want(first)
+	h.want(second)
+}
+
+// TestLogBehind puts an old copy of the log back.
+func TestLogBehind(t *testing.T) {
+	h := start(t, Options{})
+	spans := testSpans(0, 120)
+	h.append(spans[:30])
+	h.settle()
+	h.crash()
+	old := t.TempDir()
+	if err := os.CopyFS(old, os.DirFS(h.logDir)); err != nil {
+		t.Fatal(err)
+	}
+	h.open(nil)
+	h.append(spans[30:60])
+	h.append(spans[60:90])
+	h.settle()
+	h.stop()
+	h.logDir = old
+	h.open(nil)
+	h.append(spans[90:])
+	h.settle()
+	h.want(spans)
+	h.wantRows(120)
+}
+
+func TestUnknownFilesAreSetAside(t *testing.T) {
+	h := start(t, Options{})
+	h.append(testSpans(0, 30))
+	h.stop()
+	day := filepath.Join(h.dir, segmentsDir, "2026-11-22")
+	if err := os.MkdirAll(day, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"stray.parquet", "half.parquet.tmp"} {
+		if err := os.WriteFile(filepath.Join(day, name), []byte("x"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	now := time.Now()
+	h.opts.Now = func() time.Time { return now }
+	h.open(nil)
+	h.want(testSpans(0, 30))
+	aside := filepath.Join(h.dir, quarantineDir, "stray.parquet")
+	if _, err := os.Stat(aside); err != nil {
+		t.Fatalf("unknown segment is not in quarantine: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(day, "half.parquet.tmp")); !os.IsNotExist(err) {
+		t.Fatalf("temporary file is still there: %v", err)
+	}
+	h.stop()
+	now = now.Add(6 * 24 * time.Hour)
+	h.open(nil)
+	h.emptyQuarantine()
+	if _, err := os.Stat(aside); err != nil {
+		t.Fatalf("gone after 6 days: %v", err)
+	}
+	h.stop()
+	now = now.Add(2 * 24 * time.Hour)
+	h.open(nil)
+	h.emptyQuarantine()
+	if _, err := os.Stat(aside); !os.IsNotExist(err) {
+		t.Fatalf("still there after 8 days: %v", err)
+	}
+}
+
+func TestFailingDisk(t *testing.T) {
+	h := start(t, Options{})
+	h.stop()
+	var fail atomic.Bool
+	fail.Store(true)
+	h.open(func(name string) error {
+		if fail.Load() && strings.HasPrefix(name, "sync") {
+			return errors.New("input/output error")
+		}
+		return nil
+	})
+	spans := testSpans(0, 60)
+	h.append(spans)
+	h.settle()
+	done := make(chan error, 1)
+	s := h.Store
+	go func() { done <- s.Flush(t.Context()) }()
+	h.wait("failed", func() bool { return h.Stats().LastFlushError != "" })
+	h.want(spans)
+	fail.Store(false)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if st := h.Stats(); st.LastFlushError != "" || st.Segments != 1 {
+		t.Fatalf("after the disk is well again: %+v", st)
+	}
+	h.want(spans)
+	h.reopen()
+	h.wantRows(60)
+}
