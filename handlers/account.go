@@ -155,8 +155,8 @@ func (s *Server) showAbout(c echo.Context) error {
 		{Name: "Rows in segments", Value: ui.Count(st.SegmentRows)},
 		{Name: "Segments", Value: fmt.Sprintf("%s, %s", ui.Count(st.Segments), ui.Bytes(st.SegmentBytes))},
 		{Name: "Rows in memory", Value: fmt.Sprintf("%s, %s", ui.Count(st.MemtableRows), ui.Bytes(st.MemtableBytes))},
-		{Name: "Edge index", Value: fmt.Sprintf("%s files, %s", ui.Count(st.EdgeFiles), ui.Bytes(st.EdgeBytes))},
-		{Name: "Taken in since start", Value: fmt.Sprintf("%s rows, %s", ui.Count(st.AppendedRowsTotal), ui.Bytes(st.AppendedBytesTotal))},
+		{Name: "Edge index", Value: fmt.Sprintf("%s files, %s", ui.Count(st.EdgeRuns), ui.Bytes(st.EdgeBytes))},
+		{Name: "Taken in since start", Value: fmt.Sprintf("%s rows, %s", ui.Count(st.AppendedRowsTotal), ui.Bytes(st.AckedBytesTotal))},
 		{Name: "Duplicates dropped", Value: ui.Count(st.DuplicateRowsTotal)},
 		{Name: "Free disk", Value: ui.Bytes(st.DiskFreeBytes)},
 	}
@@ -169,8 +169,8 @@ func (s *Server) showAbout(c echo.Context) error {
 	if st.LastFlushError != "" {
 		v.Warnings = append(v.Warnings, "The last flush failed; it is tried again. What was acknowledged is safe in the log.")
 	}
-	for _, name := range st.CorruptSegments {
-		v.Warnings = append(v.Warnings, "Segment "+name+" is damaged and set aside; its rows cannot be found.")
+	for _, name := range st.CorruptFiles {
+		v.Warnings = append(v.Warnings, "A file is damaged and set aside, its rows cannot be found: "+name)
 	}
 	return render(c, http.StatusOK, views.AboutPage(v))
 }

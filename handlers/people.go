@@ -152,7 +152,7 @@ func (s *Server) showLink(c echo.Context, code string, status int, v views.Welco
 		v.Intro = "For " + inv.Email + ". It signs you out everywhere else."
 	default:
 		v.Title = "Join redthread"
-		v.Intro = inv.CreatedBy + " invites you as " + string(inv.Role) + "."
+		v.Intro = inv.CreatedBy + " invited you. You join as " + string(inv.Role) + "."
 	}
 	p, err := s.page(c, v.Title, "")
 	if err != nil {

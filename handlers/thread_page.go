@@ -50,9 +50,12 @@ func (s *Server) showThread(c echo.Context) error {
 		who = whoOf(spans, t.Origin.SpanID)
 	}
 	v := threadView(t, st, who)
-	p := s.page(c, "Thread of "+v.Name, "")
+	p, err := s.page(c, "Thread of "+v.Name, "")
+	if err != nil {
+		return err
+	}
 	p.Styles, p.Wide = threadStyles, true
-	return s.render(c, http.StatusOK, views.Thread(p, v))
+	return render(c, http.StatusOK, views.Thread(p, v))
 }
 
 var threadStyles = []string{"css/trace.css", "css/thread.css"}

@@ -304,7 +304,7 @@ func AccountPage(v Account) templ.Component {
 					return templ_7745c5c3_Err
 				}
 			} else {
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 21, "<section class=\"Card\" aria-labelledby=\"you-title\"><h2 class=\"Card-head Card-title\" id=\"you-title\">You</h2><form class=\"Form\" method=\"post\" action=\"/settings/account\">")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 21, "<section class=\"Card Stack\" aria-labelledby=\"you-title\"><h2 class=\"Card-head Card-title\" id=\"you-title\">You</h2><form class=\"Form\" method=\"post\" action=\"/settings/account\">")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -312,20 +312,20 @@ func AccountPage(v Account) templ.Component {
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 22, "<div><button class=\"Button\" type=\"submit\">Save</button></div></form></section><section class=\"Card\" aria-labelledby=\"password-title\"><h2 class=\"Card-head Card-title\" id=\"password-title\">Password</h2><form class=\"Form\" method=\"post\" action=\"/settings/account/password\"><input type=\"hidden\" name=\"username\" autocomplete=\"username\" value=\"")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 22, "<div><button class=\"Button\" type=\"submit\">Save</button></div></form></section><section class=\"Card Stack\" aria-labelledby=\"password-title\"><h2 class=\"Card-head Card-title\" id=\"password-title\">Password</h2><form class=\"Form\" method=\"post\" action=\"/settings/account/password\"><input type=\"email\" name=\"username\" autocomplete=\"username\" value=\"")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
 				var templ_7745c5c3_Var14 string
 				templ_7745c5c3_Var14, templ_7745c5c3_Err = templ.JoinStringErrs(v.Email)
 				if templ_7745c5c3_Err != nil {
-					return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/settings.templ`, Line: 75, Col: 81}
+					return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/settings.templ`, Line: 75, Col: 80}
 				}
 				_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var14))
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 23, "\">")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 23, "\" readonly hidden>")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -487,7 +487,7 @@ func PeoplePage(v People) templ.Component {
 					return templ_7745c5c3_Err
 				}
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 37, " <section class=\"Card\" aria-labelledby=\"invite-title\"><h2 class=\"Card-head Card-title\" id=\"invite-title\">Invite somebody</h2><form class=\"Form Form--row\" method=\"post\" action=\"/settings/people/invitations\">")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 37, " <section class=\"Card Stack\" aria-labelledby=\"invite-title\"><h2 class=\"Card-head Card-title\" id=\"invite-title\">Invite somebody</h2><form class=\"Form Form--row\" method=\"post\" action=\"/settings/people/invitations\">")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -499,7 +499,7 @@ func PeoplePage(v People) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 38, "<button class=\"Button Button--primary\" type=\"submit\">Make a link</button></form><p class=\"u-quiet\">The link works once, within 7 days. Send it however you like: without an address, whoever has it can join.</p></section><section class=\"Card Card--flush\" aria-labelledby=\"people-title\"><div class=\"Card-head\"><h2 class=\"Card-title\" id=\"people-title\">Accounts</h2></div><div class=\"Table-scroll\" tabindex=\"0\" role=\"region\" aria-labelledby=\"people-title\"><table class=\"Table\"><thead><tr><th scope=\"col\">Person</th><th scope=\"col\">Role</th><th scope=\"col\">Last seen</th><th scope=\"col\"><span class=\"u-hidden\">Actions</span></th></tr></thead> <tbody>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 38, "<button class=\"Button Button--primary\" type=\"submit\">Make a link</button></form><p class=\"Field-hint\">The link works once, within 7 days. Send it however you like: without an address, whoever has it can join.</p></section><section class=\"Card Card--flush\" aria-labelledby=\"people-title\"><div class=\"Card-head\"><h2 class=\"Card-title\" id=\"people-title\">Accounts</h2></div><div class=\"Table-scroll\" tabindex=\"0\" role=\"region\" aria-labelledby=\"people-title\"><table class=\"Table\"><thead><tr><th scope=\"col\">Person</th><th scope=\"col\">Role</th><th scope=\"col\">Last seen</th><th scope=\"col\"><span class=\"u-hidden\">Actions</span></th></tr></thead> <tbody>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -923,7 +923,7 @@ func KeysPage(v Keys) templ.Component {
 					return templ_7745c5c3_Err
 				}
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 75, " <section class=\"Card\" aria-labelledby=\"new-key-title\"><h2 class=\"Card-head Card-title\" id=\"new-key-title\">New key</h2><form class=\"Form Form--row\" method=\"post\" action=\"/settings/keys\">")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 75, " <section class=\"Card Stack\" aria-labelledby=\"new-key-title\"><h2 class=\"Card-head Card-title\" id=\"new-key-title\">New key</h2><form class=\"Form Form--row\" method=\"post\" action=\"/settings/keys\">")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -935,7 +935,7 @@ func KeysPage(v Keys) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 76, "<button class=\"Button Button--primary\" type=\"submit\">Make a key</button></form><p class=\"u-quiet\">What comes by a key belongs to its environment. With <code>*</code> the resource says it: <code>deployment.environment.name</code>.</p></section><section class=\"Card Card--flush\" aria-labelledby=\"keys-head\"><div class=\"Card-head\"><h2 class=\"Card-title\" id=\"keys-head\">Keys</h2></div>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 76, "<button class=\"Button Button--primary\" type=\"submit\">Make a key</button></form><p class=\"Field-hint\">What comes by a key belongs to its environment. With <code>*</code> the resource says it: <code>deployment.environment.name</code>.</p></section><section class=\"Card Card--flush\" aria-labelledby=\"keys-head\"><div class=\"Card-head\"><h2 class=\"Card-title\" id=\"keys-head\">Keys</h2></div>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -1144,7 +1144,7 @@ func TokensPage(v Tokens) templ.Component {
 					return templ_7745c5c3_Err
 				}
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 90, " <section class=\"Card\" aria-labelledby=\"new-token-title\"><h2 class=\"Card-head Card-title\" id=\"new-token-title\">New token</h2><form class=\"Form Form--row\" method=\"post\" action=\"/settings/tokens\">")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 90, " <section class=\"Card Stack\" aria-labelledby=\"new-token-title\"><h2 class=\"Card-head Card-title\" id=\"new-token-title\">New token</h2><form class=\"Form Form--row\" method=\"post\" action=\"/settings/tokens\">")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -1160,7 +1160,7 @@ func TokensPage(v Tokens) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 91, "<button class=\"Button Button--primary\" type=\"submit\">Make a token</button></form><p class=\"u-quiet\">A token is an actor of its own: what it does is logged under its name.</p></section><section class=\"Card Card--flush\" aria-labelledby=\"tokens-head\"><div class=\"Card-head\"><h2 class=\"Card-title\" id=\"tokens-head\">Tokens</h2></div>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 91, "<button class=\"Button Button--primary\" type=\"submit\">Make a token</button></form><p class=\"Field-hint\">A token is an actor of its own: what it does is logged under its name.</p></section><section class=\"Card Card--flush\" aria-labelledby=\"tokens-head\"><div class=\"Card-head\"><h2 class=\"Card-title\" id=\"tokens-head\">Tokens</h2></div>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -1590,7 +1590,7 @@ func AboutPage(v About) templ.Component {
 					return templ_7745c5c3_Err
 				}
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 122, " <section class=\"Card\" aria-labelledby=\"program-title\"><h2 class=\"Card-head Card-title\" id=\"program-title\">Program</h2><dl class=\"Facts\"><dt>Version</dt><dd><code>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 122, " <section class=\"Card Stack\" aria-labelledby=\"program-title\"><h2 class=\"Card-head Card-title\" id=\"program-title\">Program</h2><dl class=\"Facts\"><dt>Version</dt><dd><code>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -1629,7 +1629,7 @@ func AboutPage(v About) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 125, "</code></dd></dl></section><section class=\"Card\" aria-labelledby=\"store-title\"><h2 class=\"Card-head Card-title\" id=\"store-title\">Span store</h2><dl class=\"Facts\">")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 125, "</code></dd></dl></section><section class=\"Card Stack\" aria-labelledby=\"store-title\"><h2 class=\"Card-head Card-title\" id=\"store-title\">Span store</h2><dl class=\"Facts\">")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -1781,20 +1781,20 @@ func WelcomePage(p Page, v Welcome) templ.Component {
 					}
 				}
 				if v.Password {
-					templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 135, "<input type=\"hidden\" name=\"username\" autocomplete=\"username\" value=\"")
+					templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 135, "<input type=\"email\" name=\"username\" autocomplete=\"username\" value=\"")
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}
 					var templ_7745c5c3_Var78 string
 					templ_7745c5c3_Var78, templ_7745c5c3_Err = templ.JoinStringErrs(v.Email)
 					if templ_7745c5c3_Err != nil {
-						return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/settings.templ`, Line: 479, Col: 81}
+						return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/settings.templ`, Line: 479, Col: 80}
 					}
 					_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var78))
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}
-					templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 136, "\">")
+					templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 136, "\" readonly hidden>")
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}
