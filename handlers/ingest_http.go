@@ -65,7 +65,7 @@ func (in *Ingest) receive(r *http.Request, sig otlp.Signal, mediaType string, is
 		return result{}, err
 	}
 	if !isJSON && mediaType != typeProtobuf && mediaType != "application/protobuf" {
-		return result{}, refuse(http.StatusUnsupportedMediaType, "Content-Type %q is not supported; send %s or %s.", clipText(r.Header.Get("Content-Type")), typeProtobuf, typeJSON)
+		return result{}, refuse(http.StatusUnsupportedMediaType, "Content-Type %q is not supported; send %s or %s.", clipHeader(r.Header.Get("Content-Type")), typeProtobuf, typeJSON)
 	}
 	body := bodies.Get().(*body)
 	defer in.putBody(body)
@@ -242,7 +242,7 @@ func decompressor(encoding string, r io.Reader) (plain io.Reader, done func(), e
 		}
 		return z, func() { _ = z.Close() }, nil
 	}
-	return nil, nil, refuse(http.StatusUnsupportedMediaType, "Content-Encoding %q is not supported; send gzip, zstd, deflate or none.", clipText(encoding))
+	return nil, nil, refuse(http.StatusUnsupportedMediaType, "Content-Encoding %q is not supported; send gzip, zstd, deflate or none.", clipHeader(encoding))
 }
 
 // protobuf is an Export…ServiceResponse. The three have the same shape, and a
@@ -315,7 +315,7 @@ func writeRefusal(w http.ResponseWriter, r *refusal, mediaType string) {
 	_, _ = w.Write(answer)
 }
 
-func clipText(s string) string {
+func clipHeader(s string) string {
 	if len(s) > 80 {
 		return s[:80] + "…"
 	}
