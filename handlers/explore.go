@@ -14,6 +14,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"redthread/collab"
 	"redthread/tracestore/query"
 	"redthread/tracestore/trace"
 	"redthread/views"
@@ -28,7 +29,8 @@ var rangeOptions = []string{"10m", "1h", "2h", "8h", "24h", "7d", "30d"}
 
 // showExplore answers the Explore page, or only its content for the page script.
 func (s *Server) showExplore(c echo.Context) error {
-	ctx := c.Request().Context()
+	ctx, cancel := context.WithTimeout(c.Request().Context(), queryTimeout)
+	defer cancel()
 	e := s.explorer()
 	st := readExplore(c.QueryParams(), s.Now())
 	answer, err := e.answer(ctx, &st, c.QueryParam(paramAfter))
@@ -43,8 +45,9 @@ func (s *Server) showExplore(c echo.Context) error {
 	status := http.StatusOK
 	if st.faulty() {
 		status = http.StatusBadRequest
+	} else if m.Pin, err = s.pinForm(c, pinWhat{Kind: collab.KindQuery, QueryJSON: st.specJSON(), Title: st.title()}); err != nil {
+		return fmt.Errorf("explore: %w", err)
 	}
-	c.Response().Header().Add("Vary", "HX-Request")
 	if isFragment(c) {
 		return render(c, status, views.ExploreContent(m))
 	}
@@ -61,7 +64,8 @@ func (s *Server) showExplore(c echo.Context) error {
 // downloadExplore answers what the page shows, as JSON or CSV: the results, or
 // the rows of the tab Raw.
 func (s *Server) downloadExplore(c echo.Context) error {
-	ctx := c.Request().Context()
+	ctx, cancel := context.WithTimeout(c.Request().Context(), queryTimeout)
+	defer cancel()
 	st := readExplore(c.QueryParams(), s.Now())
 	if err := st.firstError(); err != nil {
 		return err

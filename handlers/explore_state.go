@@ -302,6 +302,25 @@ func (st *exploreState) specJSON() string {
 	return string(b)
 }
 
+// title names the query in a few words: "P99(duration_ms) by app.dealer_id".
+func (st *exploreState) title() string {
+	var names []string
+	for _, c := range st.calculations() {
+		names = append(names, c.Name())
+	}
+	title := strings.Join(names, ", ")
+	if len(st.Spec.Breakdowns) > 0 {
+		title += " by " + strings.Join(st.Spec.Breakdowns, ", ")
+	}
+	if r := []rune(title); len(r) > maxQueryTitle {
+		title = string(r[:maxQueryTitle]) + "…"
+	}
+	return title
+}
+
+// maxQueryTitle keeps the name of a query on one line.
+const maxQueryTitle = 80
+
 // bound is the specification with the window's times.
 func (st *exploreState) bound() query.Spec {
 	s := st.Spec

@@ -96,6 +96,12 @@ func (s *Server) routes() []route {
 		{groupAPI, get, "/t/:trace/matches", accessViewer, s.findInTrace},
 		{groupPage, get, "/thread/:trace", accessViewer, s.showThread},
 
+		// Asking.
+		{groupPage, get, "/", accessViewer, s.showHome},
+		{groupAPI, get, "/home/first-trace", accessViewer, s.showFirstTrace},
+		{groupPage, get, "/explore", accessViewer, s.showExplore},
+		{groupPage, get, "/explore/download/:format", accessViewer, s.downloadExplore},
+
 		// Telemetry.
 		{groupIngest, post, "/v1/traces", accessKey, s.ingestTraces},
 		{groupIngest, post, "/v1/logs", accessKey, s.ingestLogs},

@@ -98,6 +98,9 @@ type Tick struct {
 
 func (t Tick) percent() string { return trimFloat(t.At*100, 2) + "%" }
 
+// down is the tick's place from the top, as a share of the height.
+func (t Tick) down() string { return trimFloat((1-t.At)*100, 2) + "%" }
+
 // up is the tick's place from the top, of a plot height units high.
 func (t Tick) up(height float64) string { return trimFloat((1-t.At)*height, 1) }
 

@@ -1,12 +1,17 @@
 package views
 
-import "time"
+import (
+	"time"
+
+	"github.com/a-h/templ"
+)
 
 // Explore is the page that asks questions: the query as a form and its answer.
 type Explore struct {
 	Page   Page
 	Form   ExploreForm
 	Answer ExploreAnswer
+	Pin    templ.Component // pins the query to an investigation; nil: not allowed
 }
 
 // ExploreForm is the query as inputs. It works without script: each clause is

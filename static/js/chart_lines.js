@@ -28,7 +28,7 @@ export function mount(figure) {
   draw();
 
   const resize = new ResizeObserver(() => {
-    if (plot.width !== host.clientWidth && host.clientWidth > 0) plot.setSize({ width: host.clientWidth, height: data.height + 20 });
+    if (plot.width !== host.clientWidth && host.clientWidth > 0) plot.setSize({ width: host.clientWidth, height: data.height + 22 });
   });
   resize.observe(host);
   const theme = new MutationObserver(draw);
@@ -69,7 +69,7 @@ function options(figure, host, data, tip) {
   const font = `11px ${css.fontFamily}`;
   return {
     width: Math.max(host.clientWidth, 120),
-    height: data.height + 20,
+    height: data.height + 22,
     padding: [6, 0, 0, 0],
     legend: { show: false },
     focus: { alpha: 0.25 },
@@ -80,7 +80,7 @@ function options(figure, host, data, tip) {
     },
     axes: [
       {
-        stroke: quiet, font, size: 20, gap: 2, grid: { show: false }, ticks: { show: false }, space: 90,
+        stroke: quiet, font, size: 22, gap: 6, grid: { show: false }, ticks: { show: false }, space: 90,
         values: (u, splits, axis, space, step) => splits.map((s) => tick(s * 1000, step * 1000, length)),
       },
       {
@@ -89,7 +89,7 @@ function options(figure, host, data, tip) {
       },
     ],
     series: [{}, ...data.lines.map((l, i) => ({
-      label: l.label, stroke: colours[i], width: 1.5, show: i < data.drawn, spanGaps: false, points: { show: lonely(l.values), size: 4 },
+      label: l.label, stroke: colours[i], width: 1.5, show: i < data.drawn, spanGaps: false, points: { show: true, size: 4, filter: () => lonely(l.values) },
     }))],
     hooks: {
       setCursor: [(u) => showTip(figure, u, data, tip)],
@@ -98,9 +98,10 @@ function options(figure, host, data, tip) {
   };
 }
 
-// A value without neighbours makes no line; only then are points worth their ink.
+// A value without neighbours makes no line: it gets a point.
 function lonely(values) {
-  return values.some((v, i) => v !== null && (values[i - 1] ?? null) === null && (values[i + 1] ?? null) === null);
+  const gap = (i) => (values[i] ?? null) === null;
+  return [...values.keys()].filter((i) => !gap(i) && gap(i - 1) && gap(i + 1));
 }
 
 function serviceColours(figure, lines) {
