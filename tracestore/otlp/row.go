@@ -275,3 +275,25 @@ func cloneAttributes(in []trace.Attribute) []trace.Attribute {
 	}
 	return out
 }
+
+// PaddedTraceID reads a trace id as Jaeger and Zipkin write it: hex in which
+// leading zeros may be missing. Other text is hashed, see [TraceIDFromText];
+// original is the text whenever it was not 32 or 16 hex digits.
+func PaddedTraceID(s string) (id trace.ID, original string) {
+	if n := len(s); n > 0 && n < 32 && n != 16 {
+		if id, why := TraceIDFromText(strings.Repeat("0", 32-n) + s); why == "" {
+			return id, s
+		}
+	}
+	return TraceIDFromText(s)
+}
+
+// PaddedSpanID is [PaddedTraceID] for span ids of 16 hex digits.
+func PaddedSpanID(s string) (id trace.SpanID, original string) {
+	if n := len(s); n > 0 && n < 16 {
+		if id, why := SpanIDFromText(strings.Repeat("0", 16-n) + s); why == "" {
+			return id, s
+		}
+	}
+	return SpanIDFromText(s)
+}
