@@ -235,14 +235,14 @@ func TestUnknownFilesAreSetAside(t *testing.T) {
 	h.stop()
 	now = now.Add(6 * 24 * time.Hour)
 	h.open(nil)
-	h.emptyQuarantine()
+	must(t, h.Maintain(t.Context()))
 	if _, err := os.Stat(aside); err != nil {
 		t.Fatalf("gone after 6 days: %v", err)
 	}
 	h.stop()
 	now = now.Add(2 * 24 * time.Hour)
 	h.open(nil)
-	h.emptyQuarantine()
+	must(t, h.Maintain(t.Context()))
 	if _, err := os.Stat(aside); !os.IsNotExist(err) {
 		t.Fatalf("still there after 8 days: %v", err)
 	}

@@ -1,28 +1,58 @@
 package tracestore
 
 import (
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"redthread/tracestore/segment"
 )
 
 // maintainEvery is the pause between two rounds of retention.
 const maintainEvery = time.Minute
 
-// maintain is the goroutine that drops what is too old or too much.
+// maintain is the goroutine that drops what is too old or too much, and joins
+// runs of edges.
 func (s *Store) maintain() {
 	tick := time.NewTicker(maintainEvery)
 	defer tick.Stop()
+	s.round()
 	for {
-		s.retain()
-		s.emptyQuarantine()
 		select {
 		case <-tick.C:
+			s.round()
+		case done := <-s.rounds:
+			s.round()
+			close(done)
 		case <-s.quit:
 			return
 		}
 	}
+}
+
+func (s *Store) round() {
+	s.retain()
+	s.mergeEdges()
+	s.emptyQuarantine()
+}
+
+// Maintain runs retention and merging now and returns when they are done.
+func (s *Store) Maintain(ctx context.Context) error {
+	done := make(chan struct{})
+	select {
+	case s.rounds <- done:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.quit:
+		return ErrClosed
+	}
+	<-done
+	return nil
 }
 
 // retain drops segments and runs of edges whose last row arrived longer ago than
@@ -74,6 +104,57 @@ func (s *Store) retain() {
 		s.o.Logger.Info("old segments dropped", "segments", len(ids))
 	}
 	s.retainEdges(v, now)
+	s.retainCorrupt(now)
+}
+
+// retainCorrupt forgets files that were set aside, once they are as old as what
+// they held would be kept.
+func (s *Store) retainCorrupt(now time.Time) {
+	s.status.Lock()
+	any := len(s.corrupt) > 0
+	s.status.Unlock()
+	if !any {
+		return
+	}
+	forget := func(path string) {
+		full := filepath.Join(s.o.Dir, path)
+		for _, p := range []string{full, segment.IndexPath(full)} {
+			if err := os.Remove(p); err != nil && !errors.Is(err, os.ErrNotExist) {
+				s.o.Logger.Error("drop a corrupt file", "error", err)
+			}
+		}
+		s.status.Lock()
+		delete(s.corrupt, path)
+		s.status.Unlock()
+	}
+	segments, err := s.cat.findSegments(s.ctx)
+	if err != nil {
+		s.o.Logger.Error("read catalogue", "error", err)
+		return
+	}
+	for _, r := range segments {
+		if r.Corrupt != "" && s.o.SpanRetention > 0 && r.MaxArrived < now.Add(-s.o.SpanRetention).UnixNano() {
+			if err := s.cat.deleteSegments(s.ctx, []string{r.ID}); err != nil {
+				s.o.Logger.Error("drop a corrupt segment", "error", err)
+				continue
+			}
+			forget(r.Path)
+		}
+	}
+	runs, err := s.cat.findEdges(s.ctx)
+	if err != nil {
+		s.o.Logger.Error("read catalogue", "error", err)
+		return
+	}
+	for _, r := range runs {
+		if r.Corrupt != "" && s.o.EdgeRetention > 0 && r.MaxArrived < now.Add(-s.o.EdgeRetention).UnixNano() {
+			if err := s.cat.deleteEdges(s.ctx, []string{r.ID}); err != nil {
+				s.o.Logger.Error("drop a corrupt run of edges", "error", err)
+				continue
+			}
+			forget(r.Path)
+		}
+	}
 }
 
 func (s *Store) retainEdges(v *view, now time.Time) {
@@ -101,6 +182,95 @@ func (s *Store) retainEdges(v *view, now time.Time) {
 	}
 	s.change(func(v *view) { v.runs = slices.DeleteFunc(v.runs, func(f *edgeFile) bool { return runs[f] }) })
 }
+
+const (
+	// mergeRuns is how many runs of edges of one level become one of the next.
+	mergeRuns = 8
+	// maxRunLevel: a run of level 3 joins 512 flushes, three and a half days of
+	// the slowest ones. So 400 days are some 130 runs, and retention, which
+	// drops whole runs, is never late by more than that.
+	maxRunLevel = 3
+)
+
+// mergeEdges joins runs of edges, so that finding what a trace caused opens few
+// files.
+func (s *Store) mergeEdges() {
+	for level := 0; level < maxRunLevel; {
+		select {
+		case <-s.quit:
+			return
+		default:
+		}
+		merged, err := s.mergeLevel(level)
+		if err != nil {
+			s.o.Logger.Error("merge runs of edges", "error", err, "level", level)
+			return
+		}
+		if !merged {
+			level++
+		}
+	}
+}
+
+// mergeLevel joins the oldest runs of a level if there are enough of them.
+func (s *Store) mergeLevel(level int) (bool, error) {
+	v := s.acquire()
+	if v == nil {
+		return false, nil
+	}
+	defer v.release()
+	var old []*edgeFile
+	for _, f := range v.runs {
+		if f.Level == level && len(old) < mergeRuns {
+			old = append(old, f)
+		}
+	}
+	if len(old) < mergeRuns {
+		return false, nil
+	}
+	id := ulid.Make().String()
+	path := filepath.Join(edgesDir, id+".edges")
+	record := edgeRecord{ID: id, Path: path, Level: level + 1, MinArrived: old[0].MinArrived, Created: s.now()}
+	var ids []string
+	var inputs []*segment.Edges
+	for _, f := range old {
+		ids = append(ids, f.ID)
+		inputs = append(inputs, f.file)
+		record.MinArrived = min(record.MinArrived, f.MinArrived)
+		record.MaxArrived = max(record.MaxArrived, f.MaxArrived)
+	}
+	full := filepath.Join(s.o.Dir, path)
+	info, err := segment.MergeEdges(full, inputs, s.mergeStep)
+	if err != nil {
+		var bad *segment.CorruptError
+		if errors.As(err, &bad) {
+			for _, f := range old {
+				if f.file.Path() == bad.Path {
+					return s.setAsideEdges(f, err), nil
+				}
+			}
+		}
+		return false, err
+	}
+	record.Links, record.Traces, record.SizeBytes = info.Links, info.Traces, info.SizeBytes
+	if err := s.mergeStep("commit"); err != nil {
+		return false, err
+	}
+	if err := s.cat.replaceEdges(s.ctx, ids, &record); err != nil {
+		return false, err
+	}
+	run := &edgeFile{edgeRecord: record, file: segment.OpenEdges(full)}
+	for _, f := range old {
+		f.drop.Store(true)
+	}
+	s.change(func(v *view) {
+		v.runs = append([]*edgeFile{run}, slices.DeleteFunc(v.runs, func(f *edgeFile) bool { return slices.Contains(old, f) })...)
+	})
+	return true, nil
+}
+
+// mergeStep is the fault seam of a merge.
+func (s *Store) mergeStep(name string) error { return s.step("merge." + name) }
 
 // emptyQuarantine deletes files that were set aside long enough ago.
 func (s *Store) emptyQuarantine() {

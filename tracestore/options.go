@@ -43,6 +43,7 @@ const (
 	defaultMemoryBytes   = 1 << 30
 	defaultFlushRows     = 256 << 10
 	defaultFlushBytes    = 160 << 20
+	maxFlushBytes        = 512 << 20 // keeps a dictionary's 4 GiB out of reach
 	defaultFlushAge      = 10 * time.Minute
 	defaultSpanRetention = 30 * 24 * time.Hour
 	defaultEdgeRetention = 400 * 24 * time.Hour
@@ -64,6 +65,7 @@ func (o Options) withDefaults() Options {
 	if o.FlushBytes <= 0 {
 		o.FlushBytes = defaultFlushBytes
 	}
+	o.FlushBytes = min(o.FlushBytes, maxFlushBytes)
 	if o.FlushAge <= 0 {
 		o.FlushAge = defaultFlushAge
 	}

@@ -149,11 +149,11 @@ func TestRetention(t *testing.T) {
 	if err := h.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	h.retain()
+	must(t, h.Maintain(t.Context()))
 	h.want(old)
 	pass(11 * 24 * time.Hour)
 	held := h.acquire() // a reader at work
-	h.retain()
+	must(t, h.Maintain(t.Context()))
 	if _, err := os.Stat(path); err != nil {
 		t.Fatalf("segment was deleted under a reader: %v", err)
 	}
@@ -175,7 +175,7 @@ func TestRetention(t *testing.T) {
 		h.reopen()
 	}
 	pass(400 * 24 * time.Hour)
-	h.retain()
+	must(t, h.Maintain(t.Context()))
 	if _, ok, err := h.TraceSummary(t.Context(), old[0].TraceID); err != nil || ok {
 		t.Fatalf("summary after 431 days: %v, %v", ok, err)
 	}
@@ -202,11 +202,57 @@ func TestMaxDisk(t *testing.T) {
 		sizes = append(sizes, v.segments[i].SizeBytes)
 		v.release()
 	}
-	h.o.MaxDiskBytes = sizes[1] + sizes[2]
-	h.retain()
+	h.stop()
+	h.opts.MaxDiskBytes = sizes[1] + sizes[2]
+	h.open(nil)
+	must(t, h.Maintain(t.Context()))
 	h.want(testSpans(30, 60))
 	if st := h.Stats(); st.Segments != 2 {
 		t.Fatalf("%d segments, want the newest 2", st.Segments)
+	}
+}
+
+// TestMergeEdges flushes often enough for runs of edges to be joined twice, and
+// crashes before each step of a merge.
+func TestMergeEdges(t *testing.T) {
+	h := start(t, Options{})
+	h.stop()
+	steps := []string{"merge.create.edges", "merge.sync.edges", "merge.rename.edges", "merge.commit"}
+	var step atomic.Int64
+	h.open(func(name string) error {
+		if n := step.Load(); n < int64(len(steps)) && name == steps[n] {
+			step.Add(1)
+			return errCrash
+		}
+		return nil
+	})
+	const flushes = mergeRuns * (mergeRuns + 1)
+	for i := range flushes {
+		h.append(testSpans(i*6, 6))
+		h.settle()
+		must(t, h.Flush(t.Context()))
+		if i >= mergeRuns {
+			must(t, h.Maintain(t.Context()))
+		}
+	}
+	if st := h.Stats(); st.EdgeRuns != 2 {
+		t.Fatalf("%d runs of edges after %d flushes, want one of level 2 and one of level 1", st.EdgeRuns, flushes)
+	}
+	for range 2 {
+		for n := range 2*flushes - 1 {
+			links, _, err := h.Effects(t.Context(), traceID(n), 10)
+			if err != nil || len(links) != 1 || links[0].To.TraceID != traceID(n+1) {
+				t.Fatalf("effects of trace %d: %+v, %v", n, links, err)
+			}
+			if sum, ok, err := h.TraceSummary(t.Context(), traceID(n)); err != nil || !ok || sum.Spans != 3 || sum.SpanID != spanID(3*n) {
+				t.Fatalf("summary of trace %d: %+v, %v, %v", n, sum, ok, err)
+			}
+		}
+		h.reopen()
+	}
+	left, err := filepath.Glob(filepath.Join(h.dir, edgesDir, "*"))
+	if err != nil || len(left) != 2 {
+		t.Fatalf("files of edges: %v, %v; want 2", left, err)
 	}
 }
 

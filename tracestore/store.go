@@ -66,6 +66,7 @@ type Store struct {
 	apply     chan logged
 	flushes   chan *table
 	rotations chan chan *table // asks the writer to freeze its memtable
+	rounds    chan chan struct{}
 
 	mu      sync.Mutex
 	current *view
@@ -125,6 +126,7 @@ func open(ctx context.Context, o Options, fault func(string) error) (_ *Store, e
 		apply:     make(chan logged, maxUnapplied),
 		flushes:   make(chan *table, 1),
 		rotations: make(chan chan *table),
+		rounds:    make(chan chan struct{}),
 	}
 	if s.lock, err = lockDir(o.Dir); err != nil {
 		return nil, err

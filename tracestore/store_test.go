@@ -345,4 +345,3 @@ func TestLogsAreJoined(t *testing.T) {
 		}
 	}
 }
-

@@ -9,6 +9,7 @@ import (
 	"hash/crc32"
 	"io"
 	"io/fs"
+	"iter"
 	"os"
 	"slices"
 	"sort"
@@ -65,7 +66,8 @@ func WriteEdges(path string, links []graph.Link, summaries []graph.Summary, step
 	slices.SortFunc(links, compareLinks)
 	links = slices.Compact(links)
 	slices.SortFunc(summaries, func(a, b graph.Summary) int { return bytes.Compare(a.TraceID[:], b.TraceID[:]) })
-	return writeEdges(path, slices.Values(links), slices.Values(summaries), step)
+	var failed error
+	return writeEdges(path, slices.Values(links), slices.Values(summaries), &failed, step)
 }
 
 func compareLinks(a, b graph.Link) int {
@@ -200,8 +202,8 @@ func (e *edgesWriter) flush() error {
 	return err
 }
 
-// writeEdges writes sorted links and summaries.
-func writeEdges(path string, links func(func(graph.Link) bool), summaries func(func(graph.Summary) bool), step Step) (EdgesInfo, error) {
+// writeEdges writes sorted links and summaries. An error of theirs is in failed.
+func writeEdges(path string, links iter.Seq[graph.Link], summaries iter.Seq[graph.Summary], failed *error, step Step) (EdgesInfo, error) {
 	var info EdgesInfo
 	size, err := writeFile(path, step, func(w *bufio.Writer) error {
 		e := edgesWriter{w: w}
@@ -223,6 +225,9 @@ func writeEdges(path string, links func(func(graph.Link) bool), summaries func(f
 		}
 		if err := e.flush(); err != nil {
 			return err
+		}
+		if *failed != nil {
+			return *failed
 		}
 		footer := []byte(edgesMagic)
 		for _, n := range []int{edgesVersion, linkBlocks, e.blocks - linkBlocks, info.Links, info.Traces} {
