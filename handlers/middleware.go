@@ -25,9 +25,11 @@ const (
 	ctxRequestID = "request_id"
 )
 
-// maxBodyBytes bounds the body of pages and API calls: a picture of 5 MB and
-// its form fit. Ingest has its own limits.
-const maxBodyBytes = 8 << 20
+// Limits of the body of pages and API calls; ingest has its own.
+const (
+	maxBodyBytes     = 8 << 20  // a picture of 5 MB and its form fit
+	maxOpenBodyBytes = 64 << 10 // of whoever is not signed in
+)
 
 // contentSecurityPolicy is DESIGN.md §10.
 const contentSecurityPolicy = "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; " +
@@ -45,8 +47,8 @@ func (s *Server) groupMiddleware() map[group][]echo.MiddlewareFunc {
 	}
 	gzip := middleware.GzipWithConfig(middleware.GzipConfig{Level: 5, MinLength: 1024})
 	return map[group][]echo.MiddlewareFunc{
-		groupPage:   {mark(groupPage), securityHeaders, gzip, limitBody, s.refuseCrossOrigin, s.withActor},
-		groupAPI:    {mark(groupAPI), securityHeaders, gzip, limitBody, s.refuseCrossOrigin, s.withActor},
+		groupPage:   {mark(groupPage), securityHeaders, gzip, s.refuseCrossOrigin, s.withActor},
+		groupAPI:    {mark(groupAPI), securityHeaders, gzip, s.refuseCrossOrigin, s.withActor},
 		groupLive:   {mark(groupLive), s.checkLiveOrigin, s.withActor},
 		groupIngest: {mark(groupIngest)},
 		groupDebug:  {mark(groupDebug), securityHeaders, gzip},
@@ -130,11 +132,33 @@ func securityHeaders(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-func limitBody(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		r := c.Request()
-		r.Body = http.MaxBytesReader(c.Response(), r.Body, maxBodyBytes)
-		return next(c)
+// limitBody bounds the body and reads it if it is a form, so that a form that
+// is too large or broken is an error and not an empty form.
+func limitBody(rt route) echo.MiddlewareFunc {
+	limit := int64(maxBodyBytes)
+	if rt.access == accessOpen {
+		limit = maxOpenBodyBytes
+	}
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			r := c.Request()
+			r.Body = http.MaxBytesReader(c.Response(), r.Body, limit)
+			var err error
+			switch kind, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";"); strings.TrimSpace(kind) {
+			case echo.MIMEApplicationForm:
+				err = r.ParseForm()
+			case echo.MIMEMultipartForm:
+				err = r.ParseMultipartForm(limit)
+			}
+			var tooBig *http.MaxBytesError
+			if err != nil && !errors.As(err, &tooBig) {
+				err = echo.NewHTTPError(http.StatusBadRequest, "The form could not be read.")
+			}
+			if err != nil {
+				return err
+			}
+			return next(c)
+		}
 	}
 }
 
