@@ -28,6 +28,9 @@ type Annotation struct {
 	CreatedByName   string       `json:"created_by_name"`
 	CreatedUnixNano int64        `json:"created_unix_nano,string"`
 	UpdatedUnixNano int64        `json:"updated_unix_nano,string"`
+	// Offset is that of its last change in the log of Anchor.InvestigationID, 0
+	// while it has none.
+	Offset int64 `json:"offset"`
 
 	fieldOffsets fieldOffsets
 	deleted      bool

@@ -23,6 +23,7 @@ func scanAnnotation(row interface{ Scan(...any) error }) (*Annotation, error) {
 		return nil, fmt.Errorf("mentions of %s: %w", a.ID, err)
 	}
 	a.fieldOffsets, err = readFieldOffsets(fields)
+	a.Offset = a.fieldOffsets[string(a.Anchor.InvestigationID)]
 	return &a, err
 }
 
@@ -229,7 +230,7 @@ func (w *work) annotationHomes(ctx context.Context, a *Annotation) ([]Investigat
 // saveAnnotationOffsets keeps, per investigation, the offset of the change that
 // set the text last: "seen" means the log of the annotation's own investigation.
 func (w *work) saveAnnotationOffsets(ctx context.Context, a *Annotation, offsets fieldOffsets) error {
-	a.fieldOffsets = offsets
+	a.fieldOffsets, a.Offset = offsets, offsets[string(a.Anchor.InvestigationID)]
 	_, err := w.tx.ExecContext(ctx, `UPDATE annotations SET field_offsets = ? WHERE id = ?`, offsets.text(), a.ID)
 	if err != nil {
 		return fmt.Errorf("update annotation %s: %w", a.ID, err)

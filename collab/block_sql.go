@@ -68,16 +68,16 @@ func (s *Store) EvidenceByBlock(ctx context.Context, id InvestigationID, block B
 }
 
 // Board is an investigation as of one moment: its state, the blocks in their
-// order with the evidence of the pins, and the annotations that show on it.
+// order, and the annotations that show on it.
 type Board struct {
 	Investigation *Investigation
 	Blocks        []Block
-	Evidence      map[BlockID]json.RawMessage // canonical JSON
-	Annotations   []Annotation                // the oldest first
+	Annotations   []Annotation // the oldest first
 }
 
 // Board reads a whole board in one read transaction, so that the offset in
-// Board.Investigation is that of the blocks.
+// Board.Investigation is that of the blocks. The evidence of pins is read apart;
+// it never changes.
 func (s *Store) Board(ctx context.Context, id InvestigationID) (*Board, error) {
 	var out Board
 	err := s.view(ctx, func(tx *sql.Tx) (err error) {
@@ -85,9 +85,6 @@ func (s *Store) Board(ctx context.Context, id InvestigationID) (*Board, error) {
 			return err
 		}
 		if out.Blocks, err = findBlocks(ctx, tx, id); err != nil {
-			return err
-		}
-		if out.Evidence, err = findEvidence(ctx, tx, id); err != nil {
 			return err
 		}
 		out.Annotations, err = boardAnnotations(ctx, tx, id)
@@ -115,24 +112,6 @@ func findBlocks(ctx context.Context, q querier, id InvestigationID) ([]Block, er
 		list = append(list, *b)
 	}
 	return list, rows.Err()
-}
-
-func findEvidence(ctx context.Context, q querier, id InvestigationID) (map[BlockID]json.RawMessage, error) {
-	rows, err := q.QueryContext(ctx, `SELECT e.block_id, e.body FROM evidence e JOIN blocks b ON b.id = e.block_id WHERE b.investigation_id = ?`, id)
-	if err != nil {
-		return nil, fmt.Errorf("find evidence of %s: %w", id, err)
-	}
-	defer rows.Close()
-	out := map[BlockID]json.RawMessage{}
-	for rows.Next() {
-		var block BlockID
-		var body []byte
-		if err := rows.Scan(&block, &body); err != nil {
-			return nil, fmt.Errorf("find evidence of %s: %w", id, err)
-		}
-		out[block] = body
-	}
-	return out, rows.Err()
 }
 
 // CreateBlock puts a block on the board, below the others. A pin's evidence is

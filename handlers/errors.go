@@ -28,17 +28,20 @@ type failure struct {
 	Message    string
 	Field      string
 	RetryAfter time.Duration // 0: not said
+	// Conflict holds both versions of a field that two people changed.
+	Conflict *collab.ConflictError
 }
 
 // describe turns an error into its status and words. Anything it does not know
 // is an internal error, of which only the request id is shown.
 func describe(err error) failure {
 	var (
-		invalid *collab.InvalidError
-		asked   *query.InvalidError
-		limited *auth.LimitedError
-		tooBig  *http.MaxBytesError
-		he      *echo.HTTPError
+		conflict *collab.ConflictError
+		invalid  *collab.InvalidError
+		asked    *query.InvalidError
+		limited  *auth.LimitedError
+		tooBig   *http.MaxBytesError
+		he       *echo.HTTPError
 	)
 	switch {
 	case errors.As(err, &invalid):
@@ -52,6 +55,8 @@ func describe(err error) failure {
 			Message: fmt.Sprintf("The request is larger than the limit of %d bytes.", tooBig.Limit)}
 	case errors.Is(err, collab.ErrNotFound), errors.Is(err, graph.ErrNotFound):
 		return failure{Status: http.StatusNotFound, Code: "not_found", Message: "There is nothing here, or it is not for you to see."}
+	case errors.As(err, &conflict):
+		return failure{Status: http.StatusConflict, Code: "conflict", Message: conflictWords(conflict), Field: conflict.Field, Conflict: conflict}
 	case errors.Is(err, collab.ErrConflict):
 		return failure{Status: http.StatusConflict, Code: "conflict", Message: "Somebody changed this meanwhile. Reload and try again."}
 	case errors.Is(err, collab.ErrForbidden):
@@ -99,6 +104,21 @@ type errorBody struct {
 	} `json:"error"`
 }
 
+// conflictBody is the JSON of a conflict: both versions, and where the log is.
+type conflictBody struct {
+	errorBody
+	Yours  any   `json:"yours"`
+	Theirs any   `json:"theirs"`
+	Offset int64 `json:"offset"`
+}
+
+func conflictWords(e *collab.ConflictError) string {
+	if e.Field == "ref" {
+		return "This ref was used for another request already."
+	}
+	return "Somebody changed the " + e.Field + " since you saw it. Look at both versions and decide."
+}
+
 // handleError is the one place that answers a request with an error.
 func (s *Server) handleError(err error, c echo.Context) {
 	f := describe(err)
@@ -127,6 +147,9 @@ func (s *Server) writeError(c echo.Context, f failure) error {
 	if !wantsPage(c) {
 		var body errorBody
 		body.Error.Code, body.Error.Message, body.Error.Field = f.Code, f.Message, f.Field
+		if f.Conflict != nil {
+			return c.JSON(f.Status, conflictBody{body, f.Conflict.Yours, f.Conflict.Theirs, f.Conflict.Offset})
+		}
 		if f.Status == http.StatusInternalServerError {
 			body.Error.Message += " Request " + requestIDOf(c) + "."
 		}

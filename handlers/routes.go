@@ -54,7 +54,7 @@ type route struct {
 
 // routes lists every route of the server.
 func (s *Server) routes() []route {
-	const get, post = http.MethodGet, http.MethodPost
+	const get, post, patch, del = http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete
 	return []route{
 		// People and the shell.
 		{groupPage, get, "/sign-in", accessOpen, s.showSignIn},
@@ -65,6 +65,8 @@ func (s *Server) routes() []route {
 		{groupPage, post, "/welcome", accessOpen, s.createFirstAdmin},
 		{groupPage, get, "/invite/:code", accessOpen, s.showInvitation},
 		{groupPage, post, "/invite/:code", accessOpen, s.useInvitation},
+
+		{groupPage, get, "/find", accessViewer, s.showFind},
 
 		// Settings.
 		{groupPage, get, "/settings", accessViewer, s.showSettings},
@@ -101,6 +103,59 @@ func (s *Server) routes() []route {
 		{groupAPI, get, "/home/first-trace", accessViewer, s.showFirstTrace},
 		{groupPage, get, "/explore", accessViewer, s.showExplore},
 		{groupPage, get, "/explore/download/:format", accessViewer, s.downloadExplore},
+
+		// Investigations, inbox, notifications.
+		{groupPage, get, "/investigations", accessViewer, s.showInvestigations},
+		{groupPage, post, "/investigations", accessMember, s.createInvestigation},
+		{groupPage, get, "/investigations/new", accessMember, s.newInvestigation},
+		{groupPage, post, "/investigations/pin", accessMember, s.createPinFromForm},
+		{groupPage, get, "/i/:id", accessViewer, s.showInvestigation},
+		{groupPage, post, "/i/:id", accessMember, s.updateInvestigation},
+		{groupPage, get, "/i/:id/head", accessViewer, s.showBoardHead},
+		{groupPage, get, "/i/:id/remarks", accessViewer, s.showBoardNotes},
+		{groupPage, get, "/i/:id/timeline", accessViewer, s.showTimeline},
+		{groupPage, post, "/i/:id/blocks", accessMember, s.createBlock},
+		{groupPage, get, "/i/:id/blocks/:block", accessViewer, s.showBlock},
+		{groupPage, post, "/i/:id/blocks/:block", accessMember, s.updateBlock},
+		{groupPage, post, "/i/:id/blocks/:block/delete", accessMember, s.deleteBlock},
+		{groupPage, post, "/annotations", accessMember, s.createAnnotation},
+		{groupPage, post, "/annotations/:annotation", accessMember, s.updateAnnotation},
+		{groupPage, post, "/annotations/:annotation/delete", accessMember, s.deleteAnnotation},
+		{groupPage, get, "/inbox", accessViewer, s.showInbox},
+		{groupPage, post, "/inbox", accessViewer, s.updateInbox},
+		{groupPage, post, "/inbox/:item", accessViewer, s.updateInboxItem},
+		{groupPage, get, "/settings/notifications", accessAdmin, s.showTargets},
+		{groupPage, post, "/settings/notifications", accessAdmin, s.createTarget},
+		{groupPage, post, "/settings/notifications/hosts", accessAdmin, s.allowHost},
+		{groupPage, post, "/settings/notifications/hosts/delete", accessAdmin, s.forbidHost},
+		{groupPage, post, "/settings/notifications/deliveries/:delivery/replay", accessAdmin, s.replayDelivery},
+		{groupPage, post, "/settings/notifications/:target/test", accessAdmin, s.testTarget},
+		{groupPage, post, "/settings/notifications/:target/enable", accessAdmin, s.enableTarget},
+		{groupPage, post, "/settings/notifications/:target/disable", accessAdmin, s.disableTarget},
+		{groupPage, post, "/settings/notifications/:target/delete", accessAdmin, s.deleteTarget},
+		{groupLive, get, "/live/investigations/:id", accessViewer, s.streamInvestigation},
+		{groupAPI, get, "/api/v1/investigations", accessViewer, s.listInvestigations},
+		{groupAPI, post, "/api/v1/investigations", accessMember, s.createInvestigationJSON},
+		{groupAPI, get, "/api/v1/investigations/:id", accessViewer, s.showInvestigationJSON},
+		{groupAPI, patch, "/api/v1/investigations/:id", accessMember, s.updateInvestigationJSON},
+		{groupAPI, del, "/api/v1/investigations/:id", accessMember, s.deleteInvestigationJSON},
+		{groupAPI, get, "/api/v1/investigations/:id/changes", accessViewer, s.listChanges},
+		{groupAPI, post, "/api/v1/investigations/:id/pins", accessMember, s.createBlockJSON},
+		{groupAPI, get, "/api/v1/investigations/:id/pins/:block", accessViewer, s.showBlockJSON},
+		{groupAPI, patch, "/api/v1/investigations/:id/pins/:block", accessMember, s.updateBlockJSON},
+		{groupAPI, del, "/api/v1/investigations/:id/pins/:block", accessMember, s.deleteBlockJSON},
+		{groupAPI, post, "/api/v1/investigations/:id/blocks", accessMember, s.createBlockJSON},
+		{groupAPI, get, "/api/v1/investigations/:id/blocks/:block", accessViewer, s.showBlockJSON},
+		{groupAPI, patch, "/api/v1/investigations/:id/blocks/:block", accessMember, s.updateBlockJSON},
+		{groupAPI, del, "/api/v1/investigations/:id/blocks/:block", accessMember, s.deleteBlockJSON},
+		{groupAPI, get, "/api/v1/annotations", accessViewer, s.listAnnotations},
+		{groupAPI, post, "/api/v1/annotations", accessMember, s.createAnnotationJSON},
+		{groupAPI, get, "/api/v1/annotations/:annotation", accessViewer, s.showAnnotationJSON},
+		{groupAPI, patch, "/api/v1/annotations/:annotation", accessMember, s.updateAnnotationJSON},
+		{groupAPI, del, "/api/v1/annotations/:annotation", accessMember, s.deleteAnnotationJSON},
+		{groupAPI, get, "/api/v1/inbox", accessViewer, s.listInbox},
+		{groupAPI, get, "/api/v1/inbox/count", accessViewer, s.countInbox},
+		{groupAPI, patch, "/api/v1/inbox/:item", accessViewer, s.updateInboxItemJSON},
 
 		// Telemetry.
 		{groupIngest, post, "/v1/traces", accessKey, s.ingestTraces},

@@ -18,6 +18,7 @@ import (
 
 	"redthread/collab"
 	"redthread/collab/auth"
+	"redthread/collab/live"
 	"redthread/tracestore"
 	"redthread/tracestore/graph"
 )
@@ -29,7 +30,8 @@ type Deps struct {
 	Graph  *graph.Graph
 	Collab *collab.Store
 	Auth   *auth.Service
-	Ingest *Ingest // nil: no ingest routes
+	Ingest *Ingest   // nil: no ingest routes
+	Live   *live.Hub // nil: no websockets
 	Log    *slog.Logger
 	Now    func() time.Time
 
@@ -50,6 +52,7 @@ type Server struct {
 	cross     *http.CrossOriginProtection
 	publicURL atomic.Pointer[url.URL]
 	draining  atomic.Bool
+	cards     cardCache
 	browser   http.Handler
 	ingest    http.Handler
 }
@@ -63,6 +66,10 @@ func New(ctx context.Context, d Deps) (*Server, error) {
 		d.Now = time.Now
 	}
 	s := &Server{Deps: d, cross: http.NewCrossOriginProtection()}
+	d.Collab.UseEvidence(evidence{store: d.Store, graph: d.Graph, now: d.Now})
+	if d.Live != nil {
+		d.Collab.OnChange(d.Live.Announce)
+	}
 	if err := s.loadPublicURL(ctx); err != nil {
 		return nil, err
 	}
@@ -88,11 +95,14 @@ func (s *Server) build(want func(group) bool) http.Handler {
 	e.Use(s.requestID, s.recoverPanic, s.logRequest)
 	groups := s.groupMiddleware()
 	for _, r := range s.routes() {
-		if !want(r.group) || r.group == groupIngest && s.Ingest == nil {
+		if !want(r.group) || r.group == groupIngest && s.Ingest == nil || r.group == groupLive && s.Live == nil {
 			continue
 		}
 		mw := append([]echo.MiddlewareFunc{}, groups[r.group]...)
 		mw = append(mw, s.requireAccess(r))
+		if r.group == groupPage || r.group == groupAPI {
+			mw = append(mw, limitBody(r))
+		}
 		e.Add(r.method, r.path, r.handler, mw...)
 		if r.method == http.MethodGet && r.group != groupLive {
 			e.Add(http.MethodHead, r.path, r.handler, mw...)

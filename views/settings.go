@@ -8,12 +8,13 @@ import (
 
 // Pages of the settings, for [Settings.Tab].
 const (
-	TabAccount = "account"
-	TabPeople  = "people"
-	TabKeys    = "keys"
-	TabTokens  = "tokens"
-	TabAudit   = "audit"
-	TabAbout   = "about"
+	TabAccount       = "account"
+	TabPeople        = "people"
+	TabKeys          = "keys"
+	TabTokens        = "tokens"
+	TabNotifications = "notifications"
+	TabAudit         = "audit"
+	TabAbout         = "about"
 )
 
 type settingsTab struct {
@@ -28,6 +29,7 @@ var settingsTabs = []settingsTab{
 	{TabPeople, "People", "/settings/people", true},
 	{TabKeys, "Ingest keys", "/settings/keys", true},
 	{TabTokens, "API tokens", "/settings/tokens", true},
+	{TabNotifications, "Notifications", "/settings/notifications", true},
 	{TabAudit, "Audit log", "/settings/audit", true},
 	{TabAbout, "About", "/settings/about", false},
 }

@@ -1,0 +1,313 @@
+package handlers
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"redthread/collab"
+	"redthread/tracestore/trace"
+)
+
+// readJSON decodes the body of an API request. What cannot be decoded is a
+// *collab.InvalidError that names the field.
+func readJSON(c echo.Context, v any) error {
+	body, err := io.ReadAll(c.Request().Body)
+	if err != nil {
+		return fmt.Errorf("read body: %w", err)
+	}
+	return decodeJSON(body, v)
+}
+
+func decodeJSON(body []byte, v any) error {
+	err := json.Unmarshal(body, v)
+	var wrong *json.UnmarshalTypeError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &wrong) && wrong.Field != "":
+		return &collab.InvalidError{Field: wrong.Field, Message: "Expected " + jsonTypeOf(wrong) + ", got " + wrong.Value + "."}
+	}
+	return &collab.InvalidError{Message: "The body has to be a JSON object with the fields of this call."}
+}
+
+func jsonTypeOf(e *json.UnmarshalTypeError) string {
+	switch e.Type.Kind().String() {
+	case "string":
+		return "a string"
+	case "int64", "int":
+		return "a whole number"
+	case "slice":
+		return "a list"
+	}
+	return "an object"
+}
+
+// int64Param reads a whole number ≥ 0 of the query string.
+func int64Param(c echo.Context, name string) (n int64, given bool, err error) {
+	text := c.QueryParam(name)
+	if text == "" {
+		return 0, false, nil
+	}
+	n, err = strconv.ParseInt(text, 10, 64)
+	if err != nil || n < 0 {
+		return 0, false, &collab.InvalidError{Field: name, Message: "Give a whole number, 0 or more."}
+	}
+	return n, true, nil
+}
+
+func investigationParam(c echo.Context) collab.InvestigationID {
+	return collab.InvestigationID(c.Param("id"))
+}
+
+func blockParam(c echo.Context) collab.BlockID { return collab.BlockID(c.Param("block")) }
+
+func created(fresh bool) int {
+	if fresh {
+		return http.StatusCreated
+	}
+	return http.StatusOK
+}
+
+// investigationList is the answer of GET /api/v1/investigations.
+type investigationList struct {
+	Investigations []collab.Investigation `json:"investigations"`
+	Next           string                 `json:"next"` // the after of the next page, "" at the end
+}
+
+// listInvestigations answers GET /api/v1/investigations.
+func (s *Server) listInvestigations(c echo.Context) error {
+	limit, err := limitParam(c, 50, 200)
+	if err != nil {
+		return err
+	}
+	f := collab.InvestigationFilter{After: collab.InvestigationID(c.QueryParam("after")), Limit: limit}
+	for _, st := range strings.Split(c.QueryParam("status"), ",") {
+		if st != "" {
+			f.Statuses = append(f.Statuses, collab.Status(st))
+		}
+	}
+	list, more, err := s.Collab.FindInvestigations(c.Request().Context(), f)
+	if err != nil {
+		return err
+	}
+	out := investigationList{Investigations: list}
+	if more {
+		out.Next = string(list[len(list)-1].ID)
+	}
+	return c.JSON(http.StatusOK, out)
+}
+
+// createInvestigationJSON answers POST /api/v1/investigations.
+func (s *Server) createInvestigationJSON(c echo.Context) error {
+	var n collab.InvestigationNew
+	if err := readJSON(c, &n); err != nil {
+		return err
+	}
+	inv, fresh, err := s.Collab.CreateInvestigation(c.Request().Context(), n)
+	if err != nil {
+		return err
+	}
+	return c.JSON(created(fresh), inv)
+}
+
+// boardJSON is an investigation with what stands on its board.
+type boardJSON struct {
+	*collab.Investigation
+	Board       []collab.Block      `json:"blocks"`
+	Annotations []collab.Annotation `json:"annotations"`
+}
+
+// showInvestigationJSON answers GET /api/v1/investigations/:id.
+func (s *Server) showInvestigationJSON(c echo.Context) error {
+	b, err := s.Collab.Board(c.Request().Context(), investigationParam(c))
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, boardJSON{b.Investigation, b.Blocks, b.Annotations})
+}
+
+// updateInvestigationJSON answers PATCH /api/v1/investigations/:id.
+func (s *Server) updateInvestigationJSON(c echo.Context) error {
+	var u collab.InvestigationUpdate
+	if err := readJSON(c, &u); err != nil {
+		return err
+	}
+	inv, err := s.Collab.UpdateInvestigation(c.Request().Context(), investigationParam(c), u)
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, inv)
+}
+
+// deleteInvestigationJSON answers DELETE /api/v1/investigations/:id.
+func (s *Server) deleteInvestigationJSON(c echo.Context) error {
+	if err := s.Collab.DeleteInvestigation(c.Request().Context(), investigationParam(c)); err != nil {
+		return err
+	}
+	return c.NoContent(http.StatusNoContent)
+}
+
+// createBlockJSON answers POST /api/v1/investigations/:id/pins and …/blocks.
+func (s *Server) createBlockJSON(c echo.Context) error {
+	var n collab.BlockNew
+	if err := readJSON(c, &n); err != nil {
+		return err
+	}
+	b, fresh, err := s.Collab.CreateBlock(c.Request().Context(), investigationParam(c), n)
+	if err != nil {
+		return err
+	}
+	return c.JSON(created(fresh), b)
+}
+
+// blockJSON is a block with the frozen copy behind it.
+type blockJSON struct {
+	*collab.Block
+	Evidence *collab.Evidence `json:"evidence"` // with its body
+}
+
+// showBlockJSON answers GET /api/v1/investigations/:id/pins/:block.
+func (s *Server) showBlockJSON(c echo.Context) error {
+	ctx := c.Request().Context()
+	b, err := s.Collab.BlockByID(ctx, investigationParam(c), blockParam(c))
+	if err != nil {
+		return err
+	}
+	out := blockJSON{Block: b}
+	if b.Kind.Pin() {
+		if out.Evidence, err = s.Collab.EvidenceByBlock(ctx, b.InvestigationID, b.ID); err != nil {
+			return err
+		}
+	}
+	return c.JSON(http.StatusOK, out)
+}
+
+// updateBlockJSON answers PATCH /api/v1/investigations/:id/pins/:block.
+func (s *Server) updateBlockJSON(c echo.Context) error {
+	var u collab.BlockUpdate
+	if err := readJSON(c, &u); err != nil {
+		return err
+	}
+	b, err := s.Collab.UpdateBlock(c.Request().Context(), investigationParam(c), blockParam(c), u)
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, b)
+}
+
+// deleteBlockJSON answers DELETE /api/v1/investigations/:id/pins/:block.
+func (s *Server) deleteBlockJSON(c echo.Context) error {
+	if err := s.Collab.DeleteBlock(c.Request().Context(), investigationParam(c), blockParam(c)); err != nil {
+		return err
+	}
+	return c.NoContent(http.StatusNoContent)
+}
+
+// changeList is the answer of GET /api/v1/investigations/:id/changes.
+type changeList struct {
+	Epoch   string          `json:"epoch"`
+	Offset  int64           `json:"offset"` // of the log's last change
+	Changes []collab.Change `json:"changes"`
+	More    bool            `json:"more"`
+}
+
+// listChanges answers GET /api/v1/investigations/:id/changes.
+func (s *Server) listChanges(c echo.Context) error {
+	ctx := c.Request().Context()
+	after, _, err := int64Param(c, "after")
+	if err != nil {
+		return err
+	}
+	limit, err := limitParam(c, collab.MaxChanges, collab.MaxChanges)
+	if err != nil {
+		return err
+	}
+	if _, err := s.Collab.InvestigationByID(ctx, investigationParam(c)); err != nil {
+		return err
+	}
+	list, p, err := s.Collab.Changes(ctx, investigationParam(c), after, limit)
+	if err != nil {
+		return err
+	}
+	out := changeList{Epoch: p.Epoch, Offset: p.Offset, Changes: list}
+	if n := len(list); n > 0 {
+		out.More = list[n-1].Offset < p.Offset
+	}
+	return c.JSON(http.StatusOK, out)
+}
+
+// annotationList is the answer of GET /api/v1/annotations.
+type annotationList struct {
+	Annotations []collab.Annotation `json:"annotations"`
+}
+
+// listAnnotations answers GET /api/v1/annotations?trace_id=&span_id=.
+func (s *Server) listAnnotations(c echo.Context) error {
+	f := collab.AnnotationFilter{InvestigationID: collab.InvestigationID(c.QueryParam("investigation_id"))}
+	var err error
+	if text := c.QueryParam("trace_id"); text != "" {
+		if f.TraceID, err = trace.ParseID(text); err != nil {
+			return &collab.InvalidError{Field: "trace_id", Message: sentence(err)}
+		}
+	}
+	if text := c.QueryParam("span_id"); text != "" {
+		if f.SpanID, err = trace.ParseSpanID(text); err != nil {
+			return &collab.InvalidError{Field: "span_id", Message: sentence(err)}
+		}
+	}
+	list, err := s.Collab.FindAnnotations(c.Request().Context(), f)
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, annotationList{list})
+}
+
+// createAnnotationJSON answers POST /api/v1/annotations.
+func (s *Server) createAnnotationJSON(c echo.Context) error {
+	var n collab.AnnotationNew
+	if err := readJSON(c, &n); err != nil {
+		return err
+	}
+	a, fresh, err := s.Collab.CreateAnnotation(c.Request().Context(), n)
+	if err != nil {
+		return err
+	}
+	return c.JSON(created(fresh), a)
+}
+
+// showAnnotationJSON answers GET /api/v1/annotations/:annotation.
+func (s *Server) showAnnotationJSON(c echo.Context) error {
+	a, err := s.Collab.AnnotationByID(c.Request().Context(), collab.AnnotationID(c.Param("annotation")))
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, a)
+}
+
+// updateAnnotationJSON answers PATCH /api/v1/annotations/:annotation.
+func (s *Server) updateAnnotationJSON(c echo.Context) error {
+	var u collab.AnnotationUpdate
+	if err := readJSON(c, &u); err != nil {
+		return err
+	}
+	a, err := s.Collab.UpdateAnnotation(c.Request().Context(), collab.AnnotationID(c.Param("annotation")), u)
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, a)
+}
+
+// deleteAnnotationJSON answers DELETE /api/v1/annotations/:annotation.
+func (s *Server) deleteAnnotationJSON(c echo.Context) error {
+	if err := s.Collab.DeleteAnnotation(c.Request().Context(), collab.AnnotationID(c.Param("annotation"))); err != nil {
+		return err
+	}
+	return c.NoContent(http.StatusNoContent)
+}

@@ -1,0 +1,459 @@
+package handlers
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"redthread/collab"
+	"redthread/tracestore/graph"
+	"redthread/tracestore/query"
+	"redthread/tracestore/trace"
+	"redthread/views"
+	"redthread/views/ui"
+)
+
+// card is the picture of one frozen copy.
+type card struct {
+	span   *views.SpanCard
+	trace  *views.TraceCard
+	thread *views.ThreadCard
+	query  *views.QueryCard
+}
+
+// maxCards bounds the pictures that are kept: some hundred bytes to some tens
+// of kilobytes each.
+const maxCards = 1_000
+
+// cardCache keeps the pictures of frozen copies by the hash of the copy, which
+// never changes. When full it starts anew.
+type cardCache struct {
+	mu    sync.Mutex
+	cards map[string]*card
+}
+
+func (c *cardCache) find(sum string) *card {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.cards[sum]
+}
+
+func (c *cardCache) put(sum string, v *card) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cards == nil || len(c.cards) >= maxCards {
+		c.cards = map[string]*card{}
+	}
+	c.cards[sum] = v
+}
+
+// frozenSpan is a span of a frozen copy, as appendSpanJSON wrote it.
+type frozenSpan struct {
+	SpanID     string `json:"span_id"`
+	ParentID   string `json:"parent_span_id"`
+	Name       string `json:"name"`
+	Service    string `json:"service"`
+	Kind       string `json:"kind"`
+	Error      bool   `json:"error"`
+	Start      int64  `json:"start_unix_nano,string"`
+	Duration   int64  `json:"duration_nano,string"`
+	Attributes map[string]json.RawMessage
+	Status     struct{ Message string }
+}
+
+type frozenMeasures struct {
+	Start     int64 `json:"start_unix_nano,string"`
+	Duration  int64 `json:"duration_nano,string"`
+	Spans     int
+	Services  int
+	Errors    int
+	Truncated bool
+}
+
+func (m frozenMeasures) text() string {
+	parts := []string{countWord(m.Spans, "span"), countWord(m.Services, "service")}
+	if m.Errors > 0 {
+		parts = append(parts, countWord(m.Errors, "error"))
+	}
+	return "trace of " + ui.Duration(m.Duration) + ", " + strings.Join(parts, ", ")
+}
+
+// drawCard draws a frozen copy.
+func drawCard(kind collab.BlockKind, body []byte) (*card, error) {
+	switch kind {
+	case collab.KindSpan:
+		c, err := drawSpan(body)
+		return &card{span: c}, err
+	case collab.KindTrace:
+		c, err := drawTrace(body)
+		return &card{trace: c}, err
+	case collab.KindThread:
+		c, err := drawThread(body)
+		return &card{thread: c}, err
+	case collab.KindQuery:
+		c, err := drawQuery(body)
+		return &card{query: c}, err
+	}
+	return nil, fmt.Errorf("draw %s: no such evidence", kind)
+}
+
+// maxCardAttributes is how many attributes a span's card shows.
+const maxCardAttributes = 8
+
+// keyAttributes are shown first: what tells requests of one route apart.
+var keyAttributes = []string{"http.route", "http.response.status_code", "http.status_code", "db.statement", "db.query.text", "messaging.destination.name",
+	"messaging.destination", "user.id", "exception.type", "exception.message", "service.version", "deployment.id"}
+
+func drawSpan(body []byte) (*views.SpanCard, error) {
+	var f struct {
+		Span  frozenSpan
+		Path  []struct{ Name, Service string }
+		Trace frozenMeasures
+	}
+	if err := json.Unmarshal(body, &f); err != nil {
+		return nil, fmt.Errorf("frozen span: %w", err)
+	}
+	s := &f.Span
+	c := &views.SpanCard{Service: s.Service, Name: s.Name, DurationNano: s.Duration, Start: time.Unix(0, s.Start).UTC(), TraceText: f.Trace.text()}
+	if s.Error {
+		c.Error = cmp.Or(s.Status.Message, jsonAttribute(s.Attributes["exception.message"]), "error")
+	}
+	if f.Trace.Duration > 0 {
+		c.Share = int(min(s.Duration*100/f.Trace.Duration, 100))
+	}
+	for _, p := range f.Path {
+		c.Path = append(c.Path, p.Name)
+	}
+	if n := len(c.Path); n > 6 {
+		c.Path = append([]string{c.Path[0], "…"}, c.Path[n-4:]...)
+	}
+	keys := make([]string, 0, len(s.Attributes))
+	for k := range s.Attributes {
+		keys = append(keys, k)
+	}
+	rank := func(k string) int {
+		if i := slices.Index(keyAttributes, k); i >= 0 {
+			return i
+		}
+		if strings.HasPrefix(k, "app.") {
+			return len(keyAttributes)
+		}
+		if strings.HasPrefix(k, "telemetry.") || strings.HasPrefix(k, "process.") || strings.HasPrefix(k, "host.") || strings.HasPrefix(k, "otel.") {
+			return len(keyAttributes) + 2
+		}
+		return len(keyAttributes) + 1
+	}
+	slices.SortFunc(keys, func(a, b string) int { return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a, b)) })
+	for i, k := range keys {
+		if i == maxCardAttributes {
+			c.More = len(keys) - i
+			break
+		}
+		c.Attributes = append(c.Attributes, views.CardAttribute{Key: k, Value: clipRunes(jsonAttribute(s.Attributes[k]), 160)})
+	}
+	return c, nil
+}
+
+// jsonAttribute is an attribute's value as text.
+func jsonAttribute(raw json.RawMessage) string {
+	var text string
+	if json.Unmarshal(raw, &text) == nil {
+		return text
+	}
+	return string(raw)
+}
+
+func clipRunes(s string, n int) string {
+	if r := []rune(s); len(r) > n {
+		return string(r[:n]) + "…"
+	}
+	return s
+}
+
+const (
+	maxTraceBars = 24 // of a small waterfall
+	traceRow     = 18 // its row height, in units of the picture
+	labelWidth   = 7  // of a letter, about
+	labelGap     = 5
+)
+
+func drawTrace(body []byte) (*views.TraceCard, error) {
+	var f struct {
+		Trace frozenMeasures
+		Spans []frozenSpan
+	}
+	if err := json.Unmarshal(body, &f); err != nil {
+		return nil, fmt.Errorf("frozen trace: %w", err)
+	}
+	spans := f.Spans
+	c := &views.TraceCard{Text: f.Trace.text()}
+	if len(spans) > maxTraceBars { // the root, then the longest
+		rest := spans[1:]
+		slices.SortStableFunc(rest, func(a, b frozenSpan) int { return cmp.Compare(b.Duration, a.Duration) })
+		spans = spans[:maxTraceBars]
+		c.Text += fmt.Sprintf("; the %d longest spans drawn", maxTraceBars)
+	}
+	slices.SortStableFunc(spans, func(a, b frozenSpan) int { return cmp.Compare(a.Start, b.Start) })
+	scale := newScale(f.Trace.Start, f.Trace.Duration)
+	for i := range spans {
+		s := &spans[i]
+		b := scale.bar(s.Start, s.Duration, 4+i*traceRow, s.Name)
+		b.Class, b.Error = views.ServiceClass(s.Service), s.Error
+		b.Title = s.Service + ": " + s.Name + ", " + ui.Duration(s.Duration)
+		c.Bars = append(c.Bars, b)
+	}
+	c.Height = len(spans)*traceRow + 6
+	return c, nil
+}
+
+// scale maps times to the width of a picture.
+type scale struct{ start, length int64 }
+
+func newScale(start, length int64) scale { return scale{start, max(length, 1)} }
+
+func (s scale) x(nano int64) int {
+	f := float64(nano-s.start) / float64(s.length)
+	return int(min(max(f, 0), 1) * (views.CardWidth - 12))
+}
+
+// bar places a bar and its label: behind it if there is room, else before it,
+// else on it from its begin.
+func (s scale) bar(start, duration int64, y int, label string) views.CardBar {
+	b := views.CardBar{X: s.x(start), Y: y, Label: clipRunes(label, 48)}
+	b.W = max(s.x(start+duration)-b.X, 2)
+	width := len([]rune(b.Label)) * labelWidth
+	switch {
+	case b.X+b.W+labelGap+width <= views.CardWidth:
+		b.LabelX = b.X + b.W + labelGap
+	case b.X-labelGap-width >= 0:
+		b.LabelX, b.End = b.X-labelGap, true
+	default:
+		b.LabelX, b.Label = b.X+labelGap, clipRunes(label, max(b.W/labelWidth-2, 0))
+	}
+	return b
+}
+
+const (
+	maxThreadBars = 20
+	threadRow     = 24
+)
+
+// pinGroup is one bar of a thread's picture: the nodes of one name that one
+// bar caused.
+type pinGroup struct {
+	first  graph.Node
+	end    int64
+	times  int
+	errors int
+	parent int // index of the group that caused it, -1: none
+}
+
+// frozenThread is graph.Thread as JSON gives it back: kinds are text there.
+type frozenThread struct {
+	Nodes []frozenNode
+	Edges []struct {
+		From, To struct {
+			TraceID trace.ID `json:"trace_id"`
+		}
+		Inferred bool
+	}
+	Ripple    graph.Ripple
+	Truncated bool
+}
+
+type frozenNode struct {
+	TraceID  trace.ID `json:"trace_id"`
+	Service  string
+	Name     string
+	Start    int64 `json:"start_unix_nano,string"`
+	Duration int64 `json:"duration_nano,string"`
+	Spans    int
+	Errors   int
+}
+
+func drawThread(body []byte) (*views.ThreadCard, error) {
+	var f struct{ Thread frozenThread }
+	if err := json.Unmarshal(body, &f); err != nil {
+		return nil, fmt.Errorf("frozen thread: %w", err)
+	}
+	t := &f.Thread
+	c := &views.ThreadCard{Text: rippleText(t.Ripple)}
+	groups, inferred := groupThread(t)
+	c.More = len(t.Nodes)
+	if len(groups) == 0 {
+		return c, nil
+	}
+	if len(groups) > maxThreadBars {
+		groups = groups[:maxThreadBars]
+	}
+	first, last := groups[0].first.StartUnixNano, groups[0].end
+	for i := range groups {
+		first, last = min(first, groups[i].first.StartUnixNano), max(last, groups[i].end)
+		c.More -= groups[i].times
+	}
+	sc := newScale(first, last-first)
+	for i := range groups {
+		g := &groups[i]
+		y := 10 + i*threadRow
+		b := sc.bar(g.first.StartUnixNano, g.first.DurationNano, y, g.label())
+		b.Class, b.Error, b.Times = views.ServiceClass(g.first.Service), g.errors > 0, g.times
+		b.Title = g.first.Service + ": " + g.label() + ", " + ui.Duration(g.first.DurationNano)
+		c.Bars = append(c.Bars, b)
+		if g.parent < 0 {
+			continue
+		}
+		p := c.Bars[g.parent]
+		x1, y1 := min(p.X+p.W, max(b.X, p.X)), p.Y+views.BarHeight
+		mid := (y1 + y + views.BarHeight/2) / 2
+		c.Edges = append(c.Edges, views.CardEdge{Inferred: inferred[i],
+			D: fmt.Sprintf("M%d %d C%d %d %d %d %d %d", x1, y1, x1, mid, max(b.X-14, 0), y+views.BarHeight/2, b.X, y+views.BarHeight/2)})
+	}
+	c.Height = len(groups)*threadRow + 12
+	return c, nil
+}
+
+func (g *pinGroup) label() string {
+	if g.times > 1 {
+		return g.first.Name + " ×" + strconv.Itoa(g.times)
+	}
+	return g.first.Name
+}
+
+// groupThread folds nodes that are alike and have one cause, in the order of
+// their start. The map says which groups' edges are inferred.
+func groupThread(t *frozenThread) ([]pinGroup, map[int]bool) {
+	cause, guessed := map[trace.ID]trace.ID{}, map[trace.ID]bool{}
+	for _, e := range t.Edges {
+		if e.From.TraceID == e.To.TraceID {
+			continue
+		}
+		if _, have := cause[e.To.TraceID]; !have {
+			cause[e.To.TraceID], guessed[e.To.TraceID] = e.From.TraceID, e.Inferred
+		}
+	}
+	nodes := slices.Clone(t.Nodes)
+	slices.SortStableFunc(nodes, func(a, b frozenNode) int { return cmp.Compare(a.Start, b.Start) })
+	type key struct {
+		parent        int
+		service, name string
+	}
+	var groups []pinGroup
+	at, of := map[key]int{}, map[trace.ID]int{}
+	inferred := map[int]bool{}
+	for _, n := range nodes {
+		parent := -1
+		if from, ok := cause[n.TraceID]; ok {
+			if i, ok := of[from]; ok {
+				parent = i
+			}
+		}
+		k := key{parent, n.Service, n.Name}
+		i, ok := at[k]
+		if !ok || parent < 0 {
+			i = len(groups)
+			at[k] = i
+			inferred[i] = guessed[n.TraceID]
+			groups = append(groups, pinGroup{parent: parent, first: graph.Node{TraceID: n.TraceID, Service: n.Service, Name: n.Name,
+				StartUnixNano: n.Start, DurationNano: n.Duration}})
+		}
+		g := &groups[i]
+		of[n.TraceID] = i
+		g.times++
+		g.errors += n.Errors
+		g.end = max(g.end, n.Start+n.Duration)
+	}
+	return groups, inferred
+}
+
+func rippleText(r graph.Ripple) string {
+	parts := []string{countWord(r.Traces, "trace")}
+	for _, p := range []struct {
+		n    int
+		noun string
+	}{{r.Messages, "message"}, {r.Jobs, "job"}, {r.Requests, "request"}, {r.Errors, "error"}} {
+		if p.n > 0 {
+			parts = append(parts, countWord(p.n, p.noun))
+		}
+	}
+	parts = append(parts, "busy "+ui.Duration(r.BusyNano))
+	return strings.Join(parts, " · ")
+}
+
+const (
+	maxPinnedRows   = 8
+	maxPinnedCharts = 2
+)
+
+func drawQuery(body []byte) (*views.QueryCard, error) {
+	var f struct {
+		Query  query.Spec
+		Result query.Result
+	}
+	if err := json.Unmarshal(body, &f); err != nil {
+		return nil, fmt.Errorf("frozen query: %w", err)
+	}
+	res := &f.Result
+	reviveBuckets(res)
+	st := &exploreState{Spec: f.Query}
+	if f.Query.StartTime != nil && f.Query.EndTime != nil {
+		st.Window = timeWindow{From: fromSeconds(*f.Query.StartTime), To: fromSeconds(*f.Query.EndTime)}
+	}
+	c := &views.QueryCard{Note: strings.Join(res.Warnings, " ")}
+	if f.Query.Granularity != nil && *f.Query.Granularity > 0 && len(res.Series) > 0 && !st.Window.From.IsZero() {
+		c.Charts = charts(st, res, *f.Query.Granularity)
+		c.Charts = c.Charts[:min(len(c.Charts), maxPinnedCharts)]
+	}
+	calculations := st.calculations()
+	for _, b := range f.Query.Breakdowns {
+		c.Columns = append(c.Columns, views.QueryColumn{Name: b})
+	}
+	for _, k := range calculations {
+		if k.Op != "HEATMAP" {
+			c.Columns = append(c.Columns, views.QueryColumn{Name: k.Name(), Number: true})
+		}
+	}
+	for i, g := range res.Results {
+		if i == maxPinnedRows || len(c.Columns) == 0 {
+			c.More = len(res.Results) - i
+			break
+		}
+		row := make([]string, 0, len(c.Columns))
+		for _, col := range c.Columns {
+			text, _ := valueText(g.Data[col.Name])
+			row = append(row, clipRunes(text, 80))
+		}
+		c.Rows = append(c.Rows, row)
+	}
+	c.Text = ui.Count(res.Stats.RowsMatched) + " rows matched, " + st.Window.From.UTC().Format("2006-01-02 15:04") + " to " + st.Window.To.UTC().Format("2006-01-02 15:04 UTC")
+	return c, nil
+}
+
+func fromSeconds(f float64) time.Time { return time.UnixMilli(int64(f * 1000)).UTC() }
+
+// reviveBuckets makes the cells of heatmaps what they were before JSON.
+func reviveBuckets(res *query.Result) {
+	revive := func(data map[string]any) {
+		for k, v := range data {
+			list, ok := v.([]any)
+			if !ok {
+				continue
+			}
+			raw, err := json.Marshal(list)
+			var buckets []query.Bucket
+			if err == nil && json.Unmarshal(raw, &buckets) == nil {
+				data[k] = buckets
+			}
+		}
+	}
+	for _, g := range res.Results {
+		revive(g.Data)
+	}
+	for _, p := range res.Series {
+		revive(p.Data)
+	}
+}

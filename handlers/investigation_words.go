@@ -1,0 +1,191 @@
+package handlers
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/a-h/templ"
+	"github.com/labstack/echo/v4"
+
+	"redthread/collab"
+	"redthread/views"
+)
+
+// maxTimeline is how many changes a page shows.
+const maxTimeline = 300
+
+// showTimeline answers GET /i/:id/timeline?after=OFFSET with the entries after
+// an offset, the newest first.
+func (s *Server) showTimeline(c echo.Context) error {
+	after, _, err := int64Param(c, "after")
+	if err != nil {
+		return err
+	}
+	b, err := s.readBoard(c)
+	if err != nil {
+		return err
+	}
+	list, err := b.timeline(c.Request().Context(), max(after, b.Investigation.Offset-maxTimeline))
+	if err != nil {
+		return err
+	}
+	parts := make([]templ.Component, len(list))
+	for i, e := range list {
+		parts[i] = views.TimelineFragment(e)
+	}
+	return render(c, http.StatusOK, templ.Join(parts...))
+}
+
+// timeline puts the changes after an offset into words, the newest first.
+func (b *board) timeline(ctx context.Context, after int64) ([]views.TimelineEntry, error) {
+	changes, _, err := b.server.Collab.Changes(ctx, b.Investigation.ID, after, collab.MaxChanges)
+	if err != nil {
+		return nil, err
+	}
+	w := changeWords{blocks: map[string]*collab.Block{}, people: map[string]string{}}
+	for i := range b.Blocks {
+		w.blocks[string(b.Blocks[i].ID)] = &b.Blocks[i]
+	}
+	for _, u := range b.people {
+		w.people[u.ID] = u.Name
+	}
+	list := make([]views.TimelineEntry, 0, len(changes))
+	for i := range changes {
+		list = append(list, w.entry(&changes[i]))
+	}
+	slices.Reverse(list)
+	return list, nil
+}
+
+// changeWords puts changes into words.
+type changeWords struct {
+	blocks map[string]*collab.Block
+	people map[string]string
+}
+
+// changeData is what the data of any change may hold.
+type changeData struct {
+	Kind   collab.BlockKind
+	Title  string
+	Text   string
+	Erased bool
+	Fields map[string]any
+	Was    map[string]any
+	Anchor collab.Anchor
+}
+
+func (w changeWords) entry(c *collab.Change) views.TimelineEntry {
+	e := views.TimelineEntry{Offset: c.Offset, At: nanoTime(c.AtNano), Who: c.ActorName}
+	var d changeData
+	if err := json.Unmarshal(c.Data, &d); err != nil {
+		e.What = "changed something that this version cannot read"
+		return e
+	}
+	noun, verb, _ := strings.Cut(string(c.Type), ".")
+	block := w.blocks[c.ID]
+	if block != nil {
+		e.Href = "#" + c.ID
+	}
+	switch {
+	case c.Type == collab.InvestigationCreated:
+		e.What = "opened this investigation"
+	case c.Type == collab.InvestigationUpdated:
+		e.What, e.Tone = w.updated(d)
+	case c.Type == collab.InvestigationDeleted:
+		e.What = "deleted this investigation"
+	case d.Erased:
+		e.What = map[string]string{"pin": "pinned something", "note": "wrote a note", "link": "added a link", "annotation": "made a remark"}[noun] + ", deleted since"
+		if verb == "updated" {
+			e.What = "edited a " + noun + ", deleted since"
+		}
+	case noun == "annotation":
+		e.What = map[string]string{"added": "remarked", "updated": "edited a remark", "deleted": "deleted a remark"}[verb]
+		if verb != "deleted" {
+			e.Href = "#" + c.ID
+			e.Detail = excerpt(d.Text)
+		}
+	case verb == "deleted":
+		e.What = "deleted a " + nounOf(d.Kind)
+	case verb == "updated":
+		e.What = w.blockUpdated(block, d)
+	default:
+		e.What, e.Detail = blockAdded(d)
+		if d.Kind == collab.KindThread {
+			e.Tone = "thread"
+		}
+	}
+	return e
+}
+
+func nounOf(k collab.BlockKind) string {
+	if k.Pin() {
+		return "pinned " + string(k)
+	}
+	return string(k)
+}
+
+func blockAdded(d changeData) (what, detail string) {
+	switch d.Kind {
+	case collab.KindNote:
+		return "wrote a note", excerpt(d.Text)
+	case collab.KindLink:
+		return "added a link", d.Title
+	}
+	return "pinned the " + string(d.Kind) + " " + d.Title, excerpt(d.Text)
+}
+
+func (w changeWords) blockUpdated(block *collab.Block, d changeData) string {
+	name := "a " + nounOf(d.Kind)
+	if block != nil && block.Title != "" {
+		name = block.Title
+	}
+	if _, moved := d.Fields["position"]; moved && len(d.Fields) == 1 {
+		return "moved " + name
+	}
+	return "edited " + name
+}
+
+func (w changeWords) updated(d changeData) (what, tone string) {
+	var parts []string
+	for _, field := range []string{"status", "severity", "lead", "title"} {
+		to, ok := d.Fields[field].(string)
+		if !ok {
+			continue
+		}
+		from, _ := d.Was[field].(string)
+		switch field {
+		case "status":
+			parts = append(parts, fmt.Sprintf("changed the status from %s to %s", from, to))
+			if to == string(collab.StatusResolved) || to == string(collab.StatusMitigated) {
+				tone = "ok"
+			}
+		case "severity":
+			parts = append(parts, "set the severity to "+to)
+			if to == string(collab.Severity1) || to == string(collab.Severity2) {
+				tone = "warn"
+			}
+		case "lead":
+			parts = append(parts, w.leadWords(to))
+		case "title":
+			parts = append(parts, "renamed it to “"+to+"”")
+		}
+	}
+	return strings.Join(parts, ", "), tone
+}
+
+func (w changeWords) leadWords(id string) string {
+	if id == "" {
+		return "took the lead away"
+	}
+	if name := w.people[id]; name != "" {
+		return "made " + name + " the lead"
+	}
+	return "changed the lead"
+}
+
+// excerpt is the beginning of a text on one line.
+func excerpt(s string) string { return clipRunes(strings.Join(strings.Fields(s), " "), 90) }

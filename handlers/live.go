@@ -1,0 +1,305 @@
+package handlers
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/labstack/echo/v4"
+
+	"redthread/collab"
+	"redthread/collab/live"
+)
+
+const (
+	liveWriteTimeout = 5 * time.Second  // of one message; beyond it the client is gone
+	livePongTimeout  = 45 * time.Second // without a sign of life
+	livePingEvery    = 15 * time.Second
+	liveCheckEvery   = 2 * time.Second // whether the reader may still read
+	maxLiveRequest   = 128 << 10       // bytes of one request: the longest note fits
+)
+
+// liveUpgrader leaves the origin to checkLiveOrigin.
+var liveUpgrader = websocket.Upgrader{
+	HandshakeTimeout: 10 * time.Second,
+	Subprotocols:     []string{live.Subprotocol},
+	CheckOrigin:      func(*http.Request) bool { return true },
+}
+
+// streamInvestigation answers GET /live/investigations/:id with a websocket: a
+// hello, the changes after an offset, then changes as they happen.
+func (s *Server) streamInvestigation(c echo.Context) error {
+	r := c.Request()
+	actor, _ := collab.ActorFrom(r.Context())
+	if offered := websocket.Subprotocols(r); len(offered) > 0 && !slices.Contains(offered, live.Subprotocol) {
+		return &collab.InvalidError{Field: "Sec-WebSocket-Protocol", Message: "This socket speaks " + live.Subprotocol + "."}
+	}
+	offset, given, err := int64Param(c, "after")
+	if err != nil {
+		return err
+	}
+	var after *int64
+	if given {
+		after = &offset
+	}
+	id := investigationParam(c)
+	if _, err := s.Collab.InvestigationByID(r.Context(), id); err != nil {
+		return err
+	}
+	if !websocket.IsWebSocketUpgrade(r) {
+		return echo.NewHTTPError(http.StatusUpgradeRequired, "This address is a websocket.")
+	}
+	page := c.QueryParam("page")
+	if page == "" {
+		page = "board"
+	}
+	sub, err := s.Live.Join(r.Context(), id, actor, page, c.QueryParam("epoch"), after)
+	if errors.Is(err, live.ErrClosed) {
+		return echo.NewHTTPError(http.StatusServiceUnavailable, "The server is restarting.")
+	}
+	if err != nil {
+		return err
+	}
+	defer sub.Leave()
+	conn, err := liveUpgrader.Upgrade(c.Response(), r, nil)
+	if err != nil {
+		return nil // the upgrader has answered
+	}
+	sock := &socket{server: s, conn: conn, sub: sub, id: id, actor: actor}
+	sock.serve(r.Context())
+	return nil
+}
+
+// socket is one connection. serve is its only writer, read its only reader.
+type socket struct {
+	server *Server
+	conn   *websocket.Conn
+	sub    *live.Subscriber
+	id     collab.InvestigationID
+	actor  collab.Actor // as it was at the beginning
+}
+
+// serve writes until the subscriber is closed or the client is gone.
+func (k *socket) serve(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		defer cancel()
+		k.read(ctx)
+	}()
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		k.watch(ctx)
+	}()
+	code, reason := k.write(ctx)
+	if code != 0 {
+		message := websocket.FormatCloseMessage(code, reason)
+		// A client that is gone does not get it; that is all right.
+		_ = k.conn.WriteControl(websocket.CloseMessage, message, time.Now().Add(liveWriteTimeout))
+	}
+	cancel()
+	_ = k.conn.Close() // wakes the reader
+	<-read
+	<-watched
+}
+
+// write sends what the subscriber has. It returns the close code to give, 0 if
+// the client is gone.
+func (k *socket) write(ctx context.Context) (code int, reason string) {
+	for {
+		m, err := k.sub.Next(ctx)
+		var closed *live.CloseError
+		switch {
+		case errors.As(err, &closed):
+			return closed.Code, closed.Reason
+		case err != nil:
+			return 0, ""
+		}
+		if err := k.conn.SetWriteDeadline(time.Now().Add(liveWriteTimeout)); err != nil {
+			return 0, ""
+		}
+		if err := k.conn.WriteMessage(websocket.TextMessage, m); err != nil {
+			return 0, ""
+		}
+	}
+}
+
+// watch pings, and closes the socket of whoever may no longer read.
+func (k *socket) watch(ctx context.Context) {
+	check, ping := time.NewTicker(liveCheckEvery), time.NewTicker(livePingEvery)
+	defer check.Stop()
+	defer ping.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ping.C:
+			// A failed ping shows as a missing pong.
+			_ = k.conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(liveWriteTimeout))
+		case <-check.C:
+			if _, err := k.current(ctx); errors.Is(err, collab.ErrNotFound) {
+				k.sub.Close(live.CloseSignedOut, "You are signed out.")
+				return
+			}
+		}
+	}
+}
+
+// current returns the actor with the role of now.
+func (k *socket) current(ctx context.Context) (collab.Actor, error) {
+	return k.server.Auth.CurrentActor(ctx, k.actor)
+}
+
+func (k *socket) read(ctx context.Context) {
+	k.conn.SetReadLimit(maxLiveRequest)
+	alive := func(string) error { return k.conn.SetReadDeadline(time.Now().Add(livePongTimeout)) }
+	k.conn.SetPongHandler(alive)
+	if alive("") != nil {
+		return
+	}
+	for {
+		kind, raw, err := k.conn.ReadMessage()
+		if err != nil || alive("") != nil {
+			return
+		}
+		var req live.Request
+		if kind != websocket.TextMessage || json.Unmarshal(raw, &req) != nil || req.Type == "" {
+			k.sub.Close(live.CloseProtocol, "A message is a JSON object with a type.")
+			return
+		}
+		k.answer(ctx, &req)
+	}
+}
+
+// answer does what a client asks and acknowledges it.
+func (k *socket) answer(ctx context.Context, req *live.Request) {
+	if req.Type == live.TypePresenceSet {
+		var p struct{ Page string }
+		if json.Unmarshal(req.Data, &p) == nil {
+			k.sub.SetPage(p.Page)
+		}
+		return
+	}
+	offset, err := k.do(ctx, req)
+	if err != nil {
+		f := describe(err)
+		if f.Status >= 500 {
+			k.server.Log.ErrorContext(ctx, "live request failed", "type", req.Type, "investigation", k.id, "error", err)
+		}
+		k.sub.Send(live.Encode(live.Error{Type: live.TypeError, Ref: req.Ref, Code: f.Code, Message: f.Message}))
+		return
+	}
+	k.sub.Send(live.Encode(live.Ack{Type: live.TypeAck, Ref: req.Ref, Offset: offset}))
+}
+
+// do runs one request as the actor of now and returns the offset of its change.
+func (k *socket) do(ctx context.Context, req *live.Request) (int64, error) {
+	actor, err := k.current(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("signed out: %w", collab.ErrForbidden)
+	}
+	ctx = collab.WithActor(ctx, actor)
+	store := k.server.Collab
+	noun, verb, _ := strings.Cut(req.Type, ".")
+	if !slices.Contains(live.ClientTypes, req.Type) {
+		return 0, &collab.InvalidError{Field: "type", Message: "There is no message of type " + clipRunes(req.Type, 60) + "."}
+	}
+	var target struct {
+		ID string `json:"id"`
+	}
+	if verb != "add" && noun != "investigation" {
+		if err := decodeJSON(req.Data, &target); err != nil {
+			return 0, err
+		}
+	}
+	switch {
+	case noun == "investigation":
+		u := collab.InvestigationUpdate{}
+		if err := decodeJSON(req.Data, &u); err != nil {
+			return 0, err
+		}
+		u.Ref = req.Ref
+		inv, err := store.UpdateInvestigation(ctx, k.id, u)
+		if err != nil {
+			return 0, err
+		}
+		return inv.Offset, nil
+	case verb == "delete" && noun == "annotation":
+		err = store.DeleteAnnotation(ctx, collab.AnnotationID(target.ID))
+	case verb == "delete":
+		err = store.DeleteBlock(ctx, k.id, collab.BlockID(target.ID))
+	case noun == "annotation":
+		return k.doAnnotation(ctx, verb, target.ID, req)
+	default:
+		return k.doBlock(ctx, noun, verb, target.ID, req)
+	}
+	if err != nil {
+		return 0, err
+	}
+	p, err := store.LogPosition(ctx, k.id)
+	return p.Offset, err
+}
+
+func (k *socket) doAnnotation(ctx context.Context, verb, id string, req *live.Request) (int64, error) {
+	if verb == "update" {
+		u := collab.AnnotationUpdate{}
+		if err := decodeJSON(req.Data, &u); err != nil {
+			return 0, err
+		}
+		u.Ref = req.Ref
+		a, err := k.server.Collab.UpdateAnnotation(ctx, collab.AnnotationID(id), u)
+		if err != nil {
+			return 0, err
+		}
+		return a.Offset, nil
+	}
+	n := collab.AnnotationNew{}
+	if err := decodeJSON(req.Data, &n); err != nil {
+		return 0, err
+	}
+	n.Ref = req.Ref
+	if n.Anchor.InvestigationID == "" && n.Anchor.PinID == "" && n.Anchor.TraceID == "" {
+		n.Anchor.InvestigationID = k.id
+	}
+	a, _, err := k.server.Collab.CreateAnnotation(ctx, n)
+	if err != nil {
+		return 0, err
+	}
+	return a.Offset, nil
+}
+
+func (k *socket) doBlock(ctx context.Context, noun, verb, id string, req *live.Request) (int64, error) {
+	if verb == "update" {
+		u := collab.BlockUpdate{}
+		if err := decodeJSON(req.Data, &u); err != nil {
+			return 0, err
+		}
+		u.Ref = req.Ref
+		b, err := k.server.Collab.UpdateBlock(ctx, k.id, collab.BlockID(id), u)
+		if err != nil {
+			return 0, err
+		}
+		return b.Offset, nil
+	}
+	n := collab.BlockNew{}
+	if err := decodeJSON(req.Data, &n); err != nil {
+		return 0, err
+	}
+	n.Ref = req.Ref
+	if noun != "pin" {
+		n.Kind = collab.BlockKind(noun)
+	}
+	b, _, err := k.server.Collab.CreateBlock(ctx, k.id, n)
+	if err != nil {
+		return 0, err
+	}
+	return b.Offset, nil
+}

@@ -1,0 +1,324 @@
+package views
+
+import (
+	"strconv"
+	"time"
+
+	"redthread/views/ui"
+)
+
+// InvestigationRow is one line of the list of investigations.
+type InvestigationRow struct {
+	Href     string
+	Title    string
+	Status   string
+	Severity string
+	LeadName string
+	Blocks   int
+	Created  time.Time
+	Updated  time.Time
+	Here     []PersonHere // who is in it now
+}
+
+// InvestigationList is the page of all investigations.
+type InvestigationList struct {
+	Page    Page
+	Filters []Filter
+	Rows    []InvestigationRow
+	More    string // href of the next page, "" at the end
+	// Filtered says that others exist which the filter leaves out.
+	Filtered bool
+}
+
+// Filter is one choice above a list.
+type Filter struct {
+	Label, Href string
+	Here        bool
+}
+
+// InvestigationForm opens an investigation.
+type InvestigationForm struct {
+	Page     Page
+	Ref      string
+	Title    string
+	Severity string
+	Problem  string // beside the title
+}
+
+// PersonHere is somebody who looks at an investigation now.
+type PersonHere struct {
+	ID, Name string
+	Where    string // in words: "this board"
+	Me       bool
+}
+
+func (p PersonHere) hue() int { return ServiceHue(p.ID) }
+
+// Board is the page of one investigation.
+type Board struct {
+	Page  Page
+	Head  BoardHead
+	Block []BoardBlock
+	Notes BoardNotes // annotations on the investigation as a whole
+	// Timeline is the newest first.
+	Timeline []TimelineEntry
+	Here     []PersonHere
+	Compose  Composer
+	People   []string // names to mention
+	// Position of the change log that the page shows.
+	Epoch  string
+	Offset int64
+}
+
+// BoardHead is the head of a board: what the investigation is.
+type BoardHead struct {
+	ID         string
+	Title      string
+	Status     string
+	Severity   string
+	Lead       string
+	LeadName   string
+	OpenedBy   string
+	Created    time.Time
+	Seen       int64
+	Now        time.Time
+	CanWrite   bool
+	CanDelete  bool
+	Statuses   []Option
+	Severities []Option
+	Leads      []Option
+}
+
+// Composer is the form at the end of a board.
+type Composer struct {
+	InvestigationID string
+	Ref, LinkRef    string
+	CanWrite        bool
+}
+
+// BoardBlock is one block of a board. Of the last five one is set, by kind.
+type BoardBlock struct {
+	InvestigationID string
+	ID              string
+	Kind            string
+	Position        string
+	Title           string
+	Href            string // of the live view
+	By              string
+	At              time.Time
+	Now             time.Time
+	Frozen          *FrozenMark
+	Text            string // as typed
+	HTML            string // rendered from it and sanitised
+	URL             string
+	Seen            int64
+	CanWrite        bool
+	Up, Down        *string // the block to stand behind after a move; nil: it cannot
+	Annotations     []BoardAnnotation
+	AnnotateRef     string
+
+	Span   *SpanCard
+	Trace  *TraceCard
+	Thread *ThreadCard
+	Query  *QueryCard
+	Broken bool // the frozen copy cannot be drawn
+}
+
+// FrozenMark is the provenance of a pin.
+type FrozenMark struct {
+	At     time.Time
+	By     string
+	SHA256 string
+	Bytes  int
+	Href   string // of the copy as JSON
+}
+
+func (f FrozenMark) short() string { return f.SHA256[:6] + "…" + f.SHA256[len(f.SHA256)-2:] }
+
+// BoardAnnotation is one annotation as it shows.
+type BoardAnnotation struct {
+	ID      string
+	ByID    string
+	By      string
+	HTML    string // sanitised
+	Text    string
+	At      time.Time
+	Now     time.Time
+	Where   string // "on this span", if it was made elsewhere
+	Seen    int64
+	Mine    bool // may edit and delete
+	Back    string
+	Edited  bool
+	Moment  time.Time // what it points at, zero: nothing
+	Trouble string
+}
+
+func (a BoardAnnotation) hue() int { return ServiceHue(a.ByID) }
+
+// BoardNotes are the annotations on an investigation itself.
+type BoardNotes struct {
+	InvestigationID string
+	Ref             string
+	CanWrite        bool
+	Annotations     []BoardAnnotation
+}
+
+// SpanCard shows a frozen span.
+type SpanCard struct {
+	Service      string
+	Name         string
+	DurationNano int64
+	Start        time.Time
+	Error        string // "" if it is fine
+	Path         []string
+	Attributes   []CardAttribute
+	More         int // attributes not shown
+	Share        int // percent of its trace's duration, 0: not known
+	TraceText    string
+}
+
+// CardAttribute is a key and its value as text.
+type CardAttribute struct{ Key, Value string }
+
+// TraceCard is a small waterfall.
+type TraceCard struct {
+	Height int
+	Bars   []CardBar
+	Text   string // what the picture shows, in words
+}
+
+// CardBar is one bar of a picture, in units of a box cardWidth wide.
+type CardBar struct {
+	X, Y, W  int
+	Label    string
+	LabelX   int
+	End      bool // the label ends at LabelX
+	Class    string
+	Error    bool
+	Selected bool
+	Times    int // how many alike it stands for
+	Title    string
+}
+
+// ThreadCard is a small picture of a thread: bars joined by edges.
+type ThreadCard struct {
+	Height int
+	Bars   []CardBar
+	Edges  []CardEdge
+	Text   string
+	More   int // traces not drawn
+}
+
+// CardEdge is a curve from cause to effect.
+type CardEdge struct {
+	D        string
+	Inferred bool
+}
+
+// QueryCard is a frozen answer: charts and the head of the table.
+type QueryCard struct {
+	Charts  []ExploreChart
+	Columns []QueryColumn
+	Rows    [][]string
+	More    int // rows not shown
+	Text    string
+	Note    string // warnings
+}
+
+// QueryColumn heads a column of the table.
+type QueryColumn struct {
+	Name   string
+	Number bool
+}
+
+// CardWidth and barHeight are the units of the pictures.
+const (
+	CardWidth = 640
+	BarHeight = 12
+)
+
+// TimelineEntry is one change in words.
+type TimelineEntry struct {
+	Offset int64
+	At     time.Time
+	Who    string
+	What   string
+	Detail string
+	Href   string // "#b_…", "" if it is gone
+	Tone   string // thread, warn, ok or ""
+}
+
+func (e TimelineEntry) id() string { return "change-" + strconv.FormatInt(e.Offset, 10) }
+
+// Conflict shows two versions of one field, for the person to decide.
+type Conflict struct {
+	Page   Page
+	Action string // where the decision goes
+	Field  string
+	Label  string
+	Yours  string
+	Theirs string
+	Seen   int64
+	Ref    string
+	Back   string
+	Long   bool
+}
+
+func severityTone(s string) string {
+	switch s {
+	case "sev1", "sev2":
+		return "warn"
+	}
+	return ""
+}
+
+func severityLabel(s string) string {
+	switch s {
+	case "sev1", "sev2", "sev3", "sev4":
+		return "SEV" + s[3:]
+	}
+	return "severity unknown"
+}
+
+func statusTone(s string) string {
+	switch s {
+	case "open":
+		return "focus"
+	case "resolved":
+		return "ok"
+	}
+	return ""
+}
+
+func kindIcon(kind string) string {
+	switch kind {
+	case "thread":
+		return "thread"
+	case "query":
+		return "explore"
+	case "link":
+		return "external"
+	}
+	return "pin"
+}
+
+func optionsOf(list []Option) []ui.Option {
+	out := make([]ui.Option, len(list))
+	for i, o := range list {
+		out[i] = ui.Option(o)
+	}
+	return out
+}
+
+func leadLabel(name string) string {
+	if name == "" {
+		return "nobody"
+	}
+	return name
+}
+
+func cardBox(height int) string { return "0 0 " + strconv.Itoa(CardWidth) + " " + strconv.Itoa(height) }
+
+func investigationURL(id string) string { return "/i/" + id }
+
+func (b BoardBlock) url() string { return "/i/" + b.InvestigationID + "/blocks/" + b.ID }
