@@ -1,0 +1,19 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import { ago, clock } from "./time.js";
+
+const now = Date.UTC(2026, 10, 22, 14, 3, 11);
+
+// The same table is in views/ui/ui_test.go: a time reads alike, whoever wrote it.
+test("ago", () => {
+  for (const [seconds, want] of [
+    [0, "just now"], [44, "just now"], [45, "1 min ago"], [119, "2 min ago"], [3600, "60 min ago"], [5400, "2 h ago"], [86400, "24 h ago"],
+    [129600, "2 d ago"], [86400 * 40, "40 d ago"], [-30, "just now"], [-600, "in 10 min"], [-86400 * 7, "in 7 d"],
+  ]) {
+    assert.equal(ago(now - seconds * 1000, now), want, `${seconds} s`);
+  }
+});
+
+test("clock has one order everywhere", () => {
+  assert.equal(clock(new Date(2026, 0, 2, 3, 4, 5)), "2026-01-02 03:04:05");
+});
