@@ -210,6 +210,9 @@ func (st *exploreState) form(columns []query.ColumnInfo) views.ExploreForm {
 	if st.Tab != tabResults {
 		f.Tab = st.Tab
 	}
+	if len(f.Visualize.Clauses) == 0 { // what no calculation means
+		f.Visualize.Clauses = []views.ExploreClause{{Text: "COUNT"}}
+	}
 	for _, c := range columns[:min(len(columns), maxSuggestions)] {
 		f.Suggestions = append(f.Suggestions, quoteColumn(c.Name))
 	}

@@ -123,7 +123,15 @@ func exploreTabs(st *exploreState, groups int) []views.ExploreTab {
 
 func footOf(s query.Stats) views.ExploreFoot {
 	return views.ExploreFoot{Scanned: ui.Count(s.RowsScanned), Matched: ui.Count(s.RowsMatched),
-		Elapsed: ui.Duration(s.ElapsedNano), Segments: countWord(s.Segments, "segment"), Sampled: s.Sampled}
+		Elapsed: ui.Duration(s.ElapsedNano), Segments: segmentsOf(s), Sampled: s.Sampled}
+}
+
+// segmentsOf says where the rows were: the newest are in no segment yet.
+func segmentsOf(s query.Stats) string {
+	if s.Segments == 0 && s.RowsScanned > 0 {
+		return "in memory"
+	}
+	return countWord(s.Segments, "segment")
 }
 
 func countWord(n int, noun string) string {
@@ -374,7 +382,7 @@ func (e explorer) rawTab(ctx context.Context, st *exploreState, after string) (*
 	}
 	raw := &views.ExploreRaw{AddName: paramColumns}
 	for i, c := range columns {
-		col := views.ExploreRawColumn{Name: c}
+		col := views.ExploreRawColumn{Name: c, Number: !slices.ContainsFunc(found.Rows, func(r query.Row) bool { return !isNumber(r.Values[i]) })}
 		if len(columns) > 1 {
 			rest := slices.Delete(slices.Clone(columns), i, i+1)
 			col.RemoveURL = st.address(func(q url.Values) { q[paramColumns] = rest })
@@ -405,10 +413,12 @@ const (
 	maxTitleRunes = 2000
 )
 
+func isNumber(v trace.Value) bool { return v.Type == trace.TypeInt || v.Type == trace.TypeFloat }
+
 func rawCell(column string, v trace.Value) views.ExploreCell {
 	text, missing := valueText(v)
 	cell := views.ExploreCell{Text: text, Missing: missing, Column: column, Value: jsonOf(v)}
-	cell.Number = v.Type == trace.TypeInt || v.Type == trace.TypeFloat
+	cell.Number = isNumber(v)
 	if cell.Number && columnUnit(column) == views.UnitMilliseconds {
 		cell.Text, cell.Title = views.FormatUnit(v.Float(), views.UnitMilliseconds), text
 	}

@@ -18,8 +18,8 @@ const (
 	// maxChartBuckets is how many buckets a chart has at most by itself: each is
 	// wide enough to be seen and pointed at.
 	maxChartBuckets = 120
-	// maxHeatRows is how many bands a heatmap has at most.
-	maxHeatRows = 40
+	// maxHeatRows is how many bands a heatmap has at most: what the engine gives.
+	maxHeatRows = 64
 	// maxChartLines bounds what is handed to the page script for pointing at.
 	maxChartLines = 100
 )
@@ -80,7 +80,27 @@ func lineChart(id string, c query.Calculation, st *exploreState, res *query.Resu
 			chart.Lines[i].Values[bucket] = v
 		}
 	}
+	if missing == 0 {
+		leaveOutCut(chart)
+	}
 	return chart
+}
+
+// leaveOutCut leaves out the first and the last bucket where the window cuts
+// them: half a bucket of rows would look like a drop.
+func leaveOutCut(chart *views.LineChart) {
+	axis := chart.Time
+	if axis.Buckets < 4 {
+		return
+	}
+	for _, l := range chart.Lines {
+		if axis.Start < axis.From {
+			l.Values[0] = math.NaN()
+		}
+		if axis.Start+int64(axis.Buckets)*axis.Step > axis.To {
+			l.Values[axis.Buckets-1] = math.NaN()
+		}
+	}
 }
 
 func heatmap(id string, c query.Calculation, res *query.Result, axis views.ChartTime) *views.Heatmap {
@@ -120,45 +140,54 @@ func heatmap(id string, c query.Calculation, res *query.Result, axis views.Chart
 	return h
 }
 
-// heatRows chooses the bands of a heatmap from the histogram buckets there are:
-// contiguous, at most maxHeatRows, equally wide on a logarithmic scale if the
-// values span it.
+// heatRows chooses the bands of a heatmap from the histogram cells there are.
+// Cells of positive numbers are equally wide in the bits of their float64 form,
+// which is close to a logarithm, so the bands between the least and the
+// greatest are exactly the engine's own and nothing is counted askew. Cells at
+// zero have a band below; those of negative numbers make all bands linear.
 func heatRows(bands []views.HeatRow) []views.HeatRow {
 	if len(bands) == 0 {
 		return nil
 	}
-	lo, hi, positive := math.Inf(1), math.Inf(-1), math.Inf(1)
-	ratio, width := 1.0, 0.0
+	lo, hi, least := math.Inf(1), math.Inf(-1), math.Inf(1)
+	cell := int64(math.MaxInt64)
 	for _, b := range bands {
 		lo, hi = min(lo, b.Min), max(hi, b.Max)
 		if b.Min > 0 {
-			positive = min(positive, b.Min)
-			ratio = max(ratio, b.Max/b.Min)
+			least = min(least, b.Min)
+			cell = min(cell, floatBits(b.Max)-floatBits(b.Min))
 		}
-		width = max(width, b.Max-b.Min)
+	}
+	if lo < 0 {
+		return linearRows(lo, hi)
 	}
 	var rows []views.HeatRow
-	if lo >= 0 && !math.IsInf(positive, 1) && hi/positive >= 8 {
-		if lo < positive {
-			rows = append(rows, views.HeatRow{Min: lo, Max: positive})
-		}
-		n := clampRows(math.Log(hi/positive) / math.Log(max(ratio, 1.0001)))
-		for i := range n {
-			rows = append(rows, views.HeatRow{
-				Min: positive * math.Pow(hi/positive, float64(i)/float64(n)),
-				Max: positive * math.Pow(hi/positive, float64(i+1)/float64(n)),
-			})
-		}
+	if lo < least {
+		rows = append(rows, views.HeatRow{Min: lo, Max: min(least, hi)})
+	}
+	if math.IsInf(least, 1) {
 		return rows
 	}
-	n := clampRows((hi - lo) / max(width, 1e-9))
-	for i := range n {
-		rows = append(rows, views.HeatRow{Min: lo + (hi-lo)*float64(i)/float64(n), Max: lo + (hi-lo)*float64(i+1)/float64(n)})
+	first, last := floatBits(least), floatBits(hi)
+	cell = max(cell, 1)
+	cell *= ((last-first)/cell + maxHeatRows - 1) / maxHeatRows // whole cells make a band
+	for at := first; at < last; at += cell {
+		rows = append(rows, views.HeatRow{Min: math.Float64frombits(uint64(at)), Max: math.Float64frombits(uint64(min(at+cell, last)))})
 	}
 	return rows
 }
 
-func clampRows(n float64) int { return int(min(max(math.Round(n), 1), maxHeatRows)) }
+// floatBits maps positive numbers to integers of the same order.
+func floatBits(f float64) int64 { return int64(math.Float64bits(f)) }
+
+func linearRows(lo, hi float64) []views.HeatRow {
+	const n = 32
+	var rows []views.HeatRow
+	for i := range n {
+		rows = append(rows, views.HeatRow{Min: lo + (hi-lo)*float64(i)/n, Max: lo + (hi-lo)*float64(i+1)/n})
+	}
+	return rows
+}
 
 // heatRowOf is the band that holds the middle of a histogram bucket.
 func heatRowOf(rows []views.HeatRow, lo, hi float64) int {

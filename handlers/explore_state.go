@@ -83,6 +83,8 @@ func readExplore(q url.Values, now time.Time) exploreState {
 			spec = query.Spec{}
 		}
 		q, fallback = withSpec(q, spec)
+	} else if !asks(q) {
+		q = withFirstQuery(q)
 	}
 	st.readClauses(q)
 	st.Spec.Environment = q.Get(paramEnvironment)
@@ -96,6 +98,26 @@ func readExplore(q url.Values, now time.Time) exploreState {
 	}
 	st.Window = w
 	return st
+}
+
+// asks reports whether the address has any clause.
+func asks(q url.Values) bool {
+	for _, p := range clauseParams {
+		if len(q[p]) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// withFirstQuery is the address of a page opened without a query: how long
+// everything takes, and how much there is.
+func withFirstQuery(q url.Values) url.Values {
+	out := url.Values{paramVisualize: {"HEATMAP(duration_ms)", "COUNT"}}
+	for p, vs := range q {
+		out[p] = vs
+	}
+	return out
 }
 
 // withSpec writes a specification as the clauses of an address, beside what

@@ -311,8 +311,16 @@ func (h home) errorTraces(ctx context.Context) ([]views.ExploreTrace, string, er
 	return out, st.address(nil), nil
 }
 
-// sparks are the values over time of each group of an answer by service.
+// sparks are the values over time of each group of an answer by service. The
+// first and the last bucket are left out where the window cuts them: half a
+// bucket of requests would look like a drop.
 func sparks(res *query.Result, axis views.ChartTime, name string) map[string][]float64 {
+	if axis.Start < axis.From && axis.Buckets > 2 {
+		axis.Start, axis.Buckets = axis.Start+axis.Step, axis.Buckets-1
+	}
+	if axis.Start+int64(axis.Buckets)*axis.Step > axis.To && axis.Buckets > 2 {
+		axis.Buckets--
+	}
 	out := map[string][]float64{}
 	for _, p := range res.Series {
 		bucket := bucketOf(p.Time, axis)

@@ -183,6 +183,7 @@ type ExploreRaw struct {
 // ExploreRawColumn heads a column of the raw rows.
 type ExploreRawColumn struct {
 	Name      string
+	Number    bool   // every cell is a number
 	RemoveURL string // "" if it is always there
 }
 

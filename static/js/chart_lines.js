@@ -80,7 +80,7 @@ function options(figure, host, data, tip) {
     },
     axes: [
       {
-        stroke: quiet, font, size: 22, gap: 6, grid: { show: false }, ticks: { show: false }, space: 90,
+        stroke: quiet, font, size: 22, gap: 6, grid: { show: false }, ticks: { show: false }, space: 64,
         values: (u, splits, axis, space, step) => splits.map((s) => tick(s * 1000, step * 1000, length)),
       },
       {

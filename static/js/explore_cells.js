@@ -69,7 +69,7 @@ function button(cell) {
   b.textContent = "⋯";
   b.setAttribute("aria-haspopup", "menu");
   b.setAttribute("aria-expanded", "false");
-  b.setAttribute("aria-label", `${cell.dataset.column}: what to do with ${cell.textContent.trim()}`);
+  b.setAttribute("aria-label", `What to do with ${cell.dataset.column} ${cell.textContent.trim().slice(0, 80)}`);
   return b;
 }
 
