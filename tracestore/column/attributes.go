@@ -115,6 +115,9 @@ func ParseAttributes(text string) ([]trace.Attribute, error) {
 		}
 		attrs = append(attrs, trace.Attribute{Key: key.(string), Value: v})
 	}
+	if _, err := d.Token(); err != nil {
+		return nil, fmt.Errorf("column: attributes: %w", err)
+	}
 	return attrs, nil
 }
 

@@ -151,7 +151,7 @@ func allSpans(t testing.TB, blocks []column.Block) []trace.Span {
 func TestRoundTrip(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	for _, rows := range []int{1, 63, 20000} {
+	for _, rows := range []int{1, 63, 6000} {
 		m, want := table(t, seed, rows)
 		f := write(t, m)
 		blocks, err := f.Blocks()
