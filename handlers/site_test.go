@@ -18,6 +18,7 @@ import (
 
 	"redthread/collab"
 	"redthread/collab/auth"
+	"redthread/collab/live"
 	"redthread/tracestore"
 	"redthread/tracestore/graph"
 	"redthread/tracestore/ingestlog/logtest"
@@ -54,14 +55,15 @@ func newBareSite(t *testing.T, options ...func(*Deps)) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
+	hub := live.NewHub(live.Options{Store: people})
 	t.Cleanup(func() {
-		if err := errors.Join(store.Close(), people.Check(context.Background()), people.Close()); err != nil {
+		if err := errors.Join(hub.Close(), store.Close(), people.Check(context.Background()), people.Close()); err != nil {
 			t.Error(err)
 		}
 	})
 	a := auth.New(people, auth.Options{})
 	d := Deps{Store: store, Graph: graph.New(store, graph.Options{}), Collab: people, Auth: a, Version: "v-test", Dev: true,
-		Ingest: NewIngest(IngestOptions{Store: store, Keys: a})}
+		Ingest: NewIngest(IngestOptions{Store: store, Keys: a}), Live: hub}
 	for _, o := range options {
 		o(&d)
 	}
