@@ -11,6 +11,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"redthread/collab"
+	"redthread/tracestore/graph"
 	"redthread/tracestore/query"
 	"redthread/tracestore/trace"
 )
@@ -20,6 +21,8 @@ const (
 	maxFindText = 512
 	// maxFindResults is how many places are named.
 	maxFindResults = 50
+	// maxFindRows is how many spans of jobs and messages are looked at.
+	maxFindRows = 200
 	// maxSpanIDHits bounds the traces that have a span of one id.
 	maxSpanIDHits = 20
 )
@@ -57,6 +60,8 @@ type findResult struct {
 	Environment   string       `json:"environment"`
 	Error         bool         `json:"error"`
 	StartUnixNano int64        `json:"start_unix_nano,string"`
+
+	works bool // it sends or handles
 }
 
 // findJSON answers GET /api/v1/find.
@@ -140,7 +145,7 @@ func (s *Server) findTrace(ctx context.Context, id trace.ID, span trace.SpanID) 
 		return findResult{}, false, err
 	}
 	r := findResult{Kind: "trace", TraceID: id, SpanID: sum.SpanID, Service: sum.Service, Name: sum.Name, Environment: sum.Environment,
-		Error: sum.Errors > 0, StartUnixNano: sum.StartUnixNano, URL: "/t/" + id.String(), Label: sum.Name + " · " + sum.Service}
+		Error: sum.Errors > 0, StartUnixNano: sum.StartUnixNano, URL: "/t/" + id.String(), Label: placeLabel(sum.Name, sum.Service)}
 	if span.IsZero() {
 		return r, true, nil
 	}
@@ -170,39 +175,85 @@ func (s *Server) findSpans(ctx context.Context, id trace.SpanID) ([]findResult, 
 	return out, nil
 }
 
-// findValues returns the spans that carry the text in an attribute for ids.
+// findValues returns where the text stands in an attribute for ids, newest
+// first: for requests, users and sessions the traces, for jobs and messages the
+// spans that send and handle them.
 func (s *Server) findValues(ctx context.Context, text string) ([]findResult, error) {
-	var columns, kinds []string
-	for _, k := range findKeys {
-		for _, key := range k.keys {
-			columns, kinds = append(columns, key), append(kinds, k.kind)
+	found, err := s.searchKeys(ctx, text, query.Search{PerTrace: true, Limit: maxFindResults},
+		func(kind string) bool { return !worksOn(kind) })
+	if err != nil {
+		return nil, err
+	}
+	for i := range found {
+		r := &found[i]
+		sum, ok, err := s.Store.TraceSummary(ctx, r.TraceID)
+		if err != nil {
+			return nil, fmt.Errorf("find value: %w", err)
+		}
+		if ok {
+			r.Service, r.Name, r.Error, r.StartUnixNano = sum.Service, sum.Name, sum.Errors > 0, sum.StartUnixNano
+			r.Label = placeLabel(sum.Name, sum.Service)
 		}
 	}
-	filters := make([]query.Filter, len(columns))
-	for i, column := range columns {
-		filters[i] = query.Filter{Column: column, Op: "=", Value: text}
+	work, err := s.searchKeys(ctx, text, query.Search{Limit: maxFindRows}, worksOn)
+	if err != nil {
+		return nil, err
 	}
-	found, err := s.Store.Search(ctx, query.Search{AnyTime: true, Filters: filters, FilterCombination: "OR",
-		Columns: columns, Limit: maxFindResults})
+	// Job libraries put the id on their bookkeeping too; that is of interest only
+	// where nothing else has it.
+	if slices.ContainsFunc(work, func(r findResult) bool { return r.works }) {
+		work = slices.DeleteFunc(work, func(r findResult) bool { return !r.works })
+	}
+	found = append(found, work...)
+	slices.SortStableFunc(found, func(a, b findResult) int { return cmp.Compare(b.StartUnixNano, a.StartUnixNano) })
+	return found, nil
+}
+
+// worksOn reports whether ids of the kind name work: a job or a message.
+func worksOn(kind string) bool { return kind == "job" || kind == "message" }
+
+// searchKeys runs a search for the text in the keys of the kinds wanted.
+func (s *Server) searchKeys(ctx context.Context, text string, search query.Search, want func(kind string) bool) ([]findResult, error) {
+	var kinds []string
+	for _, k := range findKeys {
+		if !want(k.kind) {
+			continue
+		}
+		for _, key := range k.keys {
+			kinds = append(kinds, k.kind)
+			search.Columns = append(search.Columns, key)
+			search.Filters = append(search.Filters, query.Filter{Column: key, Op: "=", Value: text})
+		}
+	}
+	search.Columns = append(search.Columns, "messaging.system")
+	search.FilterCombination, search.AnyTime = "OR", true
+	found, err := s.Store.Search(ctx, search)
 	if err != nil {
 		return nil, fmt.Errorf("find value: %w", err)
 	}
 	var out []findResult
 	for i := range found.Rows {
 		row := &found.Rows[i]
-		for k, v := range row.Values {
-			if v.Type != trace.TypeNone && v.Text() == text {
-				out = append(out, rowResult(row, kinds[k], columns[k]))
-				break
+		for k, v := range row.Values[:len(kinds)] {
+			if v.Type == trace.TypeNone || v.Text() != text {
+				continue
 			}
+			kind := kinds[k]
+			if kind == "message" && graph.IsJobSystem(row.Values[len(kinds)].Text()) {
+				kind = "job" // Sidekiq and its like call the job's id a message id
+			}
+			out = append(out, rowResult(row, kind, search.Columns[k]))
+			break
 		}
 	}
-	slices.SortStableFunc(out, func(a, b findResult) int { return cmp.Compare(b.StartUnixNano, a.StartUnixNano) })
 	return out, nil
 }
 
+func placeLabel(name, service string) string { return name + " · " + service }
+
 func rowResult(row *query.Row, kind, column string) findResult {
-	return findResult{Kind: kind, Label: row.Name + " · " + row.Service, URL: "/t/" + row.TraceID.String() + "/" + row.SpanID.String(),
+	return findResult{Kind: kind, Label: placeLabel(row.Name, row.Service), URL: "/t/" + row.TraceID.String() + "/" + row.SpanID.String(),
 		TraceID: row.TraceID, SpanID: row.SpanID, Column: column, Service: row.Service, Name: row.Name,
-		Environment: row.Environment, Error: row.Error, StartUnixNano: row.StartUnixNano}
+		Environment: row.Environment, Error: row.Error, StartUnixNano: row.StartUnixNano,
+		works: row.Kind == trace.KindProducer || row.Kind == trace.KindConsumer}
 }

@@ -260,6 +260,8 @@ func TestTraceAPIPages(t *testing.T) {
 
 func TestFind(t *testing.T) {
 	spans, root, job := jobSpans()
+	spans = append(spans, trace.Span{TraceID: job.TraceID, SpanID: trace.SpanID{0xb0, 7: 4}, ParentID: job.SpanID, Name: "complete mail", Service: "worker",
+		Kind: trace.KindInternal, StartUnixNano: apiTime + 110e6, Attributes: []trace.Attribute{{Key: "bullmq.job.id", Value: trace.String("7")}}})
 	srv := traceServer(t, spans)
 	for _, tt := range []struct {
 		q    string
@@ -271,7 +273,7 @@ func TestFind(t *testing.T) {
 		{"req-1", []string{"request /t/" + root.TraceID.String() + "/" + root.SpanID.String()}},
 		{"81723", []string{"user /t/" + root.TraceID.String() + "/" + root.SpanID.String()}},
 		{"7", []string{"job /t/" + job.TraceID.String() + "/" + job.SpanID.String()}},
-		{"jid-1", []string{"message /t/" + job.TraceID.String() + "/" + job.SpanID.String(), "message /t/" + root.TraceID.String() + "/" + spans[1].SpanID.String()}},
+		{"jid-1", []string{"job /t/" + job.TraceID.String() + "/" + job.SpanID.String(), "job /t/" + root.TraceID.String() + "/" + spans[1].SpanID.String()}},
 		{"nothing like it", nil},
 	} {
 		var got struct {

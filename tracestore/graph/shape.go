@@ -30,6 +30,9 @@ var jobSystems = map[string]bool{
 	"asynq": true, "river": true, "quartz": true, "async": true, "inline": true,
 }
 
+// IsJobSystem reports whether a value of messaging.system names a job queue.
+func IsJobSystem(name string) bool { return jobSystems[strings.ToLower(name)] }
+
 // jobPrefixes begin the keys that the instrumentations of job queues set.
 var jobPrefixes = []string{
 	"messaging.sidekiq.", "messaging.active_job.", "messaging.resque.", "messaging.que.", "messaging.delayed_job.",
@@ -71,7 +74,7 @@ func shapeOf(s *trace.Span) (sh shape, topic string) {
 			produceOp = produceOp || produceOps[op]
 			continue
 		case "messaging.system":
-			job = job || jobSystems[strings.ToLower(v.Str)]
+			job = job || IsJobSystem(v.Str)
 			continue
 		case "messaging.destination.name", "messaging.destination":
 			dest = v.Str
