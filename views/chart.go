@@ -389,10 +389,10 @@ func FormatNumber(f float64) string {
 	case a >= 1e15 || a < 1e-3:
 		return strconv.FormatFloat(f, 'g', 4, 64)
 	case a >= 1000:
-		whole, frac := math.Modf(a)
-		s := ui.Count(int64(whole))
-		if d := int(frac*10 + 0.5); d > 0 && d < 10 {
-			s += "." + strconv.Itoa(d)
+		tenths := int64(math.Round(a * 10))
+		s := ui.Count(tenths / 10)
+		if d := tenths % 10; d > 0 {
+			s += "." + strconv.FormatInt(d, 10)
 		}
 		if f < 0 {
 			s = "-" + s

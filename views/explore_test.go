@@ -1,0 +1,156 @@
+package views
+
+import (
+	"flag"
+	"math"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/a-h/templ"
+	"github.com/google/go-cmp/cmp"
+)
+
+var updateExplore = flag.Bool("update-explore", false, "rewrite the golden pages of Explore and Home")
+
+var exploreNow = time.Date(2026, 11, 22, 14, 3, 11, 0, time.UTC)
+
+// checkGolden compares fragments with testdata/<page>/<case>.html and looks for
+// markup that came through from the data.
+func checkGolden(t *testing.T, page string, cases map[string]templ.Component) {
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			got := strings.ReplaceAll(renderPage(t, c), "><", ">\n<") + "\n"
+			for _, bad := range []string{"<script>alert", "<img", " style=", "javascript:"} {
+				if strings.Contains(got, bad) {
+					t.Errorf("%q is in the page:\n%s", bad, got)
+				}
+			}
+			path := filepath.Join("testdata", page, name+".html")
+			if *updateExplore {
+				if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), got); diff != "" {
+				t.Errorf("%s (go test ./views -update-explore rewrites it) (-want +got):\n%s", path, diff)
+			}
+		})
+	}
+}
+
+const hostileText = `"></script><script>alert(1)</script><img src=x onerror=alert(1)>`
+
+func exploreForm1() ExploreForm {
+	return ExploreForm{
+		Visualize: ExploreClauses{"v", "Calculation", "P99(duration_ms)", []ExploreClause{{Text: "P99(duration_ms)"}}},
+		Where:     ExploreClauses{"w", "Filter", "service.name = …", []ExploreClause{{Text: "service.name = quotes-api"}}},
+		GroupBy:   ExploreClauses{"g", "Column to group by", "column", []ExploreClause{{Text: "app.dealer_id"}}},
+		Order:     ExploreClauses{"o", "Order", "COUNT desc", nil}, Having: ExploreClauses{"h", "Condition on groups", "COUNT > 10", nil},
+		Automatic: "30", Window: ExploreWindow{Range: "1h", From: exploreNow.Add(-time.Hour), To: exploreNow},
+		Suggestions: []string{"app.dealer_id", "duration_ms"}, Operators: []string{"COUNT", "P99"}, Environment: "production-uk",
+	}
+}
+
+func exploreAxis() ChartTime {
+	return ChartTime{From: exploreNow.Add(-time.Hour).UnixMilli(), To: exploreNow.UnixMilli(), Start: exploreNow.Add(-time.Hour).UnixMilli(), Step: 1_200_000, Buckets: 3}
+}
+
+func exploreTabs() []ExploreTab {
+	return []ExploreTab{{Label: "Results", Count: "2", URL: "/explore", Current: true}, {Label: "Traces", URL: "/explore?tab=traces"}}
+}
+
+func TestExploreGolden(t *testing.T) {
+	foot := ExploreFoot{Scanned: "12,408", Matched: "300", Elapsed: "83 ms", Segments: "2 segments"}
+	results := ExploreAnswer{Ran: true, Now: exploreNow, Warnings: []string{`No row in this time range has the column "app.dealr".`}, Foot: foot, Tabs: exploreTabs(),
+		JSONURL: "/explore/download/json?v=COUNT", CSVURL: "/explore/download/csv?v=COUNT",
+		Charts: []ExploreChart{
+			{Heat: &Heatmap{ID: "chart-0", Title: "HEATMAP(duration_ms)", Column: "duration_ms", Unit: UnitMilliseconds, Time: exploreAxis(),
+				Rows: []HeatRow{{5, 10}, {10, 20}, {20, 40}}, Cells: []HeatCell{{0, 0, 3}, {1, 2, 90}}}},
+			{Line: &LineChart{ID: "chart-1", Title: "P99(duration_ms)", Unit: UnitMilliseconds, Time: exploreAxis(), Hidden: 1,
+				Lines: []Line{{"0", "D-4471", "Service--0", []float64{1200, 1300, math.NaN()}}}}},
+		},
+		Results: &ExploreResults{
+			Columns: []ExploreColumn{{Name: "app.dealer_id", Group: true, SortURL: "/explore?o=app.dealer_id+asc"}, {Name: "P99(duration_ms)", SortURL: "/explore?o=x", Sorted: "descending"}},
+			Rows: []ExploreRow{
+				{Key: "0", Class: "Service--0", Label: "D-4471", TracesURL: "/explore?tab=traces", Cells: []ExploreCell{{Text: "D-4471", Column: "app.dealer_id", Value: `"D-4471"`}, {Text: "1.3 s", Title: "1300", Number: true}}},
+				{Key: "1", Class: "Service--1", Label: "—", Cells: []ExploreCell{{Text: "—", Missing: true, Column: "app.dealer_id"}, {Number: true, Bars: "M0 20v-3h5v3z", Title: "values from 1 to 2"}}},
+			},
+			Total: &ExploreRow{Label: "total", Cells: []ExploreCell{{Text: "total"}, {Text: "1.3 s", Number: true}}},
+		}}
+	wrong := exploreForm1()
+	wrong.Where.Clauses = append(wrong.Where.Clauses, ExploreClause{Text: "service.name", Error: "Say how service.name compares."})
+	wrong.Limit = ExploreClause{Text: "x", Error: "The limit is a whole number, at least 1."}
+	wrong.Window = ExploreWindow{From: exploreNow.Add(-time.Minute), To: exploreNow, Error: "The time range ends before it begins."}
+	wrong.Error, wrong.MatchAny = "The query in the address cannot be read.", true
+	traces := ExploreAnswer{Ran: true, Now: exploreNow, Foot: foot, Tabs: exploreTabs(), Traces: &ExploreTraces{More: true, Rows: []ExploreTrace{
+		{URL: "/t/aa", SpanURL: "/t/aa/bb", TraceID: "aa", RootService: "web-uk", RootName: "POST /quotes", RootClass: "Service--9", Spans: "214", Errors: "2", HasErrors: true, Took: "1.84 s",
+			Service: "quotes-api", Name: "GET /quotes", Duration: "1.2 s", Error: true, Start: exploreNow.Add(-3 * time.Minute), MatchClassName: "Service--1"},
+		{URL: "/t/cc", SpanURL: "/t/cc/dd", TraceID: "cc", Service: "quotes-api", Name: "GET /quotes", Duration: "20 ms", Start: exploreNow, MatchClassName: "Service--1"},
+	}}}
+	hostile := exploreForm1()
+	hostile.Where.Clauses = []ExploreClause{{Text: hostileText, Error: hostileText}}
+	hostile.Environment, hostile.Error, hostile.Suggestions, hostile.RawColumns = hostileText, hostileText, []string{hostileText}, []string{hostileText}
+	checkGolden(t, "explore", map[string]templ.Component{
+		"results": ExploreContent(Explore{Form: exploreForm1(), Answer: results}),
+		"wrong":   ExploreContent(Explore{Form: wrong}),
+		"traces":  ExploreContent(Explore{Form: exploreForm1(), Answer: traces}),
+		"nothing": ExploreContent(Explore{Form: exploreForm1(), Answer: ExploreAnswer{Ran: true, Now: exploreNow, Foot: ExploreFoot{Scanned: "9", Matched: "0", Elapsed: "1 ms", Segments: "in memory", Sampled: true},
+			Empty: &ExploreEmpty{Window: "the last 1 h", Newest: exploreNow.Add(-3 * time.Hour), Now: exploreNow, Links: []ExploreLink{{"The last 24 h", "/explore?range=24h"}}}}}),
+		"no_data": ExploreContent(Explore{Form: exploreForm1(), Answer: ExploreAnswer{Ran: true, Now: exploreNow, Empty: &ExploreEmpty{NoData: true}}}),
+		"hostile": ExploreContent(Explore{Form: hostile, Answer: ExploreAnswer{Ran: true, Now: exploreNow, Warnings: []string{hostileText}, Foot: foot,
+			Tabs:   []ExploreTab{{Label: "Raw", URL: "javascript:alert(1)", Current: true}},
+			Charts: []ExploreChart{{Line: &LineChart{ID: "chart-0", Title: hostileText, Time: exploreAxis(), Lines: []Line{{"0", hostileText, "Service--0", []float64{1, 2, 3}}}}}},
+			Raw: &ExploreRaw{Columns: []ExploreRawColumn{{Name: hostileText, RemoveURL: "/explore"}}, AddName: "c", Keep: []ExploreParam{{"w", hostileText}}, NextURL: "/explore?after=x",
+				Rows: []ExploreRawRow{{URL: "/t/aa/bb", TraceID: "aa", SpanID: "bb", Start: exploreNow, Error: true, Cells: []ExploreCell{{Text: hostileText, Title: hostileText, Column: hostileText, Value: `"x"`}}}}}}}),
+	})
+}
+
+func TestHomeGolden(t *testing.T) {
+	now := Home{Now: exploreNow, Window: "the last 1 h", ErrorsURL: "/explore?w=error",
+		Services: []HomeService{
+			{Name: "web-uk", Class: "Service--9", URL: "/explore?w=a", Count: "12,408", Rate: "3.4/s", Errors: "12", Share: "0.1 %", HasErrors: true, ErrorsURL: "/explore?w=b", P50: "20 ms", P95: "90 ms", P99: "1.2 s",
+				Requests: Spark{[]float64{1, 2, 3}, "rate of web-uk over time"}, ErrorSpark: Spark{[]float64{0, 1, 0}, "errors of web-uk over time"}, Slow: Spark{[]float64{3, 2, 1}, "p95 of web-uk over time"}},
+			{Name: hostileText, Class: "Service--0", URL: "/explore", Count: "1", Rate: "1.0/h", Errors: "0", P50: "1 ms", P95: "1 ms", P99: "1 ms"},
+		},
+		Routes:         []HomeRoute{{Service: "web-uk", Class: "Service--9", Name: "POST /quotes", URL: "/explore?tab=traces", Count: "9", Errors: "1", HasErrors: true, P50: "1 ms", P95: "2 ms"}},
+		Errors:         []ExploreTrace{{SpanURL: "/t/aa/bb", Service: "quotes-api", Name: hostileText, RootName: "POST /quotes", Duration: "3 s", Start: exploreNow.Add(-time.Minute), MatchClassName: "Service--1"}},
+		Investigations: []HomeInvestigation{{URL: "/i/i_1", Title: hostileText, Status: "open", Severity: "sev2", Lead: "Mara", Updated: exploreNow.Add(-time.Hour)}},
+		Warnings:       []string{"COUNT_DISTINCT is estimated."},
+	}
+	first := HomeFirst{Endpoint: "http://localhost:8080", NeedsKey: true, Admin: true, Local: true, Senders: []HomeSender{
+		{Name: "Rails", URL: "/?sender=rails", Current: true, Steps: []HomeStep{{"Add the gems.", "terminal", "bundle add opentelemetry-sdk"}}}, {Name: "Node", URL: "/?sender=node"}}}
+	checkGolden(t, "home", map[string]templ.Component{
+		"now":   homeNow(now),
+		"quiet": homeNow(Home{Now: exploreNow, Window: "the last 1 h", Quiet: &ExploreEmpty{Window: "the last 1 h", Newest: exploreNow.Add(-26 * time.Hour), Now: exploreNow, Links: []ExploreLink{{"The last 7 days", "/?range=7d"}}}}),
+		"calm":  homeNow(Home{Now: exploreNow, Window: "the last 1 h", Services: now.Services[:1]}),
+		"first": homeFirst(first),
+	})
+}
+
+// TestFirstQueryOfFormWithoutScript: what the form sends without script is what
+// the address of the page says.
+func TestExploreFormWithoutScript(t *testing.T) {
+	page := renderPage(t, ExploreContent(Explore{Form: exploreForm1()}))
+	var names []string
+	for _, m := range regexp.MustCompile(`<(?:input|select)[^>]*? name="([a-z]+)"`).FindAllStringSubmatch(page, -1) {
+		names = append(names, m[1])
+	}
+	want := "environment v v w w match g g o h n range from to step"
+	if got := strings.Join(names, " "); got != want {
+		t.Errorf("the form's controls are %q, want %q", got, want)
+	}
+	if !strings.Contains(page, `action="/explore"`) || !strings.Contains(page, `method="get"`) || !strings.Contains(page, `type="submit"`) {
+		t.Error("the form cannot be sent without script")
+	}
+}
