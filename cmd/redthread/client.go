@@ -1,0 +1,205 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"redthread/tracestore/trace"
+)
+
+// client calls a running server's API.
+type client struct {
+	url, token string
+	http       *http.Client
+}
+
+// clientFlags adds --url, --token and --data to a command's flags; the returned
+// function makes the client after parsing.
+func clientFlags(fs *flag.FlagSet, e env) func(context.Context) (*client, error) {
+	url := fs.String("url", e.getenv("REDTHREAD_URL"), "address of the server; empty: --addr")
+	addr := fs.String("addr", or(e.getenv("REDTHREAD_ADDR"), "127.0.0.1:8080"), "address the server listens on")
+	token := fs.String("token", e.getenv("REDTHREAD_TOKEN"), "API token; empty: one is made in --data for five minutes")
+	data := fs.String("data", or(e.getenv("REDTHREAD_DATA"), "./redthread-data"), "data folder of the server, where a token can be made")
+	return func(ctx context.Context) (*client, error) {
+		c := &client{url: strings.TrimSuffix(*url, "/"), token: *token, http: &http.Client{Timeout: 5 * time.Minute}}
+		if c.url == "" {
+			host, port, err := net.SplitHostPort(*addr)
+			if err != nil {
+				return nil, usageError{fmt.Sprintf("--addr: want host:port, got %q", *addr)}
+			}
+			if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+				host = "127.0.0.1"
+			}
+			c.url = "http://" + net.JoinHostPort(host, port)
+		}
+		if c.token == "" {
+			t, err := shortToken(ctx, *data)
+			if err != nil {
+				return nil, fmt.Errorf("give --token or REDTHREAD_TOKEN, or the server's folder as --data: %w", err)
+			}
+			c.token = t
+		}
+		return c, nil
+	}
+}
+
+func or(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+// call sends one request and copies a successful answer's JSON, indented, to w.
+func (c *client) call(ctx context.Context, method, path string, body []byte, w io.Writer) error {
+	req, err := http.NewRequestWithContext(ctx, method, c.url+path, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", "Bearer "+c.token)
+	req.Header.Set("Accept", "application/json")
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		return fmt.Errorf("no answer from %s (is the server running?): %w", c.url, err)
+	}
+	defer res.Body.Close()
+	raw, err := io.ReadAll(res.Body)
+	if err != nil {
+		return fmt.Errorf("read the answer of %s: %w", path, err)
+	}
+	if res.StatusCode/100 != 2 {
+		var fault struct {
+			Error struct{ Message, Field string } `json:"error"`
+		}
+		if json.Unmarshal(raw, &fault) == nil && fault.Error.Message != "" {
+			if fault.Error.Field != "" {
+				return fmt.Errorf("%s (%s)", fault.Error.Message, fault.Error.Field)
+			}
+			return errors.New(fault.Error.Message)
+		}
+		return fmt.Errorf("%s answered %s", path, res.Status)
+	}
+	var out bytes.Buffer
+	if err := json.Indent(&out, raw, "", "  "); err != nil {
+		return fmt.Errorf("%s answered no JSON: %w", path, err)
+	}
+	out.WriteByte('\n')
+	_, err = out.WriteTo(w)
+	return err
+}
+
+// clientCommand parses the flags of a command that takes one argument and calls
+// the API.
+func clientCommand(ctx context.Context, e env, name string, args []string, do func(c *client, arg string) error) error {
+	fs := flag.NewFlagSet(name, flag.ContinueOnError)
+	fs.SetOutput(e.stderr)
+	open := clientFlags(fs, e)
+	rest, err := parseMixed(fs, args)
+	if err != nil {
+		return err
+	}
+	if len(rest) != 1 {
+		return usageError{fmt.Sprintf("want one argument, got %d", len(rest))}
+	}
+	c, err := open(ctx)
+	if err != nil {
+		return err
+	}
+	return do(c, rest[0])
+}
+
+// parseMixed parses flags that may stand before and after the arguments.
+func parseMixed(fs *flag.FlagSet, args []string) (rest []string, err error) {
+	for {
+		if err := fs.Parse(args); err != nil {
+			if errors.Is(err, flag.ErrHelp) {
+				return nil, err
+			}
+			return nil, usageError{err.Error()}
+		}
+		if fs.NArg() == 0 {
+			return rest, nil
+		}
+		rest, args = append(rest, fs.Arg(0)), fs.Args()[1:]
+	}
+}
+
+func runOrigin(ctx context.Context, e env, args []string) error {
+	return clientCommand(ctx, e, "origin", args, func(c *client, arg string) error {
+		id, span, hasSpan := strings.Cut(arg, ":")
+		tid, err := trace.ParseID(id)
+		if err != nil {
+			return usageError{err.Error()}
+		}
+		if !hasSpan {
+			// Without a span: the trace's root, or its earliest span.
+			var b bytes.Buffer
+			if err := c.call(ctx, http.MethodGet, "/api/v1/traces/"+tid.String()+"?limit=10000", nil, &b); err != nil {
+				return err
+			}
+			var t struct {
+				Spans []struct {
+					SpanID   string `json:"span_id"`
+					ParentID string `json:"parent_span_id"`
+				} `json:"spans"`
+			}
+			if err := json.Unmarshal(b.Bytes(), &t); err != nil {
+				return err
+			}
+			if len(t.Spans) == 0 {
+				return fmt.Errorf("trace %s has no spans", tid)
+			}
+			span = t.Spans[0].SpanID
+			for _, s := range t.Spans {
+				if s.ParentID == "" {
+					span = s.SpanID
+					break
+				}
+			}
+		}
+		sid, err := trace.ParseSpanID(span)
+		if err != nil {
+			return usageError{err.Error()}
+		}
+		return c.call(ctx, http.MethodGet, "/api/v1/traces/"+tid.String()+"/spans/"+sid.String()+"/origin", nil, e.stdout)
+	})
+}
+
+func runThread(ctx context.Context, e env, args []string) error {
+	return clientCommand(ctx, e, "thread", args, func(c *client, arg string) error {
+		id, err := trace.ParseID(arg)
+		if err != nil {
+			return usageError{err.Error()}
+		}
+		return c.call(ctx, http.MethodGet, "/api/v1/traces/"+id.String()+"/thread", nil, e.stdout)
+	})
+}
+
+func runQuery(ctx context.Context, e env, args []string) error {
+	return clientCommand(ctx, e, "query", args, func(c *client, arg string) error {
+		var spec []byte
+		var err error
+		if arg == "-" {
+			spec, err = io.ReadAll(e.stdin)
+		} else {
+			spec, err = os.ReadFile(arg)
+		}
+		if err != nil {
+			return fmt.Errorf("read the query: %w", err)
+		}
+		return c.call(ctx, http.MethodPost, "/api/v1/query", spec, e.stdout)
+	})
+}
