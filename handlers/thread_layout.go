@@ -62,7 +62,7 @@ func threadGroups(legs []graph.Leg) (list []threadGroup, groupOf []int) {
 		if l.Cause >= 0 && l.Cause < i {
 			k.parent = groupOf[l.Cause]
 		}
-		if l.Work == graph.WorkMessage {
+		if l.Work == graph.WorkMessage && l.Cause >= 0 {
 			k.topic = l.Topic
 		}
 		g, ok := at[k]
@@ -375,7 +375,7 @@ func (m *threadMap) view() views.ThreadMap {
 		n := len(v.Lanes)
 		if n == 0 || v.Lanes[n-1].Full != head+" "+title {
 			y += mapLanePadding / 2
-			v.Lanes = append(v.Lanes, views.ThreadLane{Y: y - mapLanePadding/2, Head: clipLetters(head, 20), Title: clipLetters(title, 20), Full: head + " " + title, Class: class})
+			v.Lanes = append(v.Lanes, views.ThreadLane{Y: y - mapLanePadding/2, Head: clipLetters(head, 21), Title: clipLetters(title, 20), Full: head + " " + title, Class: class})
 			y += mapLanePadding / 2
 			n++
 		}
@@ -455,8 +455,11 @@ func (m *threadMap) bar(r *mapRow) views.ThreadBar {
 		b.Title += ", " + b.Warn
 	}
 	b.TextX = xPercent(x + width)
-	if x+width > 80 && x > 22 {
-		b.TextX, b.TextEnd = xPercent(x), true
+	if x+width > 78 {
+		b.TextEnd = true // before the bar, or on its end if that begins too far left
+		if x > 24 {
+			b.TextX = xPercent(x)
+		}
 	}
 	return b
 }

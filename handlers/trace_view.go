@@ -470,9 +470,10 @@ func (v *traceView) minimap() views.Minimap {
 		if r.span == nil {
 			continue
 		}
+		// In a deep trace several levels share a lane.
 		a := int(float64(r.startNano-t.startNano) / float64(t.extentNano) * minimapCells)
 		b := int(float64(r.endNano-t.startNano) / float64(t.extentNano) * minimapCells)
-		lane := min(r.depth, lanes-1)
+		lane := r.depth * lanes / (deepest + 1)
 		for c := max(a, 0); c <= min(b, minimapCells-1); c++ {
 			at := &cells[lane][c]
 			if at.service == "" || r.span.DurationNano > at.long {
@@ -482,7 +483,7 @@ func (v *traceView) minimap() views.Minimap {
 		}
 	}
 	const laneHeight = 6
-	m := views.Minimap{Height: lanes*laneHeight + 6}
+	m := views.Minimap{Height: max(lanes, 6)*laneHeight + 6}
 	width := 1000.0 / minimapCells
 	for lane := range cells {
 		for c := 0; c < minimapCells; {

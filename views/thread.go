@@ -173,7 +173,7 @@ func (b ThreadBar) class() string {
 
 func px(n int) string { return strconv.Itoa(n) }
 
-func (r ThreadRow) indent() string { return strconv.Itoa(min(r.Depth, maxIndent) * 10) }
+func (r ThreadRow) indent() string { return strconv.Itoa(indentOf(r.Depth)) }
 
 // threadKeys work on the page of a thread (static/js/thread.js).
 var threadKeys = []Key{

@@ -324,17 +324,31 @@ func (r WaterfallRow) class() string {
 	return s
 }
 
-// maxIndent is the deepest level that is still drawn further in.
-const maxIndent = 24
+// Levels are drawn indentWide apart, deep ones indentNarrow, and beyond
+// maxIndent no further in: names need the room more than depth does.
+const (
+	indentWide   = 14
+	wideLevels   = 8
+	indentNarrow = 4
+	maxIndent    = 20
+)
+
+func indentOf(depth int) int {
+	return min(depth, wideLevels)*indentWide + max(min(depth, maxIndent)-wideLevels, 0)*indentNarrow
+}
 
 // indent is the width of the guides before a name.
-func (r WaterfallRow) indent() string { return strconv.Itoa(min(r.Depth, maxIndent) * 14) }
+func (r WaterfallRow) indent() string { return strconv.Itoa(indentOf(r.Depth)) }
 
 // guides draws one line for each level above.
 func (r WaterfallRow) guides() string {
 	d := ""
 	for i := range min(r.Depth, maxIndent) {
-		d += "M" + strconv.Itoa(i*14+7) + ".5 0v40"
+		x := indentOf(i) + indentWide/2
+		if i >= wideLevels {
+			x = indentOf(i) + indentNarrow/2
+		}
+		d += "M" + strconv.Itoa(x) + ".5 0v44"
 	}
 	return d
 }

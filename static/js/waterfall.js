@@ -93,6 +93,7 @@ class Waterfall {
 
   measure() {
     this.rowHeight = parseFloat(getComputedStyle(this.el).getPropertyValue("--row")) || 26;
+    this.top = this.part.head.offsetHeight;
     this.part.rows.style.height = `${this.visible.length * this.rowHeight}px`;
   }
 
@@ -112,7 +113,7 @@ class Waterfall {
   // Draws rows in view and everything beside them, and writes the address.
   draw() {
     const { scroll, rows } = this.part;
-    const { first, last } = rowsInView(scroll.scrollTop - rows.offsetTop, scroll.clientHeight, this.rowHeight, this.visible.length);
+    const { first, last } = rowsInView(scroll.scrollTop - this.top, scroll.clientHeight, this.rowHeight, this.visible.length);
     const matched = new Set(this.matches);
     const wanted = new Set(this.visible.slice(first, last));
     for (const [i, row] of this.drawn) {
@@ -157,7 +158,9 @@ class Waterfall {
 
   drawAxis() {
     const { from, to } = this.window;
-    this.part.axis.replaceChildren(...timeTicks(from, to).flatMap((t) => {
+    const ticks = timeTicks(from, to);
+    this.part.grid.replaceChildren(...ticks.map((t) => svg("line", { class: "Waterfall-gridLine", x1: t.x, x2: t.x, y1: 0, y2: "100%" })));
+    this.part.axis.replaceChildren(...ticks.flatMap((t) => {
       const line = svg("line", { class: "Waterfall-tick", x1: t.x, x2: t.x, y1: 14, y2: 22 });
       const text = svg("text", { class: "Waterfall-tickText", x: t.x, dx: t.last ? -4 : 3, y: 11, "text-anchor": t.last ? "end" : "start" });
       text.textContent = t.text;
@@ -192,9 +195,9 @@ class Waterfall {
 
   // Brings a row into view: nearest, or in the middle if it is not in view.
   reveal(i, where = "nearest") {
-    const { scroll, rows } = this.part;
+    const { scroll } = this.part;
     const top = this.place.get(i) * this.rowHeight;
-    const view = scroll.clientHeight - rows.offsetTop;
+    const view = scroll.clientHeight - this.top;
     if (top >= scroll.scrollTop && top + this.rowHeight <= scroll.scrollTop + view) return;
     if (where === "center") scroll.scrollTop = top - view / 2;
     else if (top < scroll.scrollTop) scroll.scrollTop = top - this.rowHeight;

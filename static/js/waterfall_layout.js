@@ -135,8 +135,16 @@ export function rowsInView(scrolled, height, row, count, beyond = 12) {
   return { first, last: Math.max(first, last) };
 }
 
-/** Deepest level that is still drawn further in. */
-const MAX_INDENT = 24;
+// Levels are drawn WIDE pixels apart, deep ones NARROW, and beyond MAX_INDENT no
+// further in, as views.WaterfallRow draws them.
+const WIDE = 14;
+const WIDE_LEVELS = 8;
+const NARROW = 4;
+const MAX_INDENT = 20;
+
+function indentOf(depth) {
+  return Math.min(depth, WIDE_LEVELS) * WIDE + Math.max(Math.min(depth, MAX_INDENT) - WIDE_LEVELS, 0) * NARROW;
+}
 
 /**
  * The lines before a name, one for each level above.
@@ -144,8 +152,7 @@ const MAX_INDENT = 24;
  * @returns {{width: number, path: string}}
  */
 export function guides(depth) {
-  const levels = Math.min(depth, MAX_INDENT);
   let path = "";
-  for (let i = 0; i < levels; i++) path += `M${i * 14 + 7}.5 0v40`;
-  return { width: levels * 14, path };
+  for (let i = 0; i < Math.min(depth, MAX_INDENT); i++) path += `M${indentOf(i) + (i < WIDE_LEVELS ? WIDE : NARROW) / 2}.5 0v44`;
+  return { width: indentOf(depth), path };
 }

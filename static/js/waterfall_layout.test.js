@@ -57,8 +57,11 @@ test("only rows in view are drawn", () => {
   assert.deepEqual(rowsInView(0, 520, 26, 0), { first: 0, last: 0 });
 });
 
-test("deep levels are drawn no further in", () => {
-  assert.equal(guides(0).path, "");
-  assert.equal(guides(2).path, "M7.5 0v40M21.5 0v40");
-  assert.equal(guides(500).width, 336);
+// The same cases are in views/trace_test.go.
+test("deep levels are drawn closer, and in the end no further in", () => {
+  assert.deepEqual(guides(0), { width: 0, path: "" });
+  assert.deepEqual(guides(2), { width: 28, path: "M7.5 0v44M21.5 0v44" });
+  assert.equal(guides(10).width, 120);
+  assert.ok(guides(10).path.endsWith("M105.5 0v44M114.5 0v44M118.5 0v44"));
+  assert.equal(guides(500).width, 160);
 });
