@@ -38,8 +38,8 @@ const (
 	sendEvery       = 500 * time.Millisecond
 	// makeStep is how much time is made before it is sent: it bounds what waits
 	// in memory at the start, and after a laptop has slept.
-	makeStep = time.Minute
-	batchSpans   = 4000
+	makeStep   = time.Minute
+	batchSpans = 4000
 )
 
 // Options configure the demo. URL has to be there.
