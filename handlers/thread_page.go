@@ -7,6 +7,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"redthread/collab"
 	"redthread/tracestore/graph"
 	"redthread/tracestore/trace"
 	"redthread/views"
@@ -50,6 +51,9 @@ func (s *Server) showThread(c echo.Context) error {
 		who = whoOf(spans, t.Origin.SpanID)
 	}
 	v := threadView(t, st, who)
+	if v.Pin, err = s.pinForm(c, pinWhat{Kind: collab.KindThread, TraceID: st.trace, Title: v.Name}); err != nil {
+		return err
+	}
 	p, err := s.page(c, "Thread of "+v.Name, "")
 	if err != nil {
 		return err
@@ -58,4 +62,4 @@ func (s *Server) showThread(c echo.Context) error {
 	return render(c, http.StatusOK, views.Thread(p, v))
 }
 
-var threadStyles = []string{"css/trace.css", "css/thread.css"}
+var threadStyles = []string{"css/trace.css", "css/thread.css", "css/pin.css"}

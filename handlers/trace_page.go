@@ -6,8 +6,10 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
 
+	"redthread/collab"
 	"redthread/tracestore/graph"
 	"redthread/tracestore/query"
 	"redthread/tracestore/trace"
@@ -20,7 +22,7 @@ import (
 const maxTracePageSpans = 50_000
 
 // traceStyles are the style sheets of the trace and thread pages.
-var traceStyles = []string{"css/trace.css"}
+var traceStyles = []string{"css/trace.css", "css/pin.css"}
 
 // showTrace is the page of a trace, with a span selected or not; as a fragment
 // it is the panel of the selected span alone.
@@ -46,17 +48,44 @@ func (s *Server) showTrace(c echo.Context) error {
 		return s.traceMissing(c, http.StatusNotFound, views.NoTrace{TraceID: st.trace, SpanID: st.span, Href: st.href(), Rest: len(spans)})
 	}
 	panel := v.panel(near)
+	if err := s.addPeople(c, v, panel); err != nil {
+		return err
+	}
 	if isFragment(c) && panel != nil {
 		return render(c, http.StatusOK, views.SpanPanelFragment(*panel))
 	}
 	page := v.page(near, truncated)
 	page.Panel = panel
+	if page.Pin, err = s.pinForm(c, pinWhat{Kind: collab.KindTrace, TraceID: st.trace, Title: page.Name}); err != nil {
+		return err
+	}
 	shell, err := s.page(c, page.Name+" · "+page.Service, "")
 	if err != nil {
 		return err
 	}
 	shell.Styles, shell.Wide = traceStyles, true
 	return render(c, http.StatusOK, views.Trace(shell, page))
+}
+
+// addPeople adds to the panel of a span what people do with it: annotations and
+// pins.
+func (s *Server) addPeople(c echo.Context, v *traceView, p *views.SpanPanel) error {
+	if p == nil || p.Missing {
+		return nil
+	}
+	ctx := c.Request().Context()
+	span := v.tree.rows[v.selected].span
+	var err error
+	if p.Annotations, err = s.spanAnnotations(ctx, span.TraceID, span.SpanID); err != nil {
+		return err
+	}
+	if p.Pin, err = s.pinForm(c, pinWhat{Kind: collab.KindSpan, TraceID: p.TraceID, SpanID: p.SpanID, Title: p.Name}); err != nil {
+		return err
+	}
+	if actor, ok := collab.ActorFrom(ctx); ok && actor.Role.AtLeast(collab.RoleMember) {
+		p.CanAnnotate, p.AnnotateAction, p.AnnotateRef = true, "/annotations", uuid.NewString()
+	}
+	return nil
 }
 
 // showTraceRows lists every row of a trace for the page script.

@@ -240,13 +240,13 @@ type SpanPanel struct {
 	CausedMore      int
 	Unresolved      string // why a cause is not shown, "" if there is nothing to say
 
-	Annotations     []AnnotationView
-	AnnotationsNote string // shown in place of the list
-	CanAnnotate     bool
-	AnnotateAction  string
-	Pin             templ.Component
-	OriginHref      string
-	ThreadHref      string
+	Annotations    []AnnotationView
+	CanAnnotate    bool
+	AnnotateAction string
+	AnnotateRef    string // makes a second submit harmless
+	Pin            templ.Component
+	OriginHref     string
+	ThreadHref     string
 }
 
 // AttributeView is one attribute of a span.

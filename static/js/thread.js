@@ -39,7 +39,6 @@ export function mount(el) {
     h: () => go(fold(false)),
     l: () => go(fold(true)),
     o: () => focus(0),
-    p: () => el.querySelector("[data-pin]")?.click(),
   };
   document.addEventListener("keydown", (e) => {
     if (e.ctrlKey || e.metaKey || e.altKey || e.defaultPrevented || isTyping(e) || document.querySelector("dialog[open]")) return;

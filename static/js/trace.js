@@ -56,13 +56,29 @@ export function mount(el) {
     el.dispatchEvent(new CustomEvent("trace:close", { bubbles: true }));
   }, { signal: stop.signal });
 
+  // An annotation is sent without leaving the page; what was typed stays if that fails.
+  panel.addEventListener("submit", async (e) => {
+    if (!e.target.matches('[data-part="annotate"]')) return;
+    e.preventDefault();
+    const button = e.target.querySelector('[type="submit"]');
+    button.disabled = true;
+    try {
+      const answer = await fetch(e.target.action, { method: "POST", headers: { Accept: "application/json" }, body: new URLSearchParams(new FormData(e.target)) });
+      if (!answer.ok) throw new Error((await answer.json()).error?.message ?? `The server answered ${answer.status}.`);
+      await load(location.pathname + location.search);
+      panel.querySelector("#span-annotations")?.scrollIntoView({ block: "nearest" });
+    } catch (err) {
+      toast(`Not saved: ${err.message} What you typed is kept.`, "warn");
+      button.disabled = false;
+    }
+  }, { signal: stop.signal });
+
   const press = (name) => panel.querySelector(`[data-part="${name}"]`) ?? el.querySelector(`[data-part="${name}"]`);
   const keys = {
     o: () => press("origin")?.click(),
     e: () => press("effects")?.click(),
     t: () => press("thread")?.click(),
     c: () => panel.querySelector("#annotation-text")?.focus(),
-    p: () => (panel.querySelector("[data-pin]") ?? el.querySelector("[data-pin]"))?.click(),
     y: () => copyLink(),
   };
   document.addEventListener("keydown", (e) => {
