@@ -94,7 +94,12 @@ func parseConfig(command string, args []string, getenv func(string) string, stde
 		if v := getenv(envName(s.name)); v != "" {
 			def = v
 		}
-		values[i] = fs.String(s.name, def, s.help)
+		values[i] = &def
+		if s.def == "true" || s.def == "false" {
+			fs.Var(switchValue{values[i]}, s.name, s.help)
+		} else {
+			fs.StringVar(values[i], s.name, def, s.help)
+		}
 	}
 	if extra != nil {
 		extra(fs)
@@ -165,6 +170,18 @@ func (c *Config) loopbackOnly() bool {
 	}
 	return true
 }
+
+// switchValue is the flag of a setting that is on or off: --dev alone is on.
+type switchValue struct{ text *string }
+
+func (v switchValue) String() string {
+	if v.text == nil {
+		return ""
+	}
+	return *v.text
+}
+func (v switchValue) Set(s string) error { *v.text = s; return nil }
+func (v switchValue) IsBoolFlag() bool   { return true }
 
 func parseBool(v string) (bool, error) {
 	switch strings.ToLower(v) {

@@ -29,6 +29,7 @@ func TestParseConfig(t *testing.T) {
 		{name: "sizes", args: []string{"--memory", "400MiB", "--max-disk", "1.5GB"}, want: func(c Config) bool {
 			return c.Memory == 400<<20 && c.MaxDisk == 1_500_000_000
 		}},
+		{name: "switches", args: []string{"--dev", "--open-ingest=off"}, want: func(c Config) bool { return c.Dev && !c.OpenIngest }},
 		{name: "all faults at once", args: []string{"--addr", "nowhere", "--memory", "lots", "--span-retention", "soon", "--public-url", "ftp://x", "--ingest-sync", "never"},
 			err: []string{"--addr", "--memory", "--span-retention", "--public-url", "--ingest-sync"}},
 		{name: "stray argument", args: []string{"please"}, err: []string{`"please"`}},
