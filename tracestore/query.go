@@ -3,6 +3,7 @@ package tracestore
 import (
 	"context"
 	"errors"
+	"math"
 	"path/filepath"
 
 	"redthread/tracestore/column"
@@ -43,23 +44,26 @@ func (s *Store) Search(ctx context.Context, q query.Search) (*query.SearchResult
 	})
 }
 
-// recentColumns is how far back Columns looks, by start: names and values of
-// older rows are of little use for completion, and all of them cost a full scan.
-const recentColumns = 24 * 60 * 60 * 1e9
+// columnRows is how many of the newest rows Columns looks at: names and values of
+// older ones are of little use for completion, and all of them cost a full scan.
+const columnRows = 128 << 10
 
-// Columns describes the columns of rows of an environment (empty or *: all) whose
-// name begins with prefix.
+// Columns describes the columns, whose name begins with prefix, of the newest rows
+// of an environment (empty or *: all). Where those have none, all rows are looked
+// at.
 func (s *Store) Columns(ctx context.Context, environment, prefix string) ([]query.ColumnInfo, error) {
-	const forever = 1<<63 - 1
-	run := func(blocks []column.Block, _ int) ([]query.ColumnInfo, error) {
+	return read(ctx, s, math.MinInt64, math.MaxInt64, func(blocks []column.Block, _ int) ([]query.ColumnInfo, error) {
+		newest := len(blocks)
+		for rows := 0; newest > 0 && rows < columnRows; {
+			newest--
+			rows += blocks[newest].Rows()
+		}
+		out, err := query.Columns(ctx, blocks[newest:], environment, prefix)
+		if err != nil || len(out) > 0 || newest == 0 {
+			return out, err
+		}
 		return query.Columns(ctx, blocks, environment, prefix)
-	}
-	out, err := read(ctx, s, s.now()-recentColumns, forever, run)
-	if err != nil || len(out) > 0 {
-		return out, err
-	}
-	// Nothing lately: an import of old traces should be explorable too.
-	return read(ctx, s, -forever-1, forever, run)
+	})
 }
 
 // maxSetAside bounds how many corrupt segments one query steps over.

@@ -96,7 +96,7 @@ func (v *view) release() {
 	}
 }
 
-// blocks returns the blocks with a row that starts in from ≤ start < to, and the
+// blocks returns, by age, the blocks with a row that starts in from ≤ start < to, and the
 // number of segments they come from. Segments that setAside takes for corrupt are
 // left out.
 func (v *view) blocks(from, to int64, setAside func(*segmentFile, error) bool) (blocks []column.Block, segments int, err error) {
