@@ -89,7 +89,7 @@ func (x *index) batchAt(i int32) causes {
 	var seen map[trace.Ref]bool
 	for c := x.spans[i].child; c >= 0; c = x.spans[c].next {
 		n := &x.spans[c]
-		if !n.shape.has(consumes) || n.shape.has(isJob) {
+		if !n.shape.has(consumes) || n.shape.has(isJob) || x.crosses(i, c) {
 			continue
 		}
 		switch {

@@ -107,8 +107,6 @@ func (g *Graph) thread(ctx context.Context, id trace.ID, span trace.SpanID) (*Th
 			at = x.first
 		}
 	}
-	sp := &spread{session: s, legOf: map[*index][]int32{}, effects: map[trace.ID]map[trace.SpanID][]Link{},
-		isNode: map[trace.ID]bool{}, nodes: []Node{}, edges: []Edge{}, legs: []Leg{}}
 	switch {
 	case at >= 0:
 		at = x.top(at)
@@ -118,10 +116,8 @@ func (g *Graph) thread(ctx context.Context, id trace.ID, span trace.SpanID) (*Th
 		begin := x.summary.origin()
 		t.Start = &begin
 	}
-	if t.Start != nil {
-		sp.origin = t.Start.Ref
-	}
-	if err := sp.run(ctx, x, at); err != nil {
+	sp, err := s.spread(ctx, x, at)
+	if err != nil {
 		return nil, err
 	}
 	t.Nodes, t.Edges, t.Legs, t.Ripple = sp.nodes, sp.edges, sp.legs, sp.ripple
@@ -148,6 +144,17 @@ func (x *index) top(i int32) int32 {
 		}
 	}
 	return i
+}
+
+// spread walks forward from span at of x; at may be none when only the effects
+// of the trace are known.
+func (s *session) spread(ctx context.Context, x *index, at int32) (*spread, error) {
+	sp := &spread{session: s, legOf: map[*index][]int32{}, effects: map[trace.ID]map[trace.SpanID][]Link{},
+		isNode: map[trace.ID]bool{}, nodes: []Node{}, edges: []Edge{}, legs: []Leg{}}
+	if at >= 0 {
+		sp.origin = x.info(at).Ref
+	}
+	return sp, sp.run(ctx, x, at)
 }
 
 // run spreads from one span, breadth first: a round takes all ways into further
@@ -316,7 +323,8 @@ func (s *spread) follow(x *index, e entry) bool {
 	}
 	// A message of a batch brings with it what was done with the whole batch.
 	if p := x.spans[at].parent; p >= 0 && !x.crosses(p, at) {
-		if cs := x.causesAt(p); len(cs.list) > 0 && cs.list[0].kind == KindBatch {
+		inBatch := func(c cause) bool { return c.kind == KindBatch && c.from == e.link.From }
+		if n := &x.spans[at]; n.shape.has(consumes) && !n.shape.has(isJob) && slices.ContainsFunc(x.causesAt(p).list, inBatch) {
 			if s.members(x)[p] == 0 && s.join(x, p, e.leg, edge) {
 				s.batches = append(s.batches, batchLeg{x, p, s.members(x)[p] - 1})
 			}
