@@ -222,6 +222,7 @@ type Thread struct {
 	Nodes      []Node       `json:"nodes"`
 	Edges      []Edge       `json:"edges"`
 	Legs       []Leg        `json:"legs"`
+	Selected   int          `json:"selected"` // the leg of the span asked about, -1 if it is in none
 	Ripple     Ripple       `json:"ripple"`
 	Truncated  bool         `json:"truncated"`
 }

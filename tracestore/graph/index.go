@@ -180,6 +180,14 @@ func readLink(l *trace.Link) (unsampled, ok bool) {
 	return unsampled, !l.TraceID.IsZero()
 }
 
+// begin is the root, else the earliest span; none if there are no spans.
+func (x *index) begin() int32 {
+	if x.root >= 0 {
+		return x.root
+	}
+	return x.first
+}
+
 func (x *index) info(i int32) SpanInfo {
 	n := &x.spans[i]
 	return SpanInfo{Ref: trace.Ref{TraceID: x.trace, SpanID: n.id}, Service: n.service, Name: n.name}

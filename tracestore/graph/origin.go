@@ -93,10 +93,8 @@ func (s *session) traceOrigin(ctx context.Context, x *index) (*Origin, error) {
 		return summaryOrigin(x.summary), nil
 	case len(x.spans) == 0:
 		return nil, ErrNotFound
-	case x.root >= 0:
-		return s.origin(ctx, x, x.root)
 	}
-	return s.origin(ctx, x, x.first)
+	return s.origin(ctx, x, x.begin())
 }
 
 // origin walks back from one span of a loaded trace.

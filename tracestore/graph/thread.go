@@ -83,6 +83,10 @@ func (g *Graph) thread(ctx context.Context, id trace.ID, span trace.SpanID) (*Th
 	if err != nil {
 		return nil, err
 	}
+	asked, askedAt := x, x.find(span, "")
+	if span.IsZero() {
+		askedAt = x.begin()
+	}
 	t := &Thread{Status: o.Status, Reason: o.Reason, Candidates: []OriginSpan{}, Truncated: o.Truncated}
 	start := trace.Ref{TraceID: id, SpanID: span}
 	switch o.Status {
@@ -103,9 +107,7 @@ func (g *Graph) thread(ctx context.Context, id trace.ID, span trace.SpanID) (*Th
 	}
 	at := x.find(start.SpanID, "")
 	if at < 0 {
-		if at = x.root; at < 0 {
-			at = x.first
-		}
+		at = x.begin()
 	}
 	switch {
 	case at >= 0:
@@ -119,6 +121,10 @@ func (g *Graph) thread(ctx context.Context, id trace.ID, span trace.SpanID) (*Th
 	sp, err := s.spread(ctx, x, at)
 	if err != nil {
 		return nil, err
+	}
+	t.Selected = -1
+	if legs := sp.legOf[asked]; legs != nil && askedAt >= 0 {
+		t.Selected = int(legs[askedAt]) - 1
 	}
 	t.Nodes, t.Edges, t.Legs, t.Ripple = sp.nodes, sp.edges, sp.legs, sp.ripple
 	t.Truncated = t.Truncated || sp.truncated
@@ -469,10 +475,7 @@ func (s *spread) addNode(x *index) {
 
 // node describes a trace.
 func (x *index) node() Node {
-	at := x.root
-	if at < 0 {
-		at = x.first
-	}
+	at := x.begin()
 	if at < 0 {
 		m := &x.summary
 		return Node{TraceID: x.trace, SpanID: m.SpanID, Service: m.Service, Name: m.Name, Kind: m.Kind,

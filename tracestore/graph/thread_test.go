@@ -173,6 +173,9 @@ func TestThreadKeepsBatchesApart(t *testing.T) {
 	if diff := cmp.Diff(want, drawn(th, true)); diff != "" {
 		t.Errorf("legs of the first request (-want +got):\n%s", diff)
 	}
+	if th.Selected != 0 {
+		t.Errorf("the thread of the root selects leg %d, want its own, 0", th.Selected)
+	}
 	if got := th.Legs[len(th.Legs)-1].Topic; got != "ForBoth" {
 		t.Errorf("the job is %s, want ForBoth", got)
 	}
@@ -180,8 +183,8 @@ func TestThreadKeepsBatchesApart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if th.Origin == nil || th.Origin.Name != "PUT /quotes" || th.Ripple.Jobs != 2 {
-		t.Errorf("thread of the second message = %v with %d jobs, want PUT /quotes with 2", th.Origin, th.Ripple.Jobs)
+	if th.Origin == nil || th.Origin.Name != "PUT /quotes" || th.Ripple.Jobs != 2 || th.Legs[th.Selected].Name != "poll quotes" {
+		t.Errorf("thread of the second message = %v with %d jobs and leg %d selected, want PUT /quotes with 2 and the poll", th.Origin, th.Ripple.Jobs, th.Selected)
 	}
 	th = threadOf(t, g, receipt.TraceID)
 	if th.Status != Ambiguous || th.Origin != nil || len(th.Candidates) != 2 || th.Start.Ref != receipt {
