@@ -57,7 +57,11 @@ func (s *Server) showExplore(c echo.Context) error {
 	m.Page.Styles = []string{"third_party/uPlot.min.css", "css/explore.css"}
 	m.Page.Scripts = []string{"third_party/uPlot.iife.min.js"}
 	m.Page.Wide = true
-	m.Page.Scope = st.scope(environmentsOf(columns))
+	names, err := e.environments(ctx)
+	if err != nil {
+		return err
+	}
+	m.Page.Scope = st.scope(names)
 	return render(c, status, views.ExplorePage(m))
 }
 
@@ -66,6 +70,10 @@ func (s *Server) showExplore(c echo.Context) error {
 func (s *Server) downloadExplore(c echo.Context) error {
 	ctx, cancel := context.WithTimeout(c.Request().Context(), queryTimeout)
 	defer cancel()
+	format := c.Param("format")
+	if format != "csv" && format != "json" {
+		return echo.ErrNotFound
+	}
 	st := readExplore(c.QueryParams(), s.Now())
 	if err := st.firstError(); err != nil {
 		return err
@@ -75,7 +83,7 @@ func (s *Server) downloadExplore(c echo.Context) error {
 		return fmt.Errorf("explore download: %w", err)
 	}
 	h := c.Response().Header()
-	if c.Param("format") == "csv" {
+	if format == "csv" {
 		h.Set("Content-Disposition", `attachment; filename="redthread.csv"`)
 		return c.Blob(http.StatusOK, "text/csv; charset=utf-8", d.csv())
 	}
@@ -269,19 +277,26 @@ func pickers(environments []string, environment string, w timeWindow, keep url.V
 	return scope
 }
 
-// environmentsOf lists the environments among the columns' most frequent values.
-func environmentsOf(columns []query.ColumnInfo) []string {
+// environments lists the environments there are.
+func (e explorer) environments(ctx context.Context) ([]string, error) {
+	columns, err := e.store.Columns(ctx, "", environmentColumn)
+	if err != nil {
+		return nil, fmt.Errorf("environments: %w", err)
+	}
 	var names []string
 	for _, c := range columns {
-		if c.Name != "environment" && c.Name != "deployment.environment.name" {
+		if c.Name != environmentColumn {
 			continue
 		}
 		for _, v := range c.Top {
-			if name := v.Value.Text(); name != "" && !slices.Contains(names, name) {
+			if name := v.Value.Text(); name != "" {
 				names = append(names, name)
 			}
 		}
 	}
 	slices.Sort(names)
-	return names
+	return names, nil
 }
+
+// environmentColumn holds the environment of every row.
+const environmentColumn = "environment"

@@ -44,9 +44,9 @@ func (s *Server) showHome(c echo.Context) error {
 		m.First = s.firstTrace(c, p.Me != nil && p.Me.Admin)
 		return render(c, http.StatusOK, views.HomePage(m))
 	}
-	columns, err := e.store.Columns(ctx, "", "environment")
+	names, err := e.environments(ctx)
 	if err != nil {
-		return fmt.Errorf("home environments: %w", err)
+		return err
 	}
 	q := c.QueryParams()
 	w, err := readWindow(q, defaultExploreRange, s.Now())
@@ -63,7 +63,7 @@ func (s *Server) showHome(c echo.Context) error {
 	if m.Investigations, err = s.openInvestigations(ctx); err != nil {
 		return err
 	}
-	m.Page.Scope = pickers(environmentsOf(columns), h.environment, w, url.Values{})
+	m.Page.Scope = pickers(names, h.environment, w, url.Values{})
 	return render(c, http.StatusOK, views.HomePage(m))
 }
 
