@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strconv"
@@ -28,14 +29,14 @@ func (s *Server) showThread(c echo.Context) error {
 	if n, err := strconv.Atoi(c.QueryParam("row")); err == nil && n > 0 {
 		st.row = n
 	}
+	var span trace.SpanID
 	if q := c.QueryParam("span"); q != "" {
-		span, err := trace.ParseSpanID(q)
-		if err != nil {
+		if span, err = trace.ParseSpanID(q); err != nil {
 			return s.traceMissing(c, http.StatusBadRequest, views.NoTrace{Invalid: invalidWords(err)})
 		}
 		st.span = span.String()
 	}
-	t, err := s.Graph.Thread(ctx, id)
+	t, err := s.threadOf(ctx, id, span)
 	if errors.Is(err, graph.ErrNotFound) {
 		return s.traceMissing(c, http.StatusNotFound, views.NoTrace{TraceID: st.trace, Href: st.href(), Thread: true})
 	}
@@ -60,6 +61,18 @@ func (s *Server) showThread(c echo.Context) error {
 	}
 	p.Styles, p.Wide = threadStyles, true
 	return render(c, http.StatusOK, views.Thread(p, v))
+}
+
+// threadOf returns the thread of a span, which may be another than that of its
+// trace; for no span, or one that is not here, that of the trace.
+func (s *Server) threadOf(ctx context.Context, id trace.ID, span trace.SpanID) (*graph.Thread, error) {
+	if !span.IsZero() {
+		t, err := s.Graph.ThreadOfSpan(ctx, id, span)
+		if !errors.Is(err, graph.ErrNotFound) {
+			return t, err
+		}
+	}
+	return s.Graph.Thread(ctx, id)
 }
 
 var threadStyles = []string{"css/trace.css", "css/thread.css", "css/pin.css"}

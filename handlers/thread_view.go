@@ -94,7 +94,10 @@ func threadView(t *graph.Thread, st threadState, who string) views.ThreadPage {
 	}
 	groups, _ := threadGroups(t.Legs)
 	p.Sentence = threadSentence(t, groups, who)
-	selected := selectedLeg(t, st)
+	selected := t.Selected
+	if selected == 0 {
+		selected = -1 // the thread begins there: nothing needs to be singled out
+	}
 	if st.table {
 		threadTable(&p, t, st, selected)
 		return p
@@ -105,28 +108,6 @@ func threadView(t *graph.Thread, st threadState, who string) views.ThreadPage {
 	}
 	p.Map = newThreadMap(t, open, selected, func(group string) string { return st.toggled(group).href() }).view()
 	return p
-}
-
-// selectedLeg is the leg of the asked span, else the first of the asked trace;
-// -1 if the thread begins there, where nothing needs to be singled out.
-func selectedLeg(t *graph.Thread, st threadState) int {
-	first := -1
-	for i := range t.Legs {
-		l := &t.Legs[i]
-		if l.TraceID.String() != st.trace {
-			continue
-		}
-		if l.SpanID.String() == st.span {
-			return i
-		}
-		if first < 0 {
-			first = i
-		}
-	}
-	if first == 0 {
-		return -1
-	}
-	return first
 }
 
 // threadNotices say what is not known of the thread, and why.
