@@ -20,8 +20,7 @@ const (
 	// otherwise; maxTraceLimit keeps it under about 100 MB of JSON.
 	defaultTraceLimit = 10_000
 	maxTraceLimit     = 50_000
-	// A trace is read this far, so that parents are only called missing when
-	// they are; the second figure is for pages that lie further back.
+	// How many spans of a trace are read for one page, at first and at most.
 	traceReadSpans     = 100_000
 	traceReadFarSpans  = 1_000_000
 	estimatedSpanBytes = 1024
@@ -39,19 +38,25 @@ func (s *Server) showTraceJSON(c echo.Context) error {
 	}
 	ctx := c.Request().Context()
 	after := c.QueryParam("after")
-	spans, more, err := s.Store.TraceSpans(ctx, id, traceReadSpans)
-	if err != nil {
-		return fmt.Errorf("read trace %s: %w", id, err)
-	}
-	if len(spans) == 0 {
-		return fmt.Errorf("trace %s: %w", id, graph.ErrNotFound)
-	}
-	from, ok := spanAfter(spans, after)
-	if more && (!ok || from+limit > len(spans)) {
-		if spans, more, err = s.Store.TraceSpans(ctx, id, traceReadFarSpans); err != nil {
+	// Most traces fit the page; of larger ones more is read, so that parents are
+	// only called missing when they are, and for pages that lie further back.
+	var (
+		spans []trace.Span
+		from  int
+		more  bool
+		ok    bool
+	)
+	for _, size := range []int{limit, traceReadSpans, traceReadFarSpans} {
+		if spans, more, err = s.Store.TraceSpans(ctx, id, size); err != nil {
 			return fmt.Errorf("read trace %s: %w", id, err)
 		}
 		from, ok = spanAfter(spans, after)
+		if !more || size >= traceReadSpans && ok && from+limit <= len(spans) {
+			break
+		}
+	}
+	if len(spans) == 0 {
+		return fmt.Errorf("trace %s: %w", id, graph.ErrNotFound)
 	}
 	if !ok {
 		return &collab.InvalidError{Field: "after", Message: "No span of this trace has that id: give the next of the page before."}

@@ -50,6 +50,8 @@ func unknownWords(reason string) string {
 		return "not recorded: its sender wrote down no parent or link"
 	case graph.Expired:
 		return "no longer known: the spans are past their time"
+	case graph.Cut:
+		return "not known: the chain behind it is longer than is followed at once"
 	}
 	return "not known"
 }
