@@ -37,6 +37,7 @@ type command struct {
 func commands() []command {
 	return []command{
 		{"serve", "[flags]", "run the server (the default)", runServe},
+		{"demo", "[flags]", "serve a living car marketplace with an incident to find", runDemo},
 		{"import", "FILE…", "load trace files (OTLP JSON or protobuf, Jaeger JSON, Zipkin JSON); - is stdin", runImport},
 		{"token", "create|list|revoke", "API tokens", runToken},
 		{"key", "create|list|revoke", "ingest keys", runKey},

@@ -269,6 +269,11 @@ func (a *app) address() string {
 	if a.config.PublicURL != "" {
 		return a.config.PublicURL
 	}
+	return a.localURL()
+}
+
+// localURL is the bound address as this machine reaches it.
+func (a *app) localURL() string {
 	l := a.listeners["addr"].Addr().(*net.TCPAddr)
 	host := l.IP.String()
 	if l.IP.IsUnspecified() {

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"net/http"
+	"time"
+
+	"redthread/cmd/redthread/demo"
+	"redthread/collab"
+	"redthread/tracestore/trace"
+)
+
+// runDemo serves, sends the demo's traffic to the server's own port as any other
+// exporter would, and opens one investigation that tells the story.
+func runDemo(ctx context.Context, e env, args []string) error {
+	var rate float64
+	var seed uint64
+	getenv := func(name string) string {
+		if name == envName("data") && e.getenv(name) == "" {
+			return "./redthread-demo"
+		}
+		return e.getenv(name)
+	}
+	c, err := parseConfig("demo", args, getenv, e.stderr, func(fs *flag.FlagSet) {
+		fs.Float64Var(&rate, "rate", 2, "what people do, actions a second")
+		fs.Uint64Var(&seed, "seed", 1, "seed of the traffic")
+	})
+	if err != nil {
+		return err
+	}
+	return serve(ctx, e, c, func(ctx context.Context, a *app) {
+		log := a.log.With("component", "demo")
+		key, _, err := a.auth.CreateIngestKey(ctx, "demo", collab.AnyEnvironment)
+		if err != nil {
+			log.Error("make an ingest key", "error", err)
+			return
+		}
+		told := make(chan struct{})
+		close(told)
+		err = demo.Run(ctx, demo.Options{
+			URL: a.localURL(), Key: key, Rate: rate, Seed: seed, Logger: log,
+			OnStory: func(s demo.Story) {
+				told = make(chan struct{})
+				go func() {
+					defer close(told)
+					if err := tellStory(ctx, a, s); err != nil && ctx.Err() == nil {
+						log.Error("open the sample investigation", "error", err)
+					}
+				}()
+			},
+		})
+		<-told
+		if err != nil {
+			log.Error("demo traffic ended", "error", err)
+		}
+	})
+}
+
+// storyTitle names the sample investigation; one is enough for a data folder.
+const storyTitle = "Slow quotes in the UK since the last deploy"
+
+// tellStory opens the sample investigation over the API, as a person would.
+func tellStory(ctx context.Context, a *app, s demo.Story) error {
+	existing, _, err := a.collab.FindInvestigations(ctx, collab.InvestigationFilter{Limit: 200})
+	if err != nil {
+		return err
+	}
+	for _, inv := range existing {
+		if inv.Title == storyTitle {
+			return nil
+		}
+	}
+	const lifetime = 5 * time.Minute
+	token, _, err := a.auth.CreateToken(ctx, "demo guide", collab.RoleMember, lifetime)
+	if err != nil {
+		return err
+	}
+	c := &client{url: a.localURL(), token: token, http: &http.Client{Timeout: time.Minute}}
+	post := func(path string, body any) (id string, err error) {
+		b, err := json.Marshal(body)
+		if err != nil {
+			return "", err
+		}
+		var answer bytes.Buffer
+		if err := c.call(ctx, http.MethodPost, path, b, &answer); err != nil {
+			return "", fmt.Errorf("%s: %w", path, err)
+		}
+		var made struct {
+			ID string `json:"id"`
+		}
+		err = json.Unmarshal(answer.Bytes(), &made)
+		return made.ID, err
+	}
+	inv, err := post("/api/v1/investigations", map[string]any{"ref": "demo", "title": storyTitle, "severity": "sev2"})
+	if err != nil {
+		return err
+	}
+	span := func(r trace.Ref) map[string]any {
+		return map[string]any{"trace_id": r.TraceID.String(), "span_id": r.SpanID.String()}
+	}
+	with := func(m map[string]any, ref, kind string) map[string]any {
+		m["ref"], m["kind"] = ref, kind
+		return m
+	}
+	from, to := float64(s.Began.Add(-30*time.Minute).Unix()), float64(time.Now().Unix())
+	slow, ripple := span(s.SlowServer), span(s.RippleOrigin)
+	delete(ripple, "span_id")
+	blocks := []map[string]any{
+		{"ref": "demo-1", "kind": "note", "text": fmt.Sprintf("Support says that quotes in the UK are slow since about %s UTC, when build `%s` went out. Not every dealer, it seems.",
+			s.Began.UTC().Format("15:04"), s.Build)},
+		{"ref": "demo-2", "kind": "query", "query": map[string]any{
+			"calculations": []map[string]string{{"op": "COUNT"}, {"op": "P99", "column": "duration_ms"}},
+			"filters": []map[string]any{{"column": "service.name", "op": "=", "value": "quotes-api"},
+				{"column": "span.kind", "op": "=", "value": "server"}},
+			"breakdowns": []string{"service.version", "dealer.id"},
+			"orders":     []map[string]string{{"op": "P99", "column": "duration_ms", "order": "descending"}},
+			"limit":      10, "granularity": 60, "start_time": from, "end_time": to,
+		}},
+		with(slow, "demo-3", "span"),
+		with(ripple, "demo-4", "thread"),
+		{"ref": "demo-5", "kind": "note", "text": fmt.Sprintf("Two things, one cause? The slow quotes are all of dealer `%s` on the new build. "+
+			"And one price update of the same dealer set off %d jobs, each of which pushed itself again. Press `o` on any of them: it goes to that one request.",
+			s.Dealer, s.RippleJobs)},
+	}
+	pins := make([]string, len(blocks))
+	for i, b := range blocks {
+		if pins[i], err = post("/api/v1/investigations/"+inv+"/blocks", b); err != nil {
+			return err
+		}
+	}
+	_, err = post("/api/v1/annotations", map[string]any{"ref": "demo-6", "anchor": map[string]any{"investigation_id": inv, "pin_id": pins[2]},
+		"text": "Only this build loads the dealer's whole stock for every quote."})
+	return err
+}
