@@ -58,7 +58,7 @@ func threadGroups(legs []graph.Leg) (list []threadGroup, groupOf []int) {
 	groupOf = make([]int, len(legs))
 	for i := range legs {
 		l := &legs[i]
-		k := key{parent: -1, service: l.Service, name: l.Name, work: l.Work}
+		k := key{parent: -1, service: l.Service, name: legName(l), work: l.Work}
 		if l.Cause >= 0 && l.Cause < i {
 			k.parent = groupOf[l.Cause]
 		}
@@ -74,7 +74,7 @@ func threadGroups(legs []graph.Leg) (list []threadGroup, groupOf []int) {
 				above = groups[k.parent].id
 			}
 			groups = append(groups, threadGroup{
-				id: groupID(above, k.service, k.name, k.topic, string(k.work)), parent: k.parent, topic: k.topic, service: l.Service, name: l.Name, work: l.Work,
+				id: groupID(above, k.service, k.name, k.topic, string(k.work)), parent: k.parent, topic: k.topic, service: l.Service, name: k.name, work: l.Work,
 				start: l.StartUnixNano, end: l.StartUnixNano + l.DurationNano,
 			})
 			if k.parent >= 0 {
@@ -103,6 +103,14 @@ func threadGroups(legs []graph.Leg) (list []threadGroup, groupOf []int) {
 		slices.SortStableFunc(groups[g].children, func(a, b int) int { return cmp.Compare(groups[a].start, groups[b].start) })
 	}
 	return groups, groupOf
+}
+
+// legName is what a leg is called: a job by its class, whatever its span says.
+func legName(l *graph.Leg) string {
+	if l.Work == graph.WorkJob && l.Topic != "" {
+		return rowName(l.Topic)
+	}
+	return rowName(l.Name)
 }
 
 func groupID(parts ...string) string {
@@ -532,7 +540,7 @@ func (m *threadMap) joins(r *mapRow, v *views.ThreadMap) {
 	if aside && r.leg < 0 {
 		aside = !slices.ContainsFunc(g.legs, func(l int) bool { return m.onPath[l] })
 	}
-	title := howKnown(leg.By, leg.Inferred)
+	title := howKnown(leg.By, leg.Rule, leg.Inferred)
 	fromX, fromY, ok := m.end(leg.Cause, left)
 	dot, viaDot := m.dotOf[r.group]
 	if r.topic {

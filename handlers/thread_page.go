@@ -16,7 +16,7 @@ import (
 
 // maxOriginSpans is how many spans of the origin's trace are read to find who
 // was behind it.
-const maxOriginSpans = 1000
+const maxOriginSpans = 10_000
 
 // showThread is the page of the thread that a trace belongs to.
 func (s *Server) showThread(c echo.Context) error {

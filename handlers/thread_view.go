@@ -180,7 +180,7 @@ func hopCounts(legs []graph.Leg) []views.HopCount {
 	counts := map[views.HopCount]int{}
 	for i := range legs {
 		if legs[i].Cause >= 0 {
-			counts[views.HopCount{Text: howKnown(legs[i].By, legs[i].Inferred), Inferred: legs[i].Inferred}]++
+			counts[views.HopCount{Text: howKnown(legs[i].By, legs[i].Rule, legs[i].Inferred), Inferred: legs[i].Inferred}]++
 		}
 	}
 	list := make([]views.HopCount, 0, len(counts))
@@ -319,15 +319,18 @@ func threadTable(p *views.ThreadPage, t *graph.Thread, st threadState, selected 
 	for i := first; i < last; i++ {
 		l := &t.Legs[i]
 		r := views.ThreadRow{
-			Depth: l.Depth, Name: rowName(l.Name), Service: l.Service, Work: string(l.Work), Href: spanHref(l.Ref), Topic: l.Topic,
+			Depth: l.Depth, Name: legName(l), Service: l.Service, Work: string(l.Work), Href: spanHref(l.Ref),
 			Offset: plusDuration(l.StartUnixNano - t.Legs[0].StartUnixNano), Duration: ui.Duration(l.DurationNano),
 			Spans: l.Spans, Errors: l.Errors, Inferred: l.Inferred, Selected: i == selected,
+		}
+		if l.Work != graph.WorkJob {
+			r.Topic = l.Topic
 		}
 		if l.WaitNano > 0 {
 			r.Wait = ui.Duration(l.WaitNano)
 		}
 		if l.Cause >= 0 {
-			r.How = howKnown(l.By, l.Inferred)
+			r.How = howKnown(l.By, l.Rule, l.Inferred)
 		}
 		p.Rows = append(p.Rows, r)
 	}

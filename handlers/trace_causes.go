@@ -26,8 +26,11 @@ var hopWords = map[graph.Kind]string{
 	graph.KindAttribute:  "same id",
 }
 
-func howKnown(k graph.Kind, inferred bool) string {
+func howKnown(k graph.Kind, rule string, inferred bool) string {
 	words := hopWords[k]
+	if rule == graph.RuleSharedRoot {
+		words = "same trace, the parent never arrived"
+	}
 	if words == "" {
 		words = string(k)
 	}
@@ -84,7 +87,7 @@ func originView(o graph.OriginSpan) views.CauseView {
 func causeView(c graph.Cause) views.CauseView {
 	v := views.CauseView{
 		Service: c.Edge.From.Service, Name: c.Edge.From.Name, Href: spanHref(c.Edge.From.Ref), Start: timeOf(c.StartUnixNano),
-		Wait: waited(c.Edge.WaitNano), Inferred: c.Edge.Inferred, How: howKnown(c.Edge.Kind, c.Edge.Inferred),
+		Wait: waited(c.Edge.WaitNano), Inferred: c.Edge.Inferred, How: howKnown(c.Edge.Kind, c.Edge.Rule, c.Edge.Inferred),
 	}
 	if v.Name == "" {
 		v.Name = "span " + c.Edge.From.SpanID.String()

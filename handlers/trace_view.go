@@ -224,7 +224,7 @@ func (v *traceView) row(i int, from, to int64) views.WaterfallRow {
 			w.Events = append(w.Events, views.EventMark{X: percent(float64(at-from), to-from), Name: clip(s.Events[n].Name, 80), Error: isErrorEvent(&s.Events[n])})
 		}
 	}
-	if note := v.effects[i]; note != "" {
+	if note := v.effects[i]; note != "" && start <= to && r.endNano-t.startNano >= from {
 		w.Note, w.NoteHref = note, "/thread/"+v.state.trace+"?span="+s.SpanID.String()
 		w.NoteX, w.NoteEnd = noteOf(start, r.endNano-t.startNano, from, to)
 	}

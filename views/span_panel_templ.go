@@ -693,7 +693,7 @@ func attribute(a AttributeView) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			var templ_7745c5c3_Var35 string
-			templ_7745c5c3_Var35, templ_7745c5c3_Err = templ.JoinStringErrs(clipText(a.Value, 160))
+			templ_7745c5c3_Var35, templ_7745c5c3_Err = templ.JoinStringErrs(clipText(a.Value, 100))
 			if templ_7745c5c3_Err != nil {
 				return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/span_panel.templ`, Line: 125, Col: 67}
 			}

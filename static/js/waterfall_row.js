@@ -74,7 +74,7 @@ export function fillRow(el, data, i, view) {
     marks.push(mark);
   }
   part.bar.append(...marks);
-  if (data.notes[i]) {
+  if (data.notes[i] && start <= to && end >= from) {
     const place = noteOf(start, end, from, to);
     const link = svg("a", { href: `/thread/${view.state.trace}?span=${key}`, "data-part": "note" });
     const text = svg("text", { class: "Waterfall-note", x: place.x, y: 17, dx: place.end ? -6 : 6, "text-anchor": place.end ? "end" : "start" });
