@@ -9,7 +9,7 @@ import (
 // baseStyles are the style sheets of every page; the first one sets the order
 // of the layers.
 var baseStyles = []string{
-	"css/tokens.css", "css/base.css", "css/shell.css", "css/components.css", "css/services.css", "css/utilities.css",
+	"css/tokens.css", "css/base.css", "css/shell.css", "css/components.css", "css/services.css", "css/pin.css", "css/utilities.css",
 }
 
 // Key is one line of the list of keys.

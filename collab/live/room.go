@@ -203,9 +203,15 @@ func (r *Room) subscribers() []*Subscriber {
 	return list
 }
 
+// reloadAll sends everybody away to load anew. Whoever joins next starts from
+// the log as it is then.
 func (r *Room) reloadAll() {
 	message := Encode(Reload{TypeReload})
-	for _, sub := range r.subscribers() {
+	list := r.subscribers()
+	r.hub.mu.Lock()
+	clear(r.subs)
+	r.hub.mu.Unlock()
+	for _, sub := range list {
 		sub.push(message)
 		sub.Close(CloseReload, "Load it again.")
 	}
