@@ -18,7 +18,6 @@ import (
 	"redthread/tracestore/query"
 	"redthread/tracestore/trace"
 	"redthread/views"
-	"redthread/views/ui"
 )
 
 // maxSuggestions bounds the columns offered without script.
@@ -267,7 +266,7 @@ func pickers(environments []string, environment string, w timeWindow, keep url.V
 	if !known {
 		label := "last " + views.RangeLabel(w.Range)
 		if w.Range == "" {
-			label = ui.Duration(int64(w.length())) + " until " + w.To.Format("2 Jan 15:04")
+			label = "custom, " + views.RangeLabel(formatRange(w.length().Round(time.Second)))
 		}
 		scope.Ranges = append(scope.Ranges, views.Option{Value: w.Range, Label: label})
 	}

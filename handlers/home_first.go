@@ -40,10 +40,11 @@ export OTEL_METRICS_EXPORTER=none
 node --require @opentelemetry/auto-instrumentations-node/register app.js`},
 	}},
 	{"go", "Go", []views.HomeStep{
-		{Text: "Get the modules.", Where: "terminal", Code: `go get go.opentelemetry.io/otel/sdk \
+		{Text: "Get the modules.", Where: "terminal", Code: `go get go.opentelemetry.io/otel go.opentelemetry.io/otel/sdk \
   go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp \
   go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp`},
-		{Text: "Set up the provider when the program starts, and wrap the handler.", Where: "main.go", Code: `exporter, err := otlptracehttp.New(ctx) // reads OTEL_EXPORTER_OTLP_…
+		{Text: "Set up the provider when the program starts, and wrap the handler.", Where: "main.go", Code: `// import sdktrace "go.opentelemetry.io/otel/sdk/trace" and the modules above
+exporter, err := otlptracehttp.New(ctx) // reads OTEL_EXPORTER_OTLP_…
 if err != nil {
 	return err
 }

@@ -44,19 +44,12 @@ type Line struct {
 
 // LineChart is one calculation over time, a line for each group.
 type LineChart struct {
-	ID      string
-	Title   string
-	Unit    Unit
-	Time    ChartTime
-	Lines   []Line
-	Hidden  int    // groups of the table without a line
-	Markers []Mark // moments to mark
-}
-
-// Mark is a moment marked on the time axis.
-type Mark struct {
-	At    int64 // milliseconds since the epoch
-	Label string
+	ID     string
+	Title  string
+	Unit   Unit
+	Time   ChartTime
+	Lines  []Line
+	Hidden int // groups of the table without a line
 }
 
 // maxDrawn is the number of lines drawn in colour; the rest shows on hover.
@@ -167,7 +160,7 @@ func (c LineChart) top() float64 { return niceCeil(c.max()) }
 // Ticks labels the value axis.
 func (c LineChart) Ticks() []Tick {
 	top := c.top()
-	ticks := []Tick{{0, formatUnit(0, c.Unit), 0}, {0.5, formatUnit(top/2, c.Unit), 0}, {1, formatUnit(top, c.Unit), 0}}
+	ticks := []Tick{{0, FormatUnit(0, c.Unit), 0}, {0.5, FormatUnit(top/2, c.Unit), 0}, {1, FormatUnit(top, c.Unit), 0}}
 	if c.max() <= 0 {
 		return ticks[:1]
 	}
@@ -291,7 +284,7 @@ func (h Heatmap) Ticks(n int) []Tick {
 	ticks = nil
 	every := max((len(h.Rows)+n-1)/n, 1)
 	for i := 0; i < len(h.Rows); i += every {
-		ticks = append(ticks, Tick{At: float64(i) / float64(len(h.Rows)), Label: formatUnit(h.Rows[i].Min, h.Unit)})
+		ticks = append(ticks, Tick{At: float64(i) / float64(len(h.Rows)), Label: FormatUnit(h.Rows[i].Min, h.Unit)})
 	}
 	return ticks
 }
@@ -313,7 +306,7 @@ func (h Heatmap) ticksAt(factors []float64) []Tick {
 			for _, f := range factors {
 				if v := f * math.Pow(10, power); v >= r.Min && v < r.Max {
 					at := (float64(i) + math.Log(v/r.Min)/math.Log(r.Max/r.Min)) / float64(len(h.Rows))
-					ticks = append(ticks, Tick{At: at, Label: formatUnit(v, h.Unit)})
+					ticks = append(ticks, Tick{At: at, Label: FormatUnit(v, h.Unit)})
 				}
 			}
 		}
@@ -331,7 +324,7 @@ func (h Heatmap) spread() []HeatSpread {
 	var out []HeatSpread
 	for i := len(counts) - 1; i >= 0; i-- {
 		if counts[i] > 0 {
-			out = append(out, HeatSpread{formatUnit(h.Rows[i].Min, h.Unit), formatUnit(h.Rows[i].Max, h.Unit), FormatNumber(counts[i])})
+			out = append(out, HeatSpread{FormatUnit(h.Rows[i].Min, h.Unit), FormatUnit(h.Rows[i].Max, h.Unit), FormatNumber(counts[i])})
 		}
 	}
 	return out
@@ -405,9 +398,7 @@ func FormatNumber(f float64) string {
 }
 
 // FormatUnit writes a value with its unit.
-func FormatUnit(f float64, u Unit) string { return formatUnit(f, u) }
-
-func formatUnit(f float64, u Unit) string {
+func FormatUnit(f float64, u Unit) string {
 	if u == UnitMilliseconds && !math.IsNaN(f) && math.Abs(f) < 9e12 {
 		if f == 0 {
 			return "0"

@@ -126,7 +126,6 @@ func TestHomeGolden(t *testing.T) {
 		Routes:         []HomeRoute{{Service: "web-uk", Class: "Service--9", Name: "POST /quotes", URL: "/explore?tab=traces", Count: "9", Errors: "1", HasErrors: true, P50: "1 ms", P95: "2 ms"}},
 		Errors:         []ExploreTrace{{SpanURL: "/t/aa/bb", Service: "quotes-api", Name: hostileText, RootName: "POST /quotes", Duration: "3 s", Start: exploreNow.Add(-time.Minute), MatchClassName: "Service--1"}},
 		Investigations: []HomeInvestigation{{URL: "/i/i_1", Title: hostileText, Status: "open", Severity: "sev2", Lead: "Mara", Updated: exploreNow.Add(-time.Hour)}},
-		Warnings:       []string{"COUNT_DISTINCT is estimated."},
 	}
 	first := HomeFirst{Endpoint: "http://localhost:8080", NeedsKey: true, Admin: true, Local: true, Senders: []HomeSender{
 		{Name: "Rails", URL: "/?sender=rails", Current: true, Steps: []HomeStep{{"Add the gems.", "terminal", "bundle add opentelemetry-sdk"}}}, {Name: "Node", URL: "/?sender=node"}}}

@@ -15,7 +15,6 @@ type Home struct {
 	// ErrorsURL leads to all error rows of the window.
 	ErrorsURL      string
 	Investigations []HomeInvestigation
-	Warnings       []string
 	Quiet          *ExploreEmpty // set while the window has no rows
 	Now            time.Time
 }
@@ -23,17 +22,16 @@ type Home struct {
 // HomeService is one service in the window. Its measures are of the spans by
 // which work enters it: requests, messages and jobs.
 type HomeService struct {
-	Name, Class, URL        string
-	Missing                 bool // the rows name no service
-	Count, Rate             string
-	Requests                Spark
-	Errors, Share           string
-	HasErrors               bool
-	ErrorsURL               string
-	ErrorSpark              Spark
-	P50, P95, P99           string
-	Slow                    Spark // p95 over time
-	CountLabel, ErrorsLabel string
+	Name, Class, URL string
+	Missing          bool // the rows name no service
+	Count, Rate      string
+	Requests         Spark
+	Errors, Share    string
+	HasErrors        bool
+	ErrorsURL        string
+	ErrorSpark       Spark
+	P50, P95, P99    string
+	Slow             Spark // p95 over time
 }
 
 // HomeRoute is one kind of work of a service: a route, a job.
