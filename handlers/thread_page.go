@@ -75,4 +75,4 @@ func (s *Server) threadOf(ctx context.Context, id trace.ID, span trace.SpanID) (
 	return s.Graph.Thread(ctx, id)
 }
 
-var threadStyles = []string{"css/trace.css", "css/thread.css", "css/pin.css"}
+var threadStyles = []string{"css/trace.css", "css/thread.css"}

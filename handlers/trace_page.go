@@ -22,7 +22,7 @@ import (
 const maxTracePageSpans = 50_000
 
 // traceStyles are the style sheets of the trace and thread pages.
-var traceStyles = []string{"css/trace.css", "css/pin.css"}
+var traceStyles = []string{"css/trace.css"}
 
 // showTrace is the page of a trace, with a span selected or not; as a fragment
 // it is the panel of the selected span alone.
