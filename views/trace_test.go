@@ -1,0 +1,133 @@
+package views
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/a-h/templ"
+	"github.com/google/go-cmp/cmp"
+)
+
+var updateTrace = flag.Bool("update-trace", false, "rewrite the golden pages of traces and threads")
+
+const hostileName = `"><script>alert('x')</script>&amp;`
+
+func goldenTrace(name string) TracePage {
+	start := time.Date(2026, 11, 22, 14, 3, 11, 204e6, time.UTC)
+	cause := CauseView{Service: "web-uk", Name: name, Href: "/t/0b/01", Start: start, Wait: "waited 40 ms", Inferred: true, How: "inferred: same message id"}
+	row := WaterfallRow{Key: "01", Index: 1, Href: "/t/0a/01#r-01", FoldHref: "/t/0a?fold=01", Below: 2, Name: name, Service: name, ServiceClass: ServiceClass("web"),
+		ShowService: true, Duration: "1.84 s", Title: name, X: "0%", Width: "100%"}
+	selected := WaterfallRow{Key: "02", Index: 2, Depth: 1, Href: "/t/0a/02#r-02", Name: name, Service: "api", ServiceClass: ServiceClass("api"), Duration: "611 ms", Title: name,
+		Error: true, Selected: true, OnPath: true, Match: true, X: "22.391%", Width: "33.207%", Events: []EventMark{{"30%", name, true}, {"25%", "retry", false}},
+		Note: "→ 3 consumers", NoteX: "55.598%", NoteHref: "/thread/0a?span=02"}
+	missing := WaterfallRow{Key: "~09", Index: 3, Href: "/t/0a/~09#r-~09", FoldHref: "/t/0a?fold=~09", Folded: true, Below: 3, ErrorsBelow: 2, Name: "parent 09 never arrived", Missing: true, X: "1%", Width: "2%"}
+	return TracePage{
+		TraceID: "0a", Name: name, Service: name, Duration: "1.84 s", Start: start, Spans: 214, Services: 5, Errors: 2,
+		Notices: []string{"One parent never arrived. What hangs under it is shown below its row."},
+		Causes: TraceCauses{By: []CauseView{cause}, Origin: &CauseView{Service: "cron", Name: name, Href: "/t/0c"},
+			Caused: []EffectView{{Service: "worker", Name: name, Href: "/t/0d/01", Count: 1200, Errors: 3, Start: start, Wait: "waited up to 2 s"}}, More: 2},
+		Waterfall: Waterfall{TraceID: "0a", RowsHref: "/t/0a/rows", Total: 700, Selected: "02", Later: &MoreRows{Count: 400, Href: "/t/0a?row=301"},
+			Data:  &WaterfallData{TraceID: "0a", Names: []string{name}, Key: []string{"01"}, Depth: []int{0}},
+			Ticks: []TimeTick{{"0%", "0", false}, {"95%", "1.8 s", true}}, Rows: []WaterfallRow{row, selected, missing},
+			Minimap: Minimap{Height: 42, Bars: []MinimapBar{{"0", "1", "1000", "4", ServiceClass("web"), false}, {"200", "7", "300", "4", ServiceClass("api"), true}},
+				PathX: "224", PathWidth: "332", FromX: "10%", ToX: "60%", RestWidth: "40%"},
+			Search: TraceSearch{Action: "/t/0a/02", Text: name, Hidden: []Param{{"levels", "2"}}, Matches: 1, Next: "/t/0a/03"},
+			Levels: []LevelLink{{"1", 1, "/t/0a?levels=1", true}, {"all", 0, "/t/0a", false}}, Zoomed: true, ZoomText: "1 ms to 2 ms", Unzoom: "/t/0a"},
+		Panel: &SpanPanel{TraceID: "0a", SpanID: "02", Name: name, Service: "api", Kind: "server", Environment: name, Offset: "starts +412 ms", Start: start, Duration: "611 ms", Self: "51 ms",
+			Status: "error", StatusMessage: name, Error: true, Notes: []string{name}, Href: "/t/0a/02", Close: "/t/0a", Filter: name, FilterAction: "/t/0a/02",
+			Attributes: []AttributeView{{Key: name, Value: name, Type: "string", FilterHref: "/explore?q=1", GroupHref: "/explore?q=2"},
+				{Key: "db.statement", Value: strings.Repeat("ü", 200), Type: "string", Hidden: true}, {Key: "exception.type", Value: "E", Warn: true}}, AttributesShown: 2,
+			Events:   []EventView{{Name: name, Offset: "+200 ms", Error: true, Attributes: []AttributeView{{Key: name, Value: name}}}},
+			CausedBy: []CauseView{cause}, Caused: []CauseView{cause}, CausedMore: 7, OriginHref: "/thread/0a", ThreadHref: "/thread/0a?span=02",
+			Annotations: []AnnotationView{{ID: "a_1", Author: name, Hue: 3, Time: start, HTML: templ.Raw("<p>Only <strong>these</strong></p>")}},
+			CanAnnotate: true, AnnotateAction: "/annotations", AnnotateRef: "ref"},
+		ThreadHref: "/thread/0a?span=02", JSONHref: "/api/v1/traces/0a",
+	}
+}
+
+func goldenThread(name string) ThreadPage {
+	start := time.Date(2026, 11, 22, 14, 3, 11, 204e6, time.UTC)
+	return ThreadPage{
+		TraceID: "0a", Name: name, Service: "web-uk", By: name, Start: start, Known: true, MapHref: "/thread/0a", TableHref: "/thread/0a?view=table", JSONHref: "/api/v1/traces/0a/thread", TraceHref: "/t/0a",
+		Sentence: []Phrase{{Text: name, Strong: true, Href: "/t/0a"}, {Arrow: true, Text: "message"}, {Text: "1 failed", Warn: true}, {Text: "in web", Quiet: true}},
+		Map: ThreadMap{Height: 120, More: 3, Lanes: []ThreadLane{{Y: 38, Height: 48, Head: name, Title: name, Full: name, Class: ServiceClass("web")}},
+			Ticks: []TimeTick{{"1%", "0", false}}, Breaks: []ThreadBreak{{"50%", "⋯"}}, Curves: []ThreadCurve{{"M1 2C3 4 5 6 7 8", true, true, name}},
+			Waits: []ThreadWait{{"10%", "5%", 60, "waited 40 ms"}}, Dots: []ThreadDot{{"9%", 50, true, "8 messages", name}},
+			Bars: []ThreadBar{{Href: "/t/0a/01", X: "1%", Width: "20%", Y: 44, Class: ServiceClass("web"), Error: true, Selected: true, Text: "1.84 s", Warn: "2 errors", TextX: "21%", Title: name},
+				{Href: "/t/0b/01", X: "30%", Width: "50%", Y: 82, Class: ServiceClass("job"), Stack: true, Busy: []Stretch{{"30%", "10%"}}, Text: "×15 p50 612 ms", TextX: "80%", TextEnd: true, Title: name, FoldHref: "/thread/0a?open=1", Folded: true}}},
+		Ripple: []ThreadFact{{"jobs run", "24", "1 failed"}}, Busy: []BusyService{{name, "9.2 s", "100%"}}, Hops: []HopCount{{"recorded link", 29, false}, {"inferred: same id", 3, true}},
+	}
+}
+
+// TestTraceGolden compares whole fragments, also with hostile and empty values.
+func TestTraceGolden(t *testing.T) {
+	table := goldenThread(hostileName)
+	table.Table, table.Known, table.RowsAll = true, false, 900
+	table.Notices = []string{"Where this began is ambiguous."}
+	table.Candidates, table.MoreCandidates = []CauseView{{Service: "web", Name: hostileName, Href: "/t/0c"}}, 4
+	table.Rows = []ThreadRow{{Depth: 1, Name: hostileName, Service: hostileName, Work: "job", Href: "/t/0a/01", Offset: "+1 s", Wait: "40 ms", Duration: "2 s", Spans: 3, Errors: 1, How: "recorded link", Selected: true, Topic: hostileName}}
+	table.Later = &MoreRows{Count: 899, Href: "/thread/0a?view=table&row=2"}
+	for name, c := range map[string]templ.Component{
+		"trace":         traceBody(goldenTrace("POST /quotes")),
+		"trace-hostile": traceBody(goldenTrace(hostileName)),
+		"trace-empty":   traceBody(TracePage{TraceID: "0a"}),
+		"panel-missing": SpanPanelFragment(SpanPanel{TraceID: "0a", SpanID: "09", Name: "Parent that never arrived", Missing: true, Close: "/t/0a"}),
+		"absent":        traceMissing(NoTrace{TraceID: "0a", Href: "/t/0a", Explore: "/explore"}),
+		"absent-span":   traceMissing(NoTrace{TraceID: "0a", SpanID: "02", Href: "/t/0a/02", Explore: "/explore", Rest: 12}),
+		"invalid":       traceMissing(NoTrace{Invalid: hostileName}),
+		"thread":        threadBody(goldenThread("POST /quotes")),
+		"thread-table":  threadBody(table),
+		"thread-empty":  threadBody(ThreadPage{}),
+	} {
+		got := strings.ReplaceAll(renderPage(t, c), "><", ">\n<")
+		if strings.Contains(got, "<script>") || regexp.MustCompile(`\s(style|on[a-z]+)=`).MatchString(got) {
+			t.Errorf("%s: markup comes through, or an attribute that the policy blocks", name)
+		}
+		path := filepath.Join("testdata", "trace", name+".html")
+		if *updateTrace {
+			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		want, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(string(want), got); diff != "" {
+			t.Errorf("%s differs from %s; if that is meant, run go test ./views -update-trace (-want +got):\n%s", name, path, diff)
+		}
+	}
+}
+
+// The same cases are in static/js/waterfall_layout.test.js.
+func TestGuides(t *testing.T) {
+	for _, c := range []struct {
+		depth        int
+		width, lines string
+	}{
+		{0, "0", ""}, {2, "28", "M7.5 0v44M21.5 0v44"}, {10, "120", "M105.5 0v44M114.5 0v44M118.5 0v44"}, {500, "160", "M154.5 0v44M158.5 0v44"},
+	} {
+		r := WaterfallRow{Depth: c.depth}
+		if r.indent() != c.width || !strings.HasSuffix(r.guides(), c.lines) {
+			t.Errorf("depth %d: width %s, guides %s; want %s, …%s", c.depth, r.indent(), r.guides(), c.width, c.lines)
+		}
+	}
+}
+
+func TestClipText(t *testing.T) {
+	if got := clipText("größe", 3); got != "gr…" {
+		t.Errorf("clipText cuts inside a letter: %q", got)
+	}
+	if got := clipText("abc", 3); got != "abc" {
+		t.Errorf("clipText(abc, 3) = %q", got)
+	}
+}
