@@ -1,9 +1,12 @@
 package query
 
 import (
+	"encoding/base64"
+	"encoding/hex"
 	"math"
 	"strconv"
 	"strings"
+	"unsafe"
 
 	"redthread/tracestore/column"
 	"redthread/tracestore/trace"
@@ -12,54 +15,164 @@ import (
 // none is the group number of a row that belongs to no wanted group.
 const none = math.MaxUint32
 
-// coder numbers the values of one breakdown, across blocks and types, by their
-// canonical text. Number 0 is "no value". A frozen coder numbers only the
-// values it was given, answers none for others, and may be shared.
+// coder numbers the values of one breakdown, across blocks and types: values
+// of the same canonical text get the same number. Number 0 is "no value". A
+// frozen coder gives no new numbers, answers none for other values, and may be
+// shared.
+//
+// Values lie in a hash table without pointers: entries by number, their texts
+// in one arena, and slots that hold numbers. Text that is a canonical integer is
+// kept as that integer, so integers are found without making their text.
 type coder struct {
-	column string
-	frozen bool
-	vals   []trace.Value // by number; 0 is the zero Value
-	texts  map[string]uint32
-	ints   map[int64]uint32
-	floats map[uint64]uint32 // by bits
-	ids    map[[16]byte]uint32
-	heap   int64
+	column  string
+	frozen  bool
+	entries []entry
+	arena   []byte
+	slots   []uint32          // open addressing by hash, 0: free; len is a power of two
+	floats  map[uint64]uint32 // numbers of fractions, by bits, to spare making text
+}
+
+type entry struct {
+	hash  uint64
+	num   int64  // the integer, if whole
+	from  uint32 // text in the arena, unless whole
+	to    uint32
+	typ   trace.Type // to show it as; see rank
+	whole bool
 }
 
 func newCoder(name string) *coder {
-	return &coder{
-		column: name,
-		vals:   []trace.Value{{}},
-		texts:  make(map[string]uint32),
-		ints:   make(map[int64]uint32),
-		floats: make(map[uint64]uint32),
-		ids:    make(map[[16]byte]uint32),
-	}
+	return &coder{column: name, entries: make([]entry, 1), slots: make([]uint32, 16), floats: make(map[uint64]uint32)}
 }
 
-// entryBytes is about what a map entry with its value costs.
-const entryBytes = 96
+func (c *coder) bytes() int64 {
+	const entryBytes, floatBytes = 32, 40
+	return int64(cap(c.entries)*entryBytes + cap(c.arena) + 4*len(c.slots) + floatBytes*len(c.floats))
+}
 
 // number returns the number of a value, giving it one if it is new.
 func (c *coder) number(v trace.Value) uint32 {
-	if v.Type == trace.TypeNone {
+	switch v.Type {
+	case trace.TypeNone:
 		return 0
+	case trace.TypeInt:
+		return c.whole(v.Int(), trace.TypeInt)
+	case trace.TypeFloat:
+		const exact = 1 << 53
+		if f := v.Float(); f == math.Trunc(f) && math.Abs(f) <= exact {
+			return c.whole(int64(f), trace.TypeFloat)
+		}
 	}
 	t := v.Text()
-	if n, ok := c.texts[t]; ok {
-		if !c.frozen && rank(v.Type) < rank(c.vals[n].Type) {
-			c.vals[n] = own(v)
+	if i, ok := canonicalInt(t); ok {
+		return c.whole(i, v.Type)
+	}
+	return c.find(entry{hash: hashText(t), typ: v.Type}, t)
+}
+
+func (c *coder) whole(i int64, t trace.Type) uint32 {
+	return c.find(entry{hash: mix(uint64(i)), num: i, typ: t, whole: true}, "")
+}
+
+// canonicalInt returns the integer whose canonical text is t.
+func canonicalInt(t string) (int64, bool) {
+	if t == "" || len(t) > 20 || t[0] != '-' && (t[0] < '0' || t[0] > '9') {
+		return 0, false
+	}
+	i, err := strconv.ParseInt(t, 10, 64)
+	if err != nil || len(t) > 1 && (t[0] == '0' || t[0] == '-' && t[1] == '0') {
+		return 0, false
+	}
+	return i, true
+}
+
+// mix spreads the bits of an integer (the finalizer of SplitMix64; Steele, Lea
+// and Flood 2014).
+func mix(x uint64) uint64 {
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}
+
+// find returns the number of the entry with this hash and text or integer.
+func (c *coder) find(e entry, text string) uint32 {
+	mask := uint32(len(c.slots) - 1)
+	for at := uint32(e.hash) & mask; ; at = (at + 1) & mask {
+		n := c.slots[at]
+		if n == 0 {
+			if c.frozen {
+				return none
+			}
+			return c.insert(at, e, text)
 		}
-		return n
+		have := &c.entries[n]
+		if have.hash == e.hash && have.whole == e.whole && have.num == e.num && (e.whole || c.text(have) == text) {
+			if !c.frozen && rank(e.typ) < rank(have.typ) {
+				have.typ = e.typ
+			}
+			return n
+		}
 	}
-	if c.frozen {
-		return none
+}
+
+func (c *coder) insert(at uint32, e entry, text string) uint32 {
+	n := uint32(len(c.entries))
+	e.from = uint32(len(c.arena))
+	c.arena = append(c.arena, text...)
+	e.to = uint32(len(c.arena))
+	c.entries = append(c.entries, e)
+	c.slots[at] = n
+	if 4*len(c.entries) > 3*len(c.slots) {
+		c.slots = make([]uint32, 2*len(c.slots))
+		mask := uint32(len(c.slots) - 1)
+		for i := range c.entries[1:] {
+			at := uint32(c.entries[i+1].hash) & mask
+			for c.slots[at] != 0 {
+				at = (at + 1) & mask
+			}
+			c.slots[at] = uint32(i + 1)
+		}
 	}
-	n := uint32(len(c.vals))
-	c.vals = append(c.vals, own(v))
-	c.texts[strings.Clone(t)] = n
-	c.heap += entryBytes + 2*int64(len(t))
 	return n
+}
+
+// text is the entry's text, aliasing the arena, which only grows.
+func (c *coder) text(e *entry) string {
+	b := c.arena[e.from:e.to]
+	return unsafe.String(unsafe.SliceData(b), len(b))
+}
+
+// value returns the value of a number.
+func (c *coder) value(n uint32) trace.Value {
+	if n == 0 {
+		return trace.Value{}
+	}
+	e := &c.entries[n]
+	if e.whole {
+		switch e.typ {
+		case trace.TypeInt:
+			return trace.Int(e.num)
+		case trace.TypeFloat:
+			return trace.Float(float64(e.num))
+		}
+		return valueOfText(e.typ, strconv.FormatInt(e.num, 10))
+	}
+	return valueOfText(e.typ, c.text(e))
+}
+
+// valueOfText is the value of a type with the canonical text.
+func valueOfText(t trace.Type, text string) trace.Value {
+	switch t {
+	case trace.TypeFloat:
+		f, _ := strconv.ParseFloat(text, 64) // a float's own text
+		return trace.Float(f)
+	case trace.TypeBool:
+		return trace.Bool(text == "true")
+	case trace.TypeBytes:
+		b, _ := base64.StdEncoding.DecodeString(text) // bytes' own text
+		return trace.Bytes(string(b))
+	}
+	return trace.Value{Type: t, Str: text}
 }
 
 // rank orders the types by which of two equal values is shown: "500" and 500
@@ -75,32 +188,13 @@ func rank(t trace.Type) int {
 	case trace.TypeString:
 		return 3
 	}
-	return 4
+	return 4 + int(t)
 }
 
 // own copies the value's text out of the block.
 func own(v trace.Value) trace.Value {
 	v.Str = strings.Clone(v.Str)
 	return v
-}
-
-// freeze lets the coder be shared: it numbers nothing more.
-func (c *coder) freeze() {
-	for n, v := range c.vals[1:] {
-		code, t := uint32(n+1), v.Text()
-		if i, err := strconv.ParseInt(t, 10, 64); err == nil && strconv.FormatInt(i, 10) == t {
-			c.ints[i] = code
-		}
-		if f, err := strconv.ParseFloat(t, 64); err == nil && trace.Float(f).Text() == t {
-			c.floats[floatKey(f)] = code
-		}
-		if width, ok := idWidth(c.column); ok {
-			if key, ok := idKey(t, width); ok {
-				c.ids[key] = code
-			}
-		}
-	}
-	c.frozen = true
 }
 
 // floatKey makes 0 and -0, and all NaNs, one.
@@ -112,20 +206,6 @@ func floatKey(f float64) uint64 {
 		return math.Float64bits(math.NaN())
 	}
 	return math.Float64bits(f)
-}
-
-func idKey(t string, width int) (key [16]byte, ok bool) {
-	if len(t) != 2*width {
-		return key, false
-	}
-	for i := range width {
-		b, err := strconv.ParseUint(t[2*i:2*i+2], 16, 8)
-		if err != nil {
-			return key, false
-		}
-		key[i] = byte(b)
-	}
-	return key, true
 }
 
 // encode writes the number of each row's value into codes.
@@ -173,40 +253,28 @@ func (c *coder) rowCode(vec *column.Vector) func(row int) uint32 {
 			return memo[b]
 		}
 	case vec.Ints != nil:
-		return func(row int) uint32 {
-			i := vec.Ints[row]
-			return cached(c, c.ints, i, trace.Int(i))
-		}
+		return func(row int) uint32 { return c.whole(vec.Ints[row], trace.TypeInt) }
 	case vec.Floats != nil:
 		return func(row int) uint32 {
 			f := vec.Floats[row]
-			return cached(c, c.floats, floatKey(f), trace.Float(f))
-		}
-	case vec.Fixed != nil:
-		return func(row int) uint32 {
-			var key [16]byte
-			copy(key[:], vec.Fixed[row*vec.Width:(row+1)*vec.Width])
-			if n, ok := c.ids[key]; ok {
+			if n, ok := c.floats[floatKey(f)]; ok {
 				return n
 			}
-			return cached(c, c.ids, key, trace.String(hexAt(vec, row)))
+			n := c.number(trace.Float(f))
+			if !c.frozen {
+				c.floats[floatKey(f)] = n
+			}
+			return n
+		}
+	case vec.Fixed != nil:
+		var buf [32]byte
+		return func(row int) uint32 {
+			t := buf[:2*vec.Width]
+			hex.Encode(t, vec.Fixed[row*vec.Width:(row+1)*vec.Width])
+			return c.number(trace.Value{Type: trace.TypeString, Str: unsafe.String(&buf[0], len(t))})
 		}
 	}
 	return func(int) uint32 { return 0 }
-}
-
-// cached is number with a map that spares making the text again.
-func cached[K comparable](c *coder, m map[K]uint32, key K, v trace.Value) uint32 {
-	if n, ok := m[key]; ok {
-		return n
-	}
-	if c.frozen {
-		return none
-	}
-	n := c.number(v)
-	m[key] = n
-	c.heap += 24
-	return n
 }
 
 // grouper numbers the groups of a query: the combinations of its breakdowns'
@@ -239,7 +307,7 @@ func (g *grouper) len() int {
 	case len(g.joins) > 0:
 		return len(g.joins[len(g.joins)-1].pairs)
 	case len(g.coders) > 0:
-		return len(g.coders[0].vals)
+		return len(g.coders[0].entries)
 	}
 	return 1
 }
@@ -247,7 +315,7 @@ func (g *grouper) len() int {
 func (g *grouper) bytes() int64 {
 	n := int64(0)
 	for _, c := range g.coders {
-		n += c.heap
+		n += c.bytes()
 	}
 	for i := range g.joins {
 		n += 40 * int64(len(g.joins[i].pairs))
@@ -298,24 +366,23 @@ func (j *join) join(key uint64, frozen bool) uint32 {
 // values returns the breakdown values of a group.
 func (g *grouper) values(group int) []trace.Value {
 	out := make([]trace.Value, len(g.coders))
-	for i, n := range g.numbers(group) {
-		out[i] = g.coders[i].vals[n]
+	for i := range out {
+		out[i] = g.value(group, i)
 	}
 	return out
 }
 
-// numbers returns the coders' numbers of a group.
-func (g *grouper) numbers(group int) []uint32 {
-	out := make([]uint32, len(g.coders))
+// value returns one breakdown value of a group, its text aliasing the grouper.
+func (g *grouper) value(group, breakdown int) trace.Value {
+	n := uint32(group)
 	for i := len(g.coders) - 1; i > 0; i-- {
-		pair := g.joins[i-1].pairs[group]
-		out[i] = uint32(pair)
-		group = int(pair >> 32)
+		pair := g.joins[i-1].pairs[n]
+		if i == breakdown {
+			return g.coders[i].value(uint32(pair))
+		}
+		n = uint32(pair >> 32)
 	}
-	if len(out) > 0 {
-		out[0] = uint32(group)
-	}
-	return out
+	return g.coders[0].value(n)
 }
 
 // group returns the number of a combination of values, giving it one if new.
@@ -334,7 +401,7 @@ func (g *grouper) group(vals []trace.Value) int {
 
 func (g *grouper) freeze() {
 	for _, c := range g.coders {
-		c.freeze()
+		c.frozen = true
 	}
 }
 
@@ -346,9 +413,10 @@ func (g *grouper) absorb(other *grouper) []int {
 	}
 	codes := make([][]uint32, len(g.coders))
 	for i, c := range other.coders {
-		codes[i] = make([]uint32, len(c.vals))
-		for n, v := range c.vals {
-			codes[i][n] = g.coders[i].number(v)
+		codes[i] = make([]uint32, len(c.entries))
+		for n := range c.entries[1:] {
+			e := &c.entries[n+1]
+			codes[i][n+1] = g.coders[i].find(*e, c.text(e))
 		}
 	}
 	to := codes[0]
