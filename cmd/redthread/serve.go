@@ -19,6 +19,7 @@ import (
 	"redthread/collab"
 	"redthread/collab/auth"
 	"redthread/collab/live"
+	"redthread/collab/notify"
 	"redthread/handlers"
 	"redthread/static"
 	"redthread/tracestore"
@@ -145,6 +146,11 @@ func (a *app) open(ctx context.Context, failed chan<- error) error {
 	}
 	a.onClose("span store", func(context.Context) error { return a.store.Close() })
 
+	notifier, err := notify.Start(ctx, notify.Options{Store: a.collab, NATS: nc, PublicURL: c.PublicURL, Log: a.log.With("component", "notify")})
+	if err != nil {
+		return err
+	}
+	a.onClose("notifications", func(context.Context) error { return notifier.Close() })
 	hub := live.NewHub(live.Options{Store: a.collab, NATS: nc, Log: a.log.With("component", "live")})
 	a.onClose("live rooms", func(context.Context) error { return hub.Close() })
 
