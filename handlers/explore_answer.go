@@ -157,7 +157,7 @@ func resultsTab(st *exploreState, res *query.Result) *views.ExploreResults {
 		r.Columns = append(r.Columns, col)
 	}
 	for i, g := range res.Results {
-		row := resultRow(st, calculations, g, groupLabel(g.Data, st.Spec.Breakdowns))
+		row := resultRow(st, calculations, g, res, groupLabel(g.Data, st.Spec.Breakdowns))
 		row.Key, row.Class = strconv.Itoa(i), groupClass(g.Data, st.Spec.Breakdowns, i)
 		if len(st.Spec.Breakdowns) == 0 {
 			row.Class = ""
@@ -166,8 +166,8 @@ func resultsTab(st *exploreState, res *query.Result) *views.ExploreResults {
 		r.Rows = append(r.Rows, row)
 	}
 	if len(st.Spec.Breakdowns) > 0 {
-		r.Other = restRow(st, calculations, res.Other, "all other groups")
-		r.Total = restRow(st, calculations, res.Total, "total")
+		r.Other = restRow(st, calculations, res.Other, res, "all other groups")
+		r.Total = restRow(st, calculations, res.Total, res, "total")
 	}
 	return r
 }
@@ -188,22 +188,23 @@ func sortable(st *exploreState, col views.ExploreColumn, o query.Order) views.Ex
 	return col
 }
 
-func resultRow(st *exploreState, calculations []query.Calculation, g query.Group, label string) views.ExploreRow {
+func resultRow(st *exploreState, calculations []query.Calculation, g query.Group, res *query.Result, label string) views.ExploreRow {
 	row := views.ExploreRow{Label: label}
 	for _, b := range st.Spec.Breakdowns {
 		text, missing := valueText(g.Data[b])
-		cell := views.ExploreCell{Text: text, Missing: missing, Column: b, Value: jsonOf(g.Data[b])}
+		cell := views.ExploreCell{Missing: missing, Column: b, Value: jsonOf(g.Data[b])}
+		cell.Text, cell.Title = clipCell(text)
 		row.Cells = append(row.Cells, cell)
 	}
 	for _, c := range calculations {
-		row.Cells = append(row.Cells, numberCell(g.Data[c.Name()], c))
+		row.Cells = append(row.Cells, numberCell(g, c, res.Total))
 	}
 	return row
 }
 
 // restRow is a row of all groups or of those beyond the limit, nil if there is
 // none. Its first cell says which.
-func restRow(st *exploreState, calculations []query.Calculation, g *query.Group, label string) *views.ExploreRow {
+func restRow(st *exploreState, calculations []query.Calculation, g *query.Group, res *query.Result, label string) *views.ExploreRow {
 	if g == nil {
 		return nil
 	}
@@ -212,15 +213,20 @@ func restRow(st *exploreState, calculations []query.Calculation, g *query.Group,
 		row.Cells = append(row.Cells, views.ExploreCell{})
 	}
 	for _, c := range calculations {
-		row.Cells = append(row.Cells, numberCell(g.Data[c.Name()], c))
+		row.Cells = append(row.Cells, numberCell(*g, c, res.Total))
 	}
 	return &row
 }
 
-func numberCell(v any, c query.Calculation) views.ExploreCell {
+func numberCell(g query.Group, c query.Calculation, total *query.Group) views.ExploreCell {
+	v := g.Data[c.Name()]
 	cell := views.ExploreCell{Number: true}
 	if c.Op == "HEATMAP" {
-		cell.Bars, cell.Title = histogram(bucketsOf(v), columnUnit(c.Column))
+		all := bucketsOf(v)
+		if total != nil {
+			all = bucketsOf(total.Data[c.Name()])
+		}
+		cell.Bars, cell.Title = histogram(bucketsOf(v), all, columnUnit(c.Column))
 		if cell.Bars == "" {
 			cell.Text, cell.Missing = missingText, true
 		}
@@ -236,21 +242,22 @@ func numberCell(v any, c query.Calculation) views.ExploreCell {
 	return cell
 }
 
-// histogram draws how values are spread, in at most 20 bars.
-func histogram(buckets []query.Bucket, unit views.Unit) (path, title string) {
-	if len(buckets) == 0 {
-		return "", ""
-	}
+// histogram draws how the values of a group are spread over the range that the
+// values of all groups have, so that the groups of a table can be compared.
+func histogram(buckets, all []query.Bucket, unit views.Unit) (path, title string) {
 	var bands []views.HeatRow
-	for _, b := range buckets {
+	for _, b := range all {
 		bands = append(bands, views.HeatRow{Min: b.Min, Max: b.Max})
 	}
 	rows := heatRows(bands)
+	if len(buckets) == 0 || len(rows) == 0 {
+		return "", ""
+	}
 	values := make([]float64, len(rows))
 	for _, b := range buckets {
 		values[heatRowOf(rows, b.Min, b.Max)] += b.Count
 	}
-	title = "values from " + views.FormatUnit(rows[0].Min, unit) + " to " + views.FormatUnit(rows[len(rows)-1].Max, unit)
+	title = "values from " + views.FormatUnit(buckets[0].Min, unit) + " to " + views.FormatUnit(buckets[len(buckets)-1].Max, unit)
 	return views.Spark{Values: values}.Bars(), title
 }
 
@@ -417,15 +424,25 @@ func isNumber(v trace.Value) bool { return v.Type == trace.TypeInt || v.Type == 
 
 func rawCell(column string, v trace.Value) views.ExploreCell {
 	text, missing := valueText(v)
-	cell := views.ExploreCell{Text: text, Missing: missing, Column: column, Value: jsonOf(v)}
+	cell := views.ExploreCell{Missing: missing, Column: column, Value: jsonOf(v)}
+	cell.Text, cell.Title = clipCell(text)
 	cell.Number = isNumber(v)
 	if cell.Number && columnUnit(column) == views.UnitMilliseconds {
 		cell.Text, cell.Title = views.FormatUnit(v.Float(), views.UnitMilliseconds), text
 	}
-	if r := []rune(text); len(r) > maxCellRunes {
-		cell.Text, cell.Title = string(r[:maxCellRunes])+"…", string(r[:min(len(r), maxTitleRunes)])
-	}
 	return cell
+}
+
+// clipCell cuts a long text and gives more of it as the title.
+func clipCell(text string) (shown, title string) {
+	if len(text) <= maxCellRunes {
+		return text, ""
+	}
+	r := []rune(text)
+	if len(r) <= maxCellRunes {
+		return text, ""
+	}
+	return string(r[:maxCellRunes]) + "…", string(r[:min(len(r), maxTitleRunes)])
 }
 
 func paramsOf(q url.Values) []views.ExploreParam {

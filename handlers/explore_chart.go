@@ -12,6 +12,7 @@ import (
 	"redthread/tracestore/query"
 	"redthread/tracestore/trace"
 	"redthread/views"
+	"redthread/views/ui"
 )
 
 const (
@@ -46,7 +47,11 @@ func charts(st *exploreState, res *query.Result, step int64) []views.ExploreChar
 	for i, c := range st.calculations() {
 		id := "chart-" + strconv.Itoa(i)
 		if c.Op == "HEATMAP" {
-			heats = append(heats, views.ExploreChart{Heat: heatmap(id, c, res, axis)})
+			h := heatmap(id, c, res, axis)
+			if res.Other != nil {
+				h.Note = "of the " + ui.Count(len(res.Results)) + " groups listed; the rest is beyond the limit"
+			}
+			heats = append(heats, views.ExploreChart{Heat: h})
 		} else {
 			lines = append(lines, views.ExploreChart{Line: lineChart(id, c, st, res, order, axis)})
 		}

@@ -73,6 +73,7 @@ type Heatmap struct {
 	Time   ChartTime
 	Rows   []HeatRow // lowest first
 	Cells  []HeatCell
+	Note   string // what is not in it
 }
 
 // ExploreChart is a heatmap or a line chart.
