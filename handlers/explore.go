@@ -40,7 +40,7 @@ func (s *Server) showExplore(c echo.Context) error {
 	if err != nil {
 		return fmt.Errorf("explore columns: %w", err)
 	}
-	m := views.Explore{Form: st.form(columns), Answer: answer}
+	m := views.Explore{Form: st.form(columns), Answer: answer, ShareURL: st.address(timeWindow{From: st.Window.From, To: st.Window.To}.values)}
 	status := http.StatusOK
 	if st.faulty() {
 		status = http.StatusBadRequest

@@ -91,6 +91,11 @@ func TestExplorePage(t *testing.T) {
 		`<option value="production-de" selected>`, `<option value="production-uk">`)
 	b.get(explorePath("v", "COUNT", "g", "app.dealr")).want(t, "an unknown column", http.StatusOK, "app.dealr", "Answer-warning")
 	b.get(explorePath("v", "COUNT", "g", "name")).want(t, "hostile values", http.StatusOK, "&lt;script&gt;alert(1)", "!<script>alert")
+	share := regexp.MustCompile(`data-part="share" data-url="([^"]+)"`).FindStringSubmatch(b.get(explorePath("v", "COUNT", "g", "service.name", "range", "2h")).body)
+	if share == nil || strings.Contains(share[1], "range=") || !strings.Contains(share[1], "from=") {
+		t.Fatalf("the link to share is %q, want one with a fixed window", share)
+	}
+	b.get(html.UnescapeString(share[1])).want(t, "a shared link", http.StatusOK, "66 matched", "web-de")
 	b.get(explorePath("v", "COUNT"), "HX-Request", "true").want(t, "the content alone", http.StatusOK, `id="explore"`, "!<html")
 }
 

@@ -256,10 +256,10 @@ func (h Heatmap) Levels() []string {
 			continue
 		}
 		y := plotHeight - float64(c.Row+1)*height
-		gap := min((x1-x0)*0.12, 1.2)
+		gap, seam := min((x1-x0)*0.12, 1.2), min(height*0.14, 1)
 		b := &paths[level-1]
-		b.WriteString("M" + trimFloat(x0, 1) + " " + trimFloat(y+0.5, 1) + "h" + trimFloat(x1-x0-gap, 1) +
-			"v" + trimFloat(max(height-1, 0.5), 1) + "H" + trimFloat(x0, 1) + "z")
+		b.WriteString("M" + trimFloat(x0, 1) + " " + trimFloat(y+seam/2, 2) + "h" + trimFloat(x1-x0-gap, 1) +
+			"v" + trimFloat(height-seam, 2) + "H" + trimFloat(x0, 1) + "z")
 	}
 	out := make([]string, heatLevels)
 	for i := range paths {

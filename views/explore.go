@@ -12,6 +12,9 @@ type Explore struct {
 	Form   ExploreForm
 	Answer ExploreAnswer
 	Pin    templ.Component // pins the query to an investigation; nil: not allowed
+	// ShareURL is this view with its time range fixed, so that whoever opens it
+	// later sees the same rows.
+	ShareURL string
 }
 
 // ExploreForm is the query as inputs. It works without script: each clause is

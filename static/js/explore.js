@@ -166,10 +166,10 @@ function share(el, on) {
   button.hidden = false;
   on(button, "click", async () => {
     try {
-      await navigator.clipboard.writeText(location.href);
-      toast("The link to this view is copied.");
+      await navigator.clipboard.writeText(new URL(button.dataset.url, location.href).href);
+      toast("The link to this view is copied, its time range fixed.");
     } catch {
-      toast("The browser did not allow copying. The address bar has the link.", "warn");
+      toast("The browser did not allow copying. The address bar has a link.", "warn");
     }
   });
 }
