@@ -17,7 +17,7 @@ func ServiceHue(service string) int {
 	h := fnv.New32a()
 	h.Write([]byte(service))
 	sum := h.Sum32()
-	return int((sum ^ sum>>16) % ServiceHues) // FNV's low bits alone are weak
+	return int((sum ^ sum>>15) % ServiceHues) // FNV's low bits alone are weak
 }
 
 // ServiceClass is the class that sets --service to the colour of the service.

@@ -14,7 +14,7 @@ export function serviceHue(service) {
   for (const byte of encoder.encode(service)) {
     hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;
   }
-  return ((hash ^ (hash >>> 16)) >>> 0) % SERVICE_HUES; // FNV's low bits alone are weak
+  return ((hash ^ (hash >>> 15)) >>> 0) % SERVICE_HUES; // FNV's low bits alone are weak
 }
 
 /**
