@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"redthread/tracestore"
+	"redthread/tracestore/otlp"
 )
 
 func newTextLog(w *bytes.Buffer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
@@ -78,14 +79,18 @@ func TestGRPCTakesEveryEncoding(t *testing.T) {
 			t.Fatalf("export %d: the store did not get the message as sent", i)
 		}
 	}
-	got, err := export(t, conn, exportLogs, testSpans(1), map[string]string{"x-honeycomb-team": "right"})
-	if err == nil {
-		b := store.taken()
-		if last := b[len(b)-1]; last.Format != tracestore.FormatOTLPLogsProto || last.Environment != "production-uk" {
-			t.Errorf("logs went to the store as format %d, environment %q", last.Format, last.Environment)
-		}
-	} else if status.Code(err) != codes.InvalidArgument {
-		t.Errorf("logs = %q, %v", got, err)
+	logs, err := otlp.FromJSON(nil, otlp.Logs, []byte(`{"resourceLogs":[{"scopeLogs":[{"logRecords":[
+		{"traceId":"0af7651916cd43dd8448eb211c80319c","body":{"stringValue":"x"}},{"body":{"stringValue":"of no trace"}}]}]}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := export(t, conn, exportLogs, logs, map[string]string{"x-honeycomb-team": "right"})
+	if err != nil || !strings.HasPrefix(string(got[2:]), "\x08\x01\x12") {
+		t.Fatalf("logs = %q, %v; want one rejected record", got, err)
+	}
+	b := store.taken()
+	if last := b[len(b)-1]; last.Format != tracestore.FormatOTLPLogsProto || last.Environment != "production-uk" {
+		t.Errorf("logs went to the store as format %d, environment %q", last.Format, last.Environment)
 	}
 }
 

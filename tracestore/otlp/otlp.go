@@ -61,17 +61,6 @@ func (s Signal) String() string {
 	return "traces"
 }
 
-// record names one record of the signal to a person.
-func (s Signal) record() string {
-	switch s {
-	case Logs:
-		return "log record"
-	case Metrics:
-		return "data point"
-	}
-	return "span"
-}
-
 // Report says what became of the records of a request.
 type Report struct {
 	Accepted int

@@ -30,7 +30,6 @@ var (
 	scopeRacecar    = scope{"OpenTelemetry::Instrumentation::Racecar", "0.4.0"}
 	scopeGoHTTP     = scope{"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp", "0.63.0"}
 	scopeGoSQL      = scope{"github.com/XSAM/otelsql", "0.40.0"}
-	scopeNodeHTTP   = scope{"@opentelemetry/instrumentation-http", "0.211.0"}
 	scopeNodeKafka  = scope{"@opentelemetry/instrumentation-kafkajs", "0.20.0"}
 	scopeNodePG     = scope{"@opentelemetry/instrumentation-pg", "0.63.0"}
 )

@@ -93,10 +93,11 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	if err := r.run(ctx); err != nil && ctx.Err() == nil {
-		return err
+	err = r.run(ctx)
+	if ctx.Err() != nil {
+		return nil
 	}
-	return nil
+	return err
 }
 
 type runner struct {
@@ -145,6 +146,7 @@ func wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
+// run sends until something stops it, and returns what.
 func (r *runner) run(ctx context.Context) error {
 	began := r.o.Now()
 	if err := r.sendUntil(ctx, began.UnixNano()); err != nil {

@@ -77,10 +77,11 @@ type world struct {
 }
 
 // newWorld makes a world whose traffic begins at start and whose story is told
-// from now.
+// from now. The start is part of the seed: a demo that starts again in the same
+// folder must not use its ids twice.
 func newWorld(seed uint64, rate float64, start, now time.Time) *world {
 	w := &world{
-		rng: rand.New(rand.NewPCG(seed, 0x7265647468726561)), rate: rate,
+		rng: rand.New(rand.NewPCG(seed, uint64(start.UnixNano()))), rate: rate,
 		clock: start.UnixNano(), next: start.UnixNano(), offsets: map[string]int64{},
 		incident: now.Add(-incidentAge).UnixNano(), ripple: now.Add(-rippleAge).UnixNano(),
 	}
