@@ -151,7 +151,7 @@ func (w *walk) arrive(ctx context.Context, k int) error {
 		st.at = x.root
 		st.incomplete = true
 		return w.climb(ctx, k)
-	case x.hasSummary:
+	case x.hasSummary && (x.summary.Root || len(x.spans) == 0):
 		w.endAtSummary(k, x.summary)
 	case len(x.spans) > 0:
 		w.endings = append(w.endings, ending{stop: k, span: x.origin(x.first), reason: st.cause.missing()})

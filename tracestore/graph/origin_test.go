@@ -234,6 +234,17 @@ func TestOrigin(t *testing.T) {
 			run := w.perform(trace.Ref{TraceID: api.TraceID, SpanID: trace.SpanID{9}}, false, "worker", "Mail")
 			return run, said{Status: Found, Origins: []trace.Ref{root}, Flags: "incomplete ", Hops: []string{"link >default process"}}
 		}},
+		{"the link's target and the root of its trace are missing", func(w *workload, _ *[]func(*memory)) (trace.Ref, said) {
+			part := w.add(w.newTrace(), trace.SpanID{8}, "api", "select", trace.KindClient)
+			run := w.perform(trace.Ref{TraceID: part.TraceID, SpanID: trace.SpanID{9}}, false, "worker", "Mail")
+			return run, said{Status: Unknown, Reason: NotArrived, Furthest: part, Hops: []string{"link >default process"}}
+		}},
+		{"the root of the cause's trace has expired, a late part of it has not", func(w *workload, after *[]func(*memory)) (trace.Ref, said) {
+			root, api := w.request("POST /quotes")
+			run := w.perform(w.enqueue(api, "api", "Mail"), false, "worker", "Mail")
+			*after = append(*after, func(m *memory) { m.traces[root.TraceID] = m.traces[root.TraceID][2:3] })
+			return run, said{Status: Found, Origins: []trace.Ref{root}, Flags: "expired ", Hops: []string{"link >default process"}}
+		}},
 		{"a parent is missing, the root is known", func(w *workload, _ *[]func(*memory)) (trace.Ref, said) {
 			root, api := w.request("POST /quotes")
 			lost := w.add(api.TraceID, trace.SpanID{9}, "dealers", "GET /dealers", trace.KindServer)
