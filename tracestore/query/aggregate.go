@@ -16,21 +16,25 @@ type layout struct {
 	distincts []string // columns with COUNT_DISTINCT
 }
 
-func (l *layout) need(c Calculation) {
-	add := func(names []string) []string {
-		if slices.Contains(names, c.Column) {
-			return names
-		}
-		return append(names, c.Column)
-	}
-	switch op := operators[c.Op]; op.kind {
+// need adds the accumulator of a calculation and returns its place.
+func (l *layout) need(c Calculation) int {
+	var names *[]string
+	switch operators[c.Op].kind {
 	case opSum, opAvg, opMin, opMax:
-		l.sums = add(l.sums)
+		names = &l.sums
 	case opQuantile, opHeatmap:
-		l.hists = add(l.hists)
+		names = &l.hists
 	case opDistinct:
-		l.distincts = add(l.distincts)
+		names = &l.distincts
+	default:
+		return 0
 	}
+	i := slices.Index(*names, c.Column)
+	if i < 0 {
+		i = len(*names)
+		*names = append(*names, c.Column)
+	}
+	return i
 }
 
 // summary is what SUM, AVG, MIN and MAX need of one group.

@@ -88,6 +88,7 @@ type Plan struct {
 
 	where        where
 	calculations []Calculation
+	accumulators []int // by calculation: where its numbers lie in the layout
 	layout       layout
 	breakdowns   []string
 	orders       []order
@@ -242,7 +243,7 @@ func (p *Plan) compileCalculations(s *Spec) error {
 		}
 		if !slices.Contains(p.calculations, c) {
 			p.calculations = append(p.calculations, c)
-			p.layout.need(c)
+			p.accumulators = append(p.accumulators, p.layout.need(c))
 		}
 	}
 	return tooMany("calculations", len(s.Calculations))

@@ -24,14 +24,11 @@ type answer struct {
 	lost    bool  // a distinct count was estimated
 }
 
-// candidate is a group with its sort keys.
+// candidate is a group with its first sort key, unless that is a breakdown;
+// further keys are worked out when the first ones are equal.
 type candidate struct {
-	group int
-	keys  []sortKey
-}
-
-type sortKey struct {
-	number  float64
+	group   int
+	key     float64
 	missing bool
 }
 
@@ -78,14 +75,10 @@ func (a *answer) choose() {
 }
 
 func (a *answer) candidate(g int) candidate {
-	c := candidate{group: g, keys: make([]sortKey, len(a.plan.orders))}
-	for i, o := range a.plan.orders {
-		if o.calculation >= 0 {
-			x, ok := a.number(a.groups, g, a.plan.calculations[o.calculation])
-			c.keys[i] = sortKey{x, !ok}
-		}
+	if o := a.plan.orders; len(o) > 0 && o[0].calculation >= 0 {
+		return a.keyed(g, o[0].calculation)
 	}
-	return c
+	return candidate{group: g}
 }
 
 // compare orders two groups by the orders of the plan, then by their values. A
@@ -94,16 +87,18 @@ func (a *answer) compare(x, y candidate) int {
 	for i, o := range a.plan.orders {
 		c := 0
 		if o.calculation >= 0 {
-			kx, ky := x.keys[i], y.keys[i]
-			if kx.missing || ky.missing {
-				if kx.missing != ky.missing {
-					return missingLast(kx.missing)
+			if i > 0 {
+				x, y = a.keyed(x.group, o.calculation), a.keyed(y.group, o.calculation)
+			}
+			if x.missing || y.missing {
+				if x.missing != y.missing {
+					return missingLast(x.missing)
 				}
 				continue
 			}
-			c = compareFloats(kx.number, ky.number)
+			c = compareFloats(x.key, y.key)
 		} else {
-			vx, vy := a.value(x.group, o.breakdown), a.value(y.group, o.breakdown)
+			vx, vy := a.grouper.value(x.group, o.breakdown), a.grouper.value(y.group, o.breakdown)
 			if vx.Type == trace.TypeNone || vy.Type == trace.TypeNone {
 				if vx.Type != vy.Type {
 					return missingLast(vx.Type == trace.TypeNone)
@@ -119,13 +114,17 @@ func (a *answer) compare(x, y candidate) int {
 			return c
 		}
 	}
-	vx, vy := a.grouper.values(x.group), a.grouper.values(y.group)
-	for i := range vx {
-		if c := compareValues(vx[i], vy[i]); c != 0 {
+	for i := range a.plan.breakdowns {
+		if c := compareValues(a.grouper.value(x.group, i), a.grouper.value(y.group, i)); c != 0 {
 			return c
 		}
 	}
 	return 0
+}
+
+func (a *answer) keyed(g, calculation int) candidate {
+	x, ok := a.number(a.groups, g, calculation)
+	return candidate{g, x, !ok}
 }
 
 func missingLast(missing bool) int {
@@ -134,8 +133,6 @@ func missingLast(missing bool) int {
 	}
 	return -1
 }
-
-func (a *answer) value(group, breakdown int) trace.Value { return a.grouper.values(group)[breakdown] }
 
 // compareValues orders values: numbers, then texts byte by byte, then none.
 func compareValues(x, y trace.Value) int {
@@ -164,7 +161,7 @@ func compareValues(x, y trace.Value) int {
 
 func (a *answer) passes(g int) bool {
 	for _, h := range a.plan.havings {
-		x, ok := a.number(a.groups, g, a.plan.calculations[h.calculation])
+		x, ok := a.number(a.groups, g, h.calculation)
 		if !ok || !h.holds(compareFloats(x, h.value)) {
 			return false
 		}
@@ -173,21 +170,20 @@ func (a *answer) passes(g int) bool {
 }
 
 // number is a calculation of one group; false if no row has a number for it.
-func (a *answer) number(gs *groups, g int, c Calculation) (float64, bool) {
-	op := operators[c.Op]
+func (a *answer) number(gs *groups, g, calculation int) (float64, bool) {
+	op, at := operators[a.plan.calculations[calculation].Op], a.plan.accumulators[calculation]
 	x, ok := 0.0, true
 	switch op.kind {
 	case opCount:
 		x = gs.weight[g]
 	case opDistinct:
 		var estimated bool
-		x, estimated = gs.distincts[slices.Index(gs.layout.distincts, c.Column)][g].count()
+		x, estimated = gs.distincts[at][g].count()
 		a.lost = a.lost || estimated
 	case opQuantile:
-		h := slices.Index(gs.layout.hists, c.Column)
-		x, ok = gs.hists[h][g].quantile(op.quantile, !gs.fractions[h])
+		x, ok = gs.hists[at][g].quantile(op.quantile, !gs.fractions[at])
 	default:
-		s := &gs.sums[slices.Index(gs.layout.sums, c.Column)][g]
+		s := &gs.sums[at][g]
 		ok = s.weight != 0
 		switch op.kind {
 		case opSum:
@@ -206,13 +202,13 @@ func (a *answer) number(gs *groups, g int, c Calculation) (float64, bool) {
 // data renders the calculations of one group; grids are those of gridFor.
 func (a *answer) data(gs *groups, g int, grids []grid) map[string]any {
 	data := make(map[string]any, len(a.plan.calculations)+len(a.plan.breakdowns))
-	for _, c := range a.plan.calculations {
+	for i, c := range a.plan.calculations {
 		if operators[c.Op].kind == opHeatmap {
-			h := slices.Index(gs.layout.hists, c.Column)
+			h := a.plan.accumulators[i]
 			data[c.Name()] = gs.hists[h][g].cells(grids[h])
 			continue
 		}
-		if x, ok := a.number(gs, g, c); ok {
+		if x, ok := a.number(gs, g, i); ok {
 			data[c.Name()] = x
 		} else {
 			data[c.Name()] = nil
