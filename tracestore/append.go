@@ -204,13 +204,14 @@ func (s *Store) admit(size int64) error {
 	if s.closed.Load() {
 		return ErrClosed
 	}
-	if err := s.disk.check(); err != nil {
-		return err
-	}
-	limit := s.o.MemoryBytes / 8
-	if now := s.inFlight.Add(size); now > limit && now > size {
+	limit, pending := s.o.MemoryBytes/8, s.inFlight.Add(size)
+	if pending > limit && pending > size {
 		s.inFlight.Add(-size)
-		return fmt.Errorf("%w: %d bytes wait, at most %d may", ErrOverloaded, now-size, limit)
+		return fmt.Errorf("%w: %d bytes wait, at most %d may", ErrOverloaded, pending-size, limit)
+	}
+	if err := s.disk.check(size, pending); err != nil {
+		s.inFlight.Add(-size)
+		return err
 	}
 	return nil
 }

@@ -12,9 +12,11 @@ const (
 	// ingest stops; the rest is what flushing and SQLite need (DESIGN.md §5).
 	defaultMinFreeBytes = 512 << 20
 	defaultMinFreeShare = 50 // one fiftieth: 2 %
-	// diskCheckEvery bounds how old the figure may be: at 500 MB/s of ingest
-	// 50 MB fit into it.
+	// diskCheckEvery bounds how old the figure may be.
 	diskCheckEvery = 100 * time.Millisecond
+	// diskCheckBytes bounds how much may be taken in on one figure: what is on
+	// its way to the log is not in the figure yet.
+	diskCheckBytes = 1 << 20
 )
 
 // diskGuard watches the free space of the data folder.
@@ -25,6 +27,7 @@ type diskGuard struct {
 
 	mu      sync.Mutex
 	checked time.Time
+	taken   int64 // since checked
 	left    int64
 	err     error
 }
@@ -38,18 +41,20 @@ func freeBytes(dir string) (free, total int64, err error) {
 	return int64(st.Bavail) * unit, int64(st.Blocks) * unit, nil
 }
 
-// check returns an [ErrDiskFull] while too little is free.
-func (g *diskGuard) check() error {
+// check returns an [ErrDiskFull] while too little is free for size bytes more.
+// pending bytes, these among them, are on their way to the log.
+func (g *diskGuard) check(size, pending int64) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if now := time.Now(); now.Sub(g.checked) >= diskCheckEvery {
-		g.checked = now
-		g.err = g.measure()
+	g.taken += size
+	if now := time.Now(); g.taken >= diskCheckBytes || now.Sub(g.checked) >= diskCheckEvery {
+		g.checked, g.taken = now, size
+		g.err = g.measure(pending)
 	}
 	return g.err
 }
 
-func (g *diskGuard) measure() error {
+func (g *diskGuard) measure(pending int64) error {
 	free, total, err := g.free(g.dir)
 	if err != nil {
 		return err
@@ -59,7 +64,7 @@ func (g *diskGuard) measure() error {
 		limit = max(defaultMinFreeBytes, total/defaultMinFreeShare)
 	}
 	g.left = free
-	if free < limit {
+	if free-pending < limit {
 		return fmt.Errorf("%w: %d MiB free, ingest stops below %d MiB and goes on when space is freed", ErrDiskFull, free>>20, limit>>20)
 	}
 	return nil

@@ -234,7 +234,7 @@ func (s *Store) Stats() Stats {
 	s.status.Unlock()
 	slices.Sort(st.CorruptFiles)
 	// A fresh figure; that the disk is nearly full is in the state.
-	_ = s.disk.check()
+	_ = s.disk.check(0, s.inFlight.Load())
 	st.DiskFreeBytes, st.DiskFull = s.disk.state()
 	if v := s.acquire(); v != nil {
 		v.count(&st)

@@ -18,7 +18,7 @@ func Start(t testing.TB, dir string) (log *ingestlog.JetStream, stop func()) {
 	t.Helper()
 	s, err := server.NewServer(&server.Options{
 		DontListen: true, JetStream: true, StoreDir: dir, SyncAlways: true,
-		MaxPayload: 8 << 20, NoSigs: true, NoLog: true,
+		MaxPayload: 8 << 20, JetStreamMaxStore: 1 << 40, NoSigs: true, NoLog: true,
 	})
 	if err != nil {
 		t.Fatalf("new server: %v", err)
