@@ -31,17 +31,11 @@ func clientFlags(fs *flag.FlagSet, e env) func(context.Context) (*client, error)
 	token := fs.String("token", e.getenv("REDTHREAD_TOKEN"), "API token; empty: one is made in --data for five minutes")
 	data := fs.String("data", or(e.getenv("REDTHREAD_DATA"), "./redthread-data"), "data folder of the server, where a token can be made")
 	return func(ctx context.Context) (*client, error) {
-		c := &client{url: strings.TrimSuffix(*url, "/"), token: *token, http: &http.Client{Timeout: 5 * time.Minute}}
-		if c.url == "" {
-			host, port, err := net.SplitHostPort(*addr)
-			if err != nil {
-				return nil, usageError{fmt.Sprintf("--addr: want host:port, got %q", *addr)}
-			}
-			if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-				host = "127.0.0.1"
-			}
-			c.url = "http://" + net.JoinHostPort(host, port)
+		base, err := serverURL(*url, *addr)
+		if err != nil {
+			return nil, err
 		}
+		c := &client{url: base, token: *token, http: &http.Client{Timeout: 5 * time.Minute}}
 		if c.token == "" {
 			t, err := shortToken(ctx, *data)
 			if err != nil {
@@ -51,6 +45,21 @@ func clientFlags(fs *flag.FlagSet, e env) func(context.Context) (*client, error)
 		}
 		return c, nil
 	}
+}
+
+// serverURL is the address to call: url, or else the server that listens on addr.
+func serverURL(url, addr string) (string, error) {
+	if url != "" {
+		return strings.TrimSuffix(url, "/"), nil
+	}
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "", usageError{fmt.Sprintf("--addr: want host:port, got %q", addr)}
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return "http://" + net.JoinHostPort(host, port), nil
 }
 
 func or(a, b string) string {

@@ -9,7 +9,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"strings"
 
@@ -69,21 +68,6 @@ func runImport(ctx context.Context, e env, args []string) error {
 		}
 	}
 	return errors.Join(faults...)
-}
-
-// serverURL is the address to call: url, or else the server that listens on addr.
-func serverURL(url, addr string) (string, error) {
-	if url != "" {
-		return strings.TrimSuffix(url, "/"), nil
-	}
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		return "", usageError{fmt.Sprintf("--addr: want host:port, got %q", addr)}
-	}
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		host = "127.0.0.1"
-	}
-	return "http://" + net.JoinHostPort(host, port), nil
 }
 
 // optionalBool is a flag that knows whether it was given.

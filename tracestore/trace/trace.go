@@ -189,8 +189,8 @@ const (
 // Attributes hold, in this order, the span's own attributes,
 // then those of its scope and resource, each key once: where the span has the
 // key too, the other is kept under "scope." or "resource." plus the key.
-// service.name is in Service and not in Attributes; the same holds for the
-// environment once it is decided.
+// service.name is in Service and not in Attributes. The environment is decided by
+// the key or the resource; what the resource says of it stays an attribute.
 type Span struct {
 	Signal          Signal
 	TraceID         ID
