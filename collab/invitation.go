@@ -214,7 +214,8 @@ func (s *Store) UseInvitation(ctx context.Context, secretHash []byte, n NewUser)
 				return err
 			}
 		}
-		u, err = s.createUser(ctx, tx, n)
+		// In the audit log, people who come by a link made their account themselves.
+		u, err = s.createUser(WithActor(ctx, Actor{Kind: ActorUser, Name: n.Name}), tx, n)
 		return err
 	})
 	if err != nil {

@@ -45,7 +45,8 @@ func (s *Server) showFind(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	p.Find, v.Page = text, p
+	p.Find = text
+	v.Page = p
 	return render(c, status, views.FindPage(v))
 }
 
