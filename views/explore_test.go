@@ -1,7 +1,6 @@
 package views
 
 import (
-	"flag"
 	"math"
 	"os"
 	"path/filepath"
@@ -14,7 +13,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var updateExplore = flag.Bool("update-explore", false, "rewrite the golden pages of Explore and Home")
 
 var exploreNow = time.Date(2026, 11, 22, 14, 3, 11, 0, time.UTC)
 
@@ -30,7 +28,7 @@ func checkGolden(t *testing.T, page string, cases map[string]templ.Component) {
 				}
 			}
 			path := filepath.Join("testdata", page, name+".html")
-			if *updateExplore {
+			if *update {
 				if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 					t.Fatal(err)
 				}
@@ -43,7 +41,7 @@ func checkGolden(t *testing.T, page string, cases map[string]templ.Component) {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(string(want), got); diff != "" {
-				t.Errorf("%s (go test ./views -update-explore rewrites it) (-want +got):\n%s", path, diff)
+				t.Errorf("%s (go test ./views -update rewrites it) (-want +got):\n%s", path, diff)
 			}
 		})
 	}

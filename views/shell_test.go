@@ -2,7 +2,6 @@ package views
 
 import (
 	"context"
-	"flag"
 	"io"
 	"net/url"
 	"os"
@@ -16,7 +15,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var updateShell = flag.Bool("update-shell", false, "rewrite the golden pages of the shell")
 
 var assetHash = regexp.MustCompile(`/static/[0-9a-f]{16}/`)
 
@@ -64,7 +62,7 @@ func TestShellGolden(t *testing.T) {
 				t.Errorf("markup comes through, or a style attribute that the policy blocks:\n%s", got)
 			}
 			path := filepath.Join("testdata", "shell", name+".html")
-			if *updateShell {
+			if *update {
 				if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 					t.Fatal(err)
 				}
@@ -77,7 +75,7 @@ func TestShellGolden(t *testing.T) {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(string(want), got); diff != "" {
-				t.Errorf("%s (go test ./views -update-shell rewrites it) (-want +got):\n%s", path, diff)
+				t.Errorf("%s (go test ./views -update rewrites it) (-want +got):\n%s", path, diff)
 			}
 		})
 	}

@@ -1,7 +1,6 @@
 package views
 
 import (
-	"flag"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -13,7 +12,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var updateTrace = flag.Bool("update-trace", false, "rewrite the golden pages of traces and threads")
 
 const hostileName = `"><script>alert('x')</script>&amp;`
 
@@ -89,7 +87,7 @@ func TestTraceGolden(t *testing.T) {
 			t.Errorf("%s: markup comes through, or an attribute that the policy blocks", name)
 		}
 		path := filepath.Join("testdata", "trace", name+".html")
-		if *updateTrace {
+		if *update {
 			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 				t.Fatal(err)
 			}
@@ -103,7 +101,7 @@ func TestTraceGolden(t *testing.T) {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(string(want), got); diff != "" {
-			t.Errorf("%s differs from %s; if that is meant, run go test ./views -update-trace (-want +got):\n%s", name, path, diff)
+			t.Errorf("%s differs from %s; if that is meant, run go test ./views -update (-want +got):\n%s", name, path, diff)
 		}
 	}
 }
