@@ -13,7 +13,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-
 var exploreNow = time.Date(2026, 11, 22, 14, 3, 11, 0, time.UTC)
 
 // checkGolden compares fragments with testdata/<page>/<case>.html and looks for

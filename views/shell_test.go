@@ -15,7 +15,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-
 var assetHash = regexp.MustCompile(`/static/[0-9a-f]{16}/`)
 
 func renderPage(t *testing.T, c templ.Component) string {

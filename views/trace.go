@@ -2,6 +2,7 @@ package views
 
 import (
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/a-h/templ"
@@ -351,6 +352,18 @@ func (r WaterfallRow) guides() string {
 		d += "M" + strconv.Itoa(x) + ".5 0v44"
 	}
 	return d
+}
+
+// shortID shows the part of a trace id that tells it from others: both ends, or
+// the lower half of one that was padded with zeros.
+func shortID(id string) string {
+	if len(id) != 32 {
+		return id
+	}
+	if strings.HasPrefix(id, "0000000000000000") {
+		return "…" + id[16:]
+	}
+	return id[:8] + "…" + id[24:]
 }
 
 func plural(n int, one, many string) string {

@@ -12,7 +12,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-
 const hostileName = `"><script>alert('x')</script>&amp;`
 
 func goldenTrace(name string) TracePage {
@@ -127,5 +126,13 @@ func TestClipText(t *testing.T) {
 	}
 	if got := clipText("abc", 3); got != "abc" {
 		t.Errorf("clipText(abc, 3) = %q", got)
+	}
+}
+
+func TestShortID(t *testing.T) {
+	for id, want := range map[string]string{"0469e1e4f933a1d6b2bef69fc83c7707": "0469e1e4…c83c7707", "00000000000000001e223ff1f80f1c69": "…1e223ff1f80f1c69", "0a": "0a"} {
+		if got := shortID(id); got != want {
+			t.Errorf("shortID(%s) = %s, want %s", id, got, want)
+		}
 	}
 }
