@@ -466,7 +466,7 @@ func (m *threadMap) bar(r *mapRow) views.ThreadBar {
 	if x+width > 78 {
 		b.TextEnd = true // before the bar, or on its end if that begins too far left
 		if x > 24 {
-			b.TextX = xPercent(x)
+			b.TextX = xPercent(min(x, m.scale.x(first.StartUnixNano-first.WaitNano)))
 		}
 	}
 	return b

@@ -28,8 +28,11 @@ var hopWords = map[graph.Kind]string{
 
 func howKnown(k graph.Kind, rule string, inferred bool) string {
 	words := hopWords[k]
-	if rule == graph.RuleSharedRoot {
+	switch rule {
+	case graph.RuleSharedRoot:
 		words = "same trace, the parent never arrived"
+	case graph.RuleBatch:
+		words = "one of a batch"
 	}
 	if words == "" {
 		words = string(k)
