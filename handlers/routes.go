@@ -26,6 +26,7 @@ type access uint8
 const (
 	accessOpen   access = iota // everyone, also without signing in
 	accessKey                  // the handler checks an ingest key
+	accessLocal                // processes of this machine; from elsewhere whoever has a token or is signed in
 	accessViewer               // whoever is signed in
 	accessMember               // members and administrators
 	accessAdmin                // administrators
@@ -34,7 +35,7 @@ const (
 // role returns the weakest role that has the access, "" if none is needed.
 func (a access) role() collab.Role {
 	switch a {
-	case accessViewer:
+	case accessLocal, accessViewer:
 		return collab.RoleViewer
 	case accessMember:
 		return collab.RoleMember
@@ -55,7 +56,7 @@ type route struct {
 // routes lists every route of the server.
 func (s *Server) routes() []route {
 	const get, post, patch, del = http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete
-	return []route{
+	list := []route{
 		// People and the shell.
 		{groupPage, get, "/sign-in", accessOpen, s.showSignIn},
 		{groupPage, post, "/sign-in", accessOpen, s.createSession},
@@ -173,6 +174,11 @@ func (s *Server) routes() []route {
 		// Probes and files.
 		{groupDebug, get, "/healthz", accessOpen, s.showHealth},
 		{groupDebug, get, "/readyz", accessOpen, s.showReady},
+		{groupAPI, get, "/metrics", accessLocal, s.showMetrics},
 		{groupDebug, get, "/static/:hash/*", accessOpen, s.serveStatic},
 	}
+	if s.Dev {
+		list = append(list, route{groupPage, get, "/dev/gallery", accessViewer, s.showGallery})
+	}
+	return list
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"redthread/static"
+	"redthread/views"
 )
 
 // serveStatic serves an embedded file. Under the current hash it may be cached
@@ -54,6 +55,15 @@ func (s *Server) showReady(c echo.Context) error {
 		return c.String(http.StatusServiceUnavailable, "not ready: "+progress+"\n")
 	}
 	return c.String(http.StatusOK, "ready\n")
+}
+
+// showGallery shows the shared components.
+func (s *Server) showGallery(c echo.Context) error {
+	p, err := s.page(c, "Components", "")
+	if err != nil {
+		return err
+	}
+	return render(c, http.StatusOK, views.GalleryPage(p))
 }
 
 // setTheme remembers light or dark for this browser.
