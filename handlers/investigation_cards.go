@@ -179,6 +179,7 @@ const (
 	maxTraceBars = 24 // of a small waterfall
 	traceRow     = 18 // its row height, in units of the picture
 	labelWidth   = 7  // of a letter, about
+	minBar       = 5  // its least width: it has to be seen
 	labelGap     = 5
 )
 
@@ -225,7 +226,7 @@ func (s scale) x(nano int64) int {
 // else on it from its begin.
 func (s scale) bar(start, duration int64, y int, label string) views.CardBar {
 	b := views.CardBar{X: s.x(start), Y: y, Label: clipRunes(label, 48)}
-	b.W = max(s.x(start+duration)-b.X, 2)
+	b.W = max(s.x(start+duration)-b.X, minBar)
 	width := len([]rune(b.Label)) * labelWidth
 	switch {
 	case b.X+b.W+labelGap+width <= views.CardWidth:
@@ -423,9 +424,14 @@ func drawQuery(body []byte) (*views.QueryCard, error) {
 			break
 		}
 		row := make([]string, 0, len(c.Columns))
-		for _, col := range c.Columns {
-			text, _ := valueText(g.Data[col.Name])
+		for _, name := range f.Query.Breakdowns {
+			text, _ := valueText(g.Data[name])
 			row = append(row, clipRunes(text, 80))
+		}
+		for _, k := range calculations {
+			if k.Op != "HEATMAP" {
+				row = append(row, numberCell(g, k, nil).Text)
+			}
 		}
 		c.Rows = append(c.Rows, row)
 	}
