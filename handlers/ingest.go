@@ -52,7 +52,7 @@ type IngestOptions struct {
 	Open bool
 	// MaxInFlightBytes bounds the bodies being read and stored at one moment;
 	// beyond it senders are told to come again. Default 256 MiB, and never less
-	// than one largest body.
+	// than twice the largest body.
 	MaxInFlightBytes int64
 	Log              *slog.Logger
 }
@@ -89,7 +89,7 @@ func NewIngest(o IngestOptions) *Ingest {
 	if o.MaxInFlightBytes <= 0 {
 		o.MaxInFlightBytes = 256 << 20
 	}
-	o.MaxInFlightBytes = max(o.MaxInFlightBytes, maxSentBytes+maxPlainBytes)
+	o.MaxInFlightBytes = max(o.MaxInFlightBytes, 2*maxPlainBytes) // a buffer that grows is there twice
 	return &Ingest{o: o, warned: map[string]bool{}}
 }
 

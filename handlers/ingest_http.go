@@ -67,11 +67,11 @@ func (in *Ingest) receive(r *http.Request, sig otlp.Signal, mediaType string, is
 	if !isJSON && mediaType != typeProtobuf && mediaType != "application/protobuf" {
 		return result{}, refuse(http.StatusUnsupportedMediaType, "Content-Type %q is not supported; send %s or %s.", clipHeader(r.Header.Get("Content-Type")), typeProtobuf, typeJSON)
 	}
-	body := bodies.Get().(*body)
-	defer in.putBody(body)
-	if err := in.read(r, body); err != nil {
+	body, err := in.read(r)
+	if err != nil {
 		return result{}, err
 	}
+	defer in.putBody(body)
 	return in.take(r.Context(), sig, isJSON, environment, body.b, senderOf(r.RemoteAddr, r.UserAgent()))
 }
 
@@ -91,19 +91,48 @@ type body struct {
 	reserved int64
 }
 
-var bodies = sync.Pool{New: func() any { return new(body) }}
+// Small and large buffers have pools of their own, so that thousands of small
+// requests at once do not hold, and reserve, the buffers that large ones left.
+const (
+	smallBody     = 32 << 10
+	maxPooledBody = 8 << 20
+)
 
-// maxPooledBody keeps rare large bodies from staying in the pool.
-const maxPooledBody = 4 << 20
+var smallBodies, largeBodies = sync.Pool{New: newBody}, sync.Pool{New: newBody}
+
+func newBody() any { return new(body) }
+
+// takeBody returns an empty buffer of at least n bytes and reserves it.
+func (in *Ingest) takeBody(n int) (*body, error) {
+	pool := &largeBodies
+	if n <= smallBody {
+		pool, n = &smallBodies, smallBody
+	}
+	b := pool.Get().(*body)
+	if cap(b.b) < n {
+		b.b = nil
+	}
+	size := max(n, cap(b.b))
+	if !in.reserve(int64(size)) {
+		pool.Put(b)
+		return nil, errOverloaded()
+	}
+	b.reserved = int64(size)
+	if b.b == nil {
+		b.b = make([]byte, 0, size)
+	}
+	return b, nil
+}
 
 func (in *Ingest) putBody(b *body) {
 	in.release(b.reserved)
-	b.reserved = 0
-	if cap(b.b) > maxPooledBody {
-		b.b = nil
+	b.reserved, b.b = 0, b.b[:0]
+	switch n := cap(b.b); {
+	case n <= smallBody:
+		smallBodies.Put(b)
+	case n <= maxPooledBody:
+		largeBodies.Put(b)
 	}
-	b.b = b.b[:0]
-	bodies.Put(b)
 }
 
 // errSentTooLarge ends the reading of a body that is too large as sent.
@@ -129,12 +158,13 @@ func (s *sentReader) Read(p []byte) (int, error) {
 // read reads and decompresses the body of a request. It stops as soon as a limit
 // is passed, so that a small body which unpacks to gigabytes costs no more than
 // the limit.
-func (in *Ingest) read(r *http.Request, b *body) error {
+func (in *Ingest) read(r *http.Request) (*body, error) {
 	if r.ContentLength > maxSentBytes {
-		return refuse(http.StatusRequestEntityTooLarge, "The body has %d bytes; at most %d are taken. Send smaller batches.", r.ContentLength, maxSentBytes)
+		return nil, refuse(http.StatusRequestEntityTooLarge, "The body has %d bytes; at most %d are taken. Send smaller batches.", r.ContentLength, maxSentBytes)
 	}
 	sent := &sentReader{r.Body, maxSentBytes}
 	encoding := strings.ToLower(strings.TrimSpace(r.Header.Get("Content-Encoding")))
+	var b *body
 	plain, done, err := decompressor(encoding, sent)
 	if err == nil {
 		defer done()
@@ -142,57 +172,52 @@ func (in *Ingest) read(r *http.Request, b *body) error {
 		if encoding == "" || encoding == "identity" {
 			limit = maxSentBytes
 		}
-		err = in.fill(b, plain, r.ContentLength, limit)
+		b, err = in.fill(plain, int(r.ContentLength), limit)
 	}
 	var known *refusal
 	switch {
 	case err == nil:
-		return nil
+		return b, nil
 	case errors.As(err, &known):
-		return known
+		return nil, known
 	case errors.Is(err, errSentTooLarge):
-		return refuse(http.StatusRequestEntityTooLarge, "The body is larger than %d bytes. Send smaller batches.", maxSentBytes)
+		return nil, refuse(http.StatusRequestEntityTooLarge, "The body is larger than %d bytes. Send smaller batches.", maxSentBytes)
 	case r.Context().Err() != nil:
-		return r.Context().Err()
+		return nil, r.Context().Err()
 	case encoding == "" || encoding == "identity":
-		return refuse(http.StatusBadRequest, "The body could not be read: %v.", err)
+		return nil, refuse(http.StatusBadRequest, "The body could not be read: %v.", err)
 	}
-	return refuse(http.StatusBadRequest, "The body could not be read as %s: %v.", encoding, err)
+	return nil, refuse(http.StatusBadRequest, "The body could not be read as %s: %v.", encoding, err)
 }
 
-// fill reads all of r into b and reserves what the buffer takes.
-func (in *Ingest) fill(b *body, r io.Reader, sizeHint int64, limit int) error {
-	grow := func(n int) error {
-		if more := int64(n) - b.reserved; more > 0 {
-			if !in.reserve(more) {
-				return errOverloaded()
-			}
-			b.reserved += more
-		}
-		if n > cap(b.b) {
-			b.b = append(make([]byte, 0, n), b.b...)
-		}
-		return nil
-	}
-	if err := grow(max(cap(b.b), int(sizeHint)+1, 32<<10)); err != nil {
-		return err
+// fill reads all of r, at most limit bytes, into a buffer that grows as needed.
+func (in *Ingest) fill(r io.Reader, sizeHint, limit int) (*body, error) {
+	b, err := in.takeBody(sizeHint + 1) // one more, to meet the end without growing
+	if err != nil {
+		return nil, err
 	}
 	for {
 		if len(b.b) == cap(b.b) {
-			if err := grow(min(2*cap(b.b), limit+(64<<10))); err != nil {
-				return err
+			larger, err := in.takeBody(min(2*cap(b.b), limit+smallBody))
+			if err != nil {
+				in.putBody(b)
+				return nil, err
 			}
+			larger.b = append(larger.b, b.b...)
+			in.putBody(b)
+			b = larger
 		}
 		n, err := r.Read(b.b[len(b.b):cap(b.b)])
 		b.b = b.b[:len(b.b)+n]
 		if len(b.b) > limit {
-			return refuse(http.StatusRequestEntityTooLarge, "The body is larger than %d bytes when decompressed. Send smaller batches.", limit)
+			err = refuse(http.StatusRequestEntityTooLarge, "The body is larger than %d bytes when decompressed. Send smaller batches.", limit)
 		}
 		if err == io.EOF {
-			return nil
+			return b, nil
 		}
 		if err != nil {
-			return err
+			in.putBody(b)
+			return nil, err
 		}
 	}
 }

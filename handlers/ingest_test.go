@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -353,9 +354,9 @@ func TestIngestBoundsBodiesInFlight(t *testing.T) {
 	in := NewIngest(IngestOptions{Store: store, Keys: oneKey{}, Open: true, MaxInFlightBytes: 1})
 	srv := ingestServer(t, in)
 	h := map[string]string{"Content-Type": typeProtobuf}
-	large := make([]byte, 18<<20) // five of them pass 84 MiB
+	large := make([]byte, 18<<20) // eight of them pass 128 MiB
 	var wg sync.WaitGroup
-	for range 4 {
+	for range 7 {
 		wg.Go(func() { post(t, srv.URL+"/v1/traces", h, bytes.NewReader(large)) })
 		select {
 		case <-store.entered:
@@ -365,10 +366,45 @@ func TestIngestBoundsBodiesInFlight(t *testing.T) {
 	}
 	got := post(t, srv.URL+"/v1/traces", h, bytes.NewReader(large))
 	if got.status != 503 || got.header.Get("Retry-After") == "" {
-		t.Errorf("fifth body: answer = %d, want 503 with Retry-After", got.status)
+		t.Errorf("eighth body: answer = %d, want 503 with Retry-After", got.status)
 	}
 	close(store.leave)
 	wg.Wait()
+	if s := in.Stats(); s.InFlightBytes != 0 {
+		t.Errorf("%d bytes stay in flight when all is answered", s.InFlightBytes)
+	}
+}
+
+func TestIngestManySmallRequestsAtOnce(t *testing.T) {
+	const n = 500
+	store := &blockingStore{make(chan struct{}, n), make(chan struct{})}
+	in := NewIngest(IngestOptions{Store: store, Keys: oneKey{}, Open: true, MaxInFlightBytes: 1})
+	srv := ingestServer(t, in)
+	h := map[string]string{"Content-Type": typeProtobuf}
+	// A large body leaves a large buffer in the pool.
+	go func() { <-store.entered; store.leave <- struct{}{} }()
+	post(t, srv.URL+"/v1/traces", h, bytes.NewReader(make([]byte, 4<<20)))
+	var wg sync.WaitGroup
+	var refused atomic.Int64
+	for range n {
+		wg.Go(func() {
+			if got := post(t, srv.URL+"/v1/traces", h, bytes.NewReader(testSpans(1))); got.status != 200 {
+				refused.Add(1)
+			}
+		})
+	}
+	for range n {
+		select {
+		case <-store.entered:
+		case <-time.After(20 * time.Second):
+			t.Fatal("not every small request reached the store in 20 s")
+		}
+	}
+	close(store.leave)
+	wg.Wait()
+	if refused.Load() > 0 {
+		t.Errorf("%d of %d small requests were refused though they fit", refused.Load(), n)
+	}
 	if s := in.Stats(); s.InFlightBytes != 0 {
 		t.Errorf("%d bytes stay in flight when all is answered", s.InFlightBytes)
 	}
