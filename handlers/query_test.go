@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/labstack/echo/v4"
 
 	"redthread/tracestore/trace"
 )
@@ -91,6 +92,24 @@ func TestQueryAPIRefuses(t *testing.T) {
 		message, _ := e["message"].(string)
 		if status != http.StatusBadRequest || field != c.field || !strings.Contains(message, c.says) {
 			t.Errorf("%s: status %d, %v; want 400 about %q that says %q", c.body, status, got, c.field, c.says)
+		}
+	}
+}
+
+// TestQueryAPIReadsAnyContentType sends a query as curl -d does.
+func TestQueryAPIReadsAnyContentType(t *testing.T) {
+	read := limitBody(route{group: groupAPI, access: accessViewer})(func(c echo.Context) error {
+		body, err := io.ReadAll(c.Request().Body)
+		if err != nil || string(body) != `{"limit":1}` {
+			t.Errorf("the handler reads %q, %v", body, err)
+		}
+		return nil
+	})
+	for _, kind := range []string{"", echo.MIMEApplicationForm, echo.MIMEApplicationJSON, "text/plain"} {
+		r := httptest.NewRequest(http.MethodPost, "/api/v1/query", strings.NewReader(`{"limit":1}`))
+		r.Header.Set("Content-Type", kind)
+		if err := read(echo.New().NewContext(r, httptest.NewRecorder())); err != nil {
+			t.Errorf("%q: %v", kind, err)
 		}
 	}
 }
