@@ -190,7 +190,7 @@ const leastNormal = 0x1p-1022
 
 // maxCells bounds the cells of a heatmap's column, but for that of zero: what a
 // picture can show.
-const maxCells = 64
+const maxCells = 96
 
 // grid is how many neighbouring buckets, 1<<grid, make one cell of a heatmap.
 type grid uint
