@@ -2,6 +2,7 @@ package demo
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"redthread/tracestore/trace"
@@ -19,6 +20,9 @@ func (w *world) requestQuote(c *country, at int64) {
 	slow := at >= w.incident && c.code == "uk" && w.chance(0.12)
 	if slow {
 		q.dealers[0] = slowDealer
+	} else if i := slices.Index(q.dealers, slowDealer); i > 0 {
+		// The span names its first dealer, so that a GROUP BY finds the one.
+		q.dealers[0], q.dealers[i] = q.dealers[i], q.dealers[0]
 	}
 	r := w.page(pick(w, c.web), c, at, "POST", "/quotes", "/quotes", "QuotesController#create", q.user)
 	r.set("quote.id", q.id, "car.model", q.model, "feature_flag.instant_quotes", true)
