@@ -286,3 +286,15 @@ func (c *catalogue) markEdgesCorrupt(ctx context.Context, id, why string) error 
 	_, err := c.db.ExecContext(ctx, "UPDATE edge_runs SET corrupt = ? WHERE id = ?", why, id)
 	return err
 }
+
+// check returns what SQLite finds wrong with the catalogue's file.
+func (c *catalogue) check(ctx context.Context) error {
+	var answer string
+	if err := c.db.QueryRowContext(ctx, "PRAGMA integrity_check(1)").Scan(&answer); err != nil {
+		return err
+	}
+	if answer != "ok" {
+		return errors.New(answer)
+	}
+	return nil
+}

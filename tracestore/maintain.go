@@ -111,9 +111,9 @@ func (s *Store) retain() {
 // they held would be kept.
 func (s *Store) retainCorrupt(now time.Time) {
 	s.status.Lock()
-	any := len(s.corrupt) > 0
+	some := len(s.corrupt) > 0
 	s.status.Unlock()
-	if !any {
+	if !some {
 		return
 	}
 	forget := func(path string) {

@@ -11,6 +11,10 @@ import (
 	"redthread/tracestore/segment"
 )
 
+// minQueryBytes is what one query may hold however small the memory is: enough
+// for a hundred thousand groups.
+const minQueryBytes = 64 << 20
+
 // Query runs a query over the rows in its time window. A specification at fault
 // is a *query.InvalidError.
 func (s *Store) Query(ctx context.Context, spec query.Spec) (*query.Result, error) {
@@ -18,6 +22,7 @@ func (s *Store) Query(ctx context.Context, spec query.Spec) (*query.Result, erro
 	if err != nil {
 		return nil, err
 	}
+	p.MemoryBytes = min(p.MemoryBytes, max(s.o.MemoryBytes/4, minQueryBytes))
 	from, to := p.Window()
 	return read(ctx, s, from, to, func(blocks []column.Block, segments int) (*query.Result, error) {
 		r, err := query.Run(ctx, p, blocks)

@@ -305,6 +305,7 @@ func TestCorruptSegment(t *testing.T) {
 			}
 			path := h.current.segments[1].Path
 			h.stop()
+			h.broken = true
 			damage(t, filepath.Join(h.dir, path))
 			h.open(nil)
 			for range 2 {
@@ -319,6 +320,9 @@ func TestCorruptSegment(t *testing.T) {
 				}
 				if st := h.Stats(); len(st.CorruptFiles) != 1 || !strings.HasPrefix(st.CorruptFiles[0], path) || st.Segments != 2 {
 					t.Fatalf("corrupt files %q, %d segments; want %s to be named", st.CorruptFiles, st.Segments, path)
+				}
+				if err := h.Check(t.Context()); err == nil || !strings.Contains(err.Error(), path) {
+					t.Fatalf("check: %v; want %s to be named", err, path)
 				}
 				h.reopen()
 			}

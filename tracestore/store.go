@@ -117,7 +117,8 @@ func open(ctx context.Context, o Options, fault func(string) error) (_ *Store, e
 	}
 	s := &Store{
 		o: o, log: o.Log, fault: fault,
-		cache:     segment.NewCache(o.MemoryBytes / 2),
+		// Three memtables of a quarter each: one grows, one waits, one is flushed.
+		cache:     segment.NewCache(o.MemoryBytes / 4),
 		corrupt:   make(map[string]string),
 		disk:      diskGuard{dir: o.Dir, minFree: o.MinFreeBytes, free: freeBytes},
 		quit:      make(chan struct{}),

@@ -1,6 +1,7 @@
 package tracestore
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -75,6 +76,7 @@ type harness struct {
 	opts    Options
 	log     *ingestlog.JetStream
 	stopLog func()
+	broken  bool // the test damages files
 	*Store
 }
 
@@ -131,6 +133,9 @@ func (h *harness) wait(what string, ok func() bool) {
 
 func (h *harness) stop() {
 	if h.Store != nil {
+		if err := h.Check(context.Background()); err != nil && !h.broken {
+			h.t.Errorf("check: %v", err)
+		}
 		if err := h.Close(); err != nil {
 			h.t.Errorf("close: %v", err)
 		}

@@ -42,7 +42,7 @@ func NewCache(limit int64) *Cache {
 
 // get returns the cached value or makes it. Two goroutines may make the same
 // value at once; one of them is kept.
-func (c *Cache) get(key cacheKey, make func() (value any, bytes int64, err error)) (any, error) {
+func (c *Cache) get(key cacheKey, load func() (value any, bytes int64, err error)) (any, error) {
 	c.mu.Lock()
 	if e, ok := c.byKey[key]; ok {
 		c.order.MoveToFront(e)
@@ -52,7 +52,7 @@ func (c *Cache) get(key cacheKey, make func() (value any, bytes int64, err error
 	}
 	c.mu.Unlock()
 	c.misses.Add(1)
-	value, bytes, err := make()
+	value, bytes, err := load()
 	if err != nil {
 		return nil, err
 	}

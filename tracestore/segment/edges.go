@@ -260,6 +260,8 @@ type Edges struct {
 	index      []byte
 	linkBlocks int
 	blocks     int
+	links      int
+	traces     int
 }
 
 // OpenEdges returns the run at path. It touches no disk.
@@ -325,7 +327,7 @@ func (e *Edges) readIndex(fd *os.File) error {
 	if crc32.Checksum(index, castagnoli) != uint32(u32(32)) {
 		return e.corrupt(from, errEdges)
 	}
-	e.index, e.linkBlocks, e.blocks = index, u32(8), blocks
+	e.index, e.linkBlocks, e.blocks, e.links, e.traces = index, u32(8), blocks, u32(16), u32(20)
 	return nil
 }
 

@@ -45,6 +45,9 @@ func randomEdges(rng *rand.Rand, links, traces int) (ls []graph.Link, ss map[tra
 
 func checkEdges(t *testing.T, e *Edges, links []graph.Link, sums map[trace.ID]graph.Summary) {
 	t.Helper()
+	if err := e.Verify(t.Context()); err != nil {
+		t.Fatalf("verify: %v", err)
+	}
 	links = slices.Clone(links)
 	slices.SortFunc(links, compareLinks)
 	links = slices.Compact(links)

@@ -96,7 +96,7 @@ func parseIndex(m mapping, rows int) (*index, error) {
 		return nil, errIndex
 	}
 	if v := binary.LittleEndian.Uint32(b[4:]); v != indexVersion {
-		return nil, fmt.Errorf("index has version %d, this program knows %d", v, indexVersion)
+		return nil, fmt.Errorf("%w: version %d, this program knows %d", errIndex, v, indexVersion)
 	}
 	x := &index{data: m, rows: int(binary.LittleEndian.Uint32(b[8:])), traces: int(binary.LittleEndian.Uint32(b[12:]))}
 	lists := int(binary.LittleEndian.Uint32(b[16:]))

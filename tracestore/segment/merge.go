@@ -2,10 +2,14 @@ package segment
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"iter"
 
 	"redthread/tracestore/graph"
+	"redthread/tracestore/trace"
 )
 
 // MergeEdges makes one run at path of several, which stay as they are. What two
@@ -19,13 +23,8 @@ func MergeEdges(path string, runs []*Edges, step Step) (EdgesInfo, error) {
 		if err := r.open(); err != nil {
 			return EdgesInfo{}, err
 		}
-		links = append(links, &cursor[graph.Link]{run: r, next: 0, end: r.linkBlocks, read: func(b []byte) (graph.Link, []byte, error) {
-			if len(b) < linkBytes {
-				return graph.Link{}, nil, errEdges
-			}
-			return readLink(b), b[linkBytes:], nil
-		}})
-		summaries = append(summaries, &cursor[graph.Summary]{run: r, next: r.linkBlocks, end: r.blocks, read: readSummary})
+		links = append(links, linkCursor(r))
+		summaries = append(summaries, summaryCursor(r))
 	}
 	compareSummaries := func(a, b graph.Summary) int { return bytes.Compare(a.TraceID[:], b.TraceID[:]) }
 	sameLink := func(a, _ graph.Link) graph.Link { return a }
@@ -33,6 +32,67 @@ func MergeEdges(path string, runs []*Edges, step Step) (EdgesInfo, error) {
 		merge(links, compareLinks, sameLink, &failed),
 		merge(summaries, compareSummaries, MergeSummaries, &failed),
 		&failed, step)
+}
+
+// Verify reads the whole run: every record must be there and in order.
+func (e *Edges) Verify(ctx context.Context) error {
+	if err := e.open(); err != nil {
+		return err
+	}
+	var links, traces int
+	var last graph.Link
+	c := linkCursor(e)
+	for {
+		ok, err := c.advance()
+		if err != nil {
+			return err
+		}
+		if !ok {
+			break
+		}
+		if links > 0 && compareLinks(last, c.at) >= 0 {
+			return e.corrupt(-1, errors.New("links are out of order"))
+		}
+		last = c.at
+		if links++; links%edgesBlockItems == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	var lastID trace.ID
+	s := summaryCursor(e)
+	for {
+		ok, err := s.advance()
+		if err != nil {
+			return err
+		}
+		if !ok {
+			break
+		}
+		if traces > 0 && bytes.Compare(lastID[:], s.at.TraceID[:]) >= 0 {
+			return e.corrupt(-1, errors.New("traces are out of order"))
+		}
+		lastID = s.at.TraceID
+		if traces++; traces%edgesBlockItems == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	if links != e.links || traces != e.traces {
+		return e.corrupt(-1, fmt.Errorf("%d links and %d traces, the footer says %d and %d", links, traces, e.links, e.traces))
+	}
+	return nil
+}
+
+func linkCursor(e *Edges) *cursor[graph.Link] {
+	return &cursor[graph.Link]{run: e, end: e.linkBlocks, read: func(b []byte) (graph.Link, []byte, error) {
+		if len(b) < linkBytes {
+			return graph.Link{}, nil, errEdges
+		}
+		return readLink(b), b[linkBytes:], nil
+	}}
+}
+
+func summaryCursor(e *Edges) *cursor[graph.Summary] {
+	return &cursor[graph.Summary]{run: e, next: e.linkBlocks, end: e.blocks, read: readSummary}
 }
 
 // cursor walks the records of a run, block by block.

@@ -398,7 +398,7 @@ func TestRowGroups(t *testing.T) {
 }
 
 func TestCorruptFile(t *testing.T) {
-	m, _ := table(t, 3, 2000)
+	m, _ := table(t, 3, 700)
 	f := write(t, m)
 	whole, err := os.ReadFile(f.Path())
 	if err != nil {
