@@ -181,9 +181,6 @@ func (s *Server) showInvestigation(c echo.Context) error {
 	if v.Timeline, err = b.timeline(ctx, max(inv.Offset-maxTimeline, 0)); err != nil {
 		return err
 	}
-	for _, u := range b.people {
-		v.People = append(v.People, u.Name)
-	}
 	return render(c, http.StatusOK, views.BoardPage(v))
 }
 
@@ -331,6 +328,17 @@ func (s *Server) updateInvestigation(c echo.Context) error {
 		return s.conflictPage(c, err, c.Request().URL.Path, "/i/"+string(investigationParam(c)))
 	}
 	return s.formDone(c, inv.Offset, "/i/"+string(inv.ID))
+}
+
+// deleteInvestigation answers POST /i/:id/delete.
+func (s *Server) deleteInvestigation(c echo.Context) error {
+	if c.FormValue("sure") == "" {
+		return &collab.InvalidError{Field: "sure", Message: "Tick the box to delete the investigation."}
+	}
+	if err := s.Collab.DeleteInvestigation(c.Request().Context(), investigationParam(c)); err != nil {
+		return err
+	}
+	return s.formDone(c, 0, "/investigations")
 }
 
 func seenOf(form url.Values) (*int64, error) {

@@ -112,6 +112,7 @@ func (s *Server) routes() []route {
 		{groupPage, post, "/investigations/pin", accessMember, s.createPinFromForm},
 		{groupPage, get, "/i/:id", accessViewer, s.showInvestigation},
 		{groupPage, post, "/i/:id", accessMember, s.updateInvestigation},
+		{groupPage, post, "/i/:id/delete", accessMember, s.deleteInvestigation},
 		{groupPage, get, "/i/:id/head", accessViewer, s.showBoardHead},
 		{groupPage, get, "/i/:id/remarks", accessViewer, s.showBoardNotes},
 		{groupPage, get, "/i/:id/timeline", accessViewer, s.showTimeline},

@@ -64,7 +64,6 @@ type Board struct {
 	Timeline []TimelineEntry
 	Here     []PersonHere
 	Compose  Composer
-	People   []string // names to mention
 	// Position of the change log that the page shows.
 	Epoch  string
 	Offset int64

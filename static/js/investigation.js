@@ -13,7 +13,7 @@ export function mount(el) {
   const id = el.dataset.id;
   const base = `/i/${encodeURIComponent(id)}`;
   const part = (name) => el.querySelector(`[data-part="${name}"]`);
-  const dirty = { head: false, notes: false, blocks: new Set() };
+  const dirty = { head: false, notes: false, words: false, blocks: new Set() };
   let drawnTo = Number(el.dataset.offset);
   let latest = drawnTo;
   let timer;
@@ -26,6 +26,7 @@ export function mount(el) {
     if (s.head) dirty.head = true;
     if (s.block) dirty.blocks.add(s.block);
     if (s.gone) remove(s.gone);
+    if (s.words) dirty.words = true;
     if (s.annotation) {
       const home = blockOf(change);
       if (home) for (const b of home) dirty.blocks.add(b);
@@ -59,18 +60,20 @@ export function mount(el) {
     const head = dirty.head;
     const notes = dirty.notes;
     const blocks = [...dirty.blocks];
+    const words = dirty.words;
     const to = latest;
-    dirty.head = dirty.notes = false;
+    dirty.head = dirty.notes = dirty.words = false;
     dirty.blocks.clear();
     const jobs = [];
     if (head) jobs.push(swap(`${base}/head`, document.getElementById("board-head")));
     if (notes) jobs.push(swap(`${base}/remarks`, document.getElementById("board-notes")));
     for (const b of blocks) jobs.push(drawBlock(b));
-    if (to > drawnTo) jobs.push(drawTimeline());
+    if (words || to > drawnTo) jobs.push(drawTimeline(words ? 0 : drawnTo));
     const results = await Promise.allSettled(jobs);
     if (results.some((r) => r.status === "rejected")) {
       dirty.head ||= head;
       dirty.notes ||= notes;
+      dirty.words ||= words;
       for (const b of blocks) dirty.blocks.add(b);
       clearTimeout(timer);
       timer = setTimeout(() => {
@@ -110,15 +113,19 @@ export function mount(el) {
     old.remove();
     part("empty").hidden = part("blocks").children.length > 0;
   };
-  const drawTimeline = async () => {
+  const drawTimeline = async (after) => {
     const list = part("timeline");
-    const res = await fetch(`${base}/timeline?after=${drawnTo}`);
+    const res = await fetch(`${base}/timeline?after=${after}`);
     if (!res.ok) throw new Error(String(res.status));
     const doc = new DOMParser().parseFromString(await res.text(), "text/html");
     for (const entry of [...doc.body.children].reverse()) {
       const offset = Number(entry.dataset.offset);
-      if (document.getElementById(entry.id)) continue;
       localise(entry);
+      const drawn = document.getElementById(entry.id);
+      if (drawn) {
+        if (!drawn.isEqualNode(entry)) drawn.replaceWith(document.adoptNode(entry));
+        continue;
+      }
       const below = [...list.children].find((c) => Number(c.dataset.offset) < offset);
       list.insertBefore(document.adoptNode(entry), below ?? null);
       drawnTo = Math.max(drawnTo, offset);

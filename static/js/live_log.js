@@ -32,11 +32,12 @@ export function judge(message, last) {
 /**
  * What a change makes stale.
  * @param {{type: string, id: string}} change
- * @returns {{head?: boolean, block?: string, gone?: string, notes?: boolean, annotation?: string, deleted?: boolean}}
+ * @returns {{head?: boolean, block?: string, gone?: string, notes?: boolean, annotation?: string, deleted?: boolean, words?: boolean}}
  */
 export function stale(change) {
   const [noun, verb] = change.type.split(".");
   if (noun === "investigation") return verb === "deleted" ? { deleted: true } : { head: true };
-  if (noun === "annotation") return { annotation: change.id, notes: true };
-  return verb === "deleted" ? { gone: change.id } : { block: change.id };
+  const words = verb === "deleted"; // the timeline told of it before
+  if (noun === "annotation") return { annotation: change.id, notes: true, words };
+  return words ? { gone: change.id, words } : { block: change.id };
 }

@@ -29,6 +29,6 @@ test("every change makes something stale", () => {
   for (const type of serverTypes.filter((t) => /\.(created|updated|added|deleted)$/.test(t))) {
     assert.ok(Object.values(stale({ type, id: "b_1" })).some(Boolean), type);
   }
-  assert.deepEqual(stale({ type: "pin.deleted", id: "b_1" }), { gone: "b_1" });
+  assert.deepEqual(stale({ type: "pin.deleted", id: "b_1" }), { gone: "b_1", words: true });
   assert.deepEqual(stale({ type: "investigation.deleted", id: "i_1" }), { deleted: true });
 });
