@@ -14,16 +14,17 @@ const maxStateKeys = 200
 // traceState is what the address of a trace page says: all that is on screen.
 // static/js/trace_state.js reads and writes the same.
 type traceState struct {
-	trace  string
-	span   string   // key of the selected row, "" for none
-	levels int      // rows of this level and deeper start folded; 0: none
-	fold   []string // keys folded by hand
-	open   []string // keys opened by hand although levels would fold them
-	from   int64    // zoom, nanoseconds from the trace's start; both 0: the whole trace
-	to     int64
-	search string
-	fields string // filter of the attributes in the span panel
-	row    int    // first row of the page, without scripts; 0: around the selected span
+	trace    string
+	span     string   // key of the selected row, "" for none
+	levels   int      // rows of this level and deeper start folded; 0: none
+	fold     []string // keys folded by hand
+	open     []string // keys opened by hand although levels would fold them
+	from     int64    // zoom, nanoseconds from the trace's start; both 0: the whole trace
+	to       int64
+	search   string
+	fields   string // filter of the attributes in the span panel
+	critical bool   // the critical path is drawn
+	row      int    // first row of the page, without scripts; 0: around the selected span
 }
 
 // parseTraceState reads the state. What it cannot read it leaves out: an old or
@@ -36,6 +37,7 @@ func parseTraceState(trace, span string, q url.Values) traceState {
 	if n, err := strconv.Atoi(q.Get("levels")); err == nil && n > 0 {
 		st.levels = n
 	}
+	st.critical = q.Get("critical") == "1"
 	if n, err := strconv.Atoi(q.Get("row")); err == nil && n > 0 {
 		st.row = n
 	}
@@ -79,6 +81,9 @@ func (st traceState) href() string {
 	add("open", strings.Join(st.open, ","))
 	if st.to > 0 {
 		add("zoom", strconv.FormatInt(st.from, 10)+"-"+strconv.FormatInt(st.to, 10))
+	}
+	if st.critical {
+		add("critical", "1")
 	}
 	add("q", url.QueryEscape(st.search))
 	add("fields", url.QueryEscape(st.fields))

@@ -17,7 +17,7 @@ func TestTraceStateHref(t *testing.T) {
 		"/t/0a/0000000000000002",
 		"/t/0a/0000000000000002?half=1",
 		"/t/0a?levels=2&open=0000000000000003",
-		"/t/0a/0000000000000002?fold=0000000000000003,~0000000000000009&zoom=1200-5000&q=SELECT+%26+%C3%BC&fields=db.&row=500",
+		"/t/0a/0000000000000002?fold=0000000000000003,~0000000000000009&zoom=1200-5000&critical=1&q=SELECT+%26+%C3%BC&fields=db.&row=500",
 	} {
 		u, err := url.Parse(want)
 		if err != nil {

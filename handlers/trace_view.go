@@ -34,6 +34,7 @@ type traceView struct {
 	path     map[int]bool   // rows from the top to the selected one
 	effects  map[int]string // notes by row: "→ 3 consumers"
 	matches  []int          // rows that the search found
+	critical map[int][]stretch
 }
 
 func newTraceView(t *traceTree, st traceState, effects map[trace.SpanID]int) *traceView {
@@ -53,6 +54,9 @@ func newTraceView(t *traceTree, st traceState, effects map[trace.SpanID]int) *tr
 		}
 	}
 	v.matches = searchRows(t, st.search)
+	if st.critical {
+		v.critical = t.criticalPath()
+	}
 	return v
 }
 
@@ -160,6 +164,9 @@ func (v *traceView) waterfall() views.Waterfall {
 	if from > 0 || to < t.extentNano {
 		w.Zoomed, w.ZoomText = true, ui.Duration(from)+" to "+ui.Duration(to)
 	}
+	other := v.state
+	other.critical = !other.critical
+	w.CriticalHref, w.Critical = other.href(), v.state.critical
 	whole := v.state
 	whole.from, whole.to = 0, 0
 	w.Unzoom = whole.href()
@@ -222,6 +229,12 @@ func (v *traceView) row(i int, from, to int64) views.WaterfallRow {
 		}
 		if at >= from && at <= to {
 			w.Events = append(w.Events, views.EventMark{X: percent(float64(at-from), to-from), Name: clip(s.Events[n].Name, 80), Error: isErrorEvent(&s.Events[n])})
+		}
+	}
+	for _, c := range v.critical[i] {
+		if a, b := max(c.from-t.startNano, from), min(c.to-t.startNano, to); a < b {
+			x, width := barOf(a, b, from, to)
+			w.Critical = append(w.Critical, views.Stretch{X: x, Width: width})
 		}
 	}
 	if note := v.effects[i]; note != "" && start <= to && r.endNano-t.startNano >= from {
@@ -387,6 +400,9 @@ func formParams(st traceState) []views.Param {
 	if st.to > 0 {
 		add("zoom", strconv.FormatInt(st.from, 10)+"-"+strconv.FormatInt(st.to, 10))
 	}
+	if st.critical {
+		add("critical", "1")
+	}
 	add("q", st.search)
 	add("fields", st.fields)
 	return list
@@ -400,7 +416,7 @@ func (v *traceView) data() views.WaterfallData {
 		TraceID: v.state.trace, Extent: t.extentNano, Services: t.services, Names: []string{},
 		Key: make([]string, n), Depth: make([]int, n), Name: make([]int, n), Service: make([]int, n),
 		Start: make([]int64, n), Length: make([]int64, n), Flags: make([]int, n),
-		Events: map[int][]views.RowMark{}, Notes: map[int]string{}, Matches: v.matches,
+		Events: map[int][]views.RowMark{}, Notes: map[int]string{}, Critical: map[int][]int64{}, Matches: v.matches,
 	}
 	if d.Services == nil {
 		d.Services = []string{}
@@ -440,6 +456,11 @@ func (v *traceView) data() views.WaterfallData {
 	}
 	for i, note := range v.effects {
 		d.Notes[i] = note
+	}
+	for i, list := range v.critical {
+		for _, c := range list {
+			d.Critical[i] = append(d.Critical[i], c.from-t.startNano, c.to-t.startNano)
+		}
 	}
 	return d
 }

@@ -86,6 +86,10 @@ type Waterfall struct {
 	Zoomed   bool
 	ZoomText string // "1.2 ms to 5.3 ms"
 	Unzoom   string
+	// Critical tells whether the critical path is drawn; CriticalHref turns it
+	// on or off.
+	Critical     bool
+	CriticalHref string
 	// Blank is the row that the page script copies.
 	Blank WaterfallRow
 }
@@ -164,7 +168,8 @@ type WaterfallRow struct {
 	Match        bool
 	X, Width     string // percentages of the time column
 	Events       []EventMark
-	Note         string // "→ 3 consumers"
+	Critical     []Stretch // parts of the bar on the critical path
+	Note         string    // "→ 3 consumers"
 	NoteX        string
 	NoteEnd      bool // the note ends at NoteX instead of beginning there
 	NoteHref     string
@@ -194,7 +199,8 @@ type WaterfallData struct {
 	Flags    []int             `json:"flags"` // 1: error, 2: parent that never arrived
 	Events   map[int][]RowMark `json:"events"`
 	Notes    map[int]string    `json:"notes"`
-	Matches  []int             `json:"matches"` // rows that the search found
+	Critical map[int][]int64   `json:"critical"` // from and to in turn, by row
+	Matches  []int             `json:"matches"`  // rows that the search found
 }
 
 // RowMark is an event of a row: its offset, name, and whether it is an error.

@@ -21,7 +21,7 @@ func goldenTrace(name string) TracePage {
 		ShowService: true, Duration: "1.84 s", Title: name, X: "0%", Width: "100%"}
 	selected := WaterfallRow{Key: "02", Index: 2, Depth: 1, Href: "/t/0a/02#r-02", Name: name, Service: "api", ServiceClass: ServiceClass("api"), Duration: "611 ms", Title: name,
 		Error: true, Selected: true, OnPath: true, Match: true, X: "22.391%", Width: "33.207%", Events: []EventMark{{"30%", name, true}, {"25%", "retry", false}},
-		Note: "→ 3 consumers", NoteX: "55.598%", NoteHref: "/thread/0a?span=02"}
+		Critical: []Stretch{{"25%", "5%"}}, Note: "→ 3 consumers", NoteX: "55.598%", NoteHref: "/thread/0a?span=02"}
 	missing := WaterfallRow{Key: "~09", Index: 3, Href: "/t/0a/~09#r-~09", FoldHref: "/t/0a?fold=~09", Folded: true, Below: 3, ErrorsBelow: 2, Name: "parent 09 never arrived", Missing: true, X: "1%", Width: "2%"}
 	return TracePage{
 		TraceID: "0a", Name: name, Service: name, Duration: "1.84 s", Start: start, Spans: 214, Services: 5, Errors: 2,
@@ -34,7 +34,7 @@ func goldenTrace(name string) TracePage {
 			Minimap: Minimap{Height: 42, Bars: []MinimapBar{{"0", "1", "1000", "4", ServiceClass("web"), false}, {"200", "7", "300", "4", ServiceClass("api"), true}},
 				PathX: "224", PathWidth: "332", FromX: "10%", ToX: "60%", RestWidth: "40%"},
 			Search: TraceSearch{Action: "/t/0a/02", Text: name, Hidden: []Param{{"levels", "2"}}, Matches: 1, Next: "/t/0a/03"},
-			Levels: []LevelLink{{"1", 1, "/t/0a?levels=1", true}, {"all", 0, "/t/0a", false}}, Zoomed: true, ZoomText: "1 ms to 2 ms", Unzoom: "/t/0a"},
+			Levels: []LevelLink{{"1", 1, "/t/0a?levels=1", true}, {"all", 0, "/t/0a", false}}, Zoomed: true, ZoomText: "1 ms to 2 ms", Unzoom: "/t/0a", Critical: true, CriticalHref: "/t/0a"},
 		Panel: &SpanPanel{TraceID: "0a", SpanID: "02", Name: name, Service: "api", Kind: "server", Environment: name, Offset: "starts +412 ms", Start: start, Duration: "611 ms", Self: "51 ms",
 			Status: "error", StatusMessage: name, Error: true, Notes: []string{name}, Href: "/t/0a/02", Close: "/t/0a", Filter: name, FilterAction: "/t/0a/02",
 			Attributes: []AttributeView{{Key: name, Value: name, Type: "string", FilterHref: "/explore?q=1", GroupHref: "/explore?q=2"},

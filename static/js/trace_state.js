@@ -13,6 +13,7 @@ const MAX_KEYS = 200;
  * @property {string[]} open keys opened by hand although levels would fold them
  * @property {number} from zoom, nanoseconds from the trace's start
  * @property {number} to both 0: the whole trace
+ * @property {boolean} critical the critical path is drawn
  * @property {string} search
  * @property {string} fields filter of the attributes in the span panel
  */
@@ -38,6 +39,7 @@ export function parseState(path) {
     open: keys(q.get("open")),
     from: zoomed ? Number(zoom[1]) : 0,
     to: zoomed ? Number(zoom[2]) : 0,
+    critical: q.get("critical") === "1",
     search: (q.get("q") ?? "").trim(),
     fields: (q.get("fields") ?? "").trim(),
   };
@@ -65,6 +67,7 @@ export function href(st) {
   add("fold", st.fold.join(","));
   add("open", st.open.join(","));
   add("zoom", st.to > 0 && `${Math.round(st.from)}-${Math.round(st.to)}`);
+  add("critical", st.critical && "1");
   add("q", escape(st.search));
   add("fields", escape(st.fields));
   return `/t/${st.trace}${span ? `/${span}` : ""}${q.length ? `?${q.join("&")}` : ""}`;

@@ -10,7 +10,7 @@ test("an address is read and written back", () => {
     "/t/0a/0000000000000002",
     "/t/0a/0000000000000002?half=1",
     "/t/0a?levels=2&open=0000000000000003",
-    "/t/0a/0000000000000002?fold=0000000000000003,~0000000000000009&zoom=1200-5000&q=SELECT+%26+%C3%BC&fields=db.",
+    "/t/0a/0000000000000002?fold=0000000000000003,~0000000000000009&zoom=1200-5000&critical=1&q=SELECT+%26+%C3%BC&fields=db.",
   ]) assert.equal(href(parseState(want)), want);
 });
 

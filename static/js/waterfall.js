@@ -359,6 +359,10 @@ class Waterfall {
   tool(e) {
     const link = e.target.closest("a[data-part]");
     if (!link || e.ctrlKey || e.metaKey || e.shiftKey) return;
+    if (link.dataset.part === "critical") { // the server works it out; the rest of the state goes along
+      link.href = href({ ...this.state, critical: !this.state.critical });
+      return;
+    }
     const act = {
       levels: () => {
         this.state = { ...this.state, levels: Number(link.dataset.levels), fold: [], open: [] };

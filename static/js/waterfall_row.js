@@ -66,6 +66,12 @@ export function fillRow(el, data, i, view) {
   const marks = [];
   if (error) marks.push(svg("rect", { class: "Waterfall-barError", x: bar.x, y: 7, width: bar.width, height: 12, rx: 2, fill: "url(#error-hatch)" }));
   if (view.onPath) marks.push(svg("rect", { class: "Waterfall-barPath", x: bar.x, y: 20.5, width: bar.width, height: 2 }));
+  const critical = data.critical[i] ?? [];
+  for (let c = 0; c < critical.length; c += 2) {
+    const [a, b] = [Math.max(critical[c], from), Math.min(critical[c + 1], to)];
+    const part = barOf(a, b, from, to);
+    if (a < b) marks.push(svg("rect", { class: "Waterfall-barCritical", x: part.x, y: 3.5, width: part.width, height: 2 }));
+  }
   for (const event of data.events[i] ?? []) {
     if (event.at < from || event.at > to) continue;
     const mark = svg("circle", { class: event.error ? "Waterfall-event Waterfall-event--error" : "Waterfall-event", cx: percent(event.at - from, to - from), cy: 13, r: 2.5 });
