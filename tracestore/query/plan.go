@@ -25,7 +25,7 @@ const (
 
 // DefaultMemoryBytes bounds what one query may hold, unless its plan says
 // otherwise.
-const DefaultMemoryBytes = 1 << 30
+const DefaultMemoryBytes = 512 << 20
 
 type opKind uint8
 

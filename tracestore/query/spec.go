@@ -1,5 +1,32 @@
 // Package query turns a query specification into a typed plan and runs it over
 // blocks of columns.
+//
+// [ParseSpec] reads the JSON, [Compile] checks it and binds it to a time window,
+// [Run] answers it. A run reads each block once (twice for a series by group) on
+// as many goroutines as there are processors: filters make a selection bitmap,
+// testing each dictionary value once; breakdown values become group numbers
+// (group.go); accumulators are slices by group number (aggregate.go). At the end
+// the goroutines' groups are merged by value, ordered and rendered (result.go).
+//
+// # What a query means
+//
+// The scripts in testdata are the specification; every backend has to pass them.
+// In short:
+//
+//   - A row belongs to a query if its start lies in the window, start ≤ t < end,
+//     its environment is the one asked for, and it passes all filters (or one of
+//     them). Log records are left out unless a filter names meta.signal.
+//   - Values are equal if their canonical text is ([trace.Value.Text]): "500",
+//     500 and 500.0 are one value and one group, shown as the number.
+//   - Order compares numbers, and texts that read as numbers, with a number;
+//     other texts, byte by byte, with a text; nothing else.
+//   - A row without a value passes the negative operators and is the group null.
+//   - SUM, AVG, MIN, MAX, percentiles and HEATMAP use the finite numbers only;
+//     percentiles are the nearest rank, exact for up to 64 numbers and within
+//     0.8 % beyond; COUNT_DISTINCT is exact up to 100,000.
+//   - A row weighs as much as its sample rate says in all of them but
+//     COUNT_DISTINCT, MIN and MAX.
+//   - Names that OpenTelemetry has replaced are found under either (alias.go).
 package query
 
 // Spec is a query as people and the API write it: Honeycomb's query
@@ -62,7 +89,9 @@ type CalculatedField struct {
 	Expression string `json:"expression"`
 }
 
-// Result answers a query (DESIGN.md §8).
+// Result answers a query (DESIGN.md §8). The series has a point for every group
+// of the results and time bucket that has rows, by time and then in the order of
+// the results; buckets without rows are left out.
 type Result struct {
 	Results  []Group  `json:"results"`
 	Series   []Point  `json:"series,omitzero"` // only if granularity is present
@@ -72,8 +101,9 @@ type Result struct {
 	Stats    Stats    `json:"stats"`
 }
 
-// Group is one row of the answer: breakdown values and calculations by name.
-// A missing breakdown value is null; a HEATMAP is a list of [Bucket].
+// Group is one row of the answer: breakdown values and calculations by name. A
+// breakdown is a [trace.Value], a calculation a float64, a HEATMAP a []Bucket; a
+// missing value, and a calculation without numbers, is nil.
 type Group struct {
 	Data map[string]any `json:"data"`
 }
@@ -91,7 +121,8 @@ type Bucket struct {
 	Count float64 `json:"count"`
 }
 
-// Stats says what a query cost and whether it is exact.
+// Stats says what a query cost. Sampled: some matching row stands for more than
+// itself, so the counts are estimates of what happened.
 type Stats struct {
 	RowsScanned int64 `json:"rows_scanned"`
 	RowsMatched int64 `json:"rows_matched"`
