@@ -417,6 +417,48 @@ func TestEnvironments(t *testing.T) {
 	}
 }
 
+// TestQueryOverBoth asks for rows of segments and of the memtable at once.
+func TestQueryOverBoth(t *testing.T) {
+	now := testClock.Add(time.Minute)
+	h := start(t, Options{Now: func() time.Time { return now }})
+	h.append(testSpans(0, 300))
+	h.settle()
+	must(t, h.Flush(t.Context()))
+	h.append(testSpans(300, 300))
+	h.settle()
+	body := fmt.Sprintf(`{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"timeUnixNano":"%d","traceId":"%s"}]}]}]}`, testClock.UnixNano(), traceID(0))
+	if _, err := h.Append(t.Context(), Batch{Format: FormatOTLPLogsJSON, Raw: []byte(body)}); err != nil {
+		t.Fatal(err)
+	}
+	h.settle()
+	r, err := h.Query(t.Context(), query.Spec{Breakdowns: []string{"name"}, Calculations: []query.Calculation{{Op: "COUNT"}}})
+	must(t, err)
+	got := map[string]any{}
+	for _, g := range r.Results {
+		got[fmt.Sprint(g.Data["name"])] = g.Data["COUNT"]
+	}
+	if len(got) != 3 || fmt.Sprint(got[fmt.Sprint(trace.String("process"))]) != "200" || r.Stats.Segments != 1 || r.Stats.RowsMatched != 600 {
+		t.Fatalf("%v, %+v; want 200 of each of 3 names, log records not counted", got, r.Stats)
+	}
+	from, to := float64(now.Add(time.Hour).Unix()), float64(now.Add(2*time.Hour).Unix())
+	r, err = h.Query(t.Context(), query.Spec{StartTime: &from, EndTime: &to})
+	if err != nil || r.Stats.RowsScanned != 0 || r.Stats.Segments != 0 {
+		t.Fatalf("outside the window: %+v, %v; want nothing to be read", r, err)
+	}
+	found, err := h.Search(t.Context(), query.Search{Filters: []query.Filter{{Column: "request.id", Op: "=", Value: "r-150"}}})
+	if err != nil || len(found.Rows) != 3 || found.Rows[0].TraceID != traceID(150) {
+		t.Fatalf("search: %+v, %v", found, err)
+	}
+	columns, err := h.Columns(t.Context(), "", "http.")
+	if err != nil || len(columns) != 2 {
+		t.Fatalf("columns: %+v, %v; want http.route and http.response.status_code", columns, err)
+	}
+	var bad *query.InvalidError
+	if _, err := h.Query(t.Context(), query.Spec{Calculations: []query.Calculation{{Op: "NONSENSE"}}}); !errors.As(err, &bad) {
+		t.Fatalf("unknown operator: %v", err)
+	}
+}
+
 func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {

@@ -205,6 +205,9 @@ type Stats struct {
 	InFlightBytes      int64
 	MemtableRows       int64
 	MemtableBytes      int64
+	CacheBytes         int64 // decoded columns kept
+	CacheHitsTotal     int64
+	CacheMissesTotal   int64
 	Segments           int
 	SegmentRows        int64
 	SegmentBytes       int64
@@ -237,6 +240,8 @@ func (s *Store) Stats() Stats {
 	// A fresh figure; that the disk is nearly full is in the state.
 	_ = s.disk.check(0, s.inFlight.Load())
 	st.DiskFreeBytes, st.DiskFull = s.disk.state()
+	cache := s.cache.Stats()
+	st.CacheBytes, st.CacheHitsTotal, st.CacheMissesTotal = cache.Bytes, cache.HitsTotal, cache.MissesTotal
 	if v := s.acquire(); v != nil {
 		v.count(&st)
 		v.release()

@@ -8,17 +8,11 @@
 // therefore tell "nothing new" from "another log".
 package ingestlog
 
-import (
-	"context"
-	"errors"
-)
+import "context"
 
 // MaxMessageBytes is the longest message that a log takes: the server's maximum
 // payload (8 MiB, DESIGN.md §5) less room for headers.
 const MaxMessageBytes = 8<<20 - 4096
-
-// ErrGone says that the message asked for was trimmed or never existed.
-var ErrGone = errors.New("ingestlog: message is gone")
 
 // State is what a log holds.
 type State struct {
