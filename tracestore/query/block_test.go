@@ -107,6 +107,9 @@ func newTestBlock(spans []trace.Span) *testBlock {
 		if s.StatusMessage != "" {
 			put(column.StatusMessage, i, trace.String(s.StatusMessage))
 		}
+		if s.TraceState != "" {
+			put(column.TraceState, i, trace.String(s.TraceState))
+		}
 		for _, a := range s.Attributes {
 			put(a.Key, i, a.Value)
 		}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"redthread/tracestore/column"
 	"redthread/tracestore/trace"
 )
 
@@ -42,6 +43,9 @@ func randomSpans(rng *rand.Rand, n int) []trace.Span {
 		s.DurationNano = int64(rng.IntN(4000)) * 250_000
 		if rng.IntN(20) == 0 {
 			s.Signal = trace.SignalLog
+		}
+		if rng.IntN(8) == 0 {
+			s.TraceState = pick("ot=th:8", "a=b, ot=rv:1;th:c", "ot=th:0", "ot=th:zz")
 		}
 		set := func(key string, vals ...trace.Value) {
 			if v := vals[rng.IntN(len(vals))]; v.Type != trace.TypeNone {
@@ -72,11 +76,11 @@ var randomColumns = []string{"mixed", "user.id", "retries", "http.status_code", 
 
 func randomSpec(rng *rand.Rand) Spec {
 	var s Spec
-	column := func() string { return randomColumns[rng.IntN(len(randomColumns))] }
+	name := func() string { return randomColumns[rng.IntN(len(randomColumns))] }
 	for range rng.IntN(4) {
 		c := Calculation{Op: Operators[rng.IntN(len(Operators))]}
 		if c.Op != "COUNT" {
-			c.Column = column()
+			c.Column = name()
 		}
 		if !slices.Contains(s.Calculations, c) {
 			s.Calculations = append(s.Calculations, c)
@@ -85,7 +89,7 @@ func randomSpec(rng *rand.Rand) Spec {
 	vals := []any{"500", int64(500), 500.0, 2.5, "true", true, "u1", "u", "GET", "", "web", int64(-3), 0.0, "server", "error", int64(2), "00"}
 	val := func() any { return vals[rng.IntN(len(vals))] }
 	for range rng.IntN(4) {
-		f := Filter{Column: column(), Op: FilterOps[rng.IntN(len(FilterOps))]}
+		f := Filter{Column: name(), Op: FilterOps[rng.IntN(len(FilterOps))]}
 		switch f.Op {
 		case "exists", "does-not-exist":
 		case "in", "not-in":
@@ -99,7 +103,7 @@ func randomSpec(rng *rand.Rand) Spec {
 		s.FilterCombination = "OR"
 	}
 	for range rng.IntN(4) {
-		if c := column(); !slices.Contains(s.Breakdowns, c) {
+		if c := name(); !slices.Contains(s.Breakdowns, c) {
 			s.Breakdowns = append(s.Breakdowns, c)
 		}
 	}
@@ -193,7 +197,13 @@ func compareRun(t *testing.T, seed uint64) {
 	if err != nil {
 		t.Fatalf("%s: Compile: %v", where, err)
 	}
-	got, err := Run(context.Background(), p, cut(spans, rng))
+	var blocks []column.Block
+	if seed%4 == 0 { // a quarter from memtables and segments, which take a while to make
+		blocks = stored(t, spans, rng)
+	} else {
+		blocks = cut(spans, rng)
+	}
+	got, err := Run(context.Background(), p, blocks)
 	if err != nil {
 		t.Fatalf("%s: Run: %v", where, err)
 	}

@@ -145,6 +145,12 @@ func refWeight(s *trace.Span) float64 {
 	v, ok := s.Attribute("sampleRate")
 	if !ok {
 		if v, ok = s.Attribute("SampleRate"); !ok {
+			switch { // half, and a quarter, were kept
+			case strings.HasSuffix(s.TraceState, "th:8"):
+				return 2
+			case strings.HasSuffix(s.TraceState, "th:c"):
+				return 4
+			}
 			return 1
 		}
 	}

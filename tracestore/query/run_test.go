@@ -215,7 +215,11 @@ func TestSearchAgainstReference(t *testing.T) {
 		if rng.IntN(2) == 0 {
 			s.AnyTime = true
 		}
-		compareSearch(t, seed+uint64(i), s, spans, cut(spans, rng))
+		blocks := cut(spans, rng)
+		if i%4 == 0 {
+			blocks = stored(t, spans, rng)
+		}
+		compareSearch(t, seed+uint64(i), s, spans, blocks)
 	}
 }
 

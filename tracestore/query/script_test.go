@@ -280,6 +280,8 @@ func parseRow(line string, n int) (trace.Span, error) {
 			s.Environment = v.Text()
 		case "message":
 			s.StatusMessage = v.Text()
+		case "trace.state":
+			s.TraceState = v.Text()
 		case "error":
 			s.Error = v.Bool()
 		case "log":
