@@ -38,7 +38,8 @@ func (e *InvalidError) Error() string { return "tracestore: invalid batch: " + e
 
 // Errors of Append which pass by themselves: the sender should come again.
 var (
-	ErrOverloaded = errors.New("tracestore: too many bytes in flight")
+	// ErrOverloaded: too many bytes are in flight, or the log does not answer.
+	ErrOverloaded = errors.New("tracestore: cannot take more now")
 	ErrDiskFull   = errors.New("tracestore: disk is nearly full")
 	ErrClosed     = errors.New("tracestore: closed")
 	// ErrLocked is returned by Open when another process holds the data folder.

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"redthread/tracestore/ingestlog"
+	"redthread/tracestore/ingestlog/logtest"
 	"redthread/tracestore/otlp"
 	"redthread/tracestore/trace"
 )
@@ -277,4 +279,58 @@ func TestFailingDisk(t *testing.T) {
 	h.want(spans)
 	h.reopen()
 	h.wantRows(60)
+}
+
+// lossyLog loses answers: the message is appended, and the caller told otherwise.
+type lossyLog struct {
+	ingestlog.Log
+	lose, failRead atomic.Bool
+}
+
+func (l *lossyLog) Append(ctx context.Context, msg []byte) (uint64, error) {
+	seq, err := l.Log.Append(ctx, msg)
+	if l.lose.Load() {
+		return 0, errors.New("no answer")
+	}
+	return seq, err
+}
+
+func (l *lossyLog) Read(ctx context.Context, from, through uint64, fn func(uint64, []byte) error) error {
+	if l.failRead.Swap(false) {
+		return errors.New("cannot read just now")
+	}
+	return l.Log.Read(ctx, from, through, fn)
+}
+
+// TestLostAnswers: what the log took without its answer arriving is applied in
+// its place, before and after a restart, and kept once when it is sent again.
+func TestLostAnswers(t *testing.T) {
+	h := start(t, Options{})
+	h.stop()
+	inner, stop := logtest.Start(t, h.logDir)
+	log := &lossyLog{Log: inner}
+	o := h.opts
+	o.Log = log
+	s, err := Open(t.Context(), o)
+	must(t, err)
+	h.Store, h.log, h.stopLog = s, inner, stop
+	spans := testSpans(0, 90)
+	h.append(spans[:30])
+	log.lose.Store(true)
+	_, err = h.Append(t.Context(), Batch{Format: FormatOTLPProto, Raw: otlp.AppendSpans(nil, spans[30:60])})
+	if !errors.Is(err, ErrOverloaded) {
+		t.Fatalf("append without an answer: got %v, want ErrOverloaded, so that the sender comes again", err)
+	}
+	log.lose.Store(false)
+	log.failRead.Store(true)
+	h.append(spans[60:])
+	h.settle()
+	h.want(spans)
+	h.append(spans[30:60])
+	h.settle()
+	h.wantRows(90)
+	h.crash()
+	h.open(nil)
+	h.want(spans)
+	h.wantRows(90)
 }
