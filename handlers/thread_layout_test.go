@@ -3,6 +3,7 @@ package handlers
 import (
 	"encoding/xml"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"strconv"
 	"strings"
@@ -229,5 +230,21 @@ func TestThreadTablePages(t *testing.T) {
 	p = threadView(th, threadState{trace: "0a", table: true, row: 1001}, "")
 	if len(p.Rows) != 201 || p.Later != nil || p.Earlier.Href != "/thread/0a?view=table&row=501" {
 		t.Errorf("last page: %d rows, earlier %+v", len(p.Rows), p.Earlier)
+	}
+}
+
+// A thread of which only summaries are left still has its page.
+func TestThreadWithoutLegs(t *testing.T) {
+	start := graph.OriginSpan{SpanInfo: graph.SpanInfo{Ref: trace.Ref{TraceID: trace.ID{7}}, Service: "web", Name: "POST /old"}, StartUnixNano: 1e18}
+	for _, th := range []*graph.Thread{{}, {Start: &start, Status: graph.Unknown, Reason: graph.Expired}, {Origin: &start, Status: graph.Found}} {
+		for _, table := range []bool{false, true} {
+			p := threadView(th, threadState{trace: "0a", table: table}, "")
+			if err := views.Thread(views.Page{}, p).Render(t.Context(), io.Discard); err != nil {
+				t.Fatal(err)
+			}
+			if th.Origin == nil && len(p.Notices) == 0 {
+				t.Errorf("%+v: the page does not say that its origin is unknown", th)
+			}
+		}
 	}
 }

@@ -33,6 +33,10 @@ func howKnown(k graph.Kind, rule string, inferred bool) string {
 		words = "same trace, the parent never arrived"
 	case graph.RuleBatch:
 		words = "one of a batch"
+	case graph.RuleSpanLink:
+		if inferred {
+			words = "link of a message in its batch"
+		}
 	}
 	if words == "" {
 		words = string(k)
