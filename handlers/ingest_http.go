@@ -95,7 +95,7 @@ type body struct {
 // requests at once do not hold, and reserve, the buffers that large ones left.
 const (
 	smallBody     = 32 << 10
-	maxPooledBody = 8 << 20
+	maxPooledBody = maxPlainBytes + smallBody // the garbage collector empties the pools
 )
 
 var smallBodies, largeBodies = sync.Pool{New: newBody}, sync.Pool{New: newBody}
