@@ -53,20 +53,6 @@ func (s *Store) BlockByID(ctx context.Context, id InvestigationID, block BlockID
 	return b, err
 }
 
-// EvidenceByBlock returns the frozen copy behind a pin, or [ErrNotFound].
-func (s *Store) EvidenceByBlock(ctx context.Context, id InvestigationID, block BlockID) (*Evidence, error) {
-	var e Evidence
-	var body []byte
-	err := s.read.QueryRowContext(ctx, `SELECT e.sha256, e.body, e.frozen_by, e.frozen_by_name, e.frozen_at FROM evidence e
-		JOIN blocks b ON b.id = e.block_id WHERE b.id = ? AND b.investigation_id = ?`, block, id).
-		Scan(&e.SHA256, &body, &e.FrozenBy, &e.FrozenByName, &e.FrozenUnixNano)
-	if err != nil {
-		return nil, fmt.Errorf("evidence of %s: %w", block, translate(err))
-	}
-	e.Body, e.SizeBytes = body, len(body)
-	return &e, nil
-}
-
 // Board is an investigation as of one moment: its state, the blocks in their
 // order, and the annotations that show on it.
 type Board struct {
@@ -170,29 +156,6 @@ func (s *Store) blockByRef(ctx context.Context, q querier, id InvestigationID, a
 		return nil, err
 	}
 	return &b, nil
-}
-
-func (s *Store) freeze(ctx context.Context, l Locator) (*Frozen, error) {
-	if s.boards.evidence == nil {
-		return nil, errors.New("collab: no evidence source")
-	}
-	f, err := s.boards.evidence.Freeze(ctx, l)
-	if err != nil {
-		return nil, fmt.Errorf("freeze %s: %w", l.Kind, err)
-	}
-	if f.Body, err = CanonicalJSON(f.Body); err != nil {
-		return nil, fmt.Errorf("freeze %s: %w", l.Kind, err)
-	}
-	if len(f.Body) > maxEvidenceBytes {
-		return nil, &InvalidError{"", "That is too much for one pin: over 8 MiB. Pin a part of it, such as one span."}
-	}
-	if f.Query != nil {
-		if f.Query, err = CanonicalJSON(f.Query); err != nil {
-			return nil, fmt.Errorf("freeze %s: %w", l.Kind, err)
-		}
-	}
-	f.Title = clipRunes(strings.Join(strings.Fields(f.Title), " "), maxTitleRunes)
-	return &f, nil
 }
 
 func (w *work) insertBlock(ctx context.Context, id InvestigationID, n BlockNew, l Locator, f *Frozen) (*Block, error) {

@@ -168,9 +168,11 @@ func (e evidence) freezeQuery(ctx context.Context, raw json.RawMessage) (collab.
 	if err != nil {
 		return collab.Frozen{}, inField("query", err)
 	}
-	from, to := plan.Window()
-	start, end := float64(from)/1e9, float64(to)/1e9
-	spec.StartTime, spec.EndTime, spec.TimeRange = &start, &end, nil
+	if spec.StartTime == nil || spec.EndTime == nil { // given in full they stay as they are
+		from, to := plan.Window()
+		start, end := float64(from)/1e9, float64(to)/1e9
+		spec.StartTime, spec.EndTime, spec.TimeRange = &start, &end, nil
+	}
 	if spec.Granularity == nil {
 		spec.Granularity = new(int64) // automatic: the card draws a chart
 		if spec.Limit != nil && *spec.Limit > query.MaxLimit {
@@ -189,7 +191,9 @@ func (e evidence) freezeQuery(ctx context.Context, raw json.RawMessage) (collab.
 	if err != nil {
 		return collab.Frozen{}, inField("query", err)
 	}
-	res.Stats.ElapsedNano = 0 // says nothing about the rows; equal answers have equal hashes
+	// What the answer cost says nothing about the rows; equal answers have equal
+	// hashes.
+	res.Stats = query.Stats{RowsMatched: res.Stats.RowsMatched, Sampled: res.Stats.Sampled}
 	absolute, err := json.Marshal(spec)
 	if err != nil {
 		return collab.Frozen{}, fmt.Errorf("encode query: %w", err)

@@ -241,11 +241,7 @@ func (b *board) block(ctx context.Context, i int) (views.BoardBlock, error) {
 	if err != nil {
 		return v, err
 	}
-	if pic == nil {
-		v.Broken = true
-		return v, nil
-	}
-	v.Span, v.Trace, v.Thread, v.Query = pic.span, pic.trace, pic.thread, pic.query
+	v.Card = cardBody(pic)
 	return v, nil
 }
 
@@ -287,6 +283,47 @@ func (s *Server) showBlock(c echo.Context) error {
 		return render(c, http.StatusOK, views.BoardBlockFragment(v))
 	}
 	return collab.ErrNotFound
+}
+
+// comparePin answers GET /i/:id/blocks/:block/compare: the frozen copy beside
+// what is there now.
+func (s *Server) comparePin(c echo.Context) error {
+	ctx := c.Request().Context()
+	block, err := s.Collab.BlockByID(ctx, investigationParam(c), blockParam(c))
+	if err != nil {
+		return err
+	}
+	cmp, err := s.Collab.ComparePin(ctx, block.InvestigationID, block.ID)
+	if err != nil {
+		return err
+	}
+	page, err := s.page(c, "Compare "+block.Title, views.SectionInvestigations)
+	if err != nil {
+		return err
+	}
+	page.Styles = []string{"css/explore.css", "css/investigation.css"}
+	v := views.Compare{Page: page, Title: block.Title, State: string(cmp.State), Back: "/i/" + string(block.InvestigationID) + "#" + string(block.ID),
+		Href: block.Locator, FrozenAt: nanoTime(block.Evidence.FrozenUnixNano), FrozenBy: block.Evidence.FrozenByName, FrozenSHA256: cmp.FrozenSHA256, LiveSHA256: cmp.LiveSHA256}
+	frozen, err := s.pinCard(ctx, block)
+	if err != nil {
+		return err
+	}
+	v.Frozen = cardBody(frozen)
+	if cmp.Live != nil {
+		now, err := drawCard(block.Kind, cmp.Live)
+		if err != nil {
+			return err
+		}
+		v.Live = cardBody(now)
+	}
+	return render(c, http.StatusOK, views.ComparePage(v))
+}
+
+func cardBody(c *card) views.CardBody {
+	if c == nil {
+		return views.CardBody{Broken: true}
+	}
+	return views.CardBody{Span: c.span, Trace: c.trace, Thread: c.thread, Query: c.query}
 }
 
 // showBoardHead answers GET /i/:id/head with the head alone.

@@ -189,6 +189,15 @@ func (s *Server) showBlockJSON(c echo.Context) error {
 	return c.JSON(http.StatusOK, out)
 }
 
+// comparePinJSON answers GET /api/v1/investigations/:id/pins/:block/compare.
+func (s *Server) comparePinJSON(c echo.Context) error {
+	cmp, err := s.Collab.ComparePin(c.Request().Context(), investigationParam(c), blockParam(c))
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, cmp)
+}
+
 // updateBlockJSON answers PATCH /api/v1/investigations/:id/pins/:block.
 func (s *Server) updateBlockJSON(c echo.Context) error {
 	var u collab.BlockUpdate

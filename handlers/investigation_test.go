@@ -152,6 +152,40 @@ func TestInvestigationAPI(t *testing.T) {
 		t.Errorf("a kind of the wrong type: %+v", bad)
 	}
 
+	// Compared at once, nothing has changed; after another span came, the trace
+	// has.
+	var board struct{ Blocks []collab.Block }
+	ana.api("GET", base, "", 200, &board)
+	compare := func(want map[collab.BlockKind]string) {
+		t.Helper()
+		for _, b := range board.Blocks {
+			var cmp struct{ State string }
+			ana.api("GET", base+"/pins/"+string(b.ID)+"/compare", "", 200, &cmp)
+			if w := want[b.Kind]; cmp.State != w {
+				t.Errorf("%s: the live view is %q, want %q", b.Kind, cmp.State, w)
+			}
+			ana.get("/i/"+string(inv.ID)+"/blocks/"+string(b.ID)+"/compare").want(t, "compare page", 200, "sha256 "+b.Evidence.SHA256)
+		}
+	}
+	compare(map[collab.BlockKind]string{"span": "same", "trace": "same", "thread": "same", "query": "same"})
+	late := boardSpan(4, 1, "web-uk", "late", 0, time.Second)
+	if _, err := s.Store.Append(t.Context(), tracestore.Batch{Format: tracestore.FormatOTLPProto, Raw: otlp.AppendSpans(nil, []trace.Span{late})}); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		got, _, err := s.Store.TraceSpans(t.Context(), late.TraceID, 100)
+		if err != nil || time.Now().After(deadline) {
+			t.Fatalf("the late span is not found: %v", err)
+		}
+		if len(got) == 4 {
+			break
+		}
+	}
+	compare(map[collab.BlockKind]string{"span": "same", "trace": "changed", "thread": "changed", "query": "changed"})
+	if err := s.Collab.CheckEvidence(t.Context()); err != nil {
+		t.Error(err)
+	}
+
 	// Bo and Ana change the same field.
 	var note collab.Block
 	ana.api("POST", base+"/blocks", `{"kind":"note","text":"one"}`, 201, &note)

@@ -3,8 +3,6 @@ package views
 import (
 	"strconv"
 	"time"
-
-	"redthread/views/ui"
 )
 
 // InvestigationRow is one line of the list of investigations.
@@ -95,7 +93,7 @@ type Composer struct {
 	CanWrite        bool
 }
 
-// BoardBlock is one block of a board. Of the last five one is set, by kind.
+// BoardBlock is one block of a board.
 type BoardBlock struct {
 	InvestigationID string
 	ID              string
@@ -116,11 +114,46 @@ type BoardBlock struct {
 	Annotations     []BoardAnnotation
 	AnnotateRef     string
 
+	Card CardBody
+}
+
+// CardBody is the picture of evidence; one of its parts is set, or none.
+type CardBody struct {
 	Span   *SpanCard
 	Trace  *TraceCard
 	Thread *ThreadCard
 	Query  *QueryCard
-	Broken bool // the frozen copy cannot be drawn
+	Broken bool // it cannot be drawn
+}
+
+// Compare shows a pin beside what is there now.
+type Compare struct {
+	Page         Page
+	Title        string
+	State        string // same, changed or gone
+	Back, Href   string
+	FrozenAt     time.Time
+	FrozenBy     string
+	FrozenSHA256 string
+	LiveSHA256   string
+	Frozen, Live CardBody
+}
+
+func (c Compare) sentence() string {
+	switch c.State {
+	case "same":
+		return "Nothing has changed: it is as it was when it was frozen."
+	case "gone":
+		return "It is gone: the data was deleted or has expired. The frozen copy is what is left of it."
+	}
+	return "It has changed since it was frozen: data came later, or was deleted."
+}
+
+func (c Compare) tone() string {
+	if c.State == "same" {
+		return "ok"
+	}
+	return "warn"
 }
 
 // FrozenMark is the provenance of a pin.
@@ -287,26 +320,6 @@ func statusTone(s string) string {
 		return "ok"
 	}
 	return ""
-}
-
-func kindIcon(kind string) string {
-	switch kind {
-	case "thread":
-		return "thread"
-	case "query":
-		return "explore"
-	case "link":
-		return "external"
-	}
-	return "pin"
-}
-
-func optionsOf(list []Option) []ui.Option {
-	out := make([]ui.Option, len(list))
-	for i, o := range list {
-		out[i] = ui.Option(o)
-	}
-	return out
 }
 
 func leadLabel(name string) string {

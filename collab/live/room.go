@@ -298,7 +298,6 @@ type Subscriber struct {
 	page string // guarded by Hub.mu
 
 	mu       sync.Mutex
-	started  bool
 	pending  [][]byte // its start may be longer than limit; overflow disconnects
 	backlog  int      // how many of pending are the start
 	presence []byte   // the newest only

@@ -1,0 +1,131 @@
+package collab
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// EvidenceByBlock returns the frozen copy behind a pin, or [ErrNotFound].
+func (s *Store) EvidenceByBlock(ctx context.Context, id InvestigationID, block BlockID) (*Evidence, error) {
+	var e Evidence
+	var body []byte
+	err := s.read.QueryRowContext(ctx, `SELECT e.sha256, e.body, e.frozen_by, e.frozen_by_name, e.frozen_at FROM evidence e
+		JOIN blocks b ON b.id = e.block_id WHERE b.id = ? AND b.investigation_id = ?`, block, id).
+		Scan(&e.SHA256, &body, &e.FrozenBy, &e.FrozenByName, &e.FrozenUnixNano)
+	if err != nil {
+		return nil, fmt.Errorf("evidence of %s: %w", block, translate(err))
+	}
+	e.Body, e.SizeBytes = body, len(body)
+	return &e, nil
+}
+
+// LiveState says how what a pin shows stands to its frozen copy.
+type LiveState string
+
+// The states.
+const (
+	LiveSame    LiveState = "same"
+	LiveChanged LiveState = "changed"
+	LiveGone    LiveState = "gone" // nothing is there any more
+)
+
+// Comparison is a pin beside what its locator shows now.
+type Comparison struct {
+	State        LiveState `json:"state"`
+	FrozenSHA256 string    `json:"frozen_sha256"`
+	LiveSHA256   string    `json:"live_sha256"` // "" if it is gone
+	// Live is what would be frozen now, canonical JSON; nil if it is gone.
+	Live json.RawMessage `json:"-"`
+}
+
+// ComparePin reads again what a pin shows. It changes nothing.
+func (s *Store) ComparePin(ctx context.Context, id InvestigationID, block BlockID) (*Comparison, error) {
+	b, err := s.BlockByID(ctx, id, block)
+	if err != nil {
+		return nil, err
+	}
+	if b.Evidence == nil {
+		return nil, &InvalidError{"kind", "Only a pin can be compared."}
+	}
+	n := BlockNew{Kind: b.Kind, TraceID: b.TraceID, SpanID: b.SpanID, Query: b.Query}
+	locator, err := n.clean()
+	if err != nil {
+		return nil, fmt.Errorf("locator of %s: %w", block, err)
+	}
+	c := &Comparison{State: LiveGone, FrozenSHA256: b.Evidence.SHA256}
+	f, err := s.freeze(ctx, locator)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return c, nil
+	case err != nil:
+		return nil, err
+	}
+	c.State, c.LiveSHA256, c.Live = LiveChanged, hashHex(f.Body), f.Body
+	if c.LiveSHA256 == c.FrozenSHA256 {
+		c.State = LiveSame
+		return c, nil
+	}
+	if b.Kind != KindSpan {
+		return c, nil
+	}
+	// A span's copy holds the measures of its trace as well; that other spans came
+	// does not change the span.
+	frozen, err := s.EvidenceByBlock(ctx, id, block)
+	if err != nil {
+		return nil, err
+	}
+	var was, is struct{ Span json.RawMessage }
+	if err := errors.Join(json.Unmarshal(frozen.Body, &was), json.Unmarshal(f.Body, &is)); err != nil {
+		return nil, fmt.Errorf("compare %s: %w", block, err)
+	}
+	if len(was.Span) > 0 && string(was.Span) == string(is.Span) {
+		c.State = LiveSame
+	}
+	return c, nil
+}
+
+// CheckEvidence reports the first frozen copy that does not have its hash.
+func (s *Store) CheckEvidence(ctx context.Context) error {
+	rows, err := s.read.QueryContext(ctx, `SELECT block_id, sha256, body FROM evidence`)
+	if err != nil {
+		return fmt.Errorf("check evidence: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var block, sum string
+		var body []byte
+		if err := rows.Scan(&block, &sum, &body); err != nil {
+			return fmt.Errorf("check evidence: %w", err)
+		}
+		if hashHex(body) != sum {
+			return fmt.Errorf("the frozen copy of pin %s is not what was frozen: its sha256 is %s, not %s", block, hashHex(body), sum)
+		}
+	}
+	return rows.Err()
+}
+
+func (s *Store) freeze(ctx context.Context, l Locator) (*Frozen, error) {
+	if s.boards.evidence == nil {
+		return nil, errors.New("collab: no evidence source")
+	}
+	f, err := s.boards.evidence.Freeze(ctx, l)
+	if err != nil {
+		return nil, fmt.Errorf("freeze %s: %w", l.Kind, err)
+	}
+	if f.Body, err = CanonicalJSON(f.Body); err != nil {
+		return nil, fmt.Errorf("freeze %s: %w", l.Kind, err)
+	}
+	if len(f.Body) > maxEvidenceBytes {
+		return nil, &InvalidError{"", "That is too much for one pin: over 8 MiB. Pin a part of it, such as one span."}
+	}
+	if f.Query != nil {
+		if f.Query, err = CanonicalJSON(f.Query); err != nil {
+			return nil, fmt.Errorf("freeze %s: %w", l.Kind, err)
+		}
+	}
+	f.Title = clipRunes(strings.Join(strings.Fields(f.Title), " "), maxTitleRunes)
+	return &f, nil
+}
