@@ -318,21 +318,27 @@ func (a *answer) warnings(sampled bool) []string {
 func missing(names []string, blocks []column.Block) []string {
 	var out []string
 	for _, name := range names {
-		if !slices.ContainsFunc(blocks, func(b column.Block) bool { return newView(b).has(name) }) {
+		if !inEveryRow(name) && !slices.ContainsFunc(blocks, func(b column.Block) bool { return newView(b).has(name) }) {
 			out = append(out, fmt.Sprintf("No row in this time range has the column %q.", name))
 		}
 	}
 	return out
 }
 
-// has reports whether the block has the column, under any of its names.
-func (v *view) has(name string) bool {
+// inEveryRow reports whether each row has the column, so that its absence can
+// only mean that there are no rows.
+func inEveryRow(name string) bool {
 	switch name {
 	case durationMS, isRoot, column.TraceID, column.SpanID, column.ParentID, column.Start, column.Duration, column.Name,
 		column.Service, column.Environment, column.Kind, column.Status, column.Error, column.Signal, column.Arrived:
 		return true
 	}
-	if len(v.block.Types(name)) > 0 {
+	return false
+}
+
+// has reports whether the block has the column, under any of its names.
+func (v *view) has(name string) bool {
+	if inEveryRow(name) || len(v.block.Types(name)) > 0 {
 		return true
 	}
 	return slices.ContainsFunc(v.others(name), func(o string) bool { return len(v.block.Types(o)) > 0 })
