@@ -295,6 +295,11 @@ func TestInvitation(t *testing.T) {
 		t.Errorf("%d won; account %+v, %v; want one, with the link's address and role", won, u, err)
 	}
 
+	log, err := s.FindAudit(t.Context(), 0, 1)
+	if err != nil || len(log) != 1 || log[0].ActorName != "Ada" || log[0].Action != "user.created" || log[0].Subject != "ada@example.com" {
+		t.Errorf("audit log: got %+v, %v, want the account made by its person", log, err)
+	}
+
 	_, err = s.CreateInvitation(t.Context(), NewInvitation{Kind: InvitationInvite, Email: "ADA@example.com", Role: RoleViewer, SecretHash: hashOf("q"), Lifetime: time.Hour})
 	wantInvalid(t, "invite somebody who is here", err, "email")
 
