@@ -17,12 +17,20 @@ import (
 type fakeEvidence struct {
 	mu     sync.Mutex
 	frozen int
+	body   string // in place of the usual one
+	err    error
 }
 
 func (f *fakeEvidence) Freeze(_ context.Context, l Locator) (Frozen, error) {
 	f.mu.Lock()
 	f.frozen++
 	f.mu.Unlock()
+	if f.err != nil {
+		return Frozen{}, f.err
+	}
+	if f.body != "" {
+		return Frozen{Title: "x", Path: "/", Body: []byte(f.body)}, nil
+	}
 	if strings.HasPrefix(l.TraceID.String(), "dead") {
 		return Frozen{}, ErrNotFound
 	}
@@ -32,7 +40,7 @@ func (f *fakeEvidence) Freeze(_ context.Context, l Locator) (Frozen, error) {
 
 type people struct{ ana, bo, vi, bot context.Context }
 
-// openStore opens a store with an admin Ana, a member Bo, a viewer Vi and a
+// openBoards opens a store with an admin Ana, a member Bo, a viewer Vi and a
 // member token, and checks the whole database when the test ends.
 func openBoards(t *testing.T) (*Store, people, *fakeEvidence) {
 	t.Helper()
@@ -471,5 +479,35 @@ func TestHostileInputIsRefused(t *testing.T) {
 	}
 	if b := mustBlock(t, s, who.ana, inv.ID, BlockNew{Kind: KindLink, URL: " https://status.example/x?y=1 "}); b.URL != "https://status.example/x?y=1" {
 		t.Errorf("link %q", b.URL)
+	}
+}
+
+func TestComparePin(t *testing.T) {
+	s, who, src := openBoards(t)
+	inv := mustOpen(t, s, who.ana, "x")
+	pin := mustBlock(t, s, who.ana, inv.ID, BlockNew{Kind: KindTrace, TraceID: traceA})
+	note := mustBlock(t, s, who.ana, inv.ID, BlockNew{Kind: KindNote, Text: "x"})
+	for _, c := range []struct {
+		body string
+		err  error
+		want LiveState
+	}{{"", nil, LiveSame}, {`{"other":1}`, nil, LiveChanged}, {"", ErrNotFound, LiveGone}} {
+		src.body, src.err = c.body, c.err
+		got, err := s.ComparePin(who.vi, inv.ID, pin.ID)
+		if err != nil || got.State != c.want || got.FrozenSHA256 != pin.Evidence.SHA256 || (got.LiveSHA256 == "") != (c.want == LiveGone) {
+			t.Errorf("got %+v, %v; want %s", got, err, c.want)
+		}
+	}
+	if _, err := s.ComparePin(who.vi, inv.ID, note.ID); !errors.As(err, new(*InvalidError)) {
+		t.Errorf("comparing a note: %v", err)
+	}
+	if err := s.CheckEvidence(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.write.Exec(`UPDATE evidence SET body = x'7b7d'`); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.CheckEvidence(t.Context()); err == nil || !strings.Contains(err.Error(), string(pin.ID)) {
+		t.Errorf("a copy that was tampered with: %v", err)
 	}
 }
