@@ -89,7 +89,7 @@ func NewIngest(o IngestOptions) *Ingest {
 	if o.MaxInFlightBytes <= 0 {
 		o.MaxInFlightBytes = 256 << 20
 	}
-	o.MaxInFlightBytes = max(o.MaxInFlightBytes, 2*maxPlainBytes) // a buffer that grows is there twice
+	o.MaxInFlightBytes = max(o.MaxInFlightBytes, 2*longestBuf) // a buffer that grows is there twice
 	return &Ingest{o: o, warned: map[string]bool{}}
 }
 

@@ -91,48 +91,47 @@ type body struct {
 	reserved int64
 }
 
-// Small and large buffers have pools of their own, so that thousands of small
-// requests at once do not hold, and reserve, the buffers that large ones left.
+// Buffers come in sizes of smallBody times a power of two, each with a pool of its
+// own, so that small requests neither hold nor reserve what large ones left.
 const (
-	smallBody     = 32 << 10
-	maxPooledBody = maxPlainBytes + smallBody // the garbage collector empties the pools
+	smallBody  = 32 << 10
+	bodySizes  = 12
+	longestBuf = maxPlainBytes + smallBody // smallBody << (bodySizes-1), and room to see that the limit is passed
 )
 
-var smallBodies, largeBodies = sync.Pool{New: newBody}, sync.Pool{New: newBody}
+var bodyPools [bodySizes]sync.Pool
 
-func newBody() any { return new(body) }
+// bodySize is the size class of a buffer of n bytes, and its size.
+func bodySize(n int) (class, size int) {
+	for size = smallBody; size < n && class < bodySizes-1; class++ {
+		size *= 2
+	}
+	if class == bodySizes-1 {
+		size = longestBuf
+	}
+	return class, size
+}
 
-// takeBody returns an empty buffer of at least n bytes and reserves it.
+// takeBody returns an empty buffer of at least n bytes, n at most longestBuf, and
+// reserves it.
 func (in *Ingest) takeBody(n int) (*body, error) {
-	pool := &largeBodies
-	if n <= smallBody {
-		pool, n = &smallBodies, smallBody
-	}
-	b := pool.Get().(*body)
-	if cap(b.b) < n {
-		b.b = nil
-	}
-	size := max(n, cap(b.b))
+	class, size := bodySize(n)
 	if !in.reserve(int64(size)) {
-		pool.Put(b)
 		return nil, errOverloaded()
 	}
-	b.reserved = int64(size)
-	if b.b == nil {
-		b.b = make([]byte, 0, size)
+	b, ok := bodyPools[class].Get().(*body)
+	if !ok {
+		b = &body{b: make([]byte, 0, size)}
 	}
+	b.reserved = int64(size)
 	return b, nil
 }
 
 func (in *Ingest) putBody(b *body) {
 	in.release(b.reserved)
-	b.reserved, b.b = 0, b.b[:0]
-	switch n := cap(b.b); {
-	case n <= smallBody:
-		smallBodies.Put(b)
-	case n <= maxPooledBody:
-		largeBodies.Put(b)
-	}
+	b.b = b.b[:0]
+	class, _ := bodySize(cap(b.b))
+	bodyPools[class].Put(b)
 }
 
 // errSentTooLarge ends the reading of a body that is too large as sent.
@@ -198,7 +197,7 @@ func (in *Ingest) fill(r io.Reader, sizeHint, limit int) (*body, error) {
 	}
 	for {
 		if len(b.b) == cap(b.b) {
-			larger, err := in.takeBody(min(2*cap(b.b), limit+smallBody))
+			larger, err := in.takeBody(min(2*cap(b.b), longestBuf))
 			if err != nil {
 				in.putBody(b)
 				return nil, err

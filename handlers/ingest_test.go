@@ -351,24 +351,26 @@ func (s *blockingStore) Append(context.Context, tracestore.Batch) (tracestore.Ac
 
 func TestIngestBoundsBodiesInFlight(t *testing.T) {
 	store := &blockingStore{make(chan struct{}, 100), make(chan struct{})}
+	letGo := sync.OnceFunc(func() { close(store.leave) })
 	in := NewIngest(IngestOptions{Store: store, Keys: oneKey{}, Open: true, MaxInFlightBytes: 1})
 	srv := ingestServer(t, in)
+	defer letGo()
 	h := map[string]string{"Content-Type": typeProtobuf}
-	large := make([]byte, 18<<20) // eight of them pass 128 MiB
+	large := make([]byte, 15<<20) // each takes a buffer of 16 MiB; nine of them pass 128 MiB
 	var wg sync.WaitGroup
-	for range 7 {
+	for i := range 8 {
 		wg.Go(func() { post(t, srv.URL+"/v1/traces", h, bytes.NewReader(large)) })
 		select {
 		case <-store.entered:
 		case <-time.After(20 * time.Second):
-			t.Fatal("a body within the limit did not reach the store in 20 s")
+			t.Fatalf("body %d is within the limit and did not reach the store in 20 s", i)
 		}
 	}
 	got := post(t, srv.URL+"/v1/traces", h, bytes.NewReader(large))
 	if got.status != 503 || got.header.Get("Retry-After") == "" {
-		t.Errorf("eighth body: answer = %d, want 503 with Retry-After", got.status)
+		t.Errorf("ninth body: answer = %d, want 503 with Retry-After", got.status)
 	}
-	close(store.leave)
+	letGo()
 	wg.Wait()
 	if s := in.Stats(); s.InFlightBytes != 0 {
 		t.Errorf("%d bytes stay in flight when all is answered", s.InFlightBytes)
@@ -378,8 +380,10 @@ func TestIngestBoundsBodiesInFlight(t *testing.T) {
 func TestIngestManySmallRequestsAtOnce(t *testing.T) {
 	const n = 500
 	store := &blockingStore{make(chan struct{}, n), make(chan struct{})}
+	letGo := sync.OnceFunc(func() { close(store.leave) })
 	in := NewIngest(IngestOptions{Store: store, Keys: oneKey{}, Open: true, MaxInFlightBytes: 1})
 	srv := ingestServer(t, in)
+	defer letGo()
 	h := map[string]string{"Content-Type": typeProtobuf}
 	// A large body leaves a large buffer in the pool.
 	go func() { <-store.entered; store.leave <- struct{}{} }()
@@ -400,7 +404,7 @@ func TestIngestManySmallRequestsAtOnce(t *testing.T) {
 			t.Fatal("not every small request reached the store in 20 s")
 		}
 	}
-	close(store.leave)
+	letGo()
 	wg.Wait()
 	if refused.Load() > 0 {
 		t.Errorf("%d of %d small requests were refused though they fit", refused.Load(), n)
