@@ -1,0 +1,402 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/cdproto/target"
+	"github.com/chromedp/chromedp"
+)
+
+// patience is how long a page may take to show what a test waits for. It is far
+// more than a person would bear: the machine of a test is busy.
+const patience = 20 * time.Second
+
+// chromium starts a headless Chromium that ends with the test. Without one the
+// test is skipped; under CI that is a failure.
+func chromium(t *testing.T) context.Context {
+	t.Helper()
+	path := ""
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if found, err := exec.LookPath(name); err == nil {
+			path = found
+			break
+		}
+	}
+	if path == "" {
+		const missing = "no Chromium found; install it with: apt-get install chromium"
+		if os.Getenv("CI") == "true" {
+			t.Fatal(missing)
+		}
+		t.Skip(missing)
+	}
+	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.WindowSize(1440, 900),
+		chromedp.Flag("force-prefers-reduced-motion", true), chromedp.Flag("hide-scrollbars", true))
+	if os.Getuid() == 0 {
+		opts = append(opts, chromedp.NoSandbox)
+	}
+	alloc, stop := chromedp.NewExecAllocator(context.Background(), opts...)
+	ctx, cancel := chromedp.NewContext(alloc, chromedp.WithErrorf(t.Logf))
+	t.Cleanup(func() {
+		cancel()
+		stop()
+	})
+	if err := chromedp.Do(ctx); err != nil {
+		t.Fatalf("start %s: %v", path, err)
+	}
+	return ctx
+}
+
+// tab is one page of a browser, in a browser context of its own: cookies and
+// storage of two tabs have nothing to do with each other, as of two people.
+type tab struct {
+	t    testing.TB
+	name string
+	ctx  context.Context
+	base string // address of the server
+
+	scriptless bool
+
+	mu     sync.Mutex
+	faults []fault
+}
+
+// fault is something that a page did and should not have done.
+type fault struct {
+	network bool // a request that failed or was refused
+	text    string
+}
+
+// openTab opens a browser context with one page. What its page does wrong
+// (exceptions, console errors, violations of the policy, requests that fail)
+// fails the test at its end, unless forgiven.
+func openTab(t testing.TB, chrome context.Context, p *process, name string, opts ...chromedp.CreateBrowserContextOption) *tab {
+	t.Helper()
+	b := &tab{t: t, name: name, base: p.url}
+	ctx, cancel := chromedp.NewContext(chrome, chromedp.WithNewBrowserContext(opts...), chromedp.WithListener(b.listen))
+	b.ctx = ctx
+	t.Cleanup(func() {
+		for _, f := range b.takeFaults() {
+			t.Errorf("%s: %s", name, f.text)
+		}
+		cancel()
+	})
+	if err := chromedp.Do(ctx); err != nil {
+		t.Fatalf("%s: open a tab: %v", name, err)
+	}
+	b.size(1440, 900)
+	return b
+}
+
+func viaProxy(address string) chromedp.CreateBrowserContextOption {
+	return func(p *target.CreateBrowserContextParams) {
+		p.ProxyServer, p.ProxyBypassList = "socks5://"+address, "<-loopback>"
+	}
+}
+
+func (b *tab) listen(ev any) {
+	var f fault
+	switch ev := ev.(type) {
+	case *runtime.EventExceptionThrown:
+		f.text = "exception: " + ev.ExceptionDetails.Text
+		if x := ev.ExceptionDetails.Exception; x != nil {
+			f.text += " " + x.Description
+		}
+	case *runtime.EventConsoleAPICalled:
+		if ev.Type != runtime.ConsoleAPICalledTypeError && ev.Type != runtime.ConsoleAPICalledTypeAssert {
+			return
+		}
+		f.text = "console error:"
+		for _, a := range ev.Args {
+			f.text += " " + string(a.Value) + a.Description
+		}
+	case *log.EventEntryAdded:
+		if ev.Entry.Level != log.EntryLevelError {
+			return
+		}
+		f.network = ev.Entry.Source == log.EntrySourceNetwork || strings.Contains(ev.Entry.Text, "WebSocket connection to")
+		f.text = fmt.Sprintf("%s: %s %s", ev.Entry.Source, ev.Entry.Text, ev.Entry.URL)
+	case *network.EventResponseReceived:
+		if ev.Response.Status < 400 {
+			return
+		}
+		f.network = true
+		f.text = fmt.Sprintf("%s answered %d", ev.Response.URL, ev.Response.Status)
+	case *network.EventLoadingFailed:
+		if ev.Canceled || ev.ErrorText == "net::ERR_ABORTED" {
+			return // left, or answered by a download
+		}
+		f.network = true
+		f.text = fmt.Sprintf("a %s was not loaded: %s %s", ev.Type, ev.ErrorText, ev.BlockedReason)
+	default:
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.faults = append(b.faults, f)
+}
+
+func (b *tab) takeFaults() []fault {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	taken := b.faults
+	b.faults = nil
+	return taken
+}
+
+// forgive forgets requests that failed so far; what else went wrong stays.
+func (b *tab) forgive() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.faults = slices.DeleteFunc(b.faults, func(f fault) bool { return f.network })
+}
+
+// do runs steps within the patience.
+func (b *tab) do(what string, steps ...chromedp.Action[chromedp.Void]) {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	if err := chromedp.Do(ctx, steps...); err != nil {
+		b.fatalf("%s: %v", what, err)
+	}
+}
+
+// fatalf ends the test and tells what the page shows.
+func (b *tab) fatalf(format string, args ...any) {
+	b.t.Helper()
+	b.t.Log(b.name + " sees: " + b.where())
+	if dir := os.Getenv("REDTHREAD_SHOTS"); dir != "" {
+		b.shot(dir, "failed-"+b.name)
+	}
+	b.t.Fatalf(b.name+": "+format, args...)
+}
+
+func (b *tab) where() string {
+	ctx, cancel := context.WithTimeout(b.ctx, 5*time.Second)
+	defer cancel()
+	seen, err := chromedp.Run(ctx, chromedp.Evaluate[string](`location.href + "\n" + (document.getElementById("main") ?? document.body ?? {}).innerText?.replace(/\s+/g, " ").slice(0, 1500)`))
+	if err != nil {
+		return err.Error()
+	}
+	for _, f := range b.takeFaults() {
+		seen += "\n" + f.text
+	}
+	return seen
+}
+
+// call sends one command to the browser.
+func call[P, R any](b *tab, cmd cdp.Command[P, R], params P) R {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	r, err := chromedp.Call(ctx, cmd, params)
+	if err != nil {
+		b.fatalf("%s: %v", cmd.Method, err)
+	}
+	return r
+}
+
+// value is what an expression is worth on the page.
+func value[T any](b *tab, js string) T {
+	b.t.Helper()
+	v, err := evaluate[T](b, js)
+	if err != nil {
+		b.fatalf("evaluate %s: %v", js, err)
+	}
+	return v
+}
+
+func evaluate[T any](b *tab, js string) (T, error) {
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	return chromedp.Run(ctx, chromedp.Evaluate[T](js, chromedp.EvalAwaitPromise))
+}
+
+// until waits for an expression to become true. Another value of it is told
+// when it does not.
+func (b *tab) until(what, js string) {
+	b.t.Helper()
+	b.untilWithin(patience, what, js)
+}
+
+func (b *tab) untilWithin(d time.Duration, what, js string) {
+	b.t.Helper()
+	deadline := time.Now().Add(d)
+	for {
+		got, err := evaluate[[]byte](b, js) // fails while a page makes way for the next
+		if err == nil && string(got) == "true" {
+			return
+		}
+		if time.Now().After(deadline) {
+			b.fatalf("%s: not within %s: %s is %s (%v)", what, d, js, got, err)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// open loads a page of the server and waits until its scripts run.
+func (b *tab) open(path string) {
+	b.t.Helper()
+	url := path
+	if !strings.HasPrefix(path, "http") {
+		url = b.base + path
+	}
+	b.do("open "+path, chromedp.Navigate(url))
+	b.ready()
+}
+
+// ready waits until the page is loaded and its scripts are at work.
+func (b *tab) ready() {
+	b.t.Helper()
+	js := `document.readyState === "complete"`
+	if !b.scriptless {
+		js += ` && [...document.querySelectorAll("[data-js]")].filter((e) => !e.hasAttribute("data-mounted")).map((e) => e.dataset.js).join() === ""`
+	}
+	b.until("the page is ready", js)
+}
+
+// follow does something that leads to another page, and waits for that.
+func (b *tab) follow(what string, steps ...chromedp.Action[chromedp.Void]) {
+	b.t.Helper()
+	before := value[float64](b, `performance.timeOrigin`)
+	b.do(what, steps...)
+	b.until(what+": another page", fmt.Sprintf(`performance.timeOrigin !== %s`, jsonText(before)))
+	b.ready()
+}
+
+// click clicks what a CSS selector, or an XPath, finds first.
+func (b *tab) click(sel string) {
+	b.t.Helper()
+	b.do("click "+sel, clickOn(sel))
+}
+
+func clickOn(sel string) chromedp.Action[chromedp.Void] {
+	if strings.HasPrefix(sel, "/") {
+		return chromedp.Click(chromedp.Search(sel), chromedp.NodeVisible)
+	}
+	return chromedp.Click(chromedp.CSS(sel), chromedp.NodeVisible)
+}
+
+// fill replaces the text of a field as a person does: by keys.
+func (b *tab) fill(sel, text string) {
+	b.t.Helper()
+	b.do("fill "+sel, chromedp.Focus(chromedp.CSS(sel), chromedp.NodeVisible))
+	if value[string](b, `document.querySelector(`+jsonText(sel)+`).value`) != "" {
+		b.do("empty "+sel, chromedp.KeyEvent("a", chromedp.KeyModifiers(chromedp.ModifierCtrl)), chromedp.KeyEvent("\b"))
+	}
+	b.do("fill "+sel, chromedp.SendKeys(chromedp.CSS(sel), text, chromedp.NodeVisible))
+}
+
+// key presses keys wherever the focus is.
+func (b *tab) key(keys string) {
+	b.t.Helper()
+	b.do("press "+keys, chromedp.KeyEvent(keys))
+}
+
+// blur takes the focus off a field, so that keys are commands.
+func (b *tab) blur() {
+	b.t.Helper()
+	value[bool](b, `document.activeElement?.blur() ?? true`)
+}
+
+func (b *tab) text(sel string) string {
+	b.t.Helper()
+	return value[string](b, `document.querySelector(`+jsonText(sel)+`)?.innerText.trim() ?? "(none)"`)
+}
+
+func (b *tab) path() string {
+	b.t.Helper()
+	return value[string](b, `location.pathname + location.search`)
+}
+
+func (b *tab) size(width, height int64) {
+	b.t.Helper()
+	call(b, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: width, Height: height, DeviceScaleFactor: 1, Mobile: width < 600})
+}
+
+// withoutScripts makes the page's scripts not run from the next load on.
+func (b *tab) withoutScripts() {
+	b.t.Helper()
+	call(b, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
+	b.scriptless = true
+}
+
+// shot writes a picture of what is in view.
+func (b *tab) shot(dir, name string) {
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	png, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())
+	if err == nil {
+		err = errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(dir+"/"+name+".png", png, 0o644))
+	}
+	if err != nil {
+		b.t.Errorf("%s: picture %s: %v", b.name, name, err)
+	}
+}
+
+func jsonText(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // values of this test only
+	}
+	return string(b)
+}
+
+// becomeAdmin follows the printed link and makes the first administrator.
+func (b *tab) becomeAdmin(p *process, email, name string) {
+	b.t.Helper()
+	p.mu.Lock()
+	link := p.signIn
+	p.mu.Unlock()
+	if link == "" {
+		b.t.Fatal("the server printed no link to sign in with")
+	}
+	b.open(link)
+	b.fillAccount(email, name)
+	b.until(name+" is signed in", `document.querySelector(".Menu-head strong")?.textContent === `+jsonText(name))
+}
+
+// fillAccount fills the form behind a welcome or invitation link and sends it.
+func (b *tab) fillAccount(email, name string) {
+	b.t.Helper()
+	b.fill(`input[name="email"]`, email)
+	b.fill(`input[name="name"]`, name)
+	b.fill(`input[name="password"]`, password)
+	b.follow("make the account", clickOn(`//button[normalize-space()="Continue"]`))
+}
+
+// password is that of all people in these tests.
+const password = "correct horse battery"
+
+// createUser makes an account from the terminal.
+func (p *process) createUser(email, name, role string) {
+	p.t.Helper()
+	cmd := exec.Command(program, "user", "create", "--data", p.dir, "--email", email, "--name", name, "--role", role, "--password-stdin")
+	cmd.Stdin = strings.NewReader(password + "\n")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		p.t.Fatalf("redthread user create: %v\n%s", err, out)
+	}
+}
+
+// signInAs signs in by the form.
+func (b *tab) signInAs(email string) {
+	b.t.Helper()
+	b.open("/sign-in")
+	b.fill(`input[name="email"]`, email)
+	b.fill(`input[name="password"]`, password)
+	b.follow("sign in", clickOn(`//button[normalize-space()="Sign in"]`))
+}
