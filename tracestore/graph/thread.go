@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -201,6 +202,12 @@ func (s *spread) readEffects(ctx context.Context, touched []*index) error {
 	cut := make([]bool, len(todo))
 	err := s.g.each(ctx, len(todo), func(ctx context.Context, i int) (err error) {
 		links[i], cut[i], err = s.g.src.Effects(ctx, todo[i].trace, s.g.o.MaxLinks)
+		// A source gives links in the order of its files, which compaction
+		// changes; a thread that did not change is to look the same.
+		slices.SortFunc(links[i], func(a, b Link) int {
+			return cmp.Or(bytes.Compare(a.To.TraceID[:], b.To.TraceID[:]), bytes.Compare(a.To.SpanID[:], b.To.SpanID[:]),
+				bytes.Compare(a.From.SpanID[:], b.From.SpanID[:]))
+		})
 		return err
 	})
 	if err != nil {
