@@ -234,7 +234,7 @@ func (s scale) bar(start, duration int64, y int, label string) views.CardBar {
 	case b.X-labelGap-width >= 0:
 		b.LabelX, b.End = b.X-labelGap, true
 	default:
-		b.LabelX, b.Label = b.X+labelGap, clipRunes(label, max(b.W/labelWidth-2, 0))
+		b.LabelX, b.On, b.Label = b.X+labelGap, true, clipRunes(label, max(b.W/labelWidth-2, 0))
 	}
 	return b
 }

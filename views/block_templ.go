@@ -1795,7 +1795,7 @@ func cardBar(b CardBar) templ.Component {
 			templ_7745c5c3_Var94 = templ.NopComponent
 		}
 		ctx = templ.ClearChildren(ctx)
-		var templ_7745c5c3_Var95 = []any{"Picture-bar", b.Class, templ.KV("Picture-bar--error", b.Error)}
+		var templ_7745c5c3_Var95 = []any{"Picture-bar", b.Class, templ.KV("Picture-bar--error", b.Error), templ.KV("Picture-bar--labelled", b.On)}
 		templ_7745c5c3_Err = templ.RenderCSSItems(ctx, templ_7745c5c3_Buffer, templ_7745c5c3_Var95...)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err

@@ -225,6 +225,7 @@ type CardBar struct {
 	Label    string
 	LabelX   int
 	End      bool // the label ends at LabelX
+	On       bool // the label stands on the bar
 	Class    string
 	Error    bool
 	Selected bool
