@@ -27,7 +27,7 @@ static/third_party/.stamp: package.json package-lock.json
 	touch $@
 
 generate: ## templ files to Go
-	$(TEMPL) generate -path views >/dev/null
+	$(TEMPL) generate -path . >/dev/null
 
 fmt: ## format Go and templ
 	gofmt -w $$(git ls-files '*.go' | grep -v _templ.go)
