@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -19,6 +20,7 @@ import (
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/stats"
 	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/tap"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"redthread/tracestore/otlp"
@@ -34,7 +36,8 @@ const maxGRPCStreams = 64
 func (in *Ingest) GRPCServer() *grpc.Server {
 	s := grpc.NewServer(
 		grpc.ForceServerCodecV2(rawCodec{}),
-		grpc.MaxRecvMsgSize(maxPlainBytes),
+		grpc.MaxRecvMsgSize(maxSentBytes+packedMark),
+		grpc.InTapHandle(in.admitCall),
 		grpc.MaxConcurrentStreams(maxGRPCStreams),
 		grpc.StatsHandler(sentSizes{}),
 	)
@@ -57,25 +60,44 @@ func (in *Ingest) GRPCServer() *grpc.Server {
 	return s
 }
 
-// export answers one call.
-func (in *Ingest) export(ctx context.Context, sig otlp.Signal, decode func(any) error) (any, error) {
+// environmentKey holds the environment that a call may write to.
+type environmentKey struct{}
+
+// admitCall looks at the key as soon as the headers of a call are there, before
+// any of its message is read: who has none cannot make the server hold anything.
+func (in *Ingest) admitCall(ctx context.Context, call *tap.Info) (context.Context, error) {
 	in.requests.Add(1)
-	md, _ := metadata.FromIncomingContext(ctx)
-	first := func(name string) string {
+	environment, err := in.authorize(ctx, firstOf(call.Header), proxied(call.Header))
+	if err != nil {
+		return nil, in.grpcError(ctx, err)
+	}
+	return context.WithValue(ctx, environmentKey{}, environment), nil
+}
+
+func firstOf(md metadata.MD) func(string) string {
+	return func(name string) string {
 		if v := md.Get(name); len(v) > 0 {
 			return v[0]
 		}
 		return ""
 	}
-	environment, err := in.authorize(ctx, first, proxied(md))
-	if err != nil {
-		return nil, in.grpcError(ctx, err)
+}
+
+// export answers one call.
+func (in *Ingest) export(ctx context.Context, sig otlp.Signal, decode func(any) error) (any, error) {
+	environment, ok := ctx.Value(environmentKey{}).(string)
+	if !ok {
+		return nil, in.grpcError(ctx, errors.New("a gRPC call came past the check of its key"))
 	}
 	var msg rawMessage
 	defer msg.free()
 	if err := decode(&msg); err != nil {
 		in.refused.Add(1)
 		return nil, err
+	}
+	// An answer is some bytes, and its compression would be marked as ours are.
+	if err := grpc.SetSendCompressor(ctx, encoding.Identity); err != nil {
+		return nil, in.grpcError(ctx, fmt.Errorf("answer without compression: %w", err))
 	}
 	raw := msg.buffer.ReadOnlyData()
 	if sent, ok := ctx.Value(sentSizeKey{}).(*int); ok && *sent > maxSentBytes {
@@ -85,11 +107,20 @@ func (in *Ingest) export(ctx context.Context, sig otlp.Signal, decode func(any) 
 		return nil, in.grpcError(ctx, errOverloaded())
 	}
 	defer in.release(int64(len(raw)))
+	if name := packedAs(raw); name != "" {
+		b, err := in.unpack(ctx, name, bytes.NewReader(raw[packedMark:]), len(raw))
+		if err != nil {
+			return nil, in.grpcError(ctx, err)
+		}
+		defer in.putBody(b)
+		raw = b.b
+	}
 	address := ""
 	if p, ok := peer.FromContext(ctx); ok {
 		address = p.Addr.String()
 	}
-	res, err := in.take(ctx, sig, false, environment, raw, senderOf(address, first("user-agent")))
+	md, _ := metadata.FromIncomingContext(ctx)
+	res, err := in.take(ctx, sig, false, environment, raw, senderOf(address, firstOf(md)("user-agent")))
 	if err != nil {
 		return nil, in.grpcError(ctx, err)
 	}
@@ -175,61 +206,47 @@ func (sentSizes) HandleConn(context.Context, stats.ConnStats)                   
 
 // gRPC finds compressors in a registry of the process.
 func init() {
-	encoding.RegisterCompressor(gzipCompressor{})
-	encoding.RegisterCompressor(zstdCompressor{})
+	encoding.RegisterCompressor(packedMessages{"gzip", 'g'})
+	encoding.RegisterCompressor(packedMessages{"zstd", 'z'})
 }
 
-// errMessageTooLarge is told when a compressed message is too large as sent.
-var errMessageTooLarge = fmt.Errorf("the message is larger than %d bytes as sent; send smaller batches", maxSentBytes)
+// packedMark is the length of what [packedMessages] puts before a message: a zero,
+// which no protobuf message begins with, and a letter for the compression.
+const packedMark = 2
 
-// compressedReader bounds a compressed message and gives the reader back to its
-// pool when it has been read to its end.
-type compressedReader struct {
-	io.Reader
-	done func()
+// packedMessages is a compression whose messages are passed on as they were sent,
+// behind a mark. gRPC would unpack them before the key of the call is known to
+// be right and before anybody counts the bytes in flight, each to the limit at
+// once; [Ingest.export] does it after.
+type packedMessages struct {
+	name   string
+	letter byte
 }
 
-func (c *compressedReader) Read(p []byte) (int, error) {
-	n, err := c.Reader.Read(p)
-	if errors.Is(err, errSentTooLarge) {
-		err = errMessageTooLarge
+func (p packedMessages) Name() string { return p.name }
+
+func (p packedMessages) Decompress(r io.Reader) (io.Reader, error) {
+	return io.MultiReader(bytes.NewReader([]byte{0, p.letter}), r), nil
+}
+
+// Compress is for clients in the same process; answers are not compressed.
+func (p packedMessages) Compress(w io.Writer) (io.WriteCloser, error) {
+	if p.letter == 'z' {
+		return zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
 	}
-	if err != nil && c.done != nil {
-		c.done()
-		c.done = nil
-		c.Reader = eofReader{err}
-	}
-	return n, err
-}
-
-type eofReader struct{ err error }
-
-func (e eofReader) Read([]byte) (int, error) { return 0, e.err }
-
-func decompressMessage(name string, r io.Reader) (io.Reader, error) {
-	plain, done, err := decompressor(name, &sentReader{r, maxSentBytes})
-	if err != nil {
-		return nil, err
-	}
-	return &compressedReader{plain, done}, nil
-}
-
-type gzipCompressor struct{}
-
-func (gzipCompressor) Name() string { return "gzip" }
-
-func (gzipCompressor) Compress(w io.Writer) (io.WriteCloser, error) {
 	return gzip.NewWriterLevel(w, gzip.BestSpeed)
 }
 
-func (gzipCompressor) Decompress(r io.Reader) (io.Reader, error) { return decompressMessage("gzip", r) }
-
-type zstdCompressor struct{}
-
-func (zstdCompressor) Name() string { return "zstd" }
-
-func (zstdCompressor) Compress(w io.Writer) (io.WriteCloser, error) {
-	return zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
+// packedAs returns the compression of a message, "" if it has none.
+func packedAs(raw []byte) string {
+	if len(raw) < packedMark || raw[0] != 0 {
+		return ""
+	}
+	switch raw[1] {
+	case 'g':
+		return "gzip"
+	case 'z':
+		return "zstd"
+	}
+	return ""
 }
-
-func (zstdCompressor) Decompress(r io.Reader) (io.Reader, error) { return decompressMessage("zstd", r) }

@@ -113,7 +113,9 @@ func TestGRPCRefuses(t *testing.T) {
 		{name: "wrong bearer", body: testSpans(1), md: map[string]string{"authorization": "Bearer wrong"}, code: codes.Unauthenticated, want: "unknown or revoked"},
 		{name: "proxied", body: testSpans(1), md: map[string]string{"x-forwarded-for": "10.0.0.1"}, code: codes.Unauthenticated, want: "proxy"},
 		{name: "too large", body: zeros[:maxSentBytes+1], code: codes.InvalidArgument, want: "20971520"},
-		{name: "bomb", body: zeros, opts: []grpc.CallOption{grpc.UseCompressor("gzip")}, code: codes.ResourceExhausted, want: "larger than max"},
+		{name: "bomb", body: zeros, opts: []grpc.CallOption{grpc.UseCompressor("gzip")}, code: codes.InvalidArgument, want: "67108864 bytes when decompressed"},
+		{name: "far too large", body: zeros[:2*maxSentBytes], code: codes.ResourceExhausted, want: "larger than max"},
+		{name: "bomb without a key", body: zeros, closed: true, opts: []grpc.CallOption{grpc.UseCompressor("gzip")}, code: codes.Unauthenticated, want: "x-redthread-key"},
 		{name: "overload", body: testSpans(1), fail: tracestore.ErrOverloaded, code: codes.ResourceExhausted, want: "again", retry: true},
 		{name: "disk full", body: testSpans(1), fail: tracestore.ErrDiskFull, code: codes.ResourceExhausted, want: "disk", retry: true},
 	}

@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -161,17 +162,22 @@ func (in *Ingest) read(r *http.Request) (*body, error) {
 	if r.ContentLength > maxSentBytes {
 		return nil, refuse(http.StatusRequestEntityTooLarge, "The body has %d bytes; at most %d are taken. Send smaller batches.", r.ContentLength, maxSentBytes)
 	}
-	sent := &sentReader{r.Body, maxSentBytes}
 	encoding := strings.ToLower(strings.TrimSpace(r.Header.Get("Content-Encoding")))
+	return in.unpack(r.Context(), encoding, r.Body, int(r.ContentLength))
+}
+
+// unpack reads and decompresses what was sent; sizeHint is its size, -1 if it is
+// not known.
+func (in *Ingest) unpack(ctx context.Context, encoding string, r io.Reader, sizeHint int) (*body, error) {
 	var b *body
-	plain, done, err := decompressor(encoding, sent)
+	plain, done, err := decompressor(encoding, &sentReader{r, maxSentBytes})
 	if err == nil {
 		defer done()
 		limit := maxPlainBytes
 		if encoding == "" || encoding == "identity" {
 			limit = maxSentBytes
 		}
-		b, err = in.fill(plain, int(r.ContentLength), limit)
+		b, err = in.fill(plain, sizeHint, limit)
 	}
 	var known *refusal
 	switch {
@@ -181,8 +187,8 @@ func (in *Ingest) read(r *http.Request) (*body, error) {
 		return nil, known
 	case errors.Is(err, errSentTooLarge):
 		return nil, refuse(http.StatusRequestEntityTooLarge, "The body is larger than %d bytes. Send smaller batches.", maxSentBytes)
-	case r.Context().Err() != nil:
-		return nil, r.Context().Err()
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
 	case encoding == "" || encoding == "identity":
 		return nil, refuse(http.StatusBadRequest, "The body could not be read: %v.", err)
 	}
