@@ -54,7 +54,10 @@ type IngestOptions struct {
 	// beyond it senders are told to come again. Default 256 MiB, and never less
 	// than twice the largest body.
 	MaxInFlightBytes int64
-	Log              *slog.Logger
+	// BodyTimeout bounds how long a body may take to arrive; default 2 minutes:
+	// the largest one on a line of 1.4 Mbit/s.
+	BodyTimeout time.Duration
+	Log         *slog.Logger
 }
 
 // IngestStats are counters since start.
@@ -88,6 +91,9 @@ func NewIngest(o IngestOptions) *Ingest {
 	}
 	if o.MaxInFlightBytes <= 0 {
 		o.MaxInFlightBytes = 256 << 20
+	}
+	if o.BodyTimeout <= 0 {
+		o.BodyTimeout = 2 * time.Minute
 	}
 	o.MaxInFlightBytes = max(o.MaxInFlightBytes, 2*longestBuf) // a buffer that grows is there twice
 	return &Ingest{o: o, warned: map[string]bool{}}

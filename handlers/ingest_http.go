@@ -8,9 +8,11 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zlib"
@@ -46,7 +48,7 @@ func (in *Ingest) serve(w http.ResponseWriter, r *http.Request, sig otlp.Signal)
 	in.requests.Add(1)
 	mediaType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	isJSON := mediaType == typeJSON
-	res, err := in.receive(r, sig, mediaType, isJSON)
+	res, err := in.receive(w, r, sig, mediaType, isJSON)
 	if err != nil {
 		writeRefusal(w, in.asRefusal(r.Context(), err), mediaType)
 		return
@@ -60,7 +62,7 @@ func (in *Ingest) serve(w http.ResponseWriter, r *http.Request, sig otlp.Signal)
 	_, _ = w.Write(res.protobuf())
 }
 
-func (in *Ingest) receive(r *http.Request, sig otlp.Signal, mediaType string, isJSON bool) (result, error) {
+func (in *Ingest) receive(w http.ResponseWriter, r *http.Request, sig otlp.Signal, mediaType string, isJSON bool) (result, error) {
 	environment, err := in.authorize(r.Context(), r.Header.Get, proxied(r.Header))
 	if err != nil {
 		return result{}, err
@@ -68,11 +70,19 @@ func (in *Ingest) receive(r *http.Request, sig otlp.Signal, mediaType string, is
 	if !isJSON && mediaType != typeProtobuf && mediaType != "application/protobuf" {
 		return result{}, refuse(http.StatusUnsupportedMediaType, "Content-Type %q is not supported; send %s or %s.", clipHeader(r.Header.Get("Content-Type")), typeProtobuf, typeJSON)
 	}
+	// A sender that stalls must not keep what its body has reserved. A connection
+	// that knows no deadline, as in a test, goes without.
+	deadline := http.NewResponseController(w)
+	_ = deadline.SetReadDeadline(time.Now().Add(in.o.BodyTimeout))
 	body, err := in.read(r)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return result{}, refuse(http.StatusRequestTimeout, "The body did not arrive within %v.", in.o.BodyTimeout)
+	}
 	if err != nil {
 		return result{}, err
 	}
 	defer in.putBody(body)
+	_ = deadline.SetReadDeadline(time.Time{})
 	return in.take(r.Context(), sig, isJSON, environment, body.b, senderOf(r.RemoteAddr, r.UserAgent()))
 }
 
@@ -187,6 +197,8 @@ func (in *Ingest) unpack(ctx context.Context, encoding string, r io.Reader, size
 		return nil, known
 	case errors.Is(err, errSentTooLarge):
 		return nil, refuse(http.StatusRequestEntityTooLarge, "The body is larger than %d bytes. Send smaller batches.", maxSentBytes)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, err
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	case encoding == "" || encoding == "identity":
@@ -314,7 +326,7 @@ func (res result) json(sig otlp.Signal) []byte {
 // rpcCodes are the google.rpc codes that go with the statuses.
 var rpcCodes = map[int]int{
 	http.StatusBadRequest: 3, http.StatusUnauthorized: 16, http.StatusRequestEntityTooLarge: 3,
-	http.StatusUnsupportedMediaType: 3, http.StatusServiceUnavailable: 14, statusClientGone: 1,
+	http.StatusUnsupportedMediaType: 3, http.StatusRequestTimeout: 4, http.StatusServiceUnavailable: 14, statusClientGone: 1,
 }
 
 // writeRefusal answers with a google.rpc.Status in the encoding of the request,

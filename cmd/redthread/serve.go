@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"golang.org/x/term"
@@ -27,8 +28,13 @@ import (
 	"redthread/tracestore/ingestlog"
 )
 
-// shutdownTimeout bounds the whole of stopping (DESIGN.md §3).
-const shutdownTimeout = 25 * time.Second
+// shutdownTimeout bounds the whole of stopping (DESIGN.md §3); drainTimeout is the
+// part of it that requests under way get, so that one sender who stalls does not
+// take the time that the stores need.
+const (
+	shutdownTimeout = 25 * time.Second
+	drainTimeout    = 8 * time.Second
+)
 
 func runServe(ctx context.Context, e env, args []string) error {
 	c, err := parseConfig("serve", args, e.getenv, e.stderr, nil)
@@ -48,8 +54,10 @@ type app struct {
 	auth      *auth.Service
 	store     *tracestore.Store
 	server    *handlers.Server
+	hub       *live.Hub
 	listeners map[string]net.Listener // by the flag that names the address
 
+	servers []closer // take requests; stopped together
 	closers []closer
 }
 
@@ -151,20 +159,21 @@ func (a *app) open(ctx context.Context, failed chan<- error) error {
 		return err
 	}
 	a.onClose("notifications", func(context.Context) error { return notifier.Close() })
-	hub := live.NewHub(live.Options{Store: a.collab, NATS: nc, Log: a.log.With("component", "live")})
-	a.onClose("live rooms", func(context.Context) error { return hub.Close() })
+	a.hub = live.NewHub(live.Options{Store: a.collab, NATS: nc, Log: a.log.With("component", "live")})
+	a.onClose("live rooms", func(context.Context) error { return a.hub.Close() })
 
 	takeSpans := handlers.NewIngest(handlers.IngestOptions{
 		Store: a.store, Keys: a.auth, Open: c.OpenIngest && c.loopbackOnly(), MaxInFlightBytes: c.Memory / 8,
 		Log: a.log.With("component", "ingest"),
 	})
 	a.server, err = handlers.New(ctx, handlers.Deps{
-		Store: a.store, Graph: graph.New(a.store, graph.Options{}), Collab: a.collab, Auth: a.auth, Ingest: takeSpans, Live: hub,
+		Store: a.store, Graph: graph.New(a.store, graph.Options{}), Collab: a.collab, Auth: a.auth, Ingest: takeSpans, Live: a.hub,
 		Log: a.log.With("component", "handlers"), PublicURL: c.PublicURL, Version: version, Dev: c.Dev,
 	})
 	if err != nil {
 		return err
 	}
+	a.onClose("requests", a.drain)
 	a.serveHTTP("addr", a.server.Handler(), failed)
 	if c.OTLPHTTPAddr != "" {
 		a.serveHTTP("otlp-http-addr", a.server.IngestHandler(), failed)
@@ -219,14 +228,15 @@ func (a *app) serveHTTP(flag string, h http.Handler, failed chan<- error) {
 			failed <- fmt.Errorf("--%s: %w", flag, err)
 		}
 	}()
-	a.onClose("http on "+flag, func(ctx context.Context) error {
+	a.servers = append(a.servers, closer{flag, func(ctx context.Context) error {
 		err := srv.Shutdown(ctx)
-		if err != nil {
-			err = errors.Join(err, srv.Close())
+		if errors.Is(err, context.DeadlineExceeded) {
+			a.log.Warn("requests still under way were cut off", "listener", flag)
+			err = srv.Close()
 		}
 		<-done
 		return err
-	})
+	}})
 }
 
 func (a *app) serveGRPC(srv *grpc.Server, failed chan<- error) {
@@ -237,18 +247,38 @@ func (a *app) serveGRPC(srv *grpc.Server, failed chan<- error) {
 			failed <- fmt.Errorf("--otlp-grpc-addr: %w", err)
 		}
 	}()
-	a.onClose("grpc", func(ctx context.Context) error {
+	a.servers = append(a.servers, closer{"otlp-grpc-addr", func(ctx context.Context) error {
 		graceful := make(chan struct{})
 		go func() { defer close(graceful); srv.GracefulStop() }()
 		select {
 		case <-graceful:
 		case <-ctx.Done():
+			a.log.Warn("requests still under way were cut off", "listener", "otlp-grpc-addr")
 			srv.Stop()
 			<-graceful
 		}
 		<-done
 		return nil
-	})
+	}})
+}
+
+// drain tells the open sockets to come back, takes no more requests and lets
+// those under way end, on all addresses at the same time.
+func (a *app) drain(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
+	defer cancel()
+	errs := make([]error, len(a.servers)+1)
+	var done sync.WaitGroup
+	for i, s := range a.servers {
+		done.Go(func() {
+			if err := s.stop(ctx); err != nil {
+				errs[i] = fmt.Errorf("%s: %w", s.name, err)
+			}
+		})
+	}
+	errs[len(a.servers)] = a.hub.Close()
+	done.Wait()
+	return errors.Join(errs...)
 }
 
 // close stops everything in reverse order within one deadline and reports what
