@@ -172,13 +172,14 @@ func (c *catalogue) createEpoch(ctx context.Context, identity string, applied ui
 }
 
 // commitFlush records what one memtable became, and that the log is applied up
-// to the sequence. seg and run are nil if the memtable had no rows.
+// to the sequence. seg and run are nil if the memtable had no rows. To record the
+// same again changes nothing.
 func (c *catalogue) commitFlush(ctx context.Context, epochID int64, applied uint64, seg *segmentRecord, run *edgeRecord) error {
 	return c.tx(ctx, func(tx *sql.Tx) error {
 		if seg != nil {
 			_, err := tx.ExecContext(ctx, `INSERT INTO segments (id, epoch_id, first_sequence, last_sequence, path, rows, size_bytes,
 				min_start_unix_nano, max_start_unix_nano, min_arrived_unix_nano, max_arrived_unix_nano, created_unix_nano)
-				VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+				VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`,
 				seg.ID, seg.EpochID, int64(seg.FirstSeq), int64(seg.LastSeq), seg.Path, seg.Rows, seg.SizeBytes,
 				seg.MinStart, seg.MaxStart, seg.MinArrived, seg.MaxArrived, seg.Created)
 			if err != nil {

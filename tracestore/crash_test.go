@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -81,6 +82,53 @@ func TestCrashAtEveryStep(t *testing.T) {
 			h.wantRows(150)
 			for _, spans := range [][]trace.Span{first, second, third} {
 				h.want(spans)
+			}
+		})
+	}
+}
+
+// TestFlushRetryLeavesNothing fails a flush at each step, as a full disk would,
+// and wants the next try to write each row once, and no file that is not in the
+// catalogue: a disk that is full must not get fuller with each try.
+func TestFlushRetryLeavesNothing(t *testing.T) {
+	for _, step := range []string{"write.parquet", "write.idx", "syncdir.idx", "write.edges", "syncdir.edges", "commit"} {
+		t.Run(step, func(t *testing.T) {
+			t.Parallel()
+			h := &harness{t: t, dir: t.TempDir(), logDir: t.TempDir(), opts: Options{MinFreeBytes: 1}}
+			var failures atomic.Int32
+			h.open(func(name string) error {
+				if name == step && failures.Add(1) == 1 {
+					return errors.New("no space left on device")
+				}
+				return nil
+			})
+			t.Cleanup(h.stop)
+			spans := testSpans(0, 60)
+			h.append(spans)
+			h.settle()
+			if err := h.Flush(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if failures.Load() < 2 {
+				t.Fatalf("the step came %d times, want a try that fails and one that does not", failures.Load())
+			}
+			h.wantRows(60)
+			h.want(spans)
+			var files []string
+			for _, dir := range []string{segmentsDir, edgesDir} {
+				err := filepath.WalkDir(filepath.Join(h.dir, dir), func(path string, d os.DirEntry, err error) error {
+					if err == nil && !d.IsDir() {
+						files = append(files, filepath.Ext(path))
+					}
+					return err
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			slices.Sort(files)
+			if want := []string{".edges", ".idx", ".parquet"}; !slices.Equal(files, want) {
+				t.Errorf("files %v, want %v", files, want)
 			}
 		})
 	}

@@ -1,6 +1,7 @@
 package tracestore
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -66,20 +67,25 @@ func (s *Store) noteFlush(err error) {
 }
 
 // flush makes a segment and a run of edges of a frozen memtable, records them,
-// shows them in its place, and trims the log.
+// shows them in its place, and trims the log. After an error it is called again:
+// what was written whole is not written again, so that a disk that is full does
+// not get fuller with each try, and a commit whose answer was lost is the same.
 func (s *Store) flush(t *table) error {
 	began := time.Now()
-	var seg *segmentFile
-	var run *edgeFile
 	if t.mem.Rows() > 0 {
 		var err error
-		if seg, err = s.writeSegment(t); err != nil {
-			return err
+		if t.segment == nil {
+			if t.segment, err = s.writeSegment(t); err != nil {
+				return err
+			}
 		}
-		if run, err = s.writeEdges(t, seg.ID); err != nil {
-			return err
+		if t.edges == nil {
+			if t.edges, err = s.writeEdges(t, t.segment.ID); err != nil {
+				return err
+			}
 		}
 	}
+	seg, run := t.segment, t.edges
 	if err := s.step("commit"); err != nil {
 		return err
 	}
@@ -123,7 +129,7 @@ func (s *Store) writeSegment(t *table) (*segmentFile, error) {
 	}
 	info, err := segment.Write(full, t.mem.Blocks(), t.mem.Fingerprints(), s.step)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, s.discard(full, segment.IndexPath(full)))
 	}
 	return &segmentFile{
 		segmentRecord: segmentRecord{
@@ -140,7 +146,7 @@ func (s *Store) writeEdges(t *table, id string) (*edgeFile, error) {
 	full := filepath.Join(s.o.Dir, path)
 	info, err := segment.WriteEdges(full, slices.Clone(t.mem.Links()), t.mem.Summaries(), s.step)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, s.discard(full))
 	}
 	return &edgeFile{
 		edgeRecord: edgeRecord{
@@ -149,4 +155,21 @@ func (s *Store) writeEdges(t *table, id string) (*edgeFile, error) {
 		},
 		file: segment.OpenEdges(full),
 	}, nil
+}
+
+// discard deletes what a write that failed has left of files that the catalogue
+// has never heard of.
+func (s *Store) discard(paths ...string) error {
+	if err := s.step("discard"); err != nil {
+		return err
+	}
+	var errs []error
+	for _, path := range paths {
+		for _, p := range []string{path, path + ".tmp"} {
+			if err := os.Remove(p); err != nil && !errors.Is(err, os.ErrNotExist) {
+				errs = append(errs, err)
+			}
+		}
+	}
+	return errors.Join(errs...)
 }

@@ -30,6 +30,10 @@ type table struct {
 	done     chan struct{}
 
 	minArrived, maxArrived int64
+
+	// The flusher's own: the files it has written of the table, nil before.
+	segment *segmentFile
+	edges   *edgeFile
 }
 
 func newTable() *table { return &table{mem: memtable.New(), done: make(chan struct{})} }
