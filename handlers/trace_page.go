@@ -48,6 +48,7 @@ func (s *Server) showTrace(c echo.Context) error {
 		return s.traceMissing(c, http.StatusNotFound, views.NoTrace{TraceID: st.trace, SpanID: st.span, Href: st.href(), Rest: len(spans)})
 	}
 	panel := v.panel(near)
+	s.addOrigin(ctx, v, panel)
 	if err := s.addPeople(c, v, panel); err != nil {
 		return err
 	}
@@ -65,6 +66,23 @@ func (s *Server) showTrace(c echo.Context) error {
 	}
 	shell.Styles, shell.Wide = traceStyles, true
 	return render(c, http.StatusOK, views.Trace(shell, page))
+}
+
+// addOrigin makes the panel lead to where the chain behind its span begins. If
+// that is not one other span, the panel leads to the thread, which tells more.
+func (s *Server) addOrigin(ctx context.Context, v *traceView, p *views.SpanPanel) {
+	if p == nil || p.Missing {
+		return
+	}
+	span := v.tree.rows[v.selected].span
+	o, err := s.Graph.Origin(ctx, span.TraceID, span.SpanID)
+	if err != nil {
+		s.Log.ErrorContext(ctx, "read origin of span", "trace_id", p.TraceID, "span_id", p.SpanID, "error", err)
+		return
+	}
+	if o.Status == graph.Found && len(o.Origins) == 1 && o.Origins[0].Ref != span.Ref() {
+		p.OriginHref = spanHref(o.Origins[0].Ref)
+	}
 }
 
 // addPeople adds to the panel of a span what people do with it: annotations and

@@ -107,9 +107,6 @@ func (v *traceView) panelLinks(p *views.SpanPanel, s *trace.Span, n *graph.Neigh
 				cause.How += ", " + unknownWords(c.Reason)
 			}
 			p.CausedBy = append(p.CausedBy, cause)
-			if c.Known {
-				p.OriginHref = cause.Href
-			}
 		}
 		for _, e := range n.Effects {
 			if e.From != s.SpanID {

@@ -310,7 +310,7 @@ var traceKeys = []Key{
 	{[]string{"n", "N"}, "next and previous match"},
 	{[]string{"z"}, "zoom to the selected span"},
 	{[]string{"0"}, "the whole trace"},
-	{[]string{"o"}, "what caused this span"},
+	{[]string{"o"}, "to the origin of the selected span"},
 	{[]string{"e"}, "what this span caused"},
 	{[]string{"t"}, "follow the thread"},
 	{[]string{"p"}, "pin"},

@@ -246,7 +246,7 @@ func TestBrowserWithoutScripts(t *testing.T) {
 
 	// The trace by its id, a span by its link.
 	a.fill(".TopBar-input", s.job.String())
-	a.follow("find the trace", chromedp.KeyEvent("\r"))
+	a.follow("find the trace", press("Enter", 0))
 	if got := a.path(); got != "/t/"+s.job.String() {
 		t.Fatalf("the box leads to %s, want the trace", got)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/runtime"
@@ -296,21 +297,49 @@ func (b *tab) fill(sel, text string) {
 	b.t.Helper()
 	b.do("fill "+sel, chromedp.Focus(chromedp.CSS(sel), chromedp.NodeVisible))
 	if value[string](b, `document.querySelector(`+jsonText(sel)+`).value`) != "" {
-		b.do("empty "+sel, chromedp.KeyEvent("a", chromedp.KeyModifiers(chromedp.ModifierCtrl)), chromedp.KeyEvent("\b"))
+		b.do("empty "+sel, press("a", chromedp.ModifierCtrl), press("Backspace", 0))
 	}
 	b.do("fill "+sel, chromedp.SendKeys(chromedp.CSS(sel), text, chromedp.NodeVisible))
 }
 
-// key presses keys wherever the focus is.
-func (b *tab) key(keys string) {
+// key presses one key wherever the focus is: a letter, or Enter, Escape and the
+// like by name.
+func (b *tab) key(name string) {
 	b.t.Helper()
-	b.do("press "+keys, chromedp.KeyEvent(keys))
+	b.do("press "+name, press(name, 0))
 }
 
-// blur takes the focus off a field, so that keys are commands.
-func (b *tab) blur() {
-	b.t.Helper()
-	value[bool](b, `document.activeElement?.blur() ?? true`)
+// press presses a key as a keyboard does. (KeyEvent of chromedp sends the letter
+// even where the page has taken the key for itself.)
+func press(name string, modifiers chromedp.Modifier) chromedp.Action[chromedp.Void] {
+	codes := map[string]int64{"Enter": 13, "Escape": 27, "Backspace": 8}
+	text := name
+	if codes[name] > 0 {
+		text = ""
+	}
+	if name == "Enter" {
+		text = "\r"
+	}
+	if modifiers != 0 {
+		text = ""
+	}
+	code := codes[name]
+	if code == 0 {
+		code = int64(strings.ToUpper(name)[0])
+	}
+	return chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		e := input.DispatchKeyEventParams{Type: input.DispatchKeyEventTypeKeyDown, Key: name, Text: text, UnmodifiedText: text,
+			WindowsVirtualKeyCode: code, NativeVirtualKeyCode: code, Modifiers: int64(modifiers)}
+		if modifiers == chromedp.ModifierCtrl && name == "a" {
+			e.Commands = []string{"selectAll"}
+		}
+		if _, err := cdp.Call(ctx, t, input.DispatchKeyEvent, e); err != nil {
+			return err
+		}
+		e.Type, e.Text, e.UnmodifiedText, e.Commands = input.DispatchKeyEventTypeKeyUp, "", "", nil
+		_, err := cdp.Call(ctx, t, input.DispatchKeyEvent, e)
+		return err
+	})
 }
 
 func (b *tab) text(sel string) string {
