@@ -32,6 +32,9 @@ func runDemo(ctx context.Context, e env, args []string) error {
 	if err != nil {
 		return err
 	}
+	if err := demo.CheckRate(rate); err != nil {
+		return usageError{"--rate: " + err.Error()}
+	}
 	return serve(ctx, e, c, func(ctx context.Context, a *app) {
 		log := a.log.With("component", "demo")
 		key, _, err := a.auth.CreateIngestKey(ctx, "demo", collab.AnyEnvironment)

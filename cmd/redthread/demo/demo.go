@@ -100,6 +100,14 @@ func Run(ctx context.Context, o Options) error {
 	return err
 }
 
+// CheckRate returns an error for a rate that [Run] would not take.
+func CheckRate(rate float64) error {
+	if !(rate > 0 && rate <= maxRate) { // this way round, NaN fails too
+		return fmt.Errorf("want more than 0 and at most %d actions a second, got %g", maxRate, rate)
+	}
+	return nil
+}
+
 type runner struct {
 	o     Options
 	world *world
@@ -110,8 +118,8 @@ func newRunner(o Options) (*runner, error) {
 	if o.Rate == 0 {
 		o.Rate = defaultRate
 	}
-	if o.Rate < 0 || o.Rate > maxRate {
-		return nil, fmt.Errorf("demo: rate %g: want more than 0 and at most %d actions a second", o.Rate, maxRate)
+	if err := CheckRate(o.Rate); err != nil {
+		return nil, fmt.Errorf("demo: rate: %w", err)
 	}
 	if o.Seed == 0 {
 		o.Seed = 1

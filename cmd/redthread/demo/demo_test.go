@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -319,4 +320,15 @@ func BenchmarkWorld(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(spans), "ns/span")
+}
+
+func TestCheckRate(t *testing.T) {
+	for rate, want := range map[float64]bool{2: true, 500: true, 0.01: true, 0: false, -1: false, 501: false, math.Inf(1): false} {
+		if got := CheckRate(rate) == nil; got != want {
+			t.Errorf("CheckRate(%g) accepts: %v, want %v", rate, got, want)
+		}
+	}
+	if CheckRate(math.NaN()) == nil {
+		t.Error("CheckRate accepts NaN")
+	}
 }
