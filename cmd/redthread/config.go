@@ -197,7 +197,7 @@ func parseBool(v string) (bool, error) {
 func parseAge(v string) (time.Duration, error) {
 	if days, ok := strings.CutSuffix(v, "d"); ok {
 		n, err := strconv.ParseFloat(days, 64)
-		if err != nil || n <= 0 || n > 36500 {
+		if err != nil || !(n > 0 && n <= 36500) { // this way round, NaN fails too
 			return 0, fmt.Errorf("want an age as 30d or 12h, got %q", v)
 		}
 		return time.Duration(n * 24 * float64(time.Hour)), nil
@@ -219,7 +219,7 @@ func parseSize(v string) (int64, error) {
 	bad := fmt.Errorf("want a size as 400MiB, 2GB or 25%%, got %q", v)
 	if share, ok := strings.CutSuffix(v, "%"); ok {
 		n, err := strconv.ParseFloat(share, 64)
-		if err != nil || n <= 0 || n > 100 {
+		if err != nil || !(n > 0 && n <= 100) {
 			return 0, bad
 		}
 		ram, err := totalMemory()
@@ -234,7 +234,7 @@ func parseSize(v string) (int64, error) {
 			continue
 		}
 		n, err := strconv.ParseFloat(strings.TrimSpace(num), 64)
-		if err != nil || n < 0 || n*u.bytes > math.MaxInt64/2 {
+		if err != nil || !(n >= 0 && n*u.bytes <= math.MaxInt64/2) {
 			return 0, bad
 		}
 		return int64(n * u.bytes), nil

@@ -32,6 +32,8 @@ func TestParseConfig(t *testing.T) {
 		{name: "switches", args: []string{"--dev", "--open-ingest=off"}, want: func(c Config) bool { return c.Dev && !c.OpenIngest }},
 		{name: "all faults at once", args: []string{"--addr", "nowhere", "--memory", "lots", "--span-retention", "soon", "--public-url", "ftp://x", "--ingest-sync", "never"},
 			err: []string{"--addr", "--memory", "--span-retention", "--public-url", "--ingest-sync"}},
+		{name: "no numbers", args: []string{"--memory", "NaN%", "--max-disk", "NaN", "--span-retention", "NaNd", "--edge-retention", "Infd"},
+			err: []string{"--memory", "--max-disk", "--span-retention", "--edge-retention"}},
 		{name: "stray argument", args: []string{"please"}, err: []string{`"please"`}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
