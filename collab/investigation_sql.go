@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -50,6 +51,12 @@ func (s *Store) FindInvestigations(ctx context.Context, f InvestigationFilter) (
 		f.Limit = 50
 	}
 	f.Limit = min(f.Limit, 200)
+	for _, st := range f.Statuses {
+		if err := checkStatus(st); err != nil {
+			return nil, false, err
+		}
+	}
+	f.Statuses = slices.Compact(slices.Sorted(slices.Values(f.Statuses)))
 	where, args := []string{"i.deleted_at = 0"}, []any{}
 	if len(f.Statuses) > 0 {
 		where = append(where, "i.status IN (?"+strings.Repeat(", ?", len(f.Statuses)-1)+")")

@@ -231,6 +231,24 @@ func TestInvestigationAPI(t *testing.T) {
 var hiddenRef = regexp.MustCompile(`name="ref" value="([^"]+)"`)
 
 // The whole flow with forms alone, as a browser without scripts does it.
+func TestInvestigationsByStatus(t *testing.T) {
+	s := newSite(t)
+	b := s.as(collab.RoleMember)
+	b.openInvestigation("one")
+	var list investigationList
+	b.api(http.MethodGet, "/api/v1/investigations?status=open,closed,open", "", http.StatusOK, &list)
+	if len(list.Investigations) != 1 {
+		t.Errorf("open or closed: %d investigations, want 1", len(list.Investigations))
+	}
+	for _, status := range []string{"bogus", "open,bogus", strings.Repeat("a,", 40_000)} {
+		a := b.api(http.MethodGet, "/api/v1/investigations?status="+status, "", http.StatusBadRequest, nil)
+		if !strings.Contains(a.body, `"field":"status"`) {
+			t.Errorf("status %.20s: got %.200s, want an error about the field status", status, a.body)
+		}
+	}
+	b.api(http.MethodGet, "/api/v1/investigations?status="+strings.Repeat("open,", 40_000), "", http.StatusOK, &list)
+}
+
 func TestBoardWithoutScripts(t *testing.T) {
 	s := newSite(t)
 	s.addTrace()

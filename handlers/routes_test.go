@@ -139,3 +139,22 @@ func TestHeaders(t *testing.T) {
 		t.Errorf("policy: %q, want that of DESIGN.md §10: %q", got, want)
 	}
 }
+
+// TestUnknownAddresses wants programs to be told in JSON, and strangers nothing.
+func TestUnknownAddresses(t *testing.T) {
+	s := newSite(t)
+	for _, path := range []string{"/api/v1/nothing", "/api/v1/columns/nothing", "/live/nothing", "/v1/nothing"} {
+		for _, method := range []string{http.MethodGet, http.MethodPost} {
+			for role, want := range map[collab.Role]int{"": http.StatusUnauthorized, collab.RoleViewer: http.StatusNotFound} {
+				if strings.HasPrefix(path, "/v1/") {
+					want = http.StatusNotFound
+				}
+				a := s.as(role).do(method, path, "", "Sec-Fetch-Site", "same-origin")
+				if a.status != want || !strings.HasPrefix(a.header.Get("Content-Type"), "application/json") || !strings.Contains(a.body, `{"error":{"code":`) {
+					t.Errorf("%s %s as %q: status %d, %s, %.80s; want %d and an error in JSON", method, path, role, a.status, a.header.Get("Content-Type"), a.body, want)
+				}
+			}
+		}
+	}
+	s.as(collab.RoleViewer).get("/nothing").want(t, "unknown page", http.StatusNotFound, "<!doctype html>")
+}

@@ -109,7 +109,15 @@ func (s *Server) build(want func(group) bool) http.Handler {
 		}
 	}
 	if want(groupPage) {
-		e.RouteNotFound("/*", func(echo.Context) error { return echo.ErrNotFound }, groups[groupPage]...)
+		notFound := func(echo.Context) error { return echo.ErrNotFound }
+		e.RouteNotFound("/*", notFound, groups[groupPage]...)
+		for prefix, g := range map[string]group{"/api/*": groupAPI, "/live/*": groupAPI, "/v1/*": groupIngest} {
+			mw := append([]echo.MiddlewareFunc{}, groups[g]...)
+			if g != groupIngest { // a stranger is not told what there is
+				mw = append(mw, s.requireAccess(route{group: g, access: accessViewer, path: prefix}))
+			}
+			e.RouteNotFound(prefix, notFound, mw...)
+		}
 	}
 	return e
 }
