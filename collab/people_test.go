@@ -259,6 +259,36 @@ func TestIngestKeys(t *testing.T) {
 	}
 }
 
+// TestUseWithoutWriting lets people and programs in while the database cannot be
+// written, as on a full disk.
+func TestUseWithoutWriting(t *testing.T) {
+	s, clock := openPeople(t)
+	u := mustUser(t, s, "ada@example.com", RoleMember)
+	_, err := s.CreateSession(t.Context(), NewSession{UserID: u.ID, SecretHash: hashOf("s"), Lifetime: 24 * time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.CreateToken(t.Context(), NewToken{Name: "n", Role: RoleViewer, SecretHash: hashOf("t")}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.CreateIngestKey(t.Context(), NewIngestKey{Environment: "e", SecretHash: hashOf("k")}); err != nil {
+		t.Fatal(err)
+	}
+	clock.Add(time.Hour)
+	if _, err := s.write.ExecContext(t.Context(), "PRAGMA query_only = on"); err != nil {
+		t.Fatal(err)
+	}
+	if a, err := s.ActorBySession(t.Context(), hashOf("s"), 24*time.Hour); err != nil || a.ID != u.ID {
+		t.Errorf("session: got %+v, %v", a, err)
+	}
+	if a, err := s.ActorByToken(t.Context(), hashOf("t")); err != nil || a.Name != "n" {
+		t.Errorf("token: got %+v, %v", a, err)
+	}
+	if k, err := s.IngestKeyByHash(t.Context(), hashOf("k")); err != nil || k.Environment != "e" {
+		t.Errorf("ingest key: got %+v, %v", k, err)
+	}
+}
+
 func TestInvitation(t *testing.T) {
 	s, clock := openPeople(t)
 	mustUser(t, s, "root@example.com", RoleAdmin)

@@ -72,11 +72,17 @@ func (s *Store) ActorBySession(ctx context.Context, secretHash []byte, idle time
 		return Actor{}, fmt.Errorf("session: %w", translate(err))
 	}
 	if now.Sub(timeOf(used)) >= touchEvery {
-		if _, err := s.write.ExecContext(ctx, `UPDATE sessions SET last_used_at = ? WHERE id = ?`, now.UnixNano(), a.SessionID); err != nil {
-			return Actor{}, fmt.Errorf("touch session: %w", translate(err))
-		}
+		s.touch(ctx, "sessions", a.SessionID)
 	}
 	return a, nil
+}
+
+// touch notes that a session, token or key was used now. It is no reason to
+// turn anybody away that this cannot be written: on a full disk reading goes on.
+func (s *Store) touch(ctx context.Context, table, id string) {
+	if _, err := s.write.ExecContext(ctx, `UPDATE `+table+` SET last_used_at = ? WHERE id = ?`, s.nowNano(), id); err != nil && ctx.Err() == nil {
+		s.log.WarnContext(ctx, "last use not written", "table", table, "id", id, "error", err)
+	}
 }
 
 // CurrentActor looks again at an actor that was let in earlier, as an open

@@ -80,9 +80,7 @@ func (s *Store) ActorByToken(ctx context.Context, secretHash []byte) (Actor, err
 		return Actor{}, fmt.Errorf("token: %w", translate(err))
 	}
 	if now.Sub(timeOrZero(used)) >= touchEvery {
-		if _, err := s.write.ExecContext(ctx, `UPDATE tokens SET last_used_at = ? WHERE id = ?`, now.UnixNano(), a.ID); err != nil {
-			return Actor{}, fmt.Errorf("touch token: %w", translate(err))
-		}
+		s.touch(ctx, "tokens", a.ID)
 	}
 	return a, nil
 }
@@ -213,9 +211,7 @@ func (s *Store) IngestKeyByHash(ctx context.Context, secretHash []byte) (IngestK
 	}
 	k.LastUsedAt = timeOrZero(used)
 	if now.Sub(k.LastUsedAt) >= touchEvery {
-		if _, err := s.write.ExecContext(ctx, `UPDATE ingest_keys SET last_used_at = ? WHERE id = ?`, now.UnixNano(), k.ID); err != nil {
-			return IngestKey{}, fmt.Errorf("touch ingest key: %w", translate(err))
-		}
+		s.touch(ctx, "ingest_keys", k.ID)
 	}
 	return k, nil
 }
