@@ -242,6 +242,7 @@ func (s *Store) mergeLevel(level int) (bool, error) {
 	full := filepath.Join(s.o.Dir, path)
 	info, err := segment.MergeEdges(full, inputs, s.mergeStep)
 	if err != nil {
+		err = errors.Join(err, s.discard(full))
 		var bad *segment.CorruptError
 		if errors.As(err, &bad) {
 			for _, f := range old {
