@@ -60,9 +60,10 @@ type Store struct {
 }
 
 // writerDSN holds the settings of CONVENTIONS §8: they stand in the DSN since a
-// pragma holds for its connection only.
+// pragma holds for its connection only. secure_delete overwrites what is deleted,
+// as an erased text must be gone from the file.
 const (
-	writerDSN = "?_foreign_keys=on&_busy_timeout=5000&_journal_mode=WAL&_synchronous=FULL&_txlock=immediate"
+	writerDSN = "?_foreign_keys=on&_busy_timeout=5000&_journal_mode=WAL&_synchronous=FULL&_secure_delete=on&_txlock=immediate"
 	readerDSN = "?mode=ro&_foreign_keys=on&_busy_timeout=5000"
 )
 
