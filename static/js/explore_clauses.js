@@ -106,8 +106,8 @@ function settle(clause) {
     const b = document.createElement("button");
     b.type = "button";
     b.className = "Clause-text";
-    b.setAttribute("aria-label", `Edit ${text}`);
-    b.append(...pieces);
+    b.append(...pieces.flatMap((piece, i) => (i === 0 ? [piece] : [" ", piece])));
+    b.setAttribute("aria-label", `Edit ${b.textContent}`); // the words as they are seen
     clause.prepend(b);
     clause.classList.add("is-text");
   } catch (err) {

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/cdproto/emulation"
+)
+
+// view is a size of window and a theme.
+type view struct {
+	name          string
+	width, height int64
+	theme         string
+}
+
+// views are those that every page is looked at in.
+var views = []view{
+	{"light-1440", 1440, 900, "light"},
+	{"dark-1440", 1440, 900, "dark"},
+	{"light-390", 390, 844, "light"},
+	{"dark-390", 390, 844, "dark"},
+}
+
+// site is a page to look at.
+type site struct {
+	name, path string
+	refused    bool // answers with an error of the client, as it should
+}
+
+// TestBrowserPages opens every page in both themes, on a desk and on a phone. A
+// page throws nothing, logs no error, violates no policy, misses no file, is
+// not wider than the window, and axe finds nothing serious or critical in it.
+// With REDTHREAD_SHOTS=DIR it writes a picture of each there.
+func TestBrowserPages(t *testing.T) {
+	axe, err := os.ReadFile(filepath.Join("..", "..", "node_modules", "axe-core", "axe.min.js"))
+	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal(err)
+		}
+		t.Logf("pages are not checked for accessibility: %v; run make static", err)
+	}
+	chrome := chromium(t)
+	p := start(t, t.TempDir())
+	a := openTab(t, chrome, p, "A")
+	stranger := openTab(t, chrome, p, "stranger")
+	p.mu.Lock()
+	link := p.signIn
+	p.mu.Unlock()
+	stranger.look(axe, site{name: "welcome", path: strings.TrimPrefix(link, p.url)})
+	a.becomeAdmin(p, "ann@example.com", "Ann")
+	stranger.look(axe, site{name: "sign-in", path: "/sign-in?next=/explore"})
+
+	a.look(axe, []site{
+		{name: "home-empty", path: "/"}, {name: "explore-empty", path: "/explore"}, {name: "investigations-empty", path: "/investigations"}, {name: "inbox-empty", path: "/inbox"},
+		{name: "notifications-empty", path: "/settings/notifications"},
+	}...)
+
+	s := tell(t, p)
+	traffic(t, p, 600)
+	big := bigTrace(t, p, 2_000)
+	board := fillBoard(t, p, s)
+	a.look(axe, []site{
+		{name: "home", path: "/"},
+		{name: "explore", path: "/explore?v=HEATMAP(duration_ms)&v=COUNT&v=P95(duration_ms)&w=duration_ms+>+30&g=service.name&g=http.route&o=COUNT+desc"},
+		{name: "explore-traces", path: "/explore?v=COUNT&tab=traces"},
+		{name: "explore-raw", path: "/explore?v=COUNT&tab=raw"},
+		{name: "explore-nothing", path: "/explore?w=service.name+%3D+nobody"},
+		{name: "explore-invalid", path: "/explore?v=GUESS(x)&w=duration_ms", refused: true},
+		{name: "trace", path: "/t/" + s.request.String()},
+		{name: "trace-span", path: "/t/" + s.job.String() + "/" + s.failed.String()},
+		{name: "trace-large", path: "/t/" + big.String() + "?q=step+1"},
+		{name: "trace-missing", path: "/t/4bf92f3577b34da6a3ce929d0e0e4736", refused: true},
+		{name: "thread", path: "/thread/" + s.request.String()},
+		{name: "find", path: "/find?q=u-4711-nothing"},
+		{name: "investigations", path: "/investigations"},
+		{name: "investigation-new", path: "/investigations/new"},
+		{name: "board", path: "/i/" + board},
+		{name: "inbox", path: "/inbox"},
+		{name: "account", path: "/settings/account"}, {name: "people", path: "/settings/people"}, {name: "keys", path: "/settings/keys"}, {name: "tokens", path: "/settings/tokens"},
+		{name: "notifications", path: "/settings/notifications"}, {name: "audit", path: "/settings/audit"}, {name: "about", path: "/settings/about"},
+		{name: "not-found", path: "/nothing/here", refused: true},
+	}...)
+	p.stop()
+	a.forgive()
+	stranger.forgive()
+}
+
+// fillBoard makes an investigation with a block of every kind, and messages in
+// the inbox of Ann.
+func fillBoard(t *testing.T, p *process, s story) string {
+	t.Helper()
+	var made investigationState
+	post := func(path string, body map[string]any, out any) {
+		t.Helper()
+		if got := p.api(http.MethodPost, path, body, out); got != http.StatusCreated {
+			t.Fatalf("POST %s: status %d", path, got)
+		}
+	}
+	post("/api/v1/investigations", map[string]any{"title": "Quotes of dealer 17 fail since the deploy", "severity": "sev2"}, &made)
+	pins := "/api/v1/investigations/" + made.ID + "/pins"
+	var span struct {
+		ID string `json:"id"`
+	}
+	post(pins, map[string]any{"ref": "1", "kind": "span", "trace_id": s.job.String(), "span_id": s.failed.String()}, &span)
+	post(pins, map[string]any{"ref": "2", "kind": "trace", "trace_id": s.request.String(), "text": "the request behind it"}, nil)
+	post(pins, map[string]any{"ref": "3", "kind": "thread", "trace_id": s.request.String()}, nil)
+	post(pins, map[string]any{"ref": "4", "kind": "query", "query": map[string]any{"calculations": []any{map[string]any{"op": "COUNT"}, map[string]any{"op": "HEATMAP", "column": "duration_ms"}},
+		"breakdowns": []any{"service.name"}, "time_range": 3600, "granularity": 0}}, nil)
+	post(pins, map[string]any{"ref": "5", "kind": "note", "text": "It waits for **dealer 17**. @Ann, who runs that?\n\n- `GET /dealers/17/price` takes 500 ms\n- others do not"}, nil)
+	post(pins, map[string]any{"ref": "6", "kind": "link", "url": "https://example.com/deploys/1234", "title": "The deploy"}, nil)
+	post("/api/v1/annotations", map[string]any{"ref": "7", "anchor": map[string]any{"pin_id": span.ID}, "text": "The dealer answers others in time."}, nil)
+	post("/api/v1/annotations", map[string]any{"ref": "8", "anchor": map[string]any{"investigation_id": made.ID}, "text": "Started at ten, @Ann."}, nil)
+	post("/api/v1/annotations", map[string]any{"ref": "9", "anchor": map[string]any{"trace_id": s.job.String(), "span_id": s.failed.String()}, "text": "This one."}, nil)
+	return made.ID
+}
+
+// look opens pages in all views and reports what is wrong with them.
+func (b *tab) look(axe []byte, sites ...site) {
+	b.t.Helper()
+	for _, v := range views {
+		b.size(v.width, v.height)
+		call(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{
+			{Name: "prefers-color-scheme", Value: v.theme}, {Name: "prefers-reduced-motion", Value: "reduce"}}})
+		for _, s := range sites {
+			b.open(s.path)
+			name := s.name + "-" + v.name
+			if w := value[int](b, `document.documentElement.scrollWidth`); w > int(v.width) {
+				b.t.Errorf("%s: the document is %d wide in a window of %d: %s", name, w, v.width, value[[]byte](b, tooWide))
+			}
+			if axe != nil {
+				b.checkAccess(name, axe)
+			}
+			if dir := os.Getenv("REDTHREAD_SHOTS"); dir != "" {
+				b.shot(dir, name)
+			}
+			faults := b.takeFaults()
+			if s.refused {
+				faults = slices.DeleteFunc(faults, func(f fault) bool { return f.network && strings.Contains(f.text, s.path) })
+			}
+			for _, f := range faults {
+				b.t.Errorf("%s: %s", name, f.text)
+			}
+		}
+	}
+}
+
+// tooWide names elements that reach out of the window.
+const tooWide = `[...document.querySelectorAll("body *")].filter((e) => {
+	const r = e.getBoundingClientRect();
+	return r.width > 0 && r.right > innerWidth + 1 && getComputedStyle(e).position !== "fixed";
+}).slice(0, 4).map((e) => e.outerHTML.slice(0, 120))`
+
+// checkAccess runs axe on the page.
+func (b *tab) checkAccess(name string, axe []byte) {
+	b.t.Helper()
+	value[bool](b, string(axe)+"\n;true")
+	type finding struct {
+		ID, Impact, Help string
+		Nodes            []string
+	}
+	found := value[[]finding](b, `axe.run(document, {resultTypes: ["violations"]}).then((r) => r.violations
+		.filter((v) => v.impact === "serious" || v.impact === "critical")
+		.map((v) => ({ID: v.id, Impact: v.impact, Help: v.help, Nodes: v.nodes.slice(0, 3).map((n) => n.target.join(" ") + " " + n.html.slice(0, 160) + " " + (n.any[0]?.message ?? n.failureSummary))})))`)
+	for _, f := range found {
+		b.t.Errorf("%s: axe: %s %s: %s\n\t%s", name, f.Impact, f.ID, f.Help, strings.Join(f.Nodes, "\n\t"))
+	}
+	if _, err := evaluate[bool](b, `delete window.axe`); err != nil {
+		b.t.Error(fmt.Errorf("%s: %w", name, err))
+	}
+}
