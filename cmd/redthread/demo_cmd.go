@@ -6,11 +6,13 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"math"
 	"net/http"
 	"time"
 
 	"redthread/cmd/redthread/demo"
 	"redthread/collab"
+	"redthread/tracestore/query"
 	"redthread/tracestore/trace"
 )
 
@@ -42,10 +44,17 @@ func runDemo(ctx context.Context, e env, args []string) error {
 			log.Error("make an ingest key", "error", err)
 			return
 		}
+		pause, err := sinceLastSpan(ctx, a)
+		if err != nil {
+			if ctx.Err() == nil {
+				log.Error("look for the spans of an earlier demo", "error", err)
+			}
+			return
+		}
 		told := make(chan struct{})
 		close(told)
 		err = demo.Run(ctx, demo.Options{
-			URL: a.localURL(), Key: key, Rate: rate, Seed: seed, Logger: log,
+			URL: a.localURL(), Key: key, Rate: rate, Seed: seed, Backfill: min(pause, time.Hour), Logger: log,
 			OnStory: func(s demo.Story) {
 				told = make(chan struct{})
 				go func() {
@@ -61,6 +70,29 @@ func runDemo(ctx context.Context, e env, args []string) error {
 			log.Error("demo traffic ended", "error", err)
 		}
 	})
+}
+
+// sinceLastSpan is how long ago the newest stored span began, at least a second:
+// a demo that starts again in its folder fills only what is missing. Without any
+// span it is a very long time.
+func sinceLastSpan(ctx context.Context, a *app) (time.Duration, error) {
+	ticker := time.NewTicker(50 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		if ok, _ := a.store.Ready(); ok {
+			break
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+	}
+	found, err := a.store.Search(ctx, query.Search{AnyTime: true, Limit: 1})
+	if err != nil || len(found.Rows) == 0 {
+		return math.MaxInt64, err
+	}
+	return max(time.Second, time.Since(time.Unix(0, found.Rows[0].StartUnixNano))), nil
 }
 
 // storyTitle names the sample investigation; one is enough for a data folder.

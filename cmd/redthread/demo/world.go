@@ -85,6 +85,9 @@ func newWorld(seed uint64, rate float64, start, now time.Time) *world {
 		clock: start.UnixNano(), next: start.UnixNano(), offsets: map[string]int64{},
 		incident: now.Add(-incidentAge).UnixNano(), ripple: now.Add(-rippleAge).UnixNano(),
 	}
+	for w.ripple < w.clock { // a demo that goes on after a pause has had these
+		w.ripple += int64(ripplePause)
+	}
 	w.countries = []*country{
 		newCountry("uk", "GBP", []string{"golf", "fiesta", "qashqai", "model-3", "puma", "e-niro"}, []string{"leeds", "bristol", "london", "glasgow"}),
 		newCountry("de", "EUR", []string{"golf", "passat", "octavia", "i4", "corsa", "id-3"}, []string{"berlin", "koeln", "muenchen", "leipzig"}),
