@@ -111,16 +111,20 @@ func parseConfig(command string, args []string, getenv func(string) string, stde
 	if fs.NArg() > 0 {
 		faults = append(faults, fmt.Errorf("unexpected argument %q", fs.Arg(0)))
 	}
+	unset := map[string]bool{}
 	for i, s := range table {
 		if err := s.set(*values[i]); err != nil {
+			unset[s.name] = true
 			faults = append(faults, fmt.Errorf("--%s: %w", s.name, err))
 		}
 	}
-	faults = append(faults, c.validate()...)
+	faults = append(faults, c.validate(unset)...)
 	return c, errors.Join(faults...)
 }
 
-func (c *Config) validate() []error {
+// validate checks the settings together; those that could not be read (unset)
+// are complained of already.
+func (c *Config) validate(unset map[string]bool) []error {
 	var faults []error
 	for _, a := range []struct {
 		flag, addr string
@@ -147,7 +151,7 @@ func (c *Config) validate() []error {
 		faults = append(faults, errors.New("--data: want a folder"))
 	}
 	const minMemory = 64 << 20 // below this not even one memtable fits
-	if c.Memory < minMemory {
+	if c.Memory < minMemory && !unset["memory"] {
 		faults = append(faults, fmt.Errorf("--memory: want at least 64MiB, got %d bytes", c.Memory))
 	}
 	return faults

@@ -4,10 +4,12 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -42,6 +44,10 @@ func runVerbs(ctx context.Context, e env, command string, args []string, verbs [
 	for _, v := range verbs {
 		names = append(names, v.name)
 	}
+	if len(args) > 0 && slices.Contains([]string{"-h", "--help", "-help", "help"}, args[0]) {
+		fmt.Fprintf(e.stdout, "usage: redthread %s %s [flags]\n\nredthread %s VERB --help shows the flags of a verb.\n", command, strings.Join(names, "|"), command)
+		return nil
+	}
 	if len(args) == 0 || strings.HasPrefix(args[0], "-") {
 		return usageError{"want one of " + strings.Join(names, ", ")}
 	}
@@ -60,14 +66,18 @@ func runVerbs(ctx context.Context, e env, command string, args []string, verbs [
 			return err
 		}
 		if len(rest) != v.args {
-			return usageError{fmt.Sprintf("%s wants %d arguments, got %d", v.name, v.args, len(rest))}
+			return usageError{fmt.Sprintf("%s wants %s, got %d", v.name, []string{"no argument", "one argument"}[v.args], len(rest))}
 		}
 		store, err := collab.Open(ctx, collab.Options{Path: databasePath(*data)})
 		if err != nil {
 			return err
 		}
 		defer store.Close()
-		return do(ctx, people{e, store, auth.New(store, auth.Options{}), *asJSON, strings.TrimSuffix(*url, "/")}, rest)
+		err = do(ctx, people{e, store, auth.New(store, auth.Options{}), *asJSON, strings.TrimSuffix(*url, "/")}, rest)
+		if errors.Is(err, collab.ErrNotFound) && len(rest) > 0 {
+			return fmt.Errorf("there is no %s %q; redthread %s list shows them", command, rest[0], command)
+		}
+		return err
 	}
 	return usageError{fmt.Sprintf("there is no %q; want one of %s", args[0], strings.Join(names, ", "))}
 }
@@ -184,10 +194,7 @@ func runKey(ctx context.Context, e env, args []string) error {
 func runUser(ctx context.Context, e env, args []string) error {
 	byEmail := func(ctx context.Context, p people, email string) (collab.User, error) {
 		u, _, err := p.store.UserByEmail(ctx, email)
-		if err != nil {
-			return u, fmt.Errorf("user %s: %w", email, err)
-		}
-		return u, nil
+		return u, err
 	}
 	return runVerbs(ctx, e, "user", args, []verb{
 		{"create", 0, func(fs *flag.FlagSet) func(context.Context, people, []string) error {
@@ -196,6 +203,12 @@ func runUser(ctx context.Context, e env, args []string) error {
 			role := fs.String("role", string(collab.RoleMember), "viewer, member or admin")
 			stdin := fs.Bool("password-stdin", false, "read the password from stdin instead of asking")
 			return func(ctx context.Context, p people, _ []string) error {
+				if _, err := collab.CleanEmail(*email); err != nil {
+					return err
+				}
+				if _, err := collab.CleanName(*name); err != nil {
+					return err
+				}
 				password, err := p.password(*stdin)
 				if err != nil {
 					return err

@@ -116,6 +116,9 @@ func (a *app) open(ctx context.Context, failed chan<- error) error {
 	if err := static.Check(); err != nil {
 		return err
 	}
+	if err := a.bind(); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(c.Data, 0o700); err != nil {
 		return fmt.Errorf("--data: %w", err)
 	}
@@ -124,9 +127,6 @@ func (a *app) open(ctx context.Context, failed chan<- error) error {
 		return fmt.Errorf("--data %s: %w", c.Data, err)
 	}
 	a.onClose("lock", func(context.Context) error { return lock.Close() })
-	if err := a.bind(); err != nil {
-		return err
-	}
 
 	a.collab, err = collab.Open(ctx, collab.Options{Path: databasePath(c.Data), Log: a.log.With("component", "collab")})
 	if err != nil {
@@ -195,13 +195,17 @@ func databasePath(data string) string { return filepath.Join(data, "redthread.db
 // is touched.
 func (a *app) bind() error {
 	c := a.config
-	for flag, addr := range map[string]string{"addr": c.Addr, "otlp-http-addr": c.OTLPHTTPAddr, "otlp-grpc-addr": c.OTLPGRPCAddr} {
+	addresses := map[string]string{"addr": c.Addr, "otlp-http-addr": c.OTLPHTTPAddr, "otlp-grpc-addr": c.OTLPGRPCAddr}
+	var faults []error
+	for _, flag := range listenerFlags {
+		addr := addresses[flag]
 		if addr == "" {
 			continue
 		}
 		l, err := net.Listen("tcp", addr)
 		if err != nil {
-			return fmt.Errorf("--%s: %w", flag, err)
+			faults = append(faults, fmt.Errorf("%w; choose another address with --%s or %s", err, flag, envName(flag)))
+			continue
 		}
 		a.listeners[flag] = l
 		a.onClose(flag, func(context.Context) error {
@@ -211,7 +215,7 @@ func (a *app) bind() error {
 			return nil
 		})
 	}
-	return nil
+	return errors.Join(faults...)
 }
 
 func (a *app) serveHTTP(flag string, h http.Handler, failed chan<- error) {
