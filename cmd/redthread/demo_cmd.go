@@ -39,11 +39,16 @@ func runDemo(ctx context.Context, e env, args []string) error {
 	}
 	return serve(ctx, e, c, func(ctx context.Context, a *app) {
 		log := a.log.With("component", "demo")
-		key, _, err := a.auth.CreateIngestKey(ctx, "demo", collab.AnyEnvironment)
+		key, made, err := a.auth.CreateIngestKey(ctx, "demo", collab.AnyEnvironment)
 		if err != nil {
 			log.Error("make an ingest key", "error", err)
 			return
 		}
+		defer func() {
+			if err := a.auth.RevokeIngestKey(context.WithoutCancel(ctx), made.ID); err != nil {
+				log.Error("revoke the demo's ingest key", "error", err)
+			}
+		}()
 		pause, err := sinceLastSpan(ctx, a)
 		if err != nil {
 			if ctx.Err() == nil {
