@@ -86,9 +86,9 @@ func TestBrowserPages(t *testing.T) {
 		{name: "notifications", path: "/settings/notifications"}, {name: "audit", path: "/settings/audit"}, {name: "about", path: "/settings/about"},
 		{name: "not-found", path: "/nothing/here", refused: true},
 	}...)
+	a.leave()
+	stranger.leave()
 	p.stop()
-	a.forgive()
-	stranger.forgive()
 }
 
 // fillBoard makes an investigation with a block of every kind, and messages in

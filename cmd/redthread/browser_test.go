@@ -166,6 +166,12 @@ func (b *tab) forgive() {
 	b.faults = slices.DeleteFunc(b.faults, func(f fault) bool { return f.network })
 }
 
+// leave closes the page, before its server stops answering it.
+func (b *tab) leave() {
+	b.t.Helper()
+	b.do("leave the page", chromedp.Navigate("about:blank"))
+}
+
 // do runs steps within the patience.
 func (b *tab) do(what string, steps ...chromedp.Action[chromedp.Void]) {
 	b.t.Helper()
@@ -299,7 +305,7 @@ func (b *tab) fill(sel, text string) {
 	if value[string](b, `document.querySelector(`+jsonText(sel)+`).value`) != "" {
 		b.do("empty "+sel, press("a", chromedp.ModifierCtrl), press("Backspace", 0))
 	}
-	b.do("fill "+sel, chromedp.SendKeys(chromedp.CSS(sel), text, chromedp.NodeVisible))
+	b.write(text)
 }
 
 // key presses one key wherever the focus is: a letter, or Enter, Escape and the
@@ -309,23 +315,31 @@ func (b *tab) key(name string) {
 	b.do("press "+name, press(name, 0))
 }
 
+// write presses the keys of a text.
+func (b *tab) write(text string) {
+	b.t.Helper()
+	var keys []chromedp.Action[chromedp.Void]
+	for _, r := range text {
+		keys = append(keys, press(string(r), 0))
+	}
+	b.do("write "+text, keys...)
+}
+
 // press presses a key as a keyboard does. (KeyEvent of chromedp sends the letter
-// even where the page has taken the key for itself.)
+// even where the page has taken the key for itself, and its SendKeys reads
+// attributes of the field while the page may change them.)
 func press(name string, modifiers chromedp.Modifier) chromedp.Action[chromedp.Void] {
-	codes := map[string]int64{"Enter": 13, "Escape": 27, "Backspace": 8}
 	text := name
-	if codes[name] > 0 {
-		text = ""
-	}
-	if name == "Enter" {
+	code := map[string]int64{"Enter": 13, "Escape": 27, "Backspace": 8}[name]
+	switch c := name[0]; {
+	case name == "Enter":
 		text = "\r"
-	}
-	if modifiers != 0 {
+	case code != 0 || modifiers != 0:
 		text = ""
-	}
-	code := codes[name]
-	if code == 0 {
-		code = int64(strings.ToUpper(name)[0])
+	case 'a' <= c && c <= 'z':
+		code = int64(c - 'a' + 'A')
+	case 'A' <= c && c <= 'Z' || '0' <= c && c <= '9':
+		code = int64(c)
 	}
 	return chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
 		e := input.DispatchKeyEventParams{Type: input.DispatchKeyEventTypeKeyDown, Key: name, Text: text, UnmodifiedText: text,

@@ -28,8 +28,8 @@ func TestBrowserTrace(t *testing.T) {
 
 	readByKeys(t, a, s)
 	scrollBig(t, a, big)
+	a.leave()
 	p.stop()
-	a.forgive()
 }
 
 // readByKeys walks through the story with the keys of the trace page.
@@ -65,7 +65,7 @@ func readByKeys(t *testing.T, a *tab, s story) {
 	// / searches in the trace.
 	a.key("/")
 	a.until("/ goes to the search of the trace", `document.activeElement.id === "trace-search"`)
-	a.do("search", chromedp.SendKeys(chromedp.CSS("#trace-search"), "sidekiq"))
+	a.write("sidekiq")
 	a.until("one span matches", `document.querySelector('[data-part="matches"]').textContent.includes("1 match")`)
 	if got := value[string](a, selected); got != spanID(0xa2).String() {
 		t.Errorf("typing selects %q", got)
@@ -212,6 +212,6 @@ func TestBrowserExplore(t *testing.T) {
 	if got := query(); got.Get("range") != "" {
 		t.Errorf("after zooming the address still has range=%s", got.Get("range"))
 	}
+	a.leave()
 	p.stop()
-	a.forgive()
 }
