@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -200,7 +199,7 @@ func drawTrace(body []byte) (*views.TraceCard, error) {
 		c.Text += fmt.Sprintf("; the %d longest spans drawn", maxTraceBars)
 	}
 	slices.SortStableFunc(spans, func(a, b frozenSpan) int { return cmp.Compare(a.Start, b.Start) })
-	scale := newScale(f.Trace.Start, f.Trace.Duration)
+	scale := scale{start: f.Trace.Start, length: max(f.Trace.Duration, 1)}
 	for i := range spans {
 		s := &spans[i]
 		b := scale.bar(s.Start, s.Duration, 4+i*traceRow, s.Name)
@@ -212,45 +211,65 @@ func drawTrace(body []byte) (*views.TraceCard, error) {
 	return c, nil
 }
 
-// scale maps times to the width of a picture.
-type scale struct{ start, length int64 }
+// cardMargin is free at the right of every picture, for what stands behind a bar.
+const cardMargin = 12
 
-func newScale(start, length int64) scale { return scale{start, max(length, 1)} }
+// scale maps times to the width of a picture, right of left.
+type scale struct {
+	start, length int64
+	left          int
+}
 
 func (s scale) x(nano int64) int {
+	left := s.left
+	if left > 0 {
+		left += threadGap
+	}
 	f := float64(nano-s.start) / float64(s.length)
-	return int(min(max(f, 0), 1) * (views.CardWidth - 12))
+	return left + int(min(max(f, 0), 1)*float64(views.CardWidth-cardMargin-left))
 }
 
 // bar places a bar and its label: behind it if there is room, else before it,
-// else on it from its begin.
+// else on it from its begin; where none of them has room for all of it, where
+// there is most.
 func (s scale) bar(start, duration int64, y int, label string) views.CardBar {
 	b := views.CardBar{X: s.x(start), Y: y, Label: clipRunes(label, 48)}
 	b.W = max(s.x(start+duration)-b.X, minBar)
 	width := len([]rune(b.Label)) * labelWidth
+	behind, before := views.CardWidth-b.X-b.W-labelGap, b.X-labelGap
+	room := max(behind, before, b.W-2*labelGap)
+	if width > room {
+		b.Label = clipRunes(b.Label, room/labelWidth-1)
+	}
 	switch {
-	case b.X+b.W+labelGap+width <= views.CardWidth:
+	case width <= behind || behind == room:
 		b.LabelX = b.X + b.W + labelGap
-	case b.X-labelGap-width >= 0:
+	case width <= before || before == room:
 		b.LabelX, b.End = b.X-labelGap, true
 	default:
-		b.LabelX, b.On, b.Label = b.X+labelGap, true, clipRunes(label, max(b.W/labelWidth-2, 0))
+		b.LabelX, b.On = b.X+labelGap, true
 	}
 	return b
 }
 
 const (
-	maxThreadBars = 20
+	maxThreadBars = 12
 	threadRow     = 24
+	threadLabels  = 196 // the column of labels, left of every bar and curve
+	threadLetters = 29  // that it has room for
+	threadGap     = 18  // between it and the first bar: curves swing into it
+	minThreadBar  = 10
 )
 
-// pinGroup is one bar of a thread's picture: the nodes of one name that one
-// bar caused.
+// pinGroup is one bar of a thread's picture: the nodes of one service and name
+// that are equally far from their origin, from the begin of the first to the
+// end of the last.
 type pinGroup struct {
 	first  graph.Node
 	end    int64
 	times  int
 	errors int
+	depth  int // how many causes stand before it
 	parent int // index of the group that caused it, -1: none
 }
 
@@ -297,36 +316,55 @@ func drawThread(body []byte) (*views.ThreadCard, error) {
 		first, last = min(first, groups[i].first.StartUnixNano), max(last, groups[i].end)
 		c.More -= groups[i].times
 	}
-	sc := newScale(first, last-first)
+	sc := scale{start: first, length: max(last-first, 1), left: threadLabels}
 	for i := range groups {
 		g := &groups[i]
 		y := 10 + i*threadRow
-		b := sc.bar(g.first.StartUnixNano, g.first.DurationNano, y, g.label())
-		b.Class, b.Error, b.Times = views.ServiceClass(g.first.Service), g.errors > 0, g.times
-		b.Title = g.first.Service + ": " + g.label() + ", " + ui.Duration(g.first.DurationNano)
+		b := views.CardBar{X: sc.x(g.first.StartUnixNano), Y: y, Label: g.label(), Class: views.ServiceClass(g.first.Service), Error: g.errors > 0, Times: g.times}
+		b.W = max(sc.x(g.end)-b.X, minThreadBar)
+		b.X = min(b.X, views.CardWidth-cardMargin-b.W)
+		b.Title = g.title()
 		c.Bars = append(c.Bars, b)
 		if g.parent < 0 {
 			continue
 		}
 		p := c.Bars[g.parent]
 		x1, y1 := min(p.X+p.W, max(b.X, p.X)), p.Y+views.BarHeight
-		mid := (y1 + y + views.BarHeight/2) / 2
+		y2 := y + views.BarHeight/2
+		mid := (y1 + y2) / 2
 		c.Edges = append(c.Edges, views.CardEdge{Inferred: inferred[i],
-			D: fmt.Sprintf("M%d %d C%d %d %d %d %d %d", x1, y1, x1, mid, max(b.X-14, 0), y+views.BarHeight/2, b.X, y+views.BarHeight/2)})
+			D: fmt.Sprintf("M%d %d C%d %d %d %d %d %d", x1, y1, x1, mid, b.X-14, y2, b.X, y2)})
 	}
-	c.Height = len(groups)*threadRow + 12
+	c.Height = len(groups)*threadRow + 8
 	return c, nil
 }
 
+// label is the group's name, short enough for the column of labels.
 func (g *pinGroup) label() string {
-	if g.times > 1 {
-		return g.first.Name + " ×" + strconv.Itoa(g.times)
+	name := g.first.Name
+	for _, what := range []string{" process", " publish", " receive"} { // OpenTelemetry's words behind the name of a queue or a job
+		name = strings.TrimSuffix(name, what)
 	}
-	return g.first.Name
+	if i := strings.LastIndex(name, "::"); i > 0 && i+2 < len(name) {
+		name = name[i+2:] // without the modules
+	}
+	times := ""
+	if g.times > 1 {
+		times = " ×" + ui.Count(int64(g.times))
+	}
+	return clipRunes(name, threadLetters-len([]rune(times))) + times
 }
 
-// groupThread folds nodes that are alike and have one cause, in the order of
-// their start. The map says which groups' edges are inferred.
+// title is what the bar says when one points at it.
+func (g *pinGroup) title() string {
+	if g.times > 1 {
+		return fmt.Sprintf("%s: %s, %s times in %s", g.first.Service, g.first.Name, ui.Count(int64(g.times)), ui.Duration(g.end-g.first.StartUnixNano))
+	}
+	return g.first.Service + ": " + g.first.Name + ", " + ui.Duration(g.first.DurationNano)
+}
+
+// groupThread folds nodes that are alike and equally far from their origin, in
+// the order of their start; a group's cause is that of its first node. The map says which groups' edges are inferred.
 func groupThread(t *frozenThread) ([]pinGroup, map[int]bool) {
 	cause, guessed := map[trace.ID]trace.ID{}, map[trace.ID]bool{}
 	for _, e := range t.Edges {
@@ -340,26 +378,26 @@ func groupThread(t *frozenThread) ([]pinGroup, map[int]bool) {
 	nodes := slices.Clone(t.Nodes)
 	slices.SortStableFunc(nodes, func(a, b frozenNode) int { return cmp.Compare(a.Start, b.Start) })
 	type key struct {
-		parent        int
+		depth         int
 		service, name string
 	}
 	var groups []pinGroup
 	at, of := map[key]int{}, map[trace.ID]int{}
 	inferred := map[int]bool{}
 	for _, n := range nodes {
-		parent := -1
+		parent, depth := -1, 0
 		if from, ok := cause[n.TraceID]; ok {
 			if i, ok := of[from]; ok {
-				parent = i
+				parent, depth = i, groups[i].depth+1
 			}
 		}
-		k := key{parent, n.Service, n.Name}
+		k := key{depth, n.Service, n.Name}
 		i, ok := at[k]
-		if !ok || parent < 0 {
+		if !ok {
 			i = len(groups)
 			at[k] = i
 			inferred[i] = guessed[n.TraceID]
-			groups = append(groups, pinGroup{parent: parent, first: graph.Node{TraceID: n.TraceID, Service: n.Service, Name: n.Name,
+			groups = append(groups, pinGroup{parent: parent, depth: depth, first: graph.Node{TraceID: n.TraceID, Service: n.Service, Name: n.Name,
 				StartUnixNano: n.Start, DurationNano: n.Duration}})
 		}
 		g := &groups[i]
@@ -388,6 +426,7 @@ func rippleText(r graph.Ripple) string {
 const (
 	maxPinnedRows   = 8
 	maxPinnedCharts = 2
+	maxPinnedLines  = 6 // of a chart: more cannot be told apart
 )
 
 func drawQuery(body []byte) (*views.QueryCard, error) {
@@ -408,6 +447,12 @@ func drawQuery(body []byte) (*views.QueryCard, error) {
 	if f.Query.Granularity != nil && *f.Query.Granularity > 0 && len(res.Series) > 0 && !st.Window.From.IsZero() {
 		c.Charts = charts(st, res, *f.Query.Granularity)
 		c.Charts = c.Charts[:min(len(c.Charts), maxPinnedCharts)]
+		for _, ch := range c.Charts {
+			if l := ch.Line; l != nil && len(l.Lines) > maxPinnedLines {
+				l.Hidden += min(len(l.Lines), views.ServiceHues) - maxPinnedLines
+				l.Lines = l.Lines[:maxPinnedLines]
+			}
+		}
 	}
 	calculations := st.calculations()
 	for _, b := range f.Query.Breakdowns {

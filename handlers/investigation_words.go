@@ -134,6 +134,8 @@ func blockAdded(d changeData) (what, detail string) {
 		return "wrote a note", excerpt(d.Text)
 	case collab.KindLink:
 		return "added a link", d.Title
+	case collab.KindQuery:
+		return "pinned the query " + queryWords(d.Title), excerpt(d.Text)
 	}
 	return "pinned the " + string(d.Kind) + " " + d.Title, excerpt(d.Text)
 }
@@ -187,5 +189,17 @@ func (w changeWords) leadWords(id string) string {
 	return "changed the lead"
 }
 
-// excerpt is the beginning of a text on one line.
-func excerpt(s string) string { return clipRunes(strings.Join(strings.Fields(s), " "), 90) }
+// excerpt is the beginning of a text on one line, without Markdown's marks for
+// code.
+func excerpt(s string) string {
+	return clipRunes(strings.Join(strings.Fields(strings.ReplaceAll(s, "`", "")), " "), 90)
+}
+
+// queryWords is the beginning of a query's title: what it computes, without the
+// groups and filters that the block itself shows.
+func queryWords(title string) string {
+	for _, clause := range []string{" where ", " by "} {
+		title, _, _ = strings.Cut(title, clause)
+	}
+	return title
+}

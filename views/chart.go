@@ -191,6 +191,21 @@ func (c LineChart) Path(l Line) string {
 	return b.String()
 }
 
+// Points draws the values that have no neighbour, each as a dot.
+func (c LineChart) Points(l Line) string {
+	top := c.top()
+	there := func(i int) bool { return i >= 0 && i < len(l.Values) && !math.IsNaN(l.Values[i]) }
+	var b strings.Builder
+	for i, v := range l.Values {
+		if !there(i) || there(i-1) || there(i+1) {
+			continue
+		}
+		x := c.Time.x(c.Time.Start + int64(i)*c.Time.Step + c.Time.Step/2)
+		b.WriteString("M" + trimFloat(x, 1) + " " + trimFloat(plotHeight-min(max(v, 0)/top, 1)*plotHeight, 1) + "h0")
+	}
+	return b.String()
+}
+
 // data is what the page script needs to draw the chart itself.
 func (c LineChart) data() any {
 	type line struct {

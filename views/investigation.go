@@ -2,6 +2,7 @@ package views
 
 import (
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -219,7 +220,7 @@ type TraceCard struct {
 	Text   string // what the picture shows, in words
 }
 
-// CardBar is one bar of a picture, in units of a box cardWidth wide.
+// CardBar is one bar of a picture, in units of a box CardWidth wide.
 type CardBar struct {
 	X, Y, W  int
 	Label    string
@@ -264,9 +265,9 @@ type QueryColumn struct {
 	Number bool
 }
 
-// CardWidth and barHeight are the units of the pictures.
+// CardWidth and BarHeight are the units of the pictures.
 const (
-	CardWidth = 640
+	CardWidth = 480
 	BarHeight = 12
 )
 
@@ -279,6 +280,36 @@ type TimelineEntry struct {
 	Detail string
 	Href   string // "#b_…", "" if it is gone
 	Tone   string // thread, warn, ok or ""
+}
+
+// maxUnbroken is the length up to which a word stays on one line.
+const maxUnbroken = 20
+
+// nameParts cuts a text where a line may break inside its long words: behind a
+// mark and before a capital that begins a word. Joined they are the text.
+func nameParts(s string) []string {
+	var parts []string
+	from, word := 0, 0
+	flush := func(end int) {
+		if end-word <= maxUnbroken {
+			return
+		}
+		for i := word + 1; i < end; i++ {
+			behind := strings.IndexByte(":/.#_,-)", s[i-1]) >= 0 && s[i] != s[i-1]
+			capital := s[i] >= 'A' && s[i] <= 'Z' && s[i-1] >= 'a' && s[i-1] <= 'z'
+			if behind || capital {
+				parts, from = append(parts, s[from:i]), i
+			}
+		}
+	}
+	for i := range len(s) {
+		if s[i] == ' ' {
+			flush(i)
+			word = i + 1
+		}
+	}
+	flush(len(s))
+	return append(parts, s[from:])
 }
 
 func (e TimelineEntry) id() string { return "change-" + strconv.FormatInt(e.Offset, 10) }
