@@ -190,9 +190,14 @@ func (w changeWords) leadWords(id string) string {
 }
 
 // excerpt is the beginning of a text on one line, without Markdown's marks for
-// code.
+// code. It ends with a word where that is not far back.
 func excerpt(s string) string {
-	return clipRunes(strings.Join(strings.Fields(strings.ReplaceAll(s, "`", "")), " "), 90)
+	whole := strings.Join(strings.Fields(strings.ReplaceAll(s, "`", "")), " ")
+	short := clipRunes(whole, 90)
+	if i := strings.LastIndexByte(short, ' '); short != whole && i > len(short)/2 {
+		return short[:i] + " …"
+	}
+	return short
 }
 
 // queryWords is the beginning of a query's title: what it computes, without the

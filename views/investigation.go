@@ -4,6 +4,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/a-h/templ"
 )
 
 // InvestigationRow is one line of the list of investigations.
@@ -310,6 +312,16 @@ func nameParts(s string) []string {
 	}
 	flush(len(s))
 	return append(parts, s[from:])
+}
+
+// breakable writes a text whose long names break between their parts. Between
+// them must stand no space, which a template would put there.
+func breakable(s string) templ.Component {
+	parts := nameParts(s)
+	for i := range parts {
+		parts[i] = templ.EscapeString(parts[i])
+	}
+	return templ.Raw(strings.Join(parts, "<wbr>"))
 }
 
 func (e TimelineEntry) id() string { return "change-" + strconv.FormatInt(e.Offset, 10) }

@@ -37,3 +37,13 @@ func TestLonePoints(t *testing.T) {
 		t.Errorf("points of a line without gaps: %q", got)
 	}
 }
+
+func TestBreakable(t *testing.T) {
+	var b strings.Builder
+	if err := breakable("pinned Api::Quotes<Controller>#create").Render(t.Context(), &b); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := b.String(), "pinned Api::<wbr>Quotes&lt;Controller&gt;#<wbr>create"; got != want {
+		t.Errorf("breakable: %q, want %q", got, want)
+	}
+}
