@@ -195,7 +195,7 @@ func excerpt(s string) string {
 	whole := strings.Join(strings.Fields(strings.ReplaceAll(s, "`", "")), " ")
 	short := clipRunes(whole, 90)
 	if i := strings.LastIndexByte(short, ' '); short != whole && i > len(short)/2 {
-		return short[:i] + " …"
+		return strings.TrimRight(short[:i], ".,;:") + "…"
 	}
 	return short
 }
