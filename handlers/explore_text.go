@@ -104,6 +104,9 @@ func parseFilter(s string) (query.Filter, error) {
 	if column == "" {
 		return query.Filter{}, textError("Begin with a column, as in service.name = quotes-api.")
 	}
+	if sign := unknownSign(rest); sign != "" {
+		return query.Filter{}, unknownSignError(sign)
+	}
 	op, rest, ok := cutOperator(rest)
 	if !ok {
 		return query.Filter{}, textError("Say how " + column + " compares: " + column + " = value, or " + column + " exists.")
@@ -213,6 +216,9 @@ func parseHaving(s string) (query.Having, error) {
 	if i < 0 {
 		return query.Having{}, textError("Compare a calculation with a number, as in COUNT > 10.")
 	}
+	if sign := unknownSign(s[j:]); sign != "" {
+		return query.Having{}, unknownSignError(sign)
+	}
 	op, rest, ok := cutOperator(s[j:])
 	if !ok || rest == "" {
 		return query.Having{}, textError("The number is missing, as in COUNT > 10.")
@@ -269,6 +275,22 @@ func cutColumn(s, stop string) (column, rest string, err error) {
 		return s[:i], strings.TrimSpace(s[i:]), nil
 	}
 	return s, "", nil
+}
+
+// unknownSign returns the run of signs at the front of s if it is no operator,
+// such as =~, which else would be read as = and a value that begins with ~.
+func unknownSign(s string) string {
+	sign := s[:len(s)-len(strings.TrimLeft(s, "=!<>~"))]
+	for _, o := range symbolOps {
+		if sign == o.sign {
+			return ""
+		}
+	}
+	return sign
+}
+
+func unknownSignError(sign string) error {
+	return textError("There is no operator " + sign + "; write =, !=, <, <=, >, >= or contains. Quote a value that begins with a sign.")
 }
 
 func cutOperator(s string) (op, rest string, ok bool) {

@@ -72,6 +72,7 @@ export function formatCalculation(c) {
 export function parseFilter(text) {
   const { column, rest } = cutColumn(text, "=!<>~");
   if (column === "") throw new TextError("Begin with a column, as in service.name = quotes-api.");
+  refuseUnknownSign(rest);
   const found = cutOperator(rest);
   if (!found) throw new TextError(`Say how ${column} compares: ${column} = value, or ${column} exists.`);
   const { op } = found;
@@ -138,6 +139,7 @@ export function parseHaving(text) {
   if (last < 0) throw new TextError("Compare a calculation with a number, as in COUNT > 10.");
   let first = last;
   while (first > 0 && "=!<>".includes(text[first - 1])) first--;
+  refuseUnknownSign(text.slice(first));
   const found = cutOperator(text.slice(first));
   if (!found || found.rest === "") throw new TextError("The number is missing, as in COUNT > 10.");
   const c = parseCalculation(text.slice(0, first).trim());
@@ -181,6 +183,17 @@ export function cutColumn(text, stop) {
   if (i < 0) return { column: s, rest: "" };
   const column = [...s].slice(0, i).join("");
   return { column, rest: s.slice(column.length).trim() };
+}
+
+/**
+ * Throws if the run of signs at the front is no operator, such as =~, which else
+ * would be read as = and a value that begins with ~.
+ * @param {string} s
+ */
+function refuseUnknownSign(s) {
+  const sign = /^[=!<>~]*/.exec(s)[0];
+  if (sign === "" || SYMBOL_OPS.some(([known]) => known === sign)) return;
+  throw new TextError(`There is no operator ${sign}; write =, !=, <, <=, >, >= or contains. Quote a value that begins with a sign.`);
 }
 
 /**
