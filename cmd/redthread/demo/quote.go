@@ -20,9 +20,13 @@ func (w *world) requestQuote(c *country, at int64) {
 	slow := at >= w.incident && c.code == "uk" && w.chance(0.12)
 	if slow {
 		q.dealers[0] = slowDealer
-	} else if i := slices.Index(q.dealers, slowDealer); i > 0 {
-		// The span names its first dealer, so that a GROUP BY finds the one.
+	} else if i := slices.Index(q.dealers, slowDealer); i >= 0 {
+		// The span names its first dealer, so that a GROUP BY finds the one. It
+		// is a dealer in the UK.
 		q.dealers[0], q.dealers[i] = q.dealers[i], q.dealers[0]
+		if c.code != "uk" {
+			q.dealers[0] = neighbourDealer
+		}
 	}
 	r := w.page(pick(w, c.web), c, at, "POST", "/quotes", "/quotes", "QuotesController#create", q.user)
 	r.set("quote.id", q.id, "car.model", q.model, "feature_flag.instant_quotes", true)

@@ -21,6 +21,8 @@ const (
 	goodBuild  = "2026.11.20-b4102"
 	slowBuild  = "2026.11.22-b4127"
 	slowDealer = "dealer-0417"
+	// neighbourDealer stands in for the slow dealer outside the UK.
+	neighbourDealer = "dealer-0418"
 )
 
 // process is one running program.
