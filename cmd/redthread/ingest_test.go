@@ -11,11 +11,9 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -247,56 +245,6 @@ func (p *process) peakRSS(t *testing.T) int64 {
 	}
 	t.Fatal("no VmHWM")
 	return 0
-}
-
-// TestDiskFull fills a small file system: ingest answers 503 with the reason,
-// reading goes on, and ingest resumes by itself when there is room again.
-func TestDiskFull(t *testing.T) {
-	if runtime.GOOS != "linux" || os.Getuid() != 0 {
-		t.Skip("mounting a small file system needs root on Linux")
-	}
-	dir := t.TempDir()
-	if err := syscall.Mount("redthread-test", dir, "tmpfs", 0, "size=640m"); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(err)
-		}
-		t.Skipf("cannot mount a small file system here: %v", err)
-	}
-	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
-	p := start(t, filepath.Join(dir, "data"))
-	r := rand.New(rand.NewPCG(rand.Uint64(), 4))
-	id := newID(r)
-	if got, text := send(t, p.otlpHTTP+"/v1/traces", spansIn(id, 3, "default")); got != 200 {
-		t.Fatalf("with room: %d %s", got, text)
-	}
-	p.wantSpans(t, id, 3)
-
-	ballast := filepath.Join(dir, "ballast")
-	if err := os.WriteFile(ballast, make([]byte, 250<<20), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, 30*time.Second, "refused for the full disk", func() error {
-		got, text := send(t, p.otlpHTTP+"/v1/traces", spansIn(newID(r), 1, "default"))
-		if got != 503 || !strings.Contains(text, "disk") {
-			return fmt.Errorf("%d %s", got, text)
-		}
-		return nil
-	})
-	if got := p.spanCount(id); got != 3 {
-		t.Errorf("reading on a full disk: %d spans, want 3", got)
-	}
-	if err := os.Remove(ballast); err != nil {
-		t.Fatal(err)
-	}
-	id = newID(r)
-	eventually(t, 30*time.Second, "taken again", func() error {
-		if got, text := send(t, p.otlpHTTP+"/v1/traces", spansIn(id, 2, "default")); got != 200 {
-			return fmt.Errorf("%d %s", got, text)
-		}
-		return nil
-	})
-	p.wantSpans(t, id, 2)
-	p.stop()
 }
 
 // TestBadSpec answers a query that makes no sense with the field at fault.
