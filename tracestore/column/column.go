@@ -131,6 +131,12 @@ type Block interface {
 	// Types lists the types that key has in this block, in the order of
 	// trace.Type; nil when the key is absent. Fixed columns have one.
 	Types(key string) []trace.Type
+	// Stats returns what is known of a column without reading it; false: nothing.
+	Stats(key string, t trace.Type) (Stats, bool)
+	// MayHave reports whether a row may have a value of the key, in any of its
+	// types, whose canonical text has the hash HashString(0, text). False is
+	// certain.
+	MayHave(key string, hash uint64) bool
 	// Column returns the column of a key and type, nil if the block has none.
 	// Rare keys that lie together in an overflow column look the same.
 	Column(key string, t trace.Type) (*Vector, error)
@@ -139,5 +145,26 @@ type Block interface {
 	Spans(rows []int, dst []trace.Span) ([]trace.Span, error)
 }
 
+// Stats is what is known of a column of a block without reading it.
+type Stats struct {
+	// Min and Max bound the numbers of an Int, Bool or Float column without NaN;
+	// Min > Max: they are not known.
+	Min, Max float64
+	// Distinct is the number of different values, -1 if it is not known.
+	Distinct int
+	// Top are the most frequent values by falling count, at most TopValues; all
+	// of them if there are no more than that. Nil: not known.
+	Top []ValueCount
+}
+
+// ValueCount is a value in canonical text and the number of rows that have it.
+type ValueCount struct {
+	Text string
+	Rows int
+}
+
+// TopValues bounds Stats.Top.
+const TopValues = 32
+
 // MaxBlockRows bounds a block, so that one block's decoded columns stay small.
-const MaxBlockRows = 128 << 10
+const MaxBlockRows = 64 << 10

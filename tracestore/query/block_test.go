@@ -38,6 +38,12 @@ func (b *testBlock) Types(key string) []trace.Type {
 	return out
 }
 
+// Stats knows nothing: the rows are in memory, to read them is cheap.
+func (*testBlock) Stats(string, trace.Type) (column.Stats, bool) { return column.Stats{}, false }
+
+// MayHave is always possible.
+func (*testBlock) MayHave(string, uint64) bool { return true }
+
 func (b *testBlock) Column(key string, t trace.Type) (*column.Vector, error) {
 	return b.cols[key][t], nil
 }

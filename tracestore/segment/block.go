@@ -71,6 +71,12 @@ func (b *block) Types(key string) []trace.Type {
 	return types
 }
 
+// Stats knows nothing: the rows are in memory, to read them is cheap.
+func (*block) Stats(string, trace.Type) (column.Stats, bool) { return column.Stats{}, false }
+
+// MayHave is always possible.
+func (*block) MayHave(string, uint64) bool { return true }
+
 func (b *block) Column(key string, t trace.Type) (*column.Vector, error) {
 	if want, ok := column.FixedType(key); ok {
 		if want != t {
