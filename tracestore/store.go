@@ -65,7 +65,7 @@ type Store struct {
 	committed chan struct{} // closed when the committer has ended
 	apply     chan logged
 	flushes   chan *table
-	rotations chan chan *table // asks the writer to freeze its memtable
+	rotations chan rotation
 	rounds    chan chan struct{}
 
 	mu      sync.Mutex
@@ -126,7 +126,7 @@ func open(ctx context.Context, o Options, fault func(string) error) (_ *Store, e
 		committed: make(chan struct{}),
 		apply:     make(chan logged, maxUnapplied),
 		flushes:   make(chan *table, 1),
-		rotations: make(chan chan *table),
+		rotations: make(chan rotation),
 		rounds:    make(chan chan struct{}),
 	}
 	if s.lock, err = lockDir(o.Dir); err != nil {

@@ -3,6 +3,7 @@ package tracestore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"redthread/tracestore/column"
@@ -56,8 +57,12 @@ func (s *Store) write() {
 		select {
 		case m := <-s.apply:
 			s.applyLogged(m)
-		case reply := <-s.rotations:
-			reply <- s.rotate()
+		case r := <-s.rotations:
+			ok := s.readLog(r.through)
+			if ok {
+				s.rotate()
+			}
+			r.done <- ok
 		case <-tick.C:
 			w := s.writer.table
 			if !w.began.IsZero() && s.o.Now().Sub(w.began) >= s.o.FlushAge {
@@ -236,11 +241,11 @@ func (w *writer) add(span *trace.Span) (bool, error) {
 }
 
 // rotate freezes the memtable and hands it to the flusher; it waits while the
-// flusher has two. It returns the frozen table, nil if there was nothing in it.
-func (s *Store) rotate() *table {
+// flusher has two. An empty one stays.
+func (s *Store) rotate() {
 	t := s.writer.table
 	if t.began.IsZero() {
-		return nil
+		return
 	}
 	t.mem.Measure()
 	next := newTable()
@@ -252,7 +257,6 @@ func (s *Store) rotate() *table {
 	case s.flushes <- t:
 	case <-s.ctx.Done():
 	}
-	return t
 }
 
 // remember keeps the fingerprints of a table, and forgets the oldest ones that
@@ -269,23 +273,48 @@ func (w *writer) remember(set *memtable.HashSet) {
 	}
 }
 
-// Flush writes what was applied so far to a segment and returns when that is
-// done.
+// rotation asks the writer to apply the log through a sequence and to freeze its
+// memtable. done gets false when the store closes.
+type rotation struct {
+	through uint64
+	done    chan<- bool // buffered
+}
+
+// Flush writes everything that was acknowledged before the call to segments and
+// returns when that is done.
 func (s *Store) Flush(ctx context.Context) error {
-	reply := make(chan *table, 1)
+	state, err := s.log.State(ctx)
+	if err != nil {
+		return fmt.Errorf("tracestore: flush: %w", err)
+	}
+	done := make(chan bool, 1)
 	select {
-	case s.rotations <- reply:
+	case s.rotations <- rotation{state.Last, done}:
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-s.quit:
 		return ErrClosed
 	}
-	t := <-reply
-	if t == nil {
+	select {
+	case ok := <-done:
+		if !ok {
+			return ErrClosed
+		}
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	v := s.acquire()
+	if v == nil {
+		return ErrClosed
+	}
+	tables := v.tables
+	v.release()
+	// Tables are flushed in their order, so the last frozen one stands for all.
+	if len(tables) < 2 {
 		return nil
 	}
 	select {
-	case <-t.done:
+	case <-tables[len(tables)-2].done:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
