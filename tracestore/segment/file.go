@@ -47,7 +47,6 @@ package segment
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -242,36 +241,6 @@ func (f *File) Fingerprints() ([]uint64, error) {
 		return nil, err
 	}
 	return x.fingerprints(), nil
-}
-
-// Verify reads the whole segment and compares it with its sidecar.
-func (f *File) Verify(ctx context.Context) error {
-	blocks, err := f.Blocks()
-	if err != nil {
-		return err
-	}
-	for _, b := range blocks {
-		for _, info := range b.Columns() {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			if _, err := b.Column(info.Key, info.Type); err != nil {
-				return err
-			}
-		}
-	}
-	want, err := rebuildIndex(blocks)
-	if err != nil {
-		return err
-	}
-	x, err := f.sidecar()
-	if err != nil {
-		return err
-	}
-	if !bytes.Equal(want, x.data) {
-		return &CorruptError{Path: IndexPath(f.path), Offset: -1, Err: errIndex}
-	}
-	return nil
 }
 
 // Close releases what the segment holds. It may be called twice.
