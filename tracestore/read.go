@@ -61,7 +61,7 @@ func (s *Store) TraceSpans(ctx context.Context, id trace.ID, limit int) (spans [
 func dropEqual(rows []trace.Span) []trace.Span {
 	seen := make(map[uint64]struct{}, len(rows))
 	return slices.DeleteFunc(rows, func(r trace.Span) bool {
-		f := column.Fingerprint(&r)
+		f := column.RowHash(&r)
 		if _, again := seen[f]; again {
 			return true
 		}

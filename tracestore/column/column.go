@@ -82,11 +82,16 @@ func (d Dict) Len() int { return len(d.Ends) }
 
 // At returns value id, aliasing the arena.
 func (d Dict) At(id uint32) string {
-	var from uint32
+	from, to := d.span(id)
+	return aliasString(d.Arena[from:to])
+}
+
+// span is where value id lies in the arena.
+func (d *Dict) span(id uint32) (from, to uint32) {
 	if id > 0 {
 		from = d.Ends[id-1]
 	}
-	return aliasString(d.Arena[from:d.Ends[id]])
+	return from, d.Ends[id]
 }
 
 // Bitmap has one bit a row: len is (rows+63)/64.

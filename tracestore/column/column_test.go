@@ -40,6 +40,9 @@ func TestDictBuilder(t *testing.T) {
 		} else if known != id {
 			t.Fatalf("%q has id %d, want %d", s, id, known)
 		}
+		if rng.IntN(2000) == 0 {
+			b.Reserve(len(order)+rng.IntN(3000), rng.IntN(100_000))
+		}
 		if rng.IntN(500) == 0 {
 			snapshots = append(snapshots, snapshot{b.Dict(), len(order)})
 		}
@@ -65,7 +68,7 @@ func TestFingerprintIsStable(t *testing.T) {
 		Events:     []trace.Event{{Name: "e", TimeUnixNano: 8}},
 		Links:      []trace.Link{{TraceID: trace.ID{9}}},
 	}
-	const want = 0xbec8087e53705510
+	const want = 0xbec8087ef969107a
 	if got := Fingerprint(&s); got != want {
 		t.Fatalf("fingerprint %#x, want %#x", got, uint64(want))
 	}
@@ -91,6 +94,75 @@ func TestFingerprintIsStable(t *testing.T) {
 		if Fingerprint(&c) == want {
 			t.Errorf("the fingerprint does not depend on the %s", name)
 		}
+	}
+}
+
+// TestRowHash: a row in parts has the hash of the whole span, whatever part of
+// its attributes is shared and in whatever order they stand.
+func TestRowHash(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 8))
+	for range 200 {
+		var s trace.Span
+		s.Service, s.Environment, s.StartUnixNano = "web", "uk", rng.Int64()
+		for i := range rng.IntN(20) {
+			v := trace.Int(rng.Int64N(3))
+			if rng.IntN(2) == 0 {
+				v = trace.String(strings.Repeat("v", rng.IntN(40)))
+			}
+			s.Attributes = append(s.Attributes, trace.Attribute{Key: fmt.Sprint("key", i), Value: v})
+		}
+		want := RowHash(&s)
+		whole := NewRow(&s)
+		if got := whole.Hash(); got != want {
+			t.Fatalf("whole row: hash %#x, want %#x", got, want)
+		}
+		rng.Shuffle(len(s.Attributes), func(i, j int) {
+			s.Attributes[i], s.Attributes[j] = s.Attributes[j], s.Attributes[i]
+		})
+		row := NewRow(&s)
+		cut := rng.IntN(len(s.Attributes) + 1)
+		row.Shared = &Shared{Attributes: row.Attributes[cut:], Hashes: row.Hashes[cut:]}
+		row.Attributes, row.Hashes = row.Attributes[:cut], row.Hashes[:cut]
+		if got := row.Hash(); got != want {
+			t.Fatalf("%d of %d attributes shared: hash %#x, want %#x", len(s.Attributes)-cut, len(s.Attributes), got, want)
+		}
+		if got, want := Fingerprint(&s), StoredPrint(s.TraceID, want); got != want {
+			t.Fatalf("fingerprint %#x, want %#x", got, want)
+		}
+	}
+}
+
+// TestHashText: each byte of a text counts, at every length, and so does the
+// length.
+func TestHashText(t *testing.T) {
+	seen := map[uint64]string{}
+	add := func(s string, ascii bool) {
+		t.Helper()
+		h, got := HashText(s)
+		if got != ascii {
+			t.Errorf("%q: ascii %v, want %v", s, got, ascii)
+		}
+		if h != HashString(0, s) {
+			t.Errorf("%q: HashText %#x, HashString %#x", s, h, HashString(0, s))
+		}
+		if other, taken := seen[h]; taken {
+			t.Errorf("%q and %q have one hash", s, other)
+		}
+		seen[h] = s
+	}
+	for n := range 70 {
+		zero := make([]byte, n)
+		add(string(zero), true)
+		for i := range n {
+			zero[i] = 1
+			add(string(zero), true)
+			zero[i] = 0x80
+			add(string(zero), false)
+			zero[i] = 0
+		}
+	}
+	if HashString(1, "a") == HashString(2, "a") {
+		t.Error("the running hash does not count")
 	}
 }
 

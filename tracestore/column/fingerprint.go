@@ -6,11 +6,26 @@ import (
 	"redthread/tracestore/trace"
 )
 
-// Fingerprint is the identity of a row's content: the upper half is
-// [TraceHash], the lower a hash over everything the sender said. Two rows with
-// equal fingerprints are one row that was sent twice. When it arrived does not
-// count. The value is stored in segments: the function must not change.
-func Fingerprint(s *trace.Span) uint64 {
+// RowHash is the identity of a row's content: two rows with equal hashes are one
+// row that was sent twice. Everything the sender said counts, but for the order
+// of attributes; when it arrived does not. Its lower half is stored in segments:
+// the function must not change.
+func RowHash(s *trace.Span) uint64 {
+	return rowHash(s, HashString(0, s.Service), HashString(0, s.Environment), sumAttributes(s.Attributes))
+}
+
+// Fingerprint is what a segment keeps of [RowHash]: the upper half is
+// [TraceHash], the lower that of the hash.
+func Fingerprint(s *trace.Span) uint64 { return StoredPrint(s.TraceID, RowHash(s)) }
+
+// StoredPrint makes a fingerprint of a row hash and the row's trace.
+func StoredPrint(id trace.ID, rowHash uint64) uint64 {
+	return uint64(TraceHash(id))<<32 | rowHash&0xffffffff
+}
+
+// rowHash joins what a row says with the hashes of its service and environment
+// and the sum over its attributes.
+func rowHash(s *trace.Span, service, environment, attributes uint64) uint64 {
 	h := Mix(binary.LittleEndian.Uint64(s.SpanID[:]), binary.LittleEndian.Uint64(s.ParentID[:]))
 	h = Mix(h, binary.LittleEndian.Uint64(s.TraceID[:8]))
 	h = Mix(h, binary.LittleEndian.Uint64(s.TraceID[8:]))
@@ -22,15 +37,15 @@ func Fingerprint(s *trace.Span) uint64 {
 	}
 	h = Mix(h, bits)
 	h = HashString(h, s.Name)
-	h = HashString(h, s.Service)
-	h = HashString(h, s.Environment)
+	h = Mix(h, service)
+	h = Mix(h, environment)
 	h = HashString(h, s.StatusMessage)
 	h = HashString(h, s.TraceState)
-	h = hashAttributes(h, s.Attributes)
+	h = Mix(h, attributes)
 	for i := range s.Events {
 		e := &s.Events[i]
 		h = Mix(h, uint64(e.TimeUnixNano))
-		h = hashAttributes(HashString(h, e.Name), e.Attributes)
+		h = Mix(HashString(h, e.Name), sumAttributes(e.Attributes))
 	}
 	h = Mix(h, uint64(len(s.Events)))
 	for i := range s.Links {
@@ -38,19 +53,29 @@ func Fingerprint(s *trace.Span) uint64 {
 		h = Mix(h, binary.LittleEndian.Uint64(l.TraceID[:8]))
 		h = Mix(h, binary.LittleEndian.Uint64(l.TraceID[8:]))
 		h = Mix(h, binary.LittleEndian.Uint64(l.SpanID[:]))
-		h = hashAttributes(HashString(h, l.TraceState), l.Attributes)
+		h = Mix(HashString(h, l.TraceState), sumAttributes(l.Attributes))
 	}
-	return uint64(TraceHash(s.TraceID))<<32 | h&0xffffffff
+	return h
 }
 
-func hashAttributes(h uint64, attrs []trace.Attribute) uint64 {
+// sumAttributes adds up the hashes of attributes, so that those which many rows
+// share are hashed once.
+func sumAttributes(attrs []trace.Attribute) uint64 {
+	var sum uint64
 	for i := range attrs {
 		a := &attrs[i]
-		h = HashString(h, a.Key)
-		h = HashString(h, a.Value.Str)
-		h = Mix(h, a.Value.Num^uint64(a.Value.Type)<<56)
+		sum += attributeHash(HashString(0, a.Key), a.Value.Type, ValueHash(a.Value))
 	}
-	return Mix(h, uint64(len(attrs)))
+	return sum
+}
+
+// attributeHash is the share of an attribute in the sum; one without a value,
+// which no column keeps, has none.
+func attributeHash(key uint64, t trace.Type, value uint64) uint64 {
+	if t == trace.TypeNone {
+		return 0
+	}
+	return Mix(key+uint64(t), value)
 }
 
 // TraceHash is the hash under which segments index a trace.
