@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 
+	"redthread/tracestore/graph"
 	"redthread/tracestore/trace"
 )
 
@@ -59,18 +60,6 @@ func (r *treeRow) key() string {
 	return r.span.SpanID.String()
 }
 
-// upperKind orders the halves of a shared span id: the caller's half stands
-// above the callee's.
-func upperKind(k trace.Kind) int {
-	switch k {
-	case trace.KindClient, trace.KindProducer:
-		return 0
-	case trace.KindServer, trace.KindConsumer:
-		return 2
-	}
-	return 1
-}
-
 // newTraceTree arranges the spans of one trace. It accepts whatever senders
 // make: several roots, parents that never arrived, ids shared by client and
 // server, spans that are their own parent and circles of parents.
@@ -80,44 +69,24 @@ func newTraceTree(spans []trace.Span) *traceTree {
 		t.extentNano = 1
 		return t
 	}
-	byID := make(map[trace.SpanID][]int, len(spans))
-	for i := range spans {
-		byID[spans[i].SpanID] = append(byID[spans[i].SpanID], i)
-	}
-	for _, halves := range byID {
-		slices.SortStableFunc(halves, func(a, b int) int {
-			return cmp.Or(cmp.Compare(upperKind(spans[a].Kind), upperKind(spans[b].Kind)),
-				cmp.Compare(spans[a].StartUnixNano, spans[b].StartUnixNano))
-		})
-	}
-
 	// Nodes are the spans, then one for each absent parent.
 	type node struct {
 		parent   int // -1: top
-		half     int
 		children []int
 		missing  trace.SpanID
 		start    int64
-		circle   bool
 	}
+	family := graph.Arrange(spans)
 	nodes := make([]node, len(spans), len(spans)+8)
 	absent := map[trace.SpanID]int{}
 	for i := range spans {
 		s := &spans[i]
-		halves := byID[s.SpanID]
-		n := &nodes[i]
-		n.start, n.half = s.StartUnixNano, slices.Index(halves, i)
-		switch {
-		case n.half > 0 && (s.ParentID == spans[halves[0]].ParentID || s.ParentID == s.SpanID):
-			n.parent = halves[0] // the callee's half of a shared span
-		case s.ParentID.IsZero(), s.ParentID == s.SpanID:
-			n.parent = -1
+		nodes[i] = node{parent: -1, start: s.StartUnixNano}
+		switch p := family.Parent[i]; p {
+		case graph.Root:
 			t.roots++
-		default:
-			n.parent = parentNode(spans, byID[s.ParentID], s)
-			if n.parent >= 0 {
-				break
-			}
+		case graph.Circle:
+		case graph.Absent:
 			at, ok := absent[s.ParentID]
 			if !ok {
 				at = len(nodes)
@@ -127,31 +96,8 @@ func newTraceTree(spans []trace.Span) *traceTree {
 			}
 			nodes[i].parent = at
 			nodes[at].start = min(nodes[at].start, s.StartUnixNano)
-		}
-	}
-
-	// A circle of parents has no way in from the top: cut each at its earliest span.
-	state := make([]uint8, len(nodes)) // 0 new, 1 on the way up, 2 reaches the top
-	var way []int
-	for i := range nodes {
-		way = way[:0]
-		at := i
-		for at >= 0 && state[at] == 0 {
-			state[at] = 1
-			way = append(way, at)
-			at = nodes[at].parent
-		}
-		if at >= 0 && state[at] == 1 {
-			first := at
-			for j := nodes[at].parent; j != at; j = nodes[j].parent {
-				if nodes[j].start < nodes[first].start {
-					first = j
-				}
-			}
-			nodes[first].parent, nodes[first].circle = -1, true
-		}
-		for _, j := range way {
-			state[j] = 2
+		default:
+			nodes[i].parent = int(p)
 		}
 	}
 
@@ -188,12 +134,13 @@ func newTraceTree(spans []trace.Span) *traceTree {
 		v := stack[len(stack)-1]
 		stack = stack[:len(stack)-1]
 		n := &nodes[v.node]
-		row := treeRow{parent: v.row, half: n.half, circle: n.circle, missing: n.missing}
+		row := treeRow{parent: v.row, missing: n.missing}
 		if v.row >= 0 {
 			row.depth = t.rows[v.row].depth + 1
 		}
 		if v.node < len(spans) {
 			row.span = &spans[v.node]
+			row.half, row.circle = int(family.Half[v.node]), family.Parent[v.node] == graph.Circle
 			row.startNano, row.endNano = row.span.StartUnixNano, row.span.EndUnixNano()
 			if row.span.Error {
 				t.errors++
@@ -212,20 +159,6 @@ func newTraceTree(spans []trace.Span) *traceTree {
 	}
 	t.sum()
 	return t
-}
-
-// parentNode chooses among the halves of a shared span id: the one of the
-// child's own service, else the callee's, which is the last.
-func parentNode(spans []trace.Span, halves []int, child *trace.Span) int {
-	if len(halves) == 0 {
-		return -1
-	}
-	for i := len(halves) - 1; i >= 0; i-- {
-		if spans[halves[i]].Service == child.Service {
-			return halves[i]
-		}
-	}
-	return halves[len(halves)-1]
 }
 
 // sum fills what comes from below: the ends of subtrees, counts of errors, the

@@ -54,7 +54,7 @@ func (x *index) causesAt(i int32) causes {
 		if l.TraceID != x.trace {
 			away = append(away, c)
 		} else if l.SpanID != n.parentID {
-			if at, ok := x.byID[l.SpanID]; ok && !x.above(i, at) {
+			if at, ok := x.tree.byID[l.SpanID]; ok && !x.above(i, at) {
 				here = append(here, c)
 			}
 		}

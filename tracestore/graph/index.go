@@ -1,22 +1,18 @@
 package graph
 
 import (
-	"cmp"
 	"slices"
 
 	"redthread/tracestore/trace"
 )
 
-// Positions of spans that are not there.
-const (
-	none   int32 = -1 // a root has no parent
-	absent int32 = -2 // the parent never arrived
-)
+// none is the position of a span that is not there.
+const none int32 = -1
 
 // span is what the graph keeps of a stored span.
 type span struct {
 	id, parentID  trace.SpanID
-	parent        int32 // position, none or absent
+	parent        int32 // as in Tree.Parent
 	child, next   int32 // first child; next sibling
 	kind          trace.Kind
 	shape         shape
@@ -38,8 +34,7 @@ type target struct {
 type index struct {
 	trace     trace.ID
 	spans     []span
-	byID      map[trace.SpanID]int32 // the first of those that share an id
-	halves    map[trace.SpanID][]int32
+	tree      *Tree
 	root      int32 // the earliest span without a parent id, or none
 	first     int32 // the earliest span, or none
 	truncated bool
@@ -58,15 +53,16 @@ const (
 // neither attributes nor events.
 func newIndex(id trace.ID, spans []trace.Span, truncated bool) *index {
 	x := &index{trace: id, truncated: truncated, root: none, first: none}
-	x.spans = make([]span, 0, len(spans))
-	x.byID = make(map[trace.SpanID]int32, len(spans))
+	if slices.ContainsFunc(spans, func(s trace.Span) bool { return s.Signal != trace.SignalSpan }) {
+		spans = slices.DeleteFunc(slices.Clone(spans), func(s trace.Span) bool { return s.Signal != trace.SignalSpan })
+	}
+	x.tree = Arrange(spans)
+	x.spans = make([]span, len(spans))
 	for i := range spans {
 		s := &spans[i]
-		if s.Signal != trace.SignalSpan {
-			continue
-		}
-		n := span{
-			id: s.SpanID, parentID: s.ParentID, parent: none, child: none, next: none, kind: s.Kind, err: s.Error,
+		n := &x.spans[i]
+		*n = span{
+			id: s.SpanID, parentID: s.ParentID, parent: x.tree.Parent[i], child: none, next: none, kind: s.Kind, err: s.Error,
 			service: s.Service, name: s.Name, start: s.StartUnixNano, end: max(s.EndUnixNano(), s.StartUnixNano),
 		}
 		n.shape, n.topic = shapeOf(s)
@@ -82,28 +78,12 @@ func newIndex(id trace.ID, spans []trace.Span, truncated bool) *index {
 			}
 			n.links = append(n.links, target{ref, unsampled})
 		}
-		at := int32(len(x.spans))
-		x.spans = append(x.spans, n)
-		if other, ok := x.byID[n.id]; ok {
-			if x.halves == nil {
-				x.halves = map[trace.SpanID][]int32{}
-			}
-			if x.halves[n.id] == nil {
-				x.halves[n.id] = []int32{other}
-			}
-			x.halves[n.id] = append(x.halves[n.id], at)
-		} else {
-			x.byID[n.id] = at
+		if x.first < 0 || earlier(s, &spans[x.first]) {
+			x.first = int32(i)
 		}
-	}
-	for id, halves := range x.halves {
-		slices.SortStableFunc(halves, func(a, b int32) int {
-			return cmp.Or(cmp.Compare(halfRank(x.spans[a].kind), halfRank(x.spans[b].kind)), cmp.Compare(x.spans[a].start, x.spans[b].start))
-		})
-		x.byID[id] = halves[0]
-	}
-	for i := range x.spans {
-		x.place(int32(i))
+		if n.parent == Root && (x.root < 0 || earlier(s, &spans[x.root])) {
+			x.root = int32(i)
+		}
 	}
 	// Children in the order of the spans: go backwards, each before the others.
 	for i := int32(len(x.spans)) - 1; i >= 0; i-- {
@@ -115,52 +95,9 @@ func newIndex(id trace.ID, spans []trace.Span, truncated bool) *index {
 	return x
 }
 
-// place finds the parent of span i and notes whether it is first or root.
-func (x *index) place(i int32) {
-	n := &x.spans[i]
-	earlier := func(than int32) bool { return than < 0 || n.start < x.spans[than].start }
-	if earlier(x.first) {
-		x.first = i
-	}
-	if halves := x.halves[n.id]; len(halves) > 0 && halves[0] != i && (n.parentID == x.spans[halves[0]].parentID || n.parentID == n.id) {
-		n.parent = halves[0] // the callee's half of a span shared by both sides
-		return
-	}
-	if n.parentID.IsZero() || n.parentID == n.id {
-		if earlier(x.root) {
-			x.root = i
-		}
-		return
-	}
-	n.parent = x.find(n.parentID, n.service)
-}
-
-// find returns the span of an id, absent if there is none. Of halves that share
-// it, it is the one of the service, else the callee's.
+// find returns the span of an id, see [Tree.find].
 func (x *index) find(id trace.SpanID, service string) int32 {
-	if halves := x.halves[id]; len(halves) > 0 {
-		for i := len(halves) - 1; i >= 0; i-- {
-			if x.spans[halves[i]].service == service {
-				return halves[i]
-			}
-		}
-		return halves[len(halves)-1]
-	}
-	if at, ok := x.byID[id]; ok {
-		return at
-	}
-	return absent
-}
-
-// halfRank puts the caller's half of a shared span id before the callee's.
-func halfRank(k trace.Kind) int {
-	switch k {
-	case trace.KindClient, trace.KindProducer:
-		return 0
-	case trace.KindServer, trace.KindConsumer:
-		return 2
-	}
-	return 1
+	return x.tree.find(id, service, func(i int32) string { return x.spans[i].service })
 }
 
 // readLink reports whether a link says that its target caused the span, and

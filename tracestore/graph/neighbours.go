@@ -129,7 +129,7 @@ func (s *session) addEffects(out *Neighbours, x *index, links []Link) {
 	)
 	for _, l := range links {
 		y := s.traces[l.To.TraceID]
-		at := absent
+		at := Absent
 		if y != nil {
 			at = y.find(l.To.SpanID, "")
 		}
@@ -167,7 +167,7 @@ func (s *session) addEffects(out *Neighbours, x *index, links []Link) {
 		}
 	}
 	start := func(e *Effect) int64 {
-		if at, ok := x.byID[e.From]; ok {
+		if at, ok := x.tree.byID[e.From]; ok {
 			return x.spans[at].start
 		}
 		return 0

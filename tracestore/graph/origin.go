@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -39,6 +40,7 @@ type walk struct {
 	endings []ending
 	visited map[*index][]bool
 	cut     bool // some chain was not followed to its end
+	back    bool // some chain led back to the span asked about
 }
 
 // maxStops bounds the branches of one walk (about 300 bytes each).
@@ -99,6 +101,23 @@ func (s *session) traceOrigin(ctx context.Context, x *index) (*Origin, error) {
 
 // origin walks back from one span of a loaded trace.
 func (s *session) origin(ctx context.Context, x *index, at int32) (*Origin, error) {
+	w, err := s.walkBack(ctx, x, at)
+	if err != nil {
+		return nil, err
+	}
+	o := w.answer()
+	if len(w.endings) == 0 {
+		begin, err := s.circle(ctx, w)
+		if err != nil {
+			return nil, err
+		}
+		o.Furthest = &begin
+	}
+	return o, nil
+}
+
+// walkBack follows all chains that lead to a span to their ends.
+func (s *session) walkBack(ctx context.Context, x *index, at int32) (*walk, error) {
 	w := &walk{session: s, visited: map[*index][]bool{}}
 	w.stops = append(w.stops, stop{x: x, at: at, prev: -1})
 	if err := w.climb(ctx, 0); err != nil {
@@ -130,7 +149,24 @@ func (s *session) origin(ctx context.Context, x *index, at int32) (*Origin, erro
 		}
 		from = to
 	}
-	return w.answer(), nil
+	return w, nil
+}
+
+// circle is where a chain without an end is cut: at the earliest span of the
+// circle that it runs into, so that whoever asks from there or from beyond it
+// is told the same.
+func (s *session) circle(ctx context.Context, w *walk) (OriginSpan, error) {
+	for {
+		x, at := w.earliest()
+		start := &w.stops[0]
+		if x == nil || x == start.x && at == start.at {
+			return start.x.origin(start.at), nil
+		}
+		var err error
+		if w, err = s.walkBack(ctx, x, at); err != nil {
+			return OriginSpan{}, err
+		}
+	}
 }
 
 // arrive resolves the cause that stop k stands for and climbs on from it.
@@ -200,7 +236,12 @@ func (w *walk) climb(ctx context.Context, k int) error {
 	end := func(i int32, reason string) {
 		w.endings = append(w.endings, ending{stop: k, hops: len(hops), span: x.origin(i), reason: reason, incomplete: incomplete})
 	}
-	for !seen[i] {
+	for {
+		if seen[i] {
+			start := &w.stops[0]
+			w.back = w.back || x == start.x && i == start.at
+			break
+		}
 		seen[i] = true
 		cs := x.causesAt(i)
 		if cs.unknown != "" {
@@ -226,7 +267,12 @@ func (w *walk) climb(ctx context.Context, k int) error {
 			i = p
 			continue
 		}
-		if n.parent == none {
+		if n.parent == Circle {
+			w.cut = true
+			end(i, NotRecorded)
+			break
+		}
+		if n.parent == Root {
 			reason := ""
 			if !x.ownOrigin(i) {
 				reason = NotRecorded
@@ -317,8 +363,6 @@ func (w *walk) answer() *Origin {
 	switch {
 	case len(w.endings) == 0: // the chain runs in a circle
 		o.Status, o.Reason, o.Truncated = Unknown, NotRecorded, true
-		earliest := w.earliest()
-		o.Furthest = &earliest
 	case first != nil:
 		o.Status, o.Reason, o.Candidates = Unknown, first.reason, append(o.Candidates, found...)
 		o.Incomplete = o.Incomplete || first.incomplete
@@ -339,17 +383,28 @@ func (w *walk) answer() *Origin {
 	return o
 }
 
-// earliest is the earliest span that the walk went through.
-func (w *walk) earliest() OriginSpan {
-	var out OriginSpan
-	for x, seen := range w.visited {
+// earliest is the earliest of the spans behind the one asked about, which is
+// among them only if a chain led back to it; nil if there is none.
+func (w *walk) earliest() (x *index, at int32) {
+	start := &w.stops[0]
+	for y, seen := range w.visited {
 		for i := range seen {
-			if seen[i] && (out.SpanID.IsZero() || x.spans[i].start < out.StartUnixNano) {
-				out = x.origin(int32(i))
+			if !seen[i] || y == start.x && int32(i) == start.at && !w.back {
+				continue
+			}
+			if x == nil || before(y, int32(i), x, at) {
+				x, at = y, int32(i)
 			}
 		}
 	}
-	return out
+	return x, at
+}
+
+// before orders spans by start, whatever the order they were read in.
+func before(x *index, i int32, y *index, j int32) bool {
+	a, b := &x.spans[i], &y.spans[j]
+	return cmp.Or(cmp.Compare(a.start, b.start), bytes.Compare(x.trace[:], y.trace[:]), bytes.Compare(a.id[:], b.id[:]),
+		cmp.Compare(halfRank(a.kind), halfRank(b.kind))) < 0
 }
 
 // beginsChain reports whether the trace's root is known and its own origin.

@@ -144,7 +144,7 @@ func (x *index) top(i int32) int32 {
 		switch p := x.spans[i].parent; {
 		case p >= 0:
 			i = p
-		case p == absent && x.root >= 0:
+		case p == Absent && x.root >= 0:
 			i = x.root
 		default:
 			return i
@@ -218,7 +218,7 @@ func (s *spread) readEffects(ctx context.Context, touched []*index) error {
 		to := s.effects[x.trace]
 		for _, l := range links[i] {
 			id := l.From.SpanID
-			if _, ok := x.byID[id]; !ok {
+			if _, ok := x.tree.byID[id]; !ok {
 				id = trace.SpanID{} // its cause never arrived, or is gone
 			}
 			to[id] = append(to[id], l)
@@ -414,7 +414,7 @@ func (s *spread) grow(x *index, at, leg int32) {
 		if cs := x.causesAt(c); (len(cs.list) > 0 || cs.unknown != "") && !cs.parent {
 			return
 		}
-		orphan := x.spans[c].parent == absent
+		orphan := x.spans[c].parent == Absent
 		if orphan && x.spans[c].kind != trace.KindServer && !x.spans[c].shape.has(consumes) && x.spans[c].service == x.spans[p].service ||
 			!orphan && !x.crosses(p, c) {
 			stack = append(stack, step{c, leg})
@@ -443,7 +443,7 @@ func (s *spread) grow(x *index, at, leg int32) {
 		}
 		if st.at == x.root {
 			for c := range x.spans {
-				if x.spans[c].parent == absent {
+				if x.spans[c].parent == Absent {
 					descend(st.at, int32(c), st.leg)
 				}
 			}
