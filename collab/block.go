@@ -11,22 +11,26 @@ import (
 // BlockID is "b_" and a ULID.
 type BlockID string
 
-// BlockKind says what a block is. The first four are pins.
+// BlockKind says what a block is. The first five are pins.
 type BlockKind string
 
 // The kinds of block.
 const (
-	KindSpan   BlockKind = "span"
-	KindTrace  BlockKind = "trace"
-	KindThread BlockKind = "thread"
-	KindQuery  BlockKind = "query"
-	KindNote   BlockKind = "note"
-	KindLink   BlockKind = "link"
+	KindSpan       BlockKind = "span"
+	KindTrace      BlockKind = "trace"
+	KindThread     BlockKind = "thread"
+	KindQuery      BlockKind = "query"
+	KindComparison BlockKind = "comparison" // of two pins, side by side
+	KindNote       BlockKind = "note"
+	KindLink       BlockKind = "link"
+	KindPicture    BlockKind = "picture"
+	KindTask       BlockKind = "task"
+	KindHypothesis BlockKind = "hypothesis"
 )
 
 // Pin reports whether the block carries frozen evidence.
 func (k BlockKind) Pin() bool {
-	return k == KindSpan || k == KindTrace || k == KindThread || k == KindQuery
+	return k == KindSpan || k == KindTrace || k == KindThread || k == KindQuery || k == KindComparison
 }
 
 // noun is the first half of the type of the block's changes.
@@ -51,11 +55,20 @@ type Block struct {
 	Query           json.RawMessage `json:"query"`   // null unless a query
 	Locator         string          `json:"locator"` // path of the live view
 	Evidence        *EvidenceInfo   `json:"evidence"`
-	CreatedBy       string          `json:"created_by"`
-	CreatedByName   string          `json:"created_by_name"`
-	CreatedUnixNano int64           `json:"created_unix_nano,string"`
-	UpdatedUnixNano int64           `json:"updated_unix_nano,string"`
-	Offset          int64           `json:"offset"` // of its last change
+	Sides           []Side          `json:"sides"` // of a comparison: two
+
+	State        HypothesisState `json:"state"`      // of a hypothesis, else ""
+	References   References      `json:"references"` // of a hypothesis: what speaks for and against it
+	Done         bool            `json:"done"`       // a task is
+	Assignee     string          `json:"assignee"`   // of a task: a user's id, or nobody
+	AssigneeName string          `json:"assignee_name"`
+	Picture      *PictureInfo    `json:"picture"` // of a picture, else null
+
+	CreatedBy       string `json:"created_by"`
+	CreatedByName   string `json:"created_by_name"`
+	CreatedUnixNano int64  `json:"created_unix_nano,string"`
+	UpdatedUnixNano int64  `json:"updated_unix_nano,string"`
+	Offset          int64  `json:"offset"` // of its last change
 
 	fieldOffsets fieldOffsets
 	deleted      bool
@@ -70,8 +83,9 @@ type EvidenceInfo struct {
 	FrozenUnixNano int64  `json:"frozen_unix_nano,string"`
 }
 
-// BlockNew asks for a block. By kind: TraceID and SpanID; TraceID; Query; Text;
-// URL. Title and Text may go with every kind.
+// BlockNew asks for a block. By kind: TraceID and SpanID; TraceID; Query; Sides;
+// Text; URL; Picture; Title with Assignee; Title with State and References. Title
+// and Text may go with every kind.
 type BlockNew struct {
 	Ref     string          `json:"ref"`
 	Kind    BlockKind       `json:"kind"`
@@ -81,10 +95,19 @@ type BlockNew struct {
 	Title   string          `json:"title"`
 	Text    string          `json:"text"`
 	URL     string          `json:"url"`
+
+	Sides      []Side          `json:"sides"`
+	Picture    []byte          `json:"picture"` // the file, base64 in JSON
+	State      HypothesisState `json:"state"`
+	References References      `json:"references"`
+	Done       bool            `json:"done"`
+	Assignee   string          `json:"assignee"`
 }
 
-// BlockUpdate changes the fields that are not nil. After moves the block behind
-// the named one, or to the begin if it is empty.
+// BlockUpdate changes the fields that are not nil; those that the block's kind
+// does not have are refused. Of References only those named are changed, and an
+// empty side takes one away. After moves the block behind the named one, or to
+// the begin if it is empty.
 type BlockUpdate struct {
 	Ref   string   `json:"ref"`
 	Seen  *int64   `json:"seen"`
@@ -92,16 +115,43 @@ type BlockUpdate struct {
 	Text  *string  `json:"text"`
 	URL   *string  `json:"url"`
 	After *BlockID `json:"after"`
+
+	State      *HypothesisState `json:"state"`
+	References References       `json:"references"`
+	Done       *bool            `json:"done"`
+	Assignee   *string          `json:"assignee"`
+}
+
+// check refuses fields that the kind does not have.
+func (u *BlockUpdate) check(kind BlockKind) error {
+	switch {
+	case u.URL != nil && kind != KindLink:
+		return &InvalidError{"url", "Only a link has an address."}
+	case u.State != nil && kind != KindHypothesis:
+		return &InvalidError{"state", "Only a hypothesis has a state."}
+	case u.References != nil && kind != KindHypothesis:
+		return &InvalidError{"references", "Only a hypothesis has evidence for and against it."}
+	case u.Done != nil && kind != KindTask:
+		return &InvalidError{"done", "Only a task is done."}
+	case u.Assignee != nil && kind != KindTask:
+		return &InvalidError{"assignee", "Only a task is given to somebody."}
+	case u.State != nil:
+		return checkHypothesisState(*u.State)
+	}
+	return nil
 }
 
 // clean checks the request by its kind, normalises it and returns the locator of
-// its evidence, which is zero for a note or a link.
+// its evidence, which is zero for what is no pin.
 func (b *BlockNew) clean() (Locator, error) {
 	if err := checkRef(b.Ref); err != nil {
 		return Locator{}, err
 	}
+	if err := b.checkFields(); err != nil {
+		return Locator{}, err
+	}
 	var err error
-	if strings.TrimSpace(b.Title) == "" {
+	if strings.TrimSpace(b.Title) == "" && !b.Kind.titled() {
 		b.Title = ""
 	} else if b.Title, err = cleanTitle("title", b.Title); err != nil {
 		return Locator{}, err
@@ -135,15 +185,47 @@ func (b *BlockNew) clean() (Locator, error) {
 			return l, &InvalidError{"query", "A query is a JSON object, the query specification."}
 		}
 		b.Query, l.Query = canonical, canonical
-	case KindNote:
+	case KindComparison:
+		b.Sides, err = cleanSides(b.Sides)
+		return l, err
+	case KindNote, KindTask:
 	case KindLink:
-		if b.URL, err = cleanURL(b.URL); err != nil {
-			return l, err
+		b.URL, err = cleanURL(b.URL)
+		return l, err
+	case KindPicture:
+		_, err = readPicture(b.Picture)
+		return l, err
+	case KindHypothesis:
+		if b.State == "" {
+			b.State = HypothesisOpen
 		}
+		return l, checkHypothesisState(b.State)
 	default:
-		return l, &InvalidError{"kind", "Kind is span, trace, thread, query, note or link."}
+		return l, &InvalidError{"kind", "Kind is span, trace, thread, query, comparison, note, link, picture, task or hypothesis."}
 	}
 	return l, nil
+}
+
+// titled reports whether a block of the kind is nothing without a title.
+func (k BlockKind) titled() bool { return k == KindTask || k == KindHypothesis }
+
+// checkFields refuses fields that the kind does not have: a misunderstanding is
+// told, not dropped.
+func (b *BlockNew) checkFields() error {
+	for _, f := range []struct {
+		name string
+		set  bool
+		kind BlockKind
+	}{
+		{"url", b.URL != "", KindLink}, {"sides", b.Sides != nil, KindComparison}, {"picture", b.Picture != nil, KindPicture},
+		{"state", b.State != "", KindHypothesis}, {"references", b.References != nil, KindHypothesis},
+		{"done", b.Done, KindTask}, {"assignee", b.Assignee != "", KindTask},
+	} {
+		if f.set && b.Kind != f.kind {
+			return &InvalidError{f.name, "Only a " + string(f.kind) + " has this field."}
+		}
+	}
+	return nil
 }
 
 // cleanURL accepts an absolute http or https address, or a path of this site.

@@ -11,16 +11,21 @@ import (
 
 const blockColumns = `b.id, b.investigation_id, b.kind, b.position, b.title, b.text, b.url, b.trace_id, b.span_id, b.query, b.locator,
 	b.evidence_sha256, b.evidence_bytes, COALESCE(e.frozen_by, ''), COALESCE(e.frozen_by_name, ''), COALESCE(e.frozen_at, 0),
+	b.sides, b.state, b.cited, b.done, b.assignee, COALESCE(u.name, ''),
+	COALESCE(p.sha256, ''), COALESCE(p.type, ''), COALESCE(p.width, 0), COALESCE(p.height, 0), COALESCE(p.bytes, 0),
 	b.field_offsets, b.changed_offset, b.created_by, b.created_by_name, b.created_at, b.updated_at, b.deleted_at <> 0`
 
-const blockFrom = ` FROM blocks b LEFT JOIN evidence e ON e.block_id = b.id `
+const blockFrom = ` FROM blocks b LEFT JOIN evidence e ON e.block_id = b.id LEFT JOIN pictures p ON p.block_id = b.id LEFT JOIN users u ON u.id = b.assignee `
 
 func scanBlock(row interface{ Scan(...any) error }) (*Block, error) {
 	var b Block
 	var e EvidenceInfo
-	var query, fields string
+	var p PictureInfo
+	var query, fields, sides, cited string
 	err := row.Scan(&b.ID, &b.InvestigationID, &b.Kind, &b.Position, &b.Title, &b.Text, &b.URL, &b.TraceID, &b.SpanID, &query, &b.Locator,
 		&e.SHA256, &e.SizeBytes, &e.FrozenBy, &e.FrozenByName, &e.FrozenUnixNano,
+		&sides, &b.State, &cited, &b.Done, &b.Assignee, &b.AssigneeName,
+		&p.SHA256, &p.Type, &p.Width, &p.Height, &p.SizeBytes,
 		&fields, &b.Offset, &b.CreatedBy, &b.CreatedByName, &b.CreatedUnixNano, &b.UpdatedUnixNano, &b.deleted)
 	if err != nil {
 		return nil, err
@@ -30,6 +35,17 @@ func scanBlock(row interface{ Scan(...any) error }) (*Block, error) {
 	}
 	if e.SHA256 != "" {
 		b.Evidence = &e
+	}
+	if p.SHA256 != "" {
+		b.Picture = &p
+	}
+	if b.Sides = []Side{}; sides != "" {
+		if err := json.Unmarshal([]byte(sides), &b.Sides); err != nil {
+			return nil, err
+		}
+	}
+	if b.References, err = readReferences(cited); err != nil {
+		return nil, err
 	}
 	b.fieldOffsets, err = readFieldOffsets(fields)
 	return &b, err
@@ -123,11 +139,9 @@ func (s *Store) CreateBlock(ctx context.Context, id InvestigationID, n BlockNew)
 	if _, err := s.InvestigationByID(ctx, id); err != nil {
 		return nil, false, err
 	}
-	var frozen *Frozen
-	if n.Kind.Pin() {
-		if frozen, err = s.freeze(ctx, locator); err != nil {
-			return nil, false, err
-		}
+	frozen, err := s.freezeNew(ctx, id, &n, locator)
+	if err != nil {
+		return nil, false, err
 	}
 	err = s.do(ctx, func(w *work) error {
 		if b, err = s.blockByRef(ctx, w.tx, id, actor, n.Ref, request); b != nil || err != nil {
@@ -143,6 +157,18 @@ func (s *Store) CreateBlock(ctx context.Context, id InvestigationID, n BlockNew)
 		return nil, false, err
 	}
 	return b, created, nil
+}
+
+// freezeNew reads the evidence of a block that is asked for, nil if it is no
+// pin.
+func (s *Store) freezeNew(ctx context.Context, id InvestigationID, n *BlockNew, l Locator) (*Frozen, error) {
+	switch {
+	case n.Kind == KindComparison:
+		return s.freezeComparison(ctx, id, n.Sides)
+	case n.Kind.Pin():
+		return s.freeze(ctx, l)
+	}
+	return nil, nil
 }
 
 // blockByRef returns the block that a ref has made, as it was made, or nil.
@@ -176,10 +202,17 @@ func (w *work) insertBlock(ctx context.Context, id InvestigationID, n BlockNew, 
 		ID: BlockID(newID("b_")), InvestigationID: id, Kind: n.Kind, Position: positionBetween(last, ""),
 		Title: n.Title, Text: n.Text, URL: n.URL, TraceID: n.TraceID, SpanID: n.SpanID, Query: n.Query,
 		CreatedBy: w.actor.ID, CreatedByName: w.actor.Name, CreatedUnixNano: w.now, UpdatedUnixNano: w.now, Offset: offset,
-		fieldOffsets: fieldOffsets{"title": offset, "text": offset, "url": offset, "position": offset},
+		Sides: []Side{}, State: n.State, References: References{}, Done: n.Done,
+		fieldOffsets: fieldOffsets{"title": offset, "text": offset, "url": offset, "position": offset, "state": offset, "done": offset, "assignee": offset},
+	}
+	if err := w.setParts(ctx, b, n); err != nil {
+		return nil, err
 	}
 	if f != nil {
 		b.Locator = f.Path
+		if f.Sides != nil {
+			b.Sides, l.Sides = f.Sides, f.Sides
+		}
 		if f.Query != nil {
 			b.Query = f.Query
 		}
@@ -191,6 +224,11 @@ func (w *work) insertBlock(ctx context.Context, id InvestigationID, n BlockNew, 
 	}
 	if err := w.saveBlock(ctx, b); err != nil {
 		return nil, err
+	}
+	if b.Picture != nil {
+		if err := w.insertPicture(ctx, b, n.Picture); err != nil {
+			return nil, err
+		}
 	}
 	if f != nil {
 		asked, err := marshal(l)
@@ -209,7 +247,37 @@ func (w *work) insertBlock(ctx context.Context, id InvestigationID, n BlockNew, 
 	if _, err := w.log(ctx, id, ChangeType(n.Kind.noun()+".added"), string(b.ID), n.Ref, b); err != nil {
 		return nil, err
 	}
+	if err := w.notifyTask(ctx, inv, b, ""); err != nil {
+		return nil, err
+	}
 	return b, w.notifyMentions(ctx, mentionSource{inv: inv, object: string(b.ID), path: blockPath(id, b.ID), text: b.Text})
+}
+
+// setParts fills in what only some kinds have and what the database has to
+// check.
+func (w *work) setParts(ctx context.Context, b *Block, n BlockNew) (err error) {
+	if b.Kind == KindPicture {
+		p, err := readPicture(n.Picture)
+		if err != nil {
+			return err
+		}
+		b.Picture = &p
+	}
+	if n.Assignee != "" {
+		if b.Assignee, b.AssigneeName, err = findAssignee(ctx, w.tx, n.Assignee); err != nil {
+			return err
+		}
+	}
+	if err := w.checkReferences(ctx, b.InvestigationID, n.References); err != nil {
+		return err
+	}
+	for block, side := range n.References {
+		if side != SideNone {
+			b.References[block] = side
+			b.fieldOffsets[referenceField(block)] = b.Offset
+		}
+	}
+	return nil
 }
 
 func (w *work) saveBlock(ctx context.Context, b *Block) error {
@@ -217,13 +285,27 @@ func (w *work) saveBlock(ctx context.Context, b *Block) error {
 	if b.Evidence != nil {
 		sum, size = b.Evidence.SHA256, b.Evidence.SizeBytes
 	}
-	_, err := w.tx.ExecContext(ctx, `INSERT INTO blocks (id, investigation_id, kind, position, title, text, url, trace_id, span_id, query, locator,
-			evidence_sha256, evidence_bytes, field_offsets, created_offset, changed_offset, created_by, created_by_name, created_at, updated_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+	cited, err := b.References.text()
+	if err != nil {
+		return fmt.Errorf("encode references of %s: %w", b.ID, err)
+	}
+	sides := ""
+	if len(b.Sides) > 0 {
+		raw, err := marshal(b.Sides)
+		if err != nil {
+			return fmt.Errorf("encode sides of %s: %w", b.ID, err)
+		}
+		sides = string(raw)
+	}
+	_, err = w.tx.ExecContext(ctx, `INSERT INTO blocks (id, investigation_id, kind, position, title, text, url, trace_id, span_id, query, locator,
+			evidence_sha256, evidence_bytes, sides, state, cited, done, assignee,
+			field_offsets, created_offset, changed_offset, created_by, created_by_name, created_at, updated_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (id) DO UPDATE SET position = excluded.position, title = excluded.title, text = excluded.text, url = excluded.url,
+			state = excluded.state, cited = excluded.cited, done = excluded.done, assignee = excluded.assignee,
 			field_offsets = excluded.field_offsets, changed_offset = excluded.changed_offset, updated_at = excluded.updated_at`,
 		b.ID, b.InvestigationID, b.Kind, b.Position, b.Title, b.Text, b.URL, b.TraceID, b.SpanID, string(b.Query), b.Locator,
-		sum, size, b.fieldOffsets.text(), b.Offset, b.Offset, b.CreatedBy, b.CreatedByName, b.CreatedUnixNano, b.UpdatedUnixNano)
+		sum, size, sides, b.State, cited, b.Done, b.Assignee, b.fieldOffsets.text(), b.Offset, b.Offset, b.CreatedBy, b.CreatedByName, b.CreatedUnixNano, b.UpdatedUnixNano)
 	if err != nil {
 		return fmt.Errorf("save block %s: %w", b.ID, err)
 	}
@@ -273,7 +355,10 @@ func (w *work) updateBlock(ctx context.Context, inv *Investigation, b *Block, u 
 	if err != nil {
 		return err
 	}
-	oldText := b.Text
+	if err := u.check(b.Kind); err != nil {
+		return err
+	}
+	oldText, oldAssignee := b.Text, b.Assignee
 	set := map[string]any{}
 	change := func(field string, target *string, to string) error {
 		if *target == to {
@@ -294,7 +379,7 @@ func (w *work) updateBlock(ctx context.Context, inv *Investigation, b *Block, u 
 			return err
 		}
 	}
-	if u.URL != nil && b.Kind == KindLink {
+	if u.URL != nil {
 		to, err := cleanURL(*u.URL)
 		if err == nil {
 			err = change("url", &b.URL, to)
@@ -307,6 +392,30 @@ func (w *work) updateBlock(ctx context.Context, inv *Investigation, b *Block, u 
 		if err := w.updateText(ctx, inv, b, seen, *u.Text, set); err != nil {
 			return err
 		}
+	}
+	if u.State != nil {
+		if err := change("state", (*string)(&b.State), string(*u.State)); err != nil {
+			return err
+		}
+	}
+	if err := w.updateReferences(ctx, inv, b, seen, u.References, set); err != nil {
+		return err
+	}
+	if u.Done != nil && *u.Done != b.Done {
+		if b.fieldOffsets["done"] > seen { // whoever saw the other state meant to change it; both did the same
+			return &ConflictError{Field: "done", Yours: *u.Done, Theirs: b.Done, Offset: inv.Offset}
+		}
+		b.Done, set["done"] = *u.Done, *u.Done
+	}
+	if u.Assignee != nil {
+		id, name, err := findAssignee(ctx, w.tx, *u.Assignee)
+		if err == nil {
+			err = change("assignee", &b.Assignee, id)
+		}
+		if err != nil {
+			return err
+		}
+		b.AssigneeName = name
 	}
 	if u.After != nil {
 		// The order is last writer wins: a block is where it was last put.
@@ -323,6 +432,12 @@ func (w *work) updateBlock(ctx context.Context, inv *Investigation, b *Block, u 
 	}
 	offset := inv.Offset + 1
 	for field := range set {
+		if field == "references" {
+			for block := range u.References {
+				b.fieldOffsets[referenceField(block)] = offset
+			}
+			continue
+		}
 		b.fieldOffsets[field] = offset
 	}
 	b.Offset, b.UpdatedUnixNano = offset, w.now
@@ -331,6 +446,9 @@ func (w *work) updateBlock(ctx context.Context, inv *Investigation, b *Block, u 
 	}
 	data := map[string]any{"id": b.ID, "kind": b.Kind, "fields": set}
 	if _, err := w.log(ctx, inv.ID, ChangeType(b.Kind.noun()+".updated"), string(b.ID), u.Ref, data); err != nil {
+		return err
+	}
+	if err := w.notifyTask(ctx, inv, b, oldAssignee); err != nil {
 		return err
 	}
 	return w.notifyMentions(ctx, mentionSource{inv: inv, object: string(b.ID), path: blockPath(inv.ID, b.ID), text: b.Text, before: oldText})
@@ -432,14 +550,19 @@ func (s *Store) DeleteBlock(ctx context.Context, id InvestigationID, block Block
 				return err
 			}
 		}
+		if err := w.forget(ctx, id, block); err != nil {
+			return err
+		}
 		if _, err := w.log(ctx, id, ChangeType(b.Kind.noun()+".deleted"), string(block), "", map[string]any{"id": block, "kind": b.Kind}); err != nil {
 			return err
 		}
-		if _, err := w.tx.ExecContext(ctx, `DELETE FROM evidence WHERE block_id = ?`, block); err != nil {
-			return fmt.Errorf("erase evidence of %s: %w", block, err)
+		for _, table := range []string{"evidence", "pictures"} {
+			if _, err := w.tx.ExecContext(ctx, `DELETE FROM `+table+` WHERE block_id = ?`, block); err != nil {
+				return fmt.Errorf("erase %s of %s: %w", table, block, err)
+			}
 		}
 		_, err = w.tx.ExecContext(ctx, `UPDATE blocks SET title = '', text = '', url = '', query = '', locator = '', trace_id = '', span_id = '',
-			deleted_at = ? WHERE id = ?`, w.now, block)
+			sides = '', cited = '', assignee = '', deleted_at = ? WHERE id = ?`, w.now, block)
 		if err != nil {
 			return fmt.Errorf("delete block %s: %w", block, err)
 		}
@@ -450,7 +573,7 @@ func (s *Store) DeleteBlock(ctx context.Context, id InvestigationID, block Block
 func blockPath(id InvestigationID, b BlockID) string { return "/i/" + string(id) + "#" + string(b) }
 
 func cleanBlockTitle(kind BlockKind, s string) (string, error) {
-	if strings.TrimSpace(s) == "" && !kind.Pin() {
+	if strings.TrimSpace(s) == "" && !kind.Pin() && !kind.titled() {
 		return "", nil
 	}
 	return cleanTitle("title", s)

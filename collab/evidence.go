@@ -19,6 +19,7 @@ type Locator struct {
 	TraceID trace.ID        `json:"trace_id"`
 	SpanID  trace.SpanID    `json:"span_id"`
 	Query   json.RawMessage `json:"query,omitempty"`
+	Sides   []Side          `json:"sides,omitempty"` // of a comparison
 }
 
 // Frozen is evidence as it was when it was read.
@@ -29,6 +30,8 @@ type Frozen struct {
 	Query json.RawMessage
 	// Body is JSON; the store makes it canonical before it hashes it.
 	Body []byte
+	// Sides are those of a comparison; a source leaves them empty.
+	Sides []Side
 }
 
 // EvidenceSource reads what a locator shows. It answers ErrNotFound if nothing

@@ -2,6 +2,7 @@ package collab
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -50,13 +51,8 @@ func (s *Store) ComparePin(ctx context.Context, id InvestigationID, block BlockI
 	if b.Evidence == nil {
 		return nil, &InvalidError{"kind", "Only a pin can be compared."}
 	}
-	n := BlockNew{Kind: b.Kind, TraceID: b.TraceID, SpanID: b.SpanID, Query: b.Query}
-	locator, err := n.clean()
-	if err != nil {
-		return nil, fmt.Errorf("locator of %s: %w", block, err)
-	}
 	c := &Comparison{State: LiveGone, FrozenSHA256: b.Evidence.SHA256}
-	f, err := s.freeze(ctx, locator)
+	f, err := s.freezeAgain(ctx, b)
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return c, nil
@@ -87,21 +83,43 @@ func (s *Store) ComparePin(ctx context.Context, id InvestigationID, block BlockI
 	return c, nil
 }
 
-// CheckEvidence reports the first frozen copy that does not have its hash.
+// CheckEvidence reports the first frozen copy or picture that does not have its
+// hash, or whose block says another one.
 func (s *Store) CheckEvidence(ctx context.Context) error {
-	rows, err := s.read.QueryContext(ctx, `SELECT block_id, sha256, body FROM evidence`)
+	for _, kind := range []struct{ what, query string }{
+		{"frozen copy of pin", `SELECT e.block_id, e.sha256, e.body FROM evidence e`},
+		{"picture", `SELECT p.block_id, p.sha256, p.body FROM pictures p`},
+	} {
+		if err := s.checkHashes(ctx, kind.what, kind.query); err != nil {
+			return err
+		}
+	}
+	var block string
+	err := s.read.QueryRowContext(ctx, `SELECT b.id FROM blocks b LEFT JOIN evidence e ON e.block_id = b.id
+		WHERE b.deleted_at = 0 AND b.evidence_sha256 <> COALESCE(e.sha256, '') LIMIT 1`).Scan(&block)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return nil
+	case err != nil:
+		return fmt.Errorf("check evidence: %w", err)
+	}
+	return fmt.Errorf("the frozen copy of pin %s is missing, or is another one's", block)
+}
+
+func (s *Store) checkHashes(ctx context.Context, what, query string) error {
+	rows, err := s.read.QueryContext(ctx, query)
 	if err != nil {
 		return fmt.Errorf("check evidence: %w", err)
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var block, sum string
-		var body []byte
+		var body sql.RawBytes // a copy may be 8 MiB
 		if err := rows.Scan(&block, &sum, &body); err != nil {
 			return fmt.Errorf("check evidence: %w", err)
 		}
-		if hashHex(body) != sum {
-			return fmt.Errorf("the frozen copy of pin %s is not what was frozen: its sha256 is %s, not %s", block, hashHex(body), sum)
+		if got := hashHex(body); got != sum {
+			return fmt.Errorf("the %s %s is not what it was: its sha256 is %s, not %s", what, block, got, sum)
 		}
 	}
 	return rows.Err()
@@ -118,8 +136,8 @@ func (s *Store) freeze(ctx context.Context, l Locator) (*Frozen, error) {
 	if f.Body, err = CanonicalJSON(f.Body); err != nil {
 		return nil, fmt.Errorf("freeze %s: %w", l.Kind, err)
 	}
-	if len(f.Body) > maxEvidenceBytes {
-		return nil, &InvalidError{"", "That is too much for one pin: over 8 MiB. Pin a part of it, such as one span."}
+	if err := checkEvidenceSize(f.Body); err != nil {
+		return nil, err
 	}
 	if f.Query != nil {
 		if f.Query, err = CanonicalJSON(f.Query); err != nil {
@@ -128,4 +146,11 @@ func (s *Store) freeze(ctx context.Context, l Locator) (*Frozen, error) {
 	}
 	f.Title = clipRunes(strings.Join(strings.Fields(f.Title), " "), maxTitleRunes)
 	return &f, nil
+}
+
+func checkEvidenceSize(body []byte) error {
+	if len(body) > maxEvidenceBytes {
+		return &InvalidError{"", "That is too much for one pin: over 8 MiB. Pin a part of it, such as one span."}
+	}
+	return nil
 }

@@ -10,16 +10,17 @@ import (
 // Reason says why somebody is told.
 type Reason string
 
-// The reasons. A target may want any of them; only the last three reach inboxes.
+// The reasons. A target may want any of them; all but the first reach inboxes.
 const (
 	ReasonOpened     Reason = "opened"     // an investigation was opened
 	ReasonMention    Reason = "mention"    // a text names you
 	ReasonAssignment Reason = "assignment" // you lead it now
+	ReasonTask       Reason = "task"       // you are given a task
 	ReasonStatus     Reason = "status"     // its status changed, and you take part
 )
 
 // Reasons lists them all.
-var Reasons = []Reason{ReasonOpened, ReasonMention, ReasonAssignment, ReasonStatus}
+var Reasons = []Reason{ReasonOpened, ReasonMention, ReasonAssignment, ReasonTask, ReasonStatus}
 
 // InboxItemID is "n_" and a ULID.
 type InboxItemID string
@@ -95,6 +96,20 @@ func (w *work) notifyAssigned(ctx context.Context, inv *Investigation) error {
 		return err
 	}
 	return w.enqueue(ctx, n, string(inv.ID))
+}
+
+// notifyTask tells whoever is given a task that they did not have.
+func (w *work) notifyTask(ctx context.Context, inv *Investigation, b *Block, before string) error {
+	if b.Assignee == "" || b.Assignee == before || b.Assignee == w.actor.ID {
+		return nil
+	}
+	n := w.notice(inv, ReasonTask)
+	n.To, n.Text, n.Path = []string{b.AssigneeName}, b.Title, blockPath(inv.ID, b.ID)
+	it := InboxItem{Reason: ReasonTask, InvestigationID: inv.ID, Title: inv.Title, Text: b.Title, Path: n.Path}
+	if err := w.inbox(ctx, b.Assignee, it, string(b.ID)); err != nil {
+		return err
+	}
+	return w.enqueue(ctx, n, string(b.ID))
 }
 
 // notifyStatus tells whoever takes part: the lead and all who changed something.

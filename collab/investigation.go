@@ -68,6 +68,9 @@ type InvestigationNew struct {
 	Lead     *string  `json:"lead"`
 	// Pin, if set, is the first block: change 2 of the same transaction.
 	Pin *BlockNew `json:"pin,omitempty"`
+	// Template names one of [Templates], whose blocks are put on the board in the
+	// same transaction; empty: none.
+	Template string `json:"template"`
 }
 
 // InvestigationUpdate changes the fields that are not nil. Seen is the offset

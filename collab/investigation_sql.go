@@ -111,6 +111,10 @@ func (s *Store) CreateInvestigation(ctx context.Context, n InvestigationNew) (in
 	if err := errors.Join(checkRef(n.Ref), checkStatus(n.Status), checkSeverity(n.Severity)); err != nil {
 		return nil, false, err
 	}
+	template, err := templateByID(n.Template)
+	if err != nil {
+		return nil, false, err
+	}
 	var locator Locator
 	if n.Pin != nil {
 		if locator, err = n.Pin.clean(); err != nil {
@@ -122,8 +126,8 @@ func (s *Store) CreateInvestigation(ctx context.Context, n InvestigationNew) (in
 		return nil, false, err
 	}
 	var frozen *Frozen
-	if n.Pin != nil && n.Pin.Kind.Pin() {
-		if frozen, err = s.freeze(ctx, locator); err != nil {
+	if n.Pin != nil {
+		if frozen, err = s.freezeNew(ctx, "", n.Pin, locator); err != nil {
 			return nil, false, err
 		}
 	}
@@ -144,6 +148,16 @@ func (s *Store) CreateInvestigation(ctx context.Context, n InvestigationNew) (in
 			if _, err := w.insertBlock(ctx, inv.ID, *n.Pin, locator, frozen); err != nil {
 				return err
 			}
+		}
+		for _, b := range template.Blocks {
+			if _, err := b.clean(); err != nil {
+				return fmt.Errorf("template %s: %w", template.ID, err)
+			}
+			if _, err := w.insertBlock(ctx, inv.ID, b, Locator{}, nil); err != nil {
+				return err
+			}
+		}
+		if n.Pin != nil || len(template.Blocks) > 0 {
 			if inv, err = investigationByID(ctx, w.tx, inv.ID); err != nil {
 				return err
 			}
@@ -307,20 +321,29 @@ func (w *work) updateInvestigation(ctx context.Context, inv *Investigation, u In
 // findLead returns the id of an active user, named by id, email or name. Empty
 // stays empty.
 func findLead(ctx context.Context, q querier, who string) (string, error) {
+	id, _, err := findActive(ctx, q, "lead", who)
+	return id, err
+}
+
+// findAssignee returns the id and name of whom a task is given to.
+func findAssignee(ctx context.Context, q querier, who string) (id, name string, err error) {
+	return findActive(ctx, q, "assignee", who)
+}
+
+func findActive(ctx context.Context, q querier, field, who string) (id, name string, err error) {
 	who = strings.TrimSpace(who)
 	if who == "" {
-		return "", nil
+		return "", "", nil
 	}
-	var id string
-	err := q.QueryRowContext(ctx, `SELECT id FROM users WHERE deactivated_at IS NULL AND (id = ?1 OR email = lower(?1) OR lower(name) = lower(?1))
-		ORDER BY id = ?1 DESC, email = lower(?1) DESC LIMIT 1`, who).Scan(&id)
+	err = q.QueryRowContext(ctx, `SELECT id, name FROM users WHERE deactivated_at IS NULL AND (id = ?1 OR email = lower(?1) OR lower(name) = lower(?1))
+		ORDER BY id = ?1 DESC, email = lower(?1) DESC LIMIT 1`, who).Scan(&id, &name)
 	if errors.Is(err, sql.ErrNoRows) {
-		return "", &InvalidError{"lead", "There is no active person with that id, email or name."}
+		return "", "", &InvalidError{field, "There is no active person with that id, email or name."}
 	}
 	if err != nil {
-		return "", fmt.Errorf("find lead: %w", err)
+		return "", "", fmt.Errorf("find %s: %w", field, err)
 	}
-	return id, nil
+	return id, name, nil
 }
 
 // DeleteInvestigation leaves a tombstone: the log keeps its numbers, everything
@@ -343,7 +366,8 @@ func (s *Store) DeleteInvestigation(ctx context.Context, id InvestigationID) err
 		}{
 			{`UPDATE investigations SET title = '', deleted_at = ? WHERE id = ?`, []any{w.now, id}},
 			{`DELETE FROM evidence WHERE block_id IN (SELECT id FROM blocks WHERE investigation_id = ?)`, []any{id}},
-			{`UPDATE blocks SET title = '', text = '', url = '', query = '', locator = '', deleted_at = ? WHERE investigation_id = ?`, []any{w.now, id}},
+			{`DELETE FROM pictures WHERE block_id IN (SELECT id FROM blocks WHERE investigation_id = ?)`, []any{id}},
+			{`UPDATE blocks SET title = '', text = '', url = '', query = '', locator = '', sides = '', cited = '', assignee = '', deleted_at = ? WHERE investigation_id = ?`, []any{w.now, id}},
 			{`UPDATE annotations SET text = '', mentions = '[]', deleted_at = ? WHERE investigation_id = ?`, []any{w.now, id}},
 			{`UPDATE changes SET data = json_object('id', object_id, 'erased', json('true')) WHERE investigation_id = ?`, []any{id}},
 			{`DELETE FROM inbox_items WHERE investigation_id = ?`, []any{id}},

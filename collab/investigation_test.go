@@ -466,7 +466,7 @@ func TestHostileInputIsRefused(t *testing.T) {
 	s, who, _ := openBoards(t)
 	inv := mustOpen(t, s, who.ana, "x")
 	bad := []BlockNew{
-		{Kind: "picture"}, {Kind: KindNote}, {Kind: KindNote, Text: strings.Repeat("é", maxTextRunes+1)},
+		{Kind: "drawing"}, {Kind: KindNote}, {Kind: KindNote, Text: strings.Repeat("é", maxTextRunes+1)},
 		{Kind: KindSpan, TraceID: traceA}, {Kind: KindSpan, TraceID: "x", SpanID: spanA},
 		{Kind: KindLink, URL: "javascript:alert(1)"}, {Kind: KindLink, URL: "//evil.example"}, {Kind: KindLink, URL: `/\evil.example`},
 		{Kind: KindLink, URL: "https://"}, {Kind: KindQuery, Query: []byte(`[1]`)}, {Kind: KindQuery, Query: []byte(`{`)}, {Kind: KindQuery},

@@ -167,7 +167,7 @@ func checkReasons(reasons []Reason) error {
 	}
 	for _, r := range reasons {
 		if !slices.Contains(Reasons, r) {
-			return &InvalidError{"reasons", "Reasons are opened, mention, assignment and status."}
+			return &InvalidError{"reasons", "Reasons are opened, mention, assignment, task and status."}
 		}
 	}
 	return nil

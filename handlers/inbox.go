@@ -54,6 +54,8 @@ func inboxWords(it *collab.InboxItem) string {
 		return "named you:"
 	case collab.ReasonAssignment:
 		return "made you the lead"
+	case collab.ReasonTask:
+		return "gave you a task:"
 	case collab.ReasonStatus:
 		return "changed the status:"
 	}

@@ -18,6 +18,7 @@ var reasonOptions = []views.ReasonOption{
 	{Value: string(collab.ReasonOpened), Label: "an investigation is opened"},
 	{Value: string(collab.ReasonStatus), Label: "its status changes"},
 	{Value: string(collab.ReasonAssignment), Label: "somebody becomes its lead"},
+	{Value: string(collab.ReasonTask), Label: "somebody is given a task"},
 	{Value: string(collab.ReasonMention), Label: "somebody is named in a note or a remark"},
 }
 

@@ -20,7 +20,8 @@ const (
 )
 
 // Types of message that a client sends. Each but presence.set is answered by an
-// ack or an error with its ref.
+// ack or an error with its ref. A picture is added over HTTP: it is too large for
+// a message.
 const (
 	TypePresenceSet         = "presence.set"
 	TypeInvestigationUpdate = "investigation.update"
@@ -33,6 +34,14 @@ const (
 	TypeLinkAdd             = "link.add"
 	TypeLinkUpdate          = "link.update"
 	TypeLinkDelete          = "link.delete"
+	TypePictureUpdate       = "picture.update"
+	TypePictureDelete       = "picture.delete"
+	TypeTaskAdd             = "task.add"
+	TypeTaskUpdate          = "task.update"
+	TypeTaskDelete          = "task.delete"
+	TypeHypothesisAdd       = "hypothesis.add"
+	TypeHypothesisUpdate    = "hypothesis.update"
+	TypeHypothesisDelete    = "hypothesis.delete"
 	TypeAnnotationAdd       = "annotation.add"
 	TypeAnnotationUpdate    = "annotation.update"
 	TypeAnnotationDelete    = "annotation.delete"
@@ -45,6 +54,9 @@ var ServerTypes = []string{
 	string(collab.PinAdded), string(collab.PinUpdated), string(collab.PinDeleted),
 	string(collab.NoteAdded), string(collab.NoteUpdated), string(collab.NoteDeleted),
 	string(collab.LinkAdded), string(collab.LinkUpdated), string(collab.LinkDeleted),
+	string(collab.PictureAdded), string(collab.PictureUpdated), string(collab.PictureDeleted),
+	string(collab.TaskAdded), string(collab.TaskUpdated), string(collab.TaskDeleted),
+	string(collab.HypothesisAdded), string(collab.HypothesisUpdated), string(collab.HypothesisDeleted),
 	string(collab.AnnotationAdded), string(collab.AnnotationUpdated), string(collab.AnnotationDeleted),
 }
 
@@ -52,7 +64,8 @@ var ServerTypes = []string{
 var ClientTypes = []string{
 	TypePresenceSet, TypeInvestigationUpdate,
 	TypePinAdd, TypePinUpdate, TypePinDelete, TypeNoteAdd, TypeNoteUpdate, TypeNoteDelete,
-	TypeLinkAdd, TypeLinkUpdate, TypeLinkDelete, TypeAnnotationAdd, TypeAnnotationUpdate, TypeAnnotationDelete,
+	TypeLinkAdd, TypeLinkUpdate, TypeLinkDelete, TypePictureUpdate, TypePictureDelete,
+	TypeTaskAdd, TypeTaskUpdate, TypeTaskDelete, TypeHypothesisAdd, TypeHypothesisUpdate, TypeHypothesisDelete, TypeAnnotationAdd, TypeAnnotationUpdate, TypeAnnotationDelete,
 }
 
 // Close codes: 4000 to 4499 mean come back, 4500 to 4999 stay away.

@@ -92,6 +92,8 @@ func sentence(n collab.Notice) string {
 		return n.ActorName + " named " + to
 	case collab.ReasonAssignment:
 		return n.ActorName + " made " + to + " the lead"
+	case collab.ReasonTask:
+		return n.ActorName + " gave " + to + " a task"
 	case collab.ReasonStatus:
 		return n.ActorName + " changed the status from " + n.Was + " to " + string(n.Status)
 	}

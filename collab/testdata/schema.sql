@@ -60,7 +60,7 @@ CREATE TABLE blocks (
     created_at       INTEGER NOT NULL,
     updated_at       INTEGER NOT NULL,
     deleted_at       INTEGER NOT NULL DEFAULT 0
-) STRICT;
+, state TEXT NOT NULL DEFAULT '', cited TEXT NOT NULL DEFAULT '', done INTEGER NOT NULL DEFAULT 0, assignee TEXT NOT NULL DEFAULT '', sides TEXT NOT NULL DEFAULT '') STRICT;
 
 CREATE INDEX blocks_investigation_id_position_idx ON blocks (investigation_id, position);
 
@@ -202,6 +202,16 @@ CREATE TABLE migrations (
 		name TEXT NOT NULL,
 		applied_at INTEGER NOT NULL
 	) STRICT;
+
+CREATE TABLE pictures (
+    block_id TEXT PRIMARY KEY REFERENCES blocks (id),
+    sha256   TEXT NOT NULL,
+    type     TEXT NOT NULL,                    -- image/png, image/jpeg, image/webp
+    width    INTEGER NOT NULL,                 -- pixels
+    height   INTEGER NOT NULL,
+    bytes    INTEGER NOT NULL,
+    body     BLOB NOT NULL
+) STRICT;
 
 CREATE TABLE refs (
     scope     TEXT NOT NULL,                   -- an investigation's id, or empty
