@@ -71,11 +71,11 @@ func (b *block) Types(key string) []trace.Type {
 	return types
 }
 
-// Stats knows nothing: the rows are in memory, to read them is cheap.
-func (*block) Stats(string, trace.Type) (column.Stats, bool) { return column.Stats{}, false }
+func (b *block) Stats(key string, t trace.Type) (column.Stats, bool) {
+	return b.f.stats(b.group, key, t)
+}
 
-// MayHave is always possible.
-func (*block) MayHave(string, uint64) bool { return true }
+func (b *block) MayHave(key string, hash uint64) bool { return b.f.mayHave(b.group, key, hash) }
 
 func (b *block) Column(key string, t trace.Type) (*column.Vector, error) {
 	if want, ok := column.FixedType(key); ok {

@@ -12,7 +12,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"redthread/tracestore/column"
 	"redthread/tracestore/graph"
 	"redthread/tracestore/trace"
 )
@@ -149,48 +148,6 @@ func TestCorruptEdges(t *testing.T) {
 	}
 }
 
-func TestIndex(t *testing.T) {
-	rng := rand.New(rand.NewPCG(8, 8))
-	for _, rows := range []int{0, 1, 5000} {
-		prints := make([]uint64, rows)
-		for i := range prints {
-			prints[i] = uint64(column.TraceHash(numbered(rng.Uint64N(700))))<<32 | uint64(rng.Uint32())
-		}
-		x, err := parseIndex(encodeIndex(prints), rows)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := x.fingerprints(); !slices.Equal(got, prints) {
-			t.Fatalf("%d rows: fingerprints differ", rows)
-		}
-		for n := range uint64(702) {
-			var want []int
-			for row, p := range prints {
-				if uint32(p>>32) == column.TraceHash(numbered(n)) {
-					want = append(want, row)
-				}
-			}
-			if got := x.find(numbered(n)); !slices.Equal(got, want) {
-				t.Fatalf("rows of trace %d: %v, want %v", n, got, want)
-			}
-		}
-	}
-}
-
-func FuzzIndex(f *testing.F) {
-	f.Add(encodeIndex([]uint64{7<<32 | 10, 7<<32 | 11}))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		if len(data) < indexHeaderBytes || len(data) > 1<<16 {
-			return
-		}
-		x, err := parseIndex(data, int(binary.LittleEndian.Uint32(data[8:])))
-		if err == nil {
-			x.find(numbered(1))
-			x.fingerprints()
-		}
-	})
-}
-
 func FuzzSummary(f *testing.F) {
 	f.Add(appendSummary(nil, graph.Summary{TraceID: numbered(1), Service: "s", Name: "n", StartUnixNano: -5, Spans: 3}))
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -203,22 +160,4 @@ func FuzzSummary(f *testing.F) {
 			t.Fatalf("%+v, again %+v, %v", s, again, err)
 		}
 	})
-}
-
-func BenchmarkWrite(b *testing.B) {
-	m, spans := table(b, 1, 20000)
-	dir := b.TempDir()
-	b.ReportAllocs()
-	var size int64
-	n := 0
-	for b.Loop() {
-		info, err := Write(filepath.Join(dir, fmt.Sprint(n, ".parquet")), m.Blocks(), m.Fingerprints(), nil)
-		if err != nil {
-			b.Fatal(err)
-		}
-		size = info.SizeBytes
-		n++
-	}
-	b.ReportMetric(float64(n*len(spans))/b.Elapsed().Seconds(), "rows/s")
-	b.ReportMetric(float64(size)/float64(len(spans)), "B/row")
 }

@@ -45,7 +45,6 @@
 package segment
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -90,7 +89,9 @@ type File struct {
 	mu     sync.Mutex
 	fd     *os.File
 	blocks []column.Block
-	index  *index
+
+	indexMu sync.Mutex
+	indexes []*index // the last one is read; those before turned out damaged
 }
 
 // Open returns the segment at path, which has so many rows. It touches no disk.
@@ -153,49 +154,16 @@ func (f *File) open() ([]column.Block, error) {
 	return blocks, nil
 }
 
-// sidecar returns the index, made anew if it is lost or damaged.
-func (f *File) sidecar() (*index, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.index != nil {
-		return f.index, nil
-	}
-	path := IndexPath(f.path)
-	x, err := openIndex(path, f.rows)
-	if err == nil {
-		f.index = x
-		return x, nil
-	}
-	if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errIndex) {
-		return nil, fmt.Errorf("segment: %w", err)
-	}
-	blocks, err := f.open()
-	if err != nil {
-		return nil, err
-	}
-	data, err := rebuildIndex(blocks)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := writeFile(path, nil, func(w *bufio.Writer) error { _, err := w.Write(data); return err }); err != nil {
-		return nil, fmt.Errorf("segment: rebuild %s: %w", path, err)
-	}
-	if f.index, err = openIndex(path, f.rows); err != nil {
-		return nil, fmt.Errorf("segment: rebuild: %w", err)
-	}
-	return f.index, nil
-}
-
 // TraceSpans returns the rows of a trace in the order of arrival, at most limit;
 // truncated says there are more.
 func (f *File) TraceSpans(id trace.ID, limit int) (spans []trace.Span, truncated bool, err error) {
-	x, err := f.sidecar()
-	if err != nil {
+	var rows []int
+	err = f.withIndex(func(x *index) error {
+		rows, err = x.find(id)
+		return err
+	})
+	if err != nil || len(rows) == 0 {
 		return nil, false, err
-	}
-	rows := x.find(id)
-	if len(rows) == 0 {
-		return nil, false, nil
 	}
 	blocks, err := f.Blocks()
 	if err != nil {
@@ -234,15 +202,6 @@ func (f *File) TraceSpans(id trace.ID, limit int) (spans []trace.Span, truncated
 	return spans, truncated, nil
 }
 
-// Fingerprints returns the fingerprint of each row.
-func (f *File) Fingerprints() ([]uint64, error) {
-	x, err := f.sidecar()
-	if err != nil {
-		return nil, err
-	}
-	return x.fingerprints(), nil
-}
-
 // Close releases what the segment holds. It may be called twice.
 func (f *File) Close() {
 	f.mu.Lock()
@@ -251,10 +210,12 @@ func (f *File) Close() {
 		f.fd.Close()
 		f.fd = nil
 	}
-	if f.index != nil {
-		f.index.close()
-		f.index = nil
-	}
 	f.blocks = nil
+	f.indexMu.Lock()
+	defer f.indexMu.Unlock()
+	for _, x := range f.indexes {
+		x.close()
+	}
+	f.indexes = nil
 	f.cache.forget(f.id)
 }

@@ -3,6 +3,7 @@ package segment
 import (
 	"bytes"
 	"context"
+	"errors"
 )
 
 // CheckIndex says what is wrong with the sidecar of the segment at path, which
@@ -13,8 +14,7 @@ func CheckIndex(path string, rows int) error {
 	if err != nil {
 		return err
 	}
-	x.close()
-	return nil
+	return errors.Join(x.verify(), x.close())
 }
 
 // VerifyColumns reads every column, and no sidecar.
@@ -46,16 +46,18 @@ func (f *File) Verify(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	want, err := rebuildIndex(blocks)
-	if err != nil {
-		return err
-	}
-	x, err := f.sidecar()
-	if err != nil {
-		return err
-	}
-	if !bytes.Equal(want, x.data) {
-		return &CorruptError{Path: IndexPath(f.path), Offset: -1, Err: errIndex}
-	}
-	return nil
+	return f.withIndex(func(x *index) error {
+		want, err := rebuildIndex(blocks, x.prints)
+		if err != nil {
+			return err
+		}
+		got := make([]byte, x.pages.bytes)
+		if err := x.read(got, 0); err != nil {
+			return err
+		}
+		if !bytes.Equal(want, got) {
+			return &CorruptError{Path: IndexPath(f.path), Offset: -1, Err: errIndex}
+		}
+		return nil
+	})
 }

@@ -29,12 +29,14 @@ func (s Step) do(name string) error {
 }
 
 // Write makes a segment at path and its sidecar. Each source becomes a row
-// group, row for row. prints are the fingerprints of all rows. When it returns,
-// both files are durable under their names; after an error there may be files
-// ending in .tmp, or whole files that nobody knows of.
+// group, row for row. prints are the fingerprints of all rows, which a segment of
+// fewer than 512 k rows keeps; nil: they are not known. When it returns, both files
+// are durable under their names; after an error there may be files ending in .tmp,
+// or whole files that nobody knows of.
 func Write(path string, sources []column.Source, prints []uint64, step Step) (Info, error) {
 	var info Info
-	for _, s := range sources {
+	rows := make([]int, len(sources))
+	for i, s := range sources {
 		lo, hi := s.Bounds()
 		if info.Rows == 0 || lo < info.MinStart {
 			info.MinStart = lo
@@ -42,20 +44,27 @@ func Write(path string, sources []column.Source, prints []uint64, step Step) (In
 		if info.Rows == 0 || hi > info.MaxStart {
 			info.MaxStart = hi
 		}
-		info.Rows += s.Rows()
+		rows[i] = s.Rows()
+		info.Rows += rows[i]
 	}
-	if info.Rows != len(prints) {
-		return Info{}, fmt.Errorf("segment: write %s: %d fingerprints for %d rows", path, len(prints), info.Rows)
+	if info.Rows >= printRows {
+		prints = nil
 	}
 	l, place := plan(sources)
-	size, err := writeFile(path, step, func(w *bufio.Writer) error { return encode(w, l, place, sources) })
+	index := newIndexBuilder(rows)
+	watched := make([]column.Source, len(sources))
+	for i, s := range sources {
+		watched[i] = index.watch(s, i, place[i])
+	}
+	size, err := writeFile(path, step, func(w *bufio.Writer) error { return encode(w, l, place, watched) })
 	if err != nil {
 		return Info{}, fmt.Errorf("segment: write %s: %w", path, err)
 	}
-	indexSize, err := writeFile(IndexPath(path), step, func(w *bufio.Writer) error {
-		_, err := w.Write(encodeIndex(prints))
-		return err
-	})
+	payload, err := index.build(prints)
+	if err != nil {
+		return Info{}, fmt.Errorf("segment: write %s: %w", IndexPath(path), err)
+	}
+	indexSize, err := writeFile(IndexPath(path), step, func(w *bufio.Writer) error { return writePages(w, payload) })
 	if err != nil {
 		return Info{}, fmt.Errorf("segment: write %s: %w", IndexPath(path), err)
 	}
