@@ -10,6 +10,9 @@ import (
 	_ "github.com/mattn/go-sqlite3" // the catalogue's driver
 )
 
+// catalogueName is its file in the data folder.
+const catalogueName = "catalogue.db"
+
 // catalogueVersion is the schema's version, in PRAGMA user_version.
 const catalogueVersion = 1
 
@@ -88,7 +91,10 @@ type epoch struct {
 type catalogue struct{ db *sql.DB }
 
 func openCatalogue(ctx context.Context, dir string) (*catalogue, error) {
-	path := filepath.Join(dir, "catalogue.db")
+	return openCatalogueFile(ctx, filepath.Join(dir, catalogueName))
+}
+
+func openCatalogueFile(ctx context.Context, path string) (*catalogue, error) {
 	db, err := sql.Open("sqlite3", "file:"+escapePath(path)+"?_foreign_keys=on&_busy_timeout=5000&_journal_mode=WAL&_synchronous=FULL&_txlock=immediate")
 	if err != nil {
 		return nil, fmt.Errorf("open catalogue: %w", err)

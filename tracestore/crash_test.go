@@ -362,6 +362,7 @@ func TestLostAnswers(t *testing.T) {
 	s, err := Open(t.Context(), o)
 	must(t, err)
 	h.Store, h.log, h.stopLog = s, inner, stop
+	t.Cleanup(h.stop)
 	spans := testSpans(0, 90)
 	h.append(spans[:30])
 	log.lose.Store(true)

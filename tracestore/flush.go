@@ -60,6 +60,7 @@ func (s *Store) noteFlush(err error) {
 	defer s.status.Unlock()
 	if err != nil {
 		s.flushErr = err.Error()
+		s.flushFailures.Add(1)
 		return
 	}
 	s.flushErr, s.flushAt = "", s.now()

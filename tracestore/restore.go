@@ -129,7 +129,7 @@ func (s *Store) chooseEpoch(ctx context.Context) error {
 			e.Applied = state.First - 1
 		}
 	default:
-		if ok {
+		if ok && e.Identity != "" { // a backup comes without a log
 			s.o.Logger.Warn("ingest log is not the one the catalogue knows, a new epoch begins",
 				"known", e.Identity, "applied_sequence", e.Applied, "found", state.Identity, "last_sequence", state.Last)
 		}

@@ -321,7 +321,7 @@ func TestCorruptSegment(t *testing.T) {
 				if st := h.Stats(); len(st.CorruptFiles) != 1 || !strings.HasPrefix(st.CorruptFiles[0], path) || st.Segments != 2 {
 					t.Fatalf("corrupt files %q, %d segments; want %s to be named", st.CorruptFiles, st.Segments, path)
 				}
-				if err := h.Check(t.Context()); err == nil || !strings.Contains(err.Error(), path) {
+				if err := h.check(); err == nil || !strings.Contains(err.Error(), path) {
 					t.Fatalf("check: %v; want %s to be named", err, path)
 				}
 				h.reopen()

@@ -87,6 +87,8 @@ type Store struct {
 	replayTo   atomic.Uint64
 	flushed    atomic.Int64
 
+	flushFailures atomic.Int64
+
 	status   sync.Mutex // guards what follows
 	flushErr string
 	flushAt  int64
@@ -202,6 +204,7 @@ type Stats struct {
 	RejectedRowsTotal  int64
 	LogMessagesTotal   int64 // messages written to the log
 	FlushesTotal       int64
+	FlushFailuresTotal int64
 	InFlightBytes      int64
 	MemtableRows       int64
 	MemtableBytes      int64
@@ -227,7 +230,7 @@ type Stats struct {
 func (s *Store) Stats() Stats {
 	st := Stats{
 		AppendedRowsTotal: s.appended.Load(), AckedBytesTotal: s.ackedBytes.Load(), DuplicateRowsTotal: s.duplicates.Load(),
-		RejectedRowsTotal: s.rejected.Load(), LogMessagesTotal: s.messages.Load(), FlushesTotal: s.flushed.Load(),
+		RejectedRowsTotal: s.rejected.Load(), LogMessagesTotal: s.messages.Load(), FlushesTotal: s.flushed.Load(), FlushFailuresTotal: s.flushFailures.Load(),
 		InFlightBytes: s.inFlight.Load(), AppliedSequence: s.applied.Load(),
 	}
 	s.status.Lock()

@@ -91,7 +91,6 @@ func start(t *testing.T, o Options) *harness {
 		h.opts.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
 	}
 	h.open(nil)
-	t.Cleanup(func() { h.stop() })
 	return h
 }
 
@@ -119,6 +118,7 @@ func (h *harness) open(fault func(string) error) {
 		h.t.Fatalf("open: %v", err)
 	}
 	h.Store = s
+	h.t.Cleanup(h.stop) // before the log's own end
 	h.wait("ready", func() bool { ok, _ := s.Ready(); return ok })
 }
 
@@ -133,7 +133,7 @@ func (h *harness) wait(what string, ok func() bool) {
 
 func (h *harness) stop() {
 	if h.Store != nil {
-		if err := h.Check(context.Background()); err != nil && !h.broken {
+		if err := h.check(); err != nil && !h.broken {
 			h.t.Errorf("check: %v", err)
 		}
 		if err := h.Close(); err != nil {
@@ -142,6 +142,12 @@ func (h *harness) stop() {
 		h.Store = nil
 		h.stopLog()
 	}
+}
+
+// check reads everything and returns what is wrong.
+func (h *harness) check() error {
+	report, err := h.Check(context.Background(), CheckOptions{})
+	return errors.Join(err, report.Err())
 }
 
 // crash stops the store as a kill would: nothing is flushed.
