@@ -1,6 +1,12 @@
 package graph
 
-import "redthread/tracestore/trace"
+import (
+	"bytes"
+	"cmp"
+	"slices"
+
+	"redthread/tracestore/trace"
+)
 
 // cause is one recorded cause of a span outside its own chain of parents.
 type cause struct {
@@ -17,6 +23,8 @@ type causes struct {
 	list    []cause
 	parent  bool   // the parent caused the span too: the walk goes on to it as well
 	unknown string // reason why the list is not all of them, or ""
+
+	kept, dropped, recovered int // links: recorded, dropped by the sender, and of these found by ids
 }
 
 // crosses reports whether the step from parent p to its child c is a hop: into
@@ -41,7 +49,8 @@ func (x *index) crosses(p, c int32) bool {
 //
 // A parent that crossed into the span outranks links for requests: there a link
 // is an aside. For messages both count, as batches may take the first message's
-// context as parent and link to all.
+// context as parent and link to all. What only ids say counts where nothing is
+// recorded, and for the links that the sender dropped.
 func (x *index) causesAt(i int32) causes {
 	n := &x.spans[i]
 	crossed := n.parent >= 0 && x.crosses(n.parent, i)
@@ -49,13 +58,32 @@ func (x *index) causesAt(i int32) causes {
 		return causes{}
 	}
 	var away, here []cause
-	for _, l := range n.links {
-		c := cause{from: l.Ref, unsampled: l.unsampled, kind: KindLink, rule: RuleSpanLink, via: i}
-		if l.TraceID != x.trace {
+	add := func(t *target) {
+		c := t.cause(i)
+		if t.TraceID != x.trace {
 			away = append(away, c)
-		} else if l.SpanID != n.parentID {
-			if at, ok := x.tree.byID[l.SpanID]; ok && !x.above(i, at) {
+		} else if t.SpanID != n.parentID {
+			if at := x.find(t.SpanID, ""); at >= 0 && !x.above(i, at) {
 				here = append(here, c)
+			}
+		}
+	}
+	for k := range n.links {
+		add(&n.links[k])
+	}
+	recorded := len(away) + len(here)
+	for k := range n.inferred {
+		add(&n.inferred[k])
+	}
+	recovered := len(away) + len(here) - recorded
+	if n.dropped > 0 {
+		for c := n.child; c >= 0; c = x.spans[c].next {
+			for k := range x.spans[c].inferred {
+				t := &x.spans[c].inferred[k]
+				if x.spans[c].shape.has(consumes) && t.TraceID != x.trace && !slices.ContainsFunc(away, func(o cause) bool { return o.from == t.Ref }) {
+					away = append(away, t.cause(c))
+					recovered++
+				}
 			}
 		}
 	}
@@ -65,20 +93,26 @@ func (x *index) causesAt(i int32) causes {
 	case len(away) == 0 && len(here) > 0 && n.shape.has(consumes) && !crossed:
 		away = here // an ambient parent; the message came from elsewhere in the trace
 	}
+	lost := n.dropped > int32(recovered)
 	if len(away) > 0 {
-		cs := causes{list: away, parent: crossed}
-		if n.dropped {
+		cs := causes{list: away, parent: crossed, kept: recorded, dropped: int(n.dropped), recovered: recovered}
+		if lost {
 			cs.unknown = LinksDropped
 		}
 		return cs
 	}
-	if n.dropped && n.shape.has(consumes) && !crossed {
-		return causes{unknown: LinksDropped}
+	if lost && n.shape.has(consumes) && !crossed {
+		return causes{unknown: LinksDropped, dropped: int(n.dropped)}
 	}
 	if crossed || !n.shape.has(consumes) || n.shape.has(isJob) {
 		return causes{}
 	}
 	return x.batchAt(i)
+}
+
+// cause is what a target says of its span, or of one under it.
+func (t *target) cause(via int32) cause {
+	return cause{from: t.Ref, kind: t.by.Kind(), rule: t.by.Name(), inferred: t.by >= byMessageID, unsampled: t.unsampled, via: via}
 }
 
 // batchAt returns the causes of a receipt of messages that carries no link
@@ -93,27 +127,32 @@ func (x *index) batchAt(i int32) causes {
 			continue
 		}
 		switch {
-		case n.dropped:
+		case n.dropped > int32(len(n.inferred)):
 			cs.unknown = LinksDropped
-		case len(n.links) == 0 && cs.unknown == "":
+		case len(n.links)+len(n.inferred) == 0 && cs.unknown == "":
 			cs.unknown = NotRecorded // a message that came without context
 		}
-		for _, l := range n.links {
-			if l.TraceID == x.trace || seen[l.Ref] {
-				continue
+		for _, list := range [2][]target{n.links, n.inferred} {
+			for k := range list {
+				t := &list[k]
+				if t.TraceID == x.trace || seen[t.Ref] {
+					continue
+				}
+				if seen == nil {
+					seen = map[trace.Ref]bool{}
+				}
+				seen[t.Ref] = true
+				cs.list = append(cs.list, cause{from: t.Ref, unsampled: t.unsampled, kind: KindBatch, rule: RuleBatch, via: c, inferred: t.by >= byMessageID})
 			}
-			if seen == nil {
-				seen = map[trace.Ref]bool{}
-			}
-			seen[l.Ref] = true
-			cs.list = append(cs.list, cause{from: l.Ref, unsampled: l.unsampled, kind: KindBatch, rule: RuleBatch, via: c})
 		}
 	}
 	if len(cs.list) == 0 {
 		return causes{} // not a batch of linked messages: the parent decides
 	}
-	for k := range cs.list {
-		cs.list[k].inferred = len(cs.list) > 1
+	if len(cs.list) > 1 {
+		for k := range cs.list {
+			cs.list[k].inferred = true
+		}
 	}
 	return cs
 }
@@ -145,4 +184,8 @@ func (c *cause) missing() string {
 		return SampledOut
 	}
 	return NotArrived
+}
+
+func compareRefs(a, b trace.Ref) int {
+	return cmp.Or(bytes.Compare(a.TraceID[:], b.TraceID[:]), bytes.Compare(a.SpanID[:], b.SpanID[:]))
 }

@@ -23,14 +23,6 @@ import (
 // ErrNotFound is a trace or span that the source knows nothing about.
 var ErrNotFound = errors.New("graph: not found")
 
-// The rules that join a cause and its effect, as edges name them.
-const (
-	RuleParentID   = "parent_id"  // the effect names its cause as parent
-	RuleSpanLink   = "span_link"  // the effect carries a link to its cause
-	RuleBatch      = "batch_poll" // work under the receipt of a batch, caused by the batch's messages
-	RuleSharedRoot = "trace_root" // the parent never arrived; the root of the same trace stands for it
-)
-
 // Options bound the answers of a [Graph]. Zero values take the defaults.
 type Options struct {
 	// MaxTraceSpans is how many spans of one trace are read (default 100,000:
@@ -47,6 +39,12 @@ type Options struct {
 	MaxLinks int
 	// MaxLegs is how many legs a thread lists (default 20,000).
 	MaxLegs int
+	// MaxEnds is how many spans of the other side an id is joined to: an id that
+	// more share names none of them (default 1,000).
+	MaxEnds int
+	// Rules find the ends of edges in spans; nil: those without correlations.
+	// They have to be the rules of the edge index.
+	Rules *Rules
 	// Workers is how many traces are read at once (default 4).
 	Workers int
 }
@@ -54,8 +52,9 @@ type Options struct {
 // Graph answers questions about causes and effects. Its methods may be called
 // from several goroutines.
 type Graph struct {
-	src Source
-	o   Options
+	src   Source
+	edges EdgeSource // nil if the source has no whole edge index
+	o     Options
 }
 
 // New returns a graph over the source.
@@ -71,8 +70,14 @@ func New(src Source, o Options) *Graph {
 	set(&o.MaxThreadSpans, 250_000)
 	set(&o.MaxLinks, 20_000)
 	set(&o.MaxLegs, 20_000)
+	set(&o.MaxEnds, 1000)
 	set(&o.Workers, 4)
-	return &Graph{src: src, o: o}
+	if o.Rules == nil {
+		o.Rules = defaultRules
+	}
+	g := &Graph{src: src, o: o}
+	g.edges, _ = src.(EdgeSource)
+	return g
 }
 
 // Kind says what sort of record joins a cause and its effect.
@@ -89,11 +94,11 @@ const (
 	KindAttribute  Kind = "attribute"
 )
 
-// Link is one entry of the edge index: the span To carries a link to From, so
-// From (usually a producer) caused To.
+// Link is one recorded entry of the edge index: the span To says that From
+// (usually a producer) caused it.
 type Link struct {
-	From trace.Ref // the link's target: the cause
-	To   trace.Ref // the span that carries the link: the effect
+	From trace.Ref // the cause; without a span id if only its trace was recorded
+	To   trace.Ref // the span that says so: the effect
 }
 
 // Summary is what stays known of a trace after its spans are gone.
@@ -110,6 +115,12 @@ type Summary struct {
 	DurationNano  int64
 	Spans         int
 	Errors        int
+	// Caused says that the root is the receipt of messages or the run of a job,
+	// whatever its kind, and not begun by a clock: something caused it.
+	Caused bool
+	// Messages, Jobs and Requests count producer spans, runs of jobs and server
+	// spans, for threads whose traces are too many to be read.
+	Messages, Jobs, Requests int
 }
 
 // Source is the store as the graph sees it. Every method may be called from
@@ -121,6 +132,26 @@ type Source interface {
 	Effects(ctx context.Context, id trace.ID, limit int) (links []Link, truncated bool, err error)
 	// TraceSummary returns what is known of a trace, or false.
 	TraceSummary(ctx context.Context, id trace.ID) (Summary, bool, error)
+}
+
+// EdgeSource is a [Source] with a whole edge index. A graph over a mere Source
+// knows parents, links and batches, and nothing of what ids join or of what
+// caused a trace whose spans are gone.
+type EdgeSource interface {
+	Source
+	// Ends returns the halves on a side that have one of the keys, at most limit
+	// of each; a half that stands on both sides is on either. They outlive the
+	// spans.
+	Ends(ctx context.Context, side Side, keys []Key, limit int) (ends []Half, truncated bool, err error)
+	// Causes returns the halves on the effect side of the spans of a trace, at
+	// most limit. It is asked for traces whose spans are gone, so an index needs
+	// to keep only those of each trace's root, or if that has none, of all.
+	Causes(ctx context.Context, id trace.ID, limit int) (halves []Half, truncated bool, err error)
+	// Summaries is TraceSummary for many traces: in their order, without a trace
+	// id where nothing is known.
+	Summaries(ctx context.Context, ids []trace.ID) ([]Summary, error)
+	// EffectsOf is Effects for many traces, at most limit in all.
+	EffectsOf(ctx context.Context, ids []trace.ID, limit int) (links []Link, truncated bool, err error)
 }
 
 // SpanInfo names a span to a person.
@@ -182,6 +213,18 @@ type Origin struct {
 	Furthest   *OriginSpan  `json:"furthest"`
 	Hops       []Edge       `json:"hops"`
 	Truncated  bool         `json:"truncated"`
+	// Links says, of a batch on the way whose sender dropped links, how many
+	// there were; nil if none were dropped.
+	Links *LinkCount `json:"links,omitempty"`
+}
+
+// LinkCount says what became of the links of a span that had more than its SDK
+// keeps.
+type LinkCount struct {
+	Of       SpanInfo `json:"of"`
+	Recorded int      `json:"recorded"`
+	Dropped  int      `json:"dropped"`
+	Inferred int      `json:"inferred"` // of the dropped, those that ids brought back
 }
 
 // Node is one trace of a thread.

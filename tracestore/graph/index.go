@@ -17,17 +17,21 @@ type span struct {
 	kind          trace.Kind
 	shape         shape
 	err           bool
-	dropped       bool // links were dropped by the sender
+	dropped       int32 // links that the sender dropped
 	service, name string
 	topic         string
 	start, end    int64
-	links         []target // each once, without those that mean something else
+	links         []target // recorded, each once
+	inferred      []target // found by ids, see session.join
+	keys          []Half   // what ids may join
 }
 
-// target is what a link points to.
+// target is what a span says, or its ids do, that it was caused by.
 type target struct {
-	trace.Ref
-	unsampled bool // the sender knew that the target would not be recorded
+	trace.Ref           // without a span id if only the trace was recorded
+	by        RuleID    // how
+	unsampled bool      // the sender knew that the target would not be recorded
+	at        trace.Ref // the span that says so: the effect
 }
 
 // index holds one trace for walking.
@@ -41,23 +45,31 @@ type index struct {
 
 	summary    Summary // set when there are no spans, or no root among them
 	hasSummary bool
+	gone       []target // what caused the spans that are no longer there
+
+	senders   map[string]int32 // producers by topic, none where there are several
+	senderKey map[Key]int32    // and by what they offer
 }
 
 // Where the decoder keeps OTLP's dropped_links_count and flags.
 const (
 	keyDroppedLinks = "dropped_links_count"
 	keyFlags        = "trace.flags"
+	keyBatchCount   = "messaging.batch.message_count"
 )
 
 // newIndex arranges the spans of a trace. It keeps strings of the spans, but
 // neither attributes nor events.
-func newIndex(id trace.ID, spans []trace.Span, truncated bool) *index {
+func newIndex(rules *Rules, id trace.ID, all []trace.Span, truncated bool) *index {
 	x := &index{trace: id, truncated: truncated, root: none, first: none}
-	if slices.ContainsFunc(spans, func(s trace.Span) bool { return s.Signal != trace.SignalSpan }) {
-		spans = slices.DeleteFunc(slices.Clone(spans), func(s trace.Span) bool { return s.Signal != trace.SignalSpan })
+	spans := all
+	aside := func(s trace.Span) bool { return s.Signal != trace.SignalSpan || annotation(&s) }
+	if slices.ContainsFunc(all, aside) {
+		spans = slices.DeleteFunc(slices.Clone(all), aside)
 	}
 	x.tree = Arrange(spans)
 	x.spans = make([]span, len(spans))
+	var halves []Half
 	for i := range spans {
 		s := &spans[i]
 		n := &x.spans[i]
@@ -66,18 +78,11 @@ func newIndex(id trace.ID, spans []trace.Span, truncated bool) *index {
 			service: s.Service, name: s.Name, start: s.StartUnixNano, end: max(s.EndUnixNano(), s.StartUnixNano),
 		}
 		n.shape, n.topic = shapeOf(s)
-		if v, ok := s.Attribute(keyDroppedLinks); ok && v.Float() > 0 {
-			n.dropped = true
+		halves = rules.Halves(halves[:0], s)
+		for j := range halves {
+			n.take(&halves[j])
 		}
-		for j := range s.Links {
-			l := &s.Links[j]
-			ref := trace.Ref{TraceID: l.TraceID, SpanID: l.SpanID}
-			unsampled, ok := readLink(l)
-			if !ok || ref == s.Ref() || slices.ContainsFunc(n.links, func(t target) bool { return t.Ref == ref }) {
-				continue
-			}
-			n.links = append(n.links, target{ref, unsampled})
-		}
+		n.dropped = int32(dropped(s))
 		if x.first < 0 || earlier(s, &spans[x.first]) {
 			x.first = int32(i)
 		}
@@ -85,14 +90,58 @@ func newIndex(id trace.ID, spans []trace.Span, truncated bool) *index {
 			x.root = int32(i)
 		}
 	}
+	if len(spans) < len(all) {
+		for i := range all {
+			if !aside(all[i]) {
+				continue
+			}
+			for _, h := range rules.Halves(nil, &all[i]) {
+				if at := x.find(h.Of.SpanID, all[i].Service); at >= 0 {
+					x.spans[at].take(&h)
+				}
+			}
+		}
+	}
 	// Children in the order of the spans: go backwards, each before the others.
 	for i := int32(len(x.spans)) - 1; i >= 0; i-- {
-		if p := x.spans[i].parent; p >= 0 {
-			x.spans[i].next = x.spans[p].child
-			x.spans[p].child = i
+		n := &x.spans[i]
+		if n.parent < 0 {
+			continue
+		}
+		p := &x.spans[n.parent]
+		n.next, p.child = p.child, i
+		// dd-trace copies the links of a chunk to each of its spans.
+		if n.service == p.service {
+			n.links = slices.DeleteFunc(n.links, func(t target) bool {
+				return t.by == byDatadogLinks && slices.ContainsFunc(p.links, func(o target) bool { return o.by == t.by && o.Ref == t.Ref })
+			})
 		}
 	}
 	return x
+}
+
+// dropped is how many links of a span its sender dropped.
+func dropped(s *trace.Span) int {
+	said, _ := s.Attribute(keyDroppedLinks)
+	batch, _ := s.Attribute(keyBatchCount)
+	n := droppedLinks(said.Text(), batch.Text(), len(s.Links))
+	if v, ok := s.Attribute("_dd.span_links"); ok {
+		if _, cut := datadogLinks(v.Text()); cut {
+			n++ // and perhaps more
+		}
+	}
+	return n
+}
+
+// take keeps a half that the span offers.
+func (n *span) take(h *Half) {
+	if !h.recorded() {
+		n.keys = append(n.keys, *h)
+		return
+	}
+	if !slices.ContainsFunc(n.links, func(t target) bool { return t.Ref == h.Target }) {
+		n.links = append(n.links, target{Ref: h.Target, by: h.Rule, unsampled: h.Unsampled, at: h.Of})
+	}
 }
 
 // find returns the span of an id, see [Tree.find].
@@ -100,21 +149,43 @@ func (x *index) find(id trace.SpanID, service string) int32 {
 	return x.tree.find(id, service, func(i int32) string { return x.spans[i].service })
 }
 
-// readLink reports whether a link says that its target caused the span, and
-// whether it says too that the target was not sampled: OTLP's Link.flags are
-// set (bit 8) and the W3C sampled flag (bit 0) is not. Sentry joins the traces
-// of one browser session by links of another meaning.
-func readLink(l *trace.Link) (unsampled, ok bool) {
-	for i := range l.Attributes {
-		switch a := &l.Attributes[i]; a.Key {
-		case "sentry.link.type":
-			return false, false
-		case keyFlags:
-			f := a.Value.Int()
-			unsampled = f&0x100 != 0 && f&1 == 0
+// causeOf returns the span of x that caused a span of another trace, given what
+// was recorded of it. Where that is only the trace, it is the span that sent the
+// effect's message, if that can be told, else the beginning of the trace.
+func (x *index) causeOf(ref trace.Ref, effect *span) int32 {
+	if !ref.SpanID.IsZero() {
+		return x.find(ref.SpanID, "")
+	}
+	if x.senders == nil {
+		x.senders, x.senderKey = map[string]int32{}, map[Key]int32{}
+		for i := range x.spans {
+			n := &x.spans[i]
+			for _, k := range n.keys {
+				if _, again := x.senderKey[k.Key]; !again && k.Side&CauseSide != 0 {
+					x.senderKey[k.Key] = int32(i)
+				}
+			}
+			if !n.shape.has(produces) || n.topic == "" {
+				continue
+			}
+			if _, again := x.senders[n.topic]; again {
+				x.senders[n.topic] = none
+			} else {
+				x.senders[n.topic] = int32(i)
+			}
 		}
 	}
-	return unsampled, !l.TraceID.IsZero()
+	if effect != nil {
+		for _, k := range effect.keys {
+			if at, ok := x.senderKey[k.Key]; ok {
+				return at
+			}
+		}
+		if at, ok := x.senders[effect.topic]; ok && at >= 0 {
+			return at
+		}
+	}
+	return x.begin()
 }
 
 // begin is the root, else the earliest span; none if there are no spans.

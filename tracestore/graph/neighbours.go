@@ -37,7 +37,7 @@ func (g *Graph) neighbours(ctx context.Context, id trace.ID) (*Neighbours, error
 	if out.Origin, err = s.traceOrigin(ctx, x); err != nil {
 		return nil, err
 	}
-	links, cut, err := g.src.Effects(ctx, id, g.o.MaxLinks)
+	links, cut, err := g.effects(ctx, x)
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +72,7 @@ func (g *Graph) neighbours(ctx context.Context, id trace.ID) (*Neighbours, error
 func (x *index) crossTraceCauses() []cause {
 	var out []cause
 	for i := range x.spans {
-		if len(x.spans[i].links) == 0 {
+		if len(x.spans[i].links)+len(x.spans[i].inferred) == 0 {
 			continue
 		}
 		for _, c := range x.causesAt(int32(i)).list {
@@ -99,7 +99,7 @@ func (s *session) cause(x *index, c cause) Cause {
 	case y.hasSummary:
 		out.RootService, out.RootName = y.summary.Service, y.summary.Name
 	}
-	switch at := y.find(c.from.SpanID, ""); {
+	switch at := y.causeOf(c.from, &x.spans[c.via]); {
 	case at >= 0:
 		out.Known = true
 		out.Edge.From = y.info(at)
@@ -146,7 +146,8 @@ func (s *session) addEffects(out *Neighbours, x *index, links []Link) {
 			if n.err {
 				e.Errors = 1
 			}
-			if p := x.find(l.From.SpanID, ""); p >= 0 {
+			if p := x.causeOf(l.From, n); p >= 0 {
+				k.from, e.From = x.spans[p].id, x.spans[p].id
 				e.MaxWaitNano = wait(x.spans[p].end, n.start)
 			}
 		}

@@ -20,6 +20,7 @@ type stop struct {
 	edge       Edge   // from here to prev
 	hops       []Edge // inside this trace, upwards
 	incomplete bool
+	expired    bool  // the spans of some trace on the way are gone
 	cause      cause // where the walk is to go, until it is resolved
 }
 
@@ -39,6 +40,8 @@ type walk struct {
 	stops   []stop
 	endings []ending
 	visited map[*index][]bool
+	gone    map[trace.Ref]bool // the same for spans that are no longer there
+	links   *LinkCount
 	cut     bool // some chain was not followed to its end
 	back    bool // some chain led back to the span asked about
 }
@@ -64,14 +67,11 @@ func (g *Graph) Origin(ctx context.Context, id trace.ID, spanID trace.SpanID) (*
 
 // spanOrigin is the origin of a span of a loaded trace.
 func (s *session) spanOrigin(ctx context.Context, x *index, id trace.SpanID) (*Origin, error) {
-	if len(x.spans) == 0 && x.hasSummary {
-		return summaryOrigin(x.summary), nil
-	}
 	at := x.find(id, "")
-	if at < 0 {
+	if at < 0 && (len(x.spans) > 0 || !x.hasSummary) {
 		return nil, ErrNotFound
 	}
-	return s.origin(ctx, x, at)
+	return s.origin(ctx, x, at, id)
 }
 
 // TraceOrigin answers what caused a trace: the origin of its root, or of its
@@ -90,18 +90,16 @@ func (g *Graph) TraceOrigin(ctx context.Context, id trace.ID) (*Origin, error) {
 }
 
 func (s *session) traceOrigin(ctx context.Context, x *index) (*Origin, error) {
-	switch {
-	case len(x.spans) == 0 && x.hasSummary:
-		return summaryOrigin(x.summary), nil
-	case len(x.spans) == 0:
+	if len(x.spans) == 0 && !x.hasSummary {
 		return nil, ErrNotFound
 	}
-	return s.origin(ctx, x, x.begin())
+	return s.origin(ctx, x, x.begin(), x.summary.SpanID)
 }
 
-// origin walks back from one span of a loaded trace.
-func (s *session) origin(ctx context.Context, x *index, at int32) (*Origin, error) {
-	w, err := s.walkBack(ctx, x, at)
+// origin walks back from one span of a loaded trace; at is none if the span,
+// which has the id, is gone.
+func (s *session) origin(ctx context.Context, x *index, at int32, id trace.SpanID) (*Origin, error) {
+	w, err := s.walkBack(ctx, x, at, id)
 	if err != nil {
 		return nil, err
 	}
@@ -117,10 +115,12 @@ func (s *session) origin(ctx context.Context, x *index, at int32) (*Origin, erro
 }
 
 // walkBack follows all chains that lead to a span to their ends.
-func (s *session) walkBack(ctx context.Context, x *index, at int32) (*walk, error) {
-	w := &walk{session: s, visited: map[*index][]bool{}}
+func (s *session) walkBack(ctx context.Context, x *index, at int32, id trace.SpanID) (*walk, error) {
+	w := &walk{session: s, visited: map[*index][]bool{}, gone: map[trace.Ref]bool{}}
 	w.stops = append(w.stops, stop{x: x, at: at, prev: -1})
-	if err := w.climb(ctx, 0); err != nil {
+	if at < 0 {
+		w.recall(0, id)
+	} else if err := w.climb(ctx, 0); err != nil {
 		return nil, err
 	}
 	// climb appends the stops that a stop leads to; they are taken in order,
@@ -159,11 +159,14 @@ func (s *session) circle(ctx context.Context, w *walk) (OriginSpan, error) {
 	for {
 		x, at := w.earliest()
 		start := &w.stops[0]
-		if x == nil || x == start.x && at == start.at {
+		switch {
+		case start.at < 0:
+			return start.x.summary.origin(), nil
+		case x == nil || x == start.x && at == start.at:
 			return start.x.origin(start.at), nil
 		}
 		var err error
-		if w, err = s.walkBack(ctx, x, at); err != nil {
+		if w, err = s.walkBack(ctx, x, at, trace.SpanID{}); err != nil {
 			return OriginSpan{}, err
 		}
 	}
@@ -175,28 +178,89 @@ func (w *walk) arrive(ctx context.Context, k int) error {
 	x := w.traces[st.cause.from.TraceID]
 	st.x = x
 	p := &w.stops[st.prev]
-	if at := x.find(st.cause.from.SpanID, ""); at >= 0 {
+	var effect *span
+	if st.cause.via >= 0 {
+		effect = &p.x.spans[st.cause.via]
+	}
+	if at := x.causeOf(st.cause.from, effect); at >= 0 {
 		st.at = at
 		st.edge.From = x.info(at)
-		st.edge.WaitNano = wait(x.spans[at].end, p.x.spans[st.cause.via].start)
+		if effect != nil {
+			st.edge.WaitNano = wait(x.spans[at].end, effect.start)
+		}
 		return w.climb(ctx, k)
 	}
 	st.edge.From = SpanInfo{Ref: st.cause.from}
+	if x.hasSummary && x.summary.SpanID == st.cause.from.SpanID {
+		st.edge.From = x.summary.origin().SpanInfo
+	}
 	switch {
 	case x.root >= 0:
 		st.at = x.root
 		st.incomplete = true
 		return w.climb(ctx, k)
 	case x.hasSummary && (x.summary.Root || len(x.spans) == 0):
-		w.endAtSummary(k, x.summary)
+		w.recall(k, st.cause.from.SpanID)
 	case len(x.spans) > 0:
 		w.endings = append(w.endings, ending{stop: k, span: x.origin(x.first), reason: st.cause.missing()})
+	case effect == nil:
+		w.endings = append(w.endings, ending{stop: k, span: p.x.summary.origin(), reason: st.cause.missing(), expired: true})
 	default:
 		from := p.x.origin(st.cause.via)
 		if st.cause.kind == KindBatch {
-			from = p.x.origin(p.x.spans[st.cause.via].parent)
+			from = p.x.origin(effect.parent)
 		}
 		w.endings = append(w.endings, ending{stop: k, span: from, reason: st.cause.missing()})
+	}
+	return nil
+}
+
+// recall goes on from a span that is gone, as far as the edge index remembers
+// what caused it, or else the root of its trace; or else any of its spans, for
+// those of a batch stand under a root without a cause.
+func (w *walk) recall(k int, id trace.SpanID) {
+	st := &w.stops[k]
+	x := st.x
+	st.expired = true
+	ref := trace.Ref{TraceID: x.trace, SpanID: id}
+	if w.gone[ref] {
+		w.back = w.back || k > 0 && x == w.stops[0].x
+		return
+	}
+	w.gone[ref] = true
+	list := x.causesOfGone(id)
+	if len(list) == 0 && !x.summary.beginsChain() {
+		list = x.gone
+	}
+	if len(list) == 0 {
+		w.endAtSummary(k, x.summary)
+		return
+	}
+	incomplete, hops := st.incomplete, len(st.hops)
+	for i := range list {
+		t := &list[i]
+		c := t.cause(none)
+		to := SpanInfo{Ref: t.at}
+		if t.at.SpanID == x.summary.SpanID {
+			to.Service, to.Name = x.summary.Service, x.summary.Name
+		}
+		w.stops = append(w.stops, stop{prev: k, prevHops: hops, cause: c, incomplete: incomplete, expired: true,
+			edge: Edge{To: to, Kind: c.kind, Rule: c.rule, Inferred: c.inferred}})
+	}
+}
+
+// causesOfGone is what is remembered of a span, or else of the root.
+func (x *index) causesOfGone(id trace.SpanID) []target {
+	for _, of := range [2]trace.SpanID{id, x.summary.SpanID} {
+		var out []target
+		for _, t := range x.gone {
+			if t.at.SpanID == of {
+				out = append(out, t)
+			}
+		}
+		if len(out) > 0 {
+			return out
+		}
 	}
 	return nil
 }
@@ -214,7 +278,12 @@ func (w *walk) endAtSummary(k int, sum Summary) {
 func (w *walk) cutAt(k int) {
 	w.cut = true
 	p := &w.stops[k]
-	w.endings = append(w.endings, ending{stop: p.prev, hops: p.prevHops, span: w.stops[p.prev].x.origin(p.cause.via), reason: Cut})
+	prev := &w.stops[p.prev]
+	at := prev.x.summary.origin()
+	if p.cause.via >= 0 {
+		at = prev.x.origin(p.cause.via)
+	}
+	w.endings = append(w.endings, ending{stop: p.prev, hops: p.prevHops, span: at, reason: Cut})
 	w.stops = w.stops[:k]
 }
 
@@ -226,7 +295,7 @@ func (w *walk) climb(ctx context.Context, k int) error {
 		return err
 	}
 	x, i := w.stops[k].x, w.stops[k].at
-	incomplete := w.stops[k].incomplete
+	incomplete, expired := w.stops[k].incomplete, w.stops[k].expired
 	var hops []Edge
 	seen := w.visited[x]
 	if seen == nil {
@@ -234,7 +303,7 @@ func (w *walk) climb(ctx context.Context, k int) error {
 		w.visited[x] = seen
 	}
 	end := func(i int32, reason string) {
-		w.endings = append(w.endings, ending{stop: k, hops: len(hops), span: x.origin(i), reason: reason, incomplete: incomplete})
+		w.endings = append(w.endings, ending{stop: k, hops: len(hops), span: x.origin(i), reason: reason, incomplete: incomplete, expired: expired})
 	}
 	for {
 		if seen[i] {
@@ -247,12 +316,15 @@ func (w *walk) climb(ctx context.Context, k int) error {
 		if cs.unknown != "" {
 			end(i, cs.unknown)
 		}
+		if cs.dropped > 0 && w.links == nil {
+			w.links = &LinkCount{Of: x.info(i), Recorded: cs.kept, Dropped: cs.dropped, Inferred: cs.recovered}
+		}
 		for _, c := range cs.list {
 			to := c.via
 			if c.kind == KindBatch {
 				to = i
 			}
-			w.stops = append(w.stops, stop{prev: k, prevHops: len(hops), cause: c, incomplete: incomplete,
+			w.stops = append(w.stops, stop{prev: k, prevHops: len(hops), cause: c, incomplete: incomplete, expired: expired,
 				edge: Edge{To: x.info(to), Kind: c.kind, Rule: c.rule, Inferred: c.inferred}})
 		}
 		if (len(cs.list) > 0 || cs.unknown != "") && !cs.parent {
@@ -293,7 +365,7 @@ func (w *walk) climb(ctx context.Context, k int) error {
 		w.stops[k].hops = hops
 		switch {
 		case x.hasSummary && x.summary.Root:
-			w.endAtSummary(k, x.summary)
+			w.recall(k, x.summary.SpanID)
 		case x.truncated:
 			w.cut = true
 			end(i, Cut)
@@ -339,7 +411,7 @@ func (w *walk) sharedTail() []Edge {
 // answer adds up where the chains ended. One that does not end at an origin
 // makes the whole unknown: the true origin may be behind it.
 func (w *walk) answer() *Origin {
-	o := &Origin{Origins: []OriginSpan{}, Candidates: []OriginSpan{}, Hops: []Edge{}, Truncated: w.cut}
+	o := &Origin{Origins: []OriginSpan{}, Candidates: []OriginSpan{}, Hops: []Edge{}, Truncated: w.cut, Links: w.links}
 	var (
 		found []OriginSpan
 		known = map[trace.Ref]bool{}
@@ -366,7 +438,7 @@ func (w *walk) answer() *Origin {
 	case first != nil:
 		o.Status, o.Reason, o.Candidates = Unknown, first.reason, append(o.Candidates, found...)
 		o.Incomplete = o.Incomplete || first.incomplete
-		o.Expired = first.reason == Expired
+		o.Expired = first.expired || first.reason == Expired
 		o.Furthest = &first.span
 		if len(w.endings) == 1 {
 			o.Hops = w.path(first)
@@ -408,21 +480,9 @@ func before(x *index, i int32, y *index, j int32) bool {
 }
 
 // beginsChain reports whether the trace's root is known and its own origin.
-func (s *Summary) beginsChain() bool { return s.Root && s.Kind != trace.KindConsumer }
+func (s *Summary) beginsChain() bool { return s.Root && s.Kind != trace.KindConsumer && !s.Caused }
 
 func (s *Summary) origin() OriginSpan {
 	return OriginSpan{StartUnixNano: s.StartUnixNano,
 		SpanInfo: SpanInfo{Ref: trace.Ref{TraceID: s.TraceID, SpanID: s.SpanID}, Service: s.Service, Name: s.Name}}
-}
-
-// summaryOrigin answers for a trace whose spans are gone.
-func summaryOrigin(s Summary) *Origin {
-	o := &Origin{Status: Found, Expired: true, Origins: []OriginSpan{}, Candidates: []OriginSpan{}, Hops: []Edge{}}
-	span := s.origin()
-	if s.beginsChain() {
-		o.Origins = append(o.Origins, span)
-	} else {
-		o.Status, o.Reason, o.Furthest = Unknown, Expired, &span
-	}
-	return o
 }

@@ -58,33 +58,33 @@ func TestOrigin(t *testing.T) {
 	toAPI := "parent POST>POST /quotes"
 	tests := []struct {
 		name string
-		make func(w *workload, m *[]func(*memory)) (ask trace.Ref, want said)
+		make func(w *workload, m *[]func(*Memory)) (ask trace.Ref, want said)
 	}{
-		{"the root of a request is its own origin", func(w *workload, _ *[]func(*memory)) (trace.Ref, said) {
+		{"the root of a request is its own origin", func(w *workload, _ *[]func(*Memory)) (trace.Ref, said) {
 			root, _ := w.request("POST /quotes")
 			return root, said{Status: Found, Origins: []trace.Ref{root}}
 		}},
-		{"a call inside the request", func(w *workload, _ *[]func(*memory)) (trace.Ref, said) {
+		{"a call inside the request", func(w *workload, _ *[]func(*Memory)) (trace.Ref, said) {
 			root, api := w.request("POST /quotes")
 			return api, said{Status: Found, Origins: []trace.Ref{root}, Hops: []string{toAPI}}
 		}},
-		{"kafkajs, single message: parent", func(w *workload, _ *[]func(*memory)) (trace.Ref, said) {
+		{"kafkajs, single message: parent", func(w *workload, _ *[]func(*Memory)) (trace.Ref, said) {
 			root, api := w.request("POST /quotes")
 			sent := w.send(api, "api", "quotes")
 			got := w.add(sent.TraceID, sent.SpanID, "dealers", "process quotes", trace.KindConsumer, kafka("process", "quotes"))
 			return got, said{Status: Found, Origins: []trace.Ref{root}, Hops: []string{toAPI, "parent send quotes>process quotes"}}
 		}},
-		{"kafkajs, batch of one: the siblings take its link", func(w *workload, _ *[]func(*memory)) (trace.Ref, said) {
+		{"kafkajs, batch of one: the siblings take its link", func(w *workload, _ *[]func(*Memory)) (trace.Ref, said) {
 			root, api := w.request("POST /quotes")
 			_, handler := w.poll("dealers", "quotes", w.send(api, "api", "quotes"))
 			return handler, said{Status: Found, Origins: []trace.Ref{root}, Hops: []string{toAPI, "batch send quotes>poll quotes"}}
 		}},
-		{"kafkajs, batch: the receipt itself", func(w *workload, _ *[]func(*memory)) (trace.Ref, said) {
+		{"kafkajs, batch: the receipt itself", func(w *workload, _ *[]func(*Memory)) (trace.Ref, said) {
 			root, api := w.request("POST /quotes")
 			receipt, _ := w.poll("dealers", "quotes", w.send(api, "api", "quotes"))
 			return receipt, said{Status: Found, Origins: []trace.Ref{root}, Hops: []string{toAPI, "batch send quotes>poll quotes"}}
 		}},
-		{"kafkajs, mixed batch: ambiguous, the hops behind it are shared", func(w *workload, _ *[]func(*memory)) (trace.Ref, said) {
+		{"kafkajs, mixed batch: ambiguous, the hops behind it are shared", func(w *workload, _ *[]func(*Memory)) (trace.Ref, said) {
 			var sent, roots []trace.Ref
 			for range 3 {
 				root, api := w.request("POST /quotes")
@@ -94,7 +94,7 @@ func TestOrigin(t *testing.T) {
 			run := w.bullRun(w.bullAdd(handler, "dealers", "Mail"), "worker", "Mail")
 			return run, said{Status: Ambiguous, Origins: roots, Hops: []string{"parent add mail.Mail>process mail"}}
 		}},
-		{"kafkajs, mixed batch: under one message there is no doubt", func(w *workload, _ *[]func(*memory)) (trace.Ref, said) {
+		{"kafkajs, mixed batch: under one message there is no doubt", func(w *workload, _ *[]func(*Memory)) (trace.Ref, said) {
 			_, api1 := w.request("POST /quotes")
 			root2, api2 := w.request("POST /quotes")
 			receipt, _ := w.poll("dealers", "quotes", w.send(api1, "api", "quotes"), w.send(api2, "api", "quotes"))
@@ -102,107 +102,107 @@ func TestOrigin(t *testing.T) {
 			under := w.add(receipt.TraceID, second.SpanID, "dealers", "save", trace.KindInternal)
 			return under, said{Status: Found, Origins: []trace.Ref{root2}, Hops: []string{toAPI, "link send quotes>process quotes"}}
 		}},
-		{"kafkajs, batch of messages of one request", func(w *workload, _ *[]func(*memory)) (trace.Ref, said) {
+		{"kafkajs, batch of messages of one request", func(w *workload, _ *[]func(*Memory)) (trace.Ref, said) {
 			root, api := w.request("POST /quotes")
 			_, handler := w.poll("dealers", "quotes", w.send(api, "api", "quotes"), w.send(api, "api", "quotes"))
 			return handler, said{Status: Found, Origins: []trace.Ref{root}, Hops: []string{toAPI, "batch send quotes>poll quotes inferred"}}
 		}},
-		{"kafkajs, batch with a message that came without context", func(w *workload, _ *[]func(*memory)) (trace.Ref, said) {
+		{"kafkajs, batch with a message that came without context", func(w *workload, _ *[]func(*Memory)) (trace.Ref, said) {
 			root, api := w.request("POST /quotes")
 			receipt, handler := w.poll("dealers", "quotes", w.send(api, "api", "quotes"))
 			w.add(receipt.TraceID, receipt.SpanID, "dealers", "process quotes", trace.KindConsumer, kafka("process", "quotes"))
 			return handler, said{Status: Unknown, Reason: NotRecorded, Candidates: []trace.Ref{root}, Furthest: receipt}
 		}},
-		{"bullmq: the second attempt under the same add", func(w *workload, _ *[]func(*memory)) (trace.Ref, said) {
+		{"bullmq: the second attempt under the same add", func(w *workload, _ *[]func(*Memory)) (trace.Ref, said) {
 			root, api := w.request("POST /quotes")
 			add := w.bullAdd(api, "api", "Mail")
 			w.bullRun(add, "worker", "Mail", failed)
 			second := w.bullRun(add, "worker", "Mail")
 			return second, said{Status: Found, Origins: []trace.Ref{root}, Hops: []string{toAPI, "parent add mail.Mail>process mail"}}
 		}},
-		{"bullmq: a scheduler's job", func(w *workload, _ *[]func(*memory)) (trace.Ref, said) {
+		{"bullmq: a scheduler's job", func(w *workload, _ *[]func(*Memory)) (trace.Ref, said) {
 			add := w.bullAdd(trace.Ref{TraceID: w.newTrace()}, "worker", "Refresh", attr("bullmq.job.scheduler.id", "refresh"))
 			run := w.bullRun(add, "worker", "Refresh")
 			return run, said{Status: Found, Origins: []trace.Ref{add}, Hops: []string{"parent add mail.Refresh>process mail"}}
 		}},
-		{"Sidekiq, ActiveJob, Resque, Que: own trace, one link, twice", func(w *workload, _ *[]func(*memory)) (trace.Ref, said) {
+		{"Sidekiq, ActiveJob, Resque, Que: own trace, one link, twice", func(w *workload, _ *[]func(*Memory)) (trace.Ref, said) {
 			root, api := w.request("POST /quotes")
 			first := w.perform(w.enqueue(api, "api", "Recalculate"), false, "worker", "Recalculate")
 			second := w.perform(w.enqueue(first, "worker", "Mail"), false, "worker", "Mail")
 			return second, said{Status: Found, Origins: []trace.Ref{root},
 				Hops: []string{toAPI, "link default publish>default process", "link default publish>default process"}}
 		}},
-		{"Sidekiq set to child", func(w *workload, _ *[]func(*memory)) (trace.Ref, said) {
+		{"Sidekiq set to child", func(w *workload, _ *[]func(*Memory)) (trace.Ref, said) {
 			root, api := w.request("POST /quotes")
 			run := w.perform(w.enqueue(api, "api", "Mail"), true, "worker", "Mail")
 			return run, said{Status: Found, Origins: []trace.Ref{root}, Hops: []string{toAPI, "parent default publish>default process"}}
 		}},
-		{"honeykiq child: no span for the enqueuing", func(w *workload, _ *[]func(*memory)) (trace.Ref, said) {
+		{"honeykiq child: no span for the enqueuing", func(w *workload, _ *[]func(*Memory)) (trace.Ref, said) {
 			root, api := w.request("POST /quotes")
 			run := w.add(api.TraceID, api.SpanID, "api", "Mail", trace.KindUnspecified, attr("type", "job"), attr("job.class", "Mail"))
 			return run, said{Status: Found, Origins: []trace.Ref{root}, Hops: []string{toAPI, "parent POST /quotes>Mail"}}
 		}},
-		{"rdkafka: parent and link to the same span are one cause", func(w *workload, _ *[]func(*memory)) (trace.Ref, said) {
+		{"rdkafka: parent and link to the same span are one cause", func(w *workload, _ *[]func(*Memory)) (trace.Ref, said) {
 			root, api := w.request("POST /quotes")
 			sent := w.send(api, "api", "quotes")
 			got := w.add(sent.TraceID, sent.SpanID, "dealers", "quotes process", trace.KindConsumer, kafka("process", "quotes"), link(sent))
 			return got, said{Status: Found, Origins: []trace.Ref{root}, Hops: []string{toAPI, "parent send quotes>quotes process"}}
 		}},
-		{"ruby-kafka batch: N links and no parent", func(w *workload, _ *[]func(*memory)) (trace.Ref, said) {
+		{"ruby-kafka batch: N links and no parent", func(w *workload, _ *[]func(*Memory)) (trace.Ref, said) {
 			root1, api1 := w.request("POST /quotes")
 			root2, api2 := w.request("POST /quotes")
 			got := w.add(w.newTrace(), trace.SpanID{}, "dealers", "quotes process", trace.KindConsumer, kafka("process", "quotes"),
 				link(w.send(api1, "api", "quotes"), w.send(api2, "api", "quotes"), w.send(api1, "api", "quotes")))
 			return got, said{Status: Ambiguous, Origins: []trace.Ref{root1, root2}}
 		}},
-		{"a batch under the context of its first message", func(w *workload, _ *[]func(*memory)) (trace.Ref, said) {
+		{"a batch under the context of its first message", func(w *workload, _ *[]func(*Memory)) (trace.Ref, said) {
 			root1, api1 := w.request("POST /quotes")
 			root2, api2 := w.request("POST /quotes")
 			s1, s2 := w.send(api1, "api", "quotes"), w.send(api2, "api", "quotes")
 			got := w.add(s1.TraceID, s1.SpanID, "dealers", "quotes process", trace.KindConsumer, kafka("process", "quotes"), link(s1, s2))
 			return got, said{Status: Ambiguous, Origins: []trace.Ref{root1, root2}}
 		}},
-		{"a message linked inside an ambient trace", func(w *workload, _ *[]func(*memory)) (trace.Ref, said) {
+		{"a message linked inside an ambient trace", func(w *workload, _ *[]func(*Memory)) (trace.Ref, said) {
 			root, api := w.request("POST /quotes")
 			loop := w.add(w.newTrace(), trace.SpanID{}, "dealers", "loop", trace.KindInternal)
 			got := w.add(loop.TraceID, loop.SpanID, "dealers", "quotes process", trace.KindConsumer, kafka("process", "quotes"), link(w.send(api, "api", "quotes")))
 			return got, said{Status: Found, Origins: []trace.Ref{root}, Hops: []string{toAPI, "link send quotes>quotes process"}}
 		}},
-		{"a message linked inside the trace of an ambient parent", func(w *workload, _ *[]func(*memory)) (trace.Ref, said) {
+		{"a message linked inside the trace of an ambient parent", func(w *workload, _ *[]func(*Memory)) (trace.Ref, said) {
 			root, api := w.request("POST /quotes")
 			sent := w.send(api, "api", "quotes")
 			loop := w.add(root.TraceID, root.SpanID, "web", "drain", trace.KindInternal)
 			got := w.add(root.TraceID, loop.SpanID, "web", "quotes process", trace.KindConsumer, kafka("process", "quotes"), link(sent))
 			return got, said{Status: Found, Origins: []trace.Ref{root}, Hops: []string{toAPI, "link send quotes>quotes process"}}
 		}},
-		{"a service that calls itself", func(w *workload, _ *[]func(*memory)) (trace.Ref, said) {
+		{"a service that calls itself", func(w *workload, _ *[]func(*Memory)) (trace.Ref, said) {
 			root, _ := w.request("POST /quotes")
 			call := w.add(root.TraceID, root.SpanID, "web", "GET", trace.KindClient)
 			got := w.add(root.TraceID, call.SpanID, "web", "GET /cars", trace.KindServer)
 			return got, said{Status: Found, Origins: []trace.Ref{root}, Hops: []string{"parent GET>GET /cars"}}
 		}},
-		{"a job that a clock began", func(w *workload, _ *[]func(*memory)) (trace.Ref, said) {
+		{"a job that a clock began", func(w *workload, _ *[]func(*Memory)) (trace.Ref, said) {
 			run := w.add(w.newTrace(), trace.SpanID{}, "worker", "default process", trace.KindConsumer, sidekiq("Refresh"), attr("sidekiq.cron", "true"))
 			return run, said{Status: Found, Origins: []trace.Ref{run}}
 		}},
-		{"a link on a request that has a caller is an aside", func(w *workload, _ *[]func(*memory)) (trace.Ref, said) {
+		{"a link on a request that has a caller is an aside", func(w *workload, _ *[]func(*Memory)) (trace.Ref, said) {
 			other, _ := w.request("GET /cars")
 			root, api := w.request("POST /quotes")
 			w.spans[len(w.spans)-1].Links = []trace.Link{{TraceID: other.TraceID, SpanID: other.SpanID}}
 			return api, said{Status: Found, Origins: []trace.Ref{root}, Hops: []string{toAPI}}
 		}},
-		{"a public endpoint: own trace and a link", func(w *workload, _ *[]func(*memory)) (trace.Ref, said) {
+		{"a public endpoint: own trace and a link", func(w *workload, _ *[]func(*Memory)) (trace.Ref, said) {
 			root, api := w.request("POST /quotes")
 			served := w.add(w.newTrace(), trace.SpanID{}, "partner", "POST /hook", trace.KindServer, link(api))
 			return served, said{Status: Found, Origins: []trace.Ref{root}, Hops: []string{toAPI, "link POST /quotes>POST /hook"}}
 		}},
-		{"Sentry's link to the page before is no cause", func(w *workload, _ *[]func(*memory)) (trace.Ref, said) {
+		{"Sentry's link to the page before is no cause", func(w *workload, _ *[]func(*Memory)) (trace.Ref, said) {
 			before, _ := w.request("GET /cars")
 			root := w.add(w.newTrace(), trace.SpanID{}, "browser", "/quotes", trace.KindInternal, link(before))
 			w.spans[len(w.spans)-1].Links[0].Attributes = []trace.Attribute{{Key: "sentry.link.type", Value: trace.String("previous_trace")}}
 			return root, said{Status: Found, Origins: []trace.Ref{root}}
 		}},
-		{"Zipkin: client and server share an id", func(w *workload, _ *[]func(*memory)) (trace.Ref, said) {
+		{"Zipkin: client and server share an id", func(w *workload, _ *[]func(*Memory)) (trace.Ref, said) {
 			id := w.newTrace()
 			root := w.add(id, trace.SpanID{}, "web", "get", trace.KindServer)
 			call := w.add(id, root.SpanID, "web", "get api", trace.KindClient)
@@ -211,82 +211,104 @@ func TestOrigin(t *testing.T) {
 			query := w.add(id, call.SpanID, "api", "select", trace.KindClient)
 			return query, said{Status: Found, Origins: []trace.Ref{root}, Hops: []string{"parent get api>get api"}}
 		}},
-		{"a consumer root without a cause", func(w *workload, _ *[]func(*memory)) (trace.Ref, said) {
+		{"a consumer root without a cause", func(w *workload, _ *[]func(*Memory)) (trace.Ref, said) {
 			got := w.add(w.newTrace(), trace.SpanID{}, "dealers", "quotes process", trace.KindConsumer, kafka("process", "quotes"))
 			return got, said{Status: Unknown, Reason: NotRecorded, Furthest: got}
 		}},
-		{"a job root without a cause", func(w *workload, _ *[]func(*memory)) (trace.Ref, said) {
+		{"a job root without a cause", func(w *workload, _ *[]func(*Memory)) (trace.Ref, said) {
 			run := w.add(w.newTrace(), trace.SpanID{}, "worker", "Mail", trace.KindInternal, attr("span.type", "worker"), attr("sidekiq.job.id", "1"))
 			under := w.add(run.TraceID, run.SpanID, "worker", "sql", trace.KindClient)
 			return under, said{Status: Unknown, Reason: NotRecorded, Furthest: run}
 		}},
-		{"the link's target never arrived", func(w *workload, _ *[]func(*memory)) (trace.Ref, said) {
+		{"the link's target never arrived", func(w *workload, _ *[]func(*Memory)) (trace.Ref, said) {
 			run := w.perform(trace.Ref{TraceID: w.newTrace(), SpanID: trace.SpanID{9}}, false, "worker", "Mail")
 			return run, said{Status: Unknown, Reason: NotArrived, Furthest: run, Hops: []string{"link >default process"}}
 		}},
-		{"the link's target was not sampled", func(w *workload, _ *[]func(*memory)) (trace.Ref, said) {
+		{"the link's target was not sampled", func(w *workload, _ *[]func(*Memory)) (trace.Ref, said) {
 			run := w.perform(trace.Ref{TraceID: w.newTrace(), SpanID: trace.SpanID{9}}, false, "worker", "Mail")
 			w.spans[len(w.spans)-1].Links[0].Attributes = []trace.Attribute{{Key: keyFlags, Value: trace.Int(0x100)}}
 			return run, said{Status: Unknown, Reason: SampledOut, Furthest: run, Hops: []string{"link >default process"}}
 		}},
-		{"the link's target is missing, the root of its trace is known", func(w *workload, _ *[]func(*memory)) (trace.Ref, said) {
+		{"the link's target is missing, the root of its trace is known", func(w *workload, _ *[]func(*Memory)) (trace.Ref, said) {
 			root, api := w.request("POST /quotes")
 			run := w.perform(trace.Ref{TraceID: api.TraceID, SpanID: trace.SpanID{9}}, false, "worker", "Mail")
 			return run, said{Status: Found, Origins: []trace.Ref{root}, Flags: "incomplete ", Hops: []string{"link >default process"}}
 		}},
-		{"the link's target and the root of its trace are missing", func(w *workload, _ *[]func(*memory)) (trace.Ref, said) {
+		{"the link's target and the root of its trace are missing", func(w *workload, _ *[]func(*Memory)) (trace.Ref, said) {
 			part := w.add(w.newTrace(), trace.SpanID{8}, "api", "select", trace.KindClient)
 			run := w.perform(trace.Ref{TraceID: part.TraceID, SpanID: trace.SpanID{9}}, false, "worker", "Mail")
 			return run, said{Status: Unknown, Reason: NotArrived, Furthest: part, Hops: []string{"link >default process"}}
 		}},
-		{"the root of the cause's trace has expired, a late part of it has not", func(w *workload, after *[]func(*memory)) (trace.Ref, said) {
+		{"the root of the cause's trace has expired, a late part of it has not", func(w *workload, after *[]func(*Memory)) (trace.Ref, said) {
 			root, api := w.request("POST /quotes")
 			run := w.perform(w.enqueue(api, "api", "Mail"), false, "worker", "Mail")
-			*after = append(*after, func(m *memory) { m.traces[root.TraceID] = m.traces[root.TraceID][2:3] })
+			*after = append(*after, func(m *Memory) { m.traces[root.TraceID] = m.traces[root.TraceID][2:3] })
 			return run, said{Status: Found, Origins: []trace.Ref{root}, Flags: "expired ", Hops: []string{"link >default process"}}
 		}},
-		{"a parent is missing, the root is known", func(w *workload, _ *[]func(*memory)) (trace.Ref, said) {
+		{"a parent is missing, the root is known", func(w *workload, _ *[]func(*Memory)) (trace.Ref, said) {
 			root, api := w.request("POST /quotes")
 			lost := w.add(api.TraceID, trace.SpanID{9}, "dealers", "GET /dealers", trace.KindServer)
 			return lost, said{Status: Found, Origins: []trace.Ref{root}, Flags: "incomplete ", Hops: []string{"parent >GET /dealers"}}
 		}},
-		{"a parent is missing and no root is known", func(w *workload, _ *[]func(*memory)) (trace.Ref, said) {
+		{"a parent is missing and no root is known", func(w *workload, _ *[]func(*Memory)) (trace.Ref, said) {
 			lost := w.add(w.newTrace(), trace.SpanID{9}, "dealers", "GET /dealers", trace.KindServer)
 			return lost, said{Status: Unknown, Reason: NotArrived, Furthest: lost, Flags: "incomplete ", Hops: []string{"parent >GET /dealers"}}
 		}},
-		{"one cause of two never arrived: no guess", func(w *workload, _ *[]func(*memory)) (trace.Ref, said) {
+		{"one cause of two never arrived: no guess", func(w *workload, _ *[]func(*Memory)) (trace.Ref, said) {
 			root, api := w.request("POST /quotes")
 			got := w.add(w.newTrace(), trace.SpanID{}, "dealers", "quotes process", trace.KindConsumer, kafka("process", "quotes"),
 				link(w.send(api, "api", "quotes"), trace.Ref{TraceID: w.newTrace(), SpanID: trace.SpanID{9}}))
 			return got, said{Status: Unknown, Reason: NotArrived, Candidates: []trace.Ref{root}, Furthest: got}
 		}},
-		{"links dropped by the SDK's cap", func(w *workload, _ *[]func(*memory)) (trace.Ref, said) {
+		{"links dropped by the SDK's cap", func(w *workload, _ *[]func(*Memory)) (trace.Ref, said) {
 			root, api := w.request("POST /quotes")
 			got := w.add(w.newTrace(), trace.SpanID{}, "dealers", "quotes process", trace.KindConsumer, link(w.send(api, "api", "quotes")))
 			s := &w.spans[len(w.spans)-1]
 			s.Attributes = append(s.Attributes, trace.Attribute{Key: keyDroppedLinks, Value: trace.Int(372)})
 			return got, said{Status: Unknown, Reason: LinksDropped, Candidates: []trace.Ref{root}, Furthest: got}
 		}},
-		{"the cause's spans have expired, its summary is kept", func(w *workload, after *[]func(*memory)) (trace.Ref, said) {
+		{"the cause's spans have expired, its summary is kept", func(w *workload, after *[]func(*Memory)) (trace.Ref, said) {
 			root, api := w.request("POST /quotes")
 			run := w.perform(w.enqueue(api, "api", "Mail"), false, "worker", "Mail")
-			*after = append(*after, func(m *memory) { m.expire(root.TraceID) })
+			*after = append(*after, func(m *Memory) { m.Expire(root.TraceID) })
 			return run, said{Status: Found, Origins: []trace.Ref{root}, Flags: "expired ", Hops: []string{"link >default process"}}
 		}},
-		{"an expired job whose own cause is no longer known", func(w *workload, after *[]func(*memory)) (trace.Ref, said) {
-			_, api := w.request("POST /quotes")
+		{"an expired job between: the edges outlive the spans", func(w *workload, after *[]func(*Memory)) (trace.Ref, said) {
+			root, api := w.request("POST /quotes")
 			first := w.perform(w.enqueue(api, "api", "Mail"), false, "worker", "Mail")
 			second := w.perform(w.enqueue(first, "worker", "Mail"), false, "worker", "Mail")
-			*after = append(*after, func(m *memory) { m.expire(first.TraceID) })
+			*after = append(*after, func(m *Memory) { m.Expire(first.TraceID) })
+			return second, said{Status: Found, Origins: []trace.Ref{root}, Flags: "expired ",
+				Hops: []string{toAPI, "link default publish>default process", "link >default process"}}
+		}},
+		{"everything before the job has expired", func(w *workload, after *[]func(*Memory)) (trace.Ref, said) {
+			root, api := w.request("POST /quotes")
+			first := w.perform(w.enqueue(api, "api", "Mail"), false, "worker", "Mail")
+			second := w.perform(w.enqueue(first, "worker", "Mail"), false, "worker", "Mail")
+			*after = append(*after, func(m *Memory) { m.Expire(first.TraceID); m.Expire(root.TraceID) })
+			return second, said{Status: Found, Origins: []trace.Ref{root}, Flags: "expired ", Hops: []string{"link >default process", "link >default process"}}
+		}},
+		{"an expired batch of two requests stays ambiguous", func(w *workload, after *[]func(*Memory)) (trace.Ref, said) {
+			root1, api1 := w.request("POST /quotes")
+			root2, api2 := w.request("POST /quotes")
+			receipt, handler := w.poll("dealers", "quotes", w.send(api1, "api", "quotes"), w.send(api2, "api", "quotes"))
+			run := w.perform(w.enqueue(handler, "dealers", "Mail"), false, "worker", "Mail")
+			*after = append(*after, func(m *Memory) { m.Expire(receipt.TraceID) })
+			return run, said{Status: Ambiguous, Origins: []trace.Ref{root1, root2}, Flags: "expired ", Hops: []string{"link >default process"}}
+		}},
+		{"an expired job whose cause nobody recorded", func(w *workload, after *[]func(*Memory)) (trace.Ref, said) {
+			first := w.add(w.newTrace(), trace.SpanID{}, "worker", "Mail", trace.KindInternal, attr("type", "job"), attr("job.class", "Mail"))
+			second := w.perform(w.enqueue(first, "worker", "Mail"), false, "worker", "Mail")
+			*after = append(*after, func(m *Memory) { m.Expire(first.TraceID) })
 			return second, said{Status: Unknown, Reason: Expired, Furthest: first, Flags: "expired ", Hops: []string{"link >default process"}}
 		}},
-		{"two jobs that link to each other", func(w *workload, _ *[]func(*memory)) (trace.Ref, said) {
+		{"two jobs that link to each other", func(w *workload, _ *[]func(*Memory)) (trace.Ref, said) {
 			first := w.perform(trace.Ref{TraceID: w.newTrace(), SpanID: trace.SpanID{9}}, false, "worker", "Ping")
 			second := w.perform(first, false, "worker", "Pong")
 			w.spans[0].Links = []trace.Link{{TraceID: second.TraceID, SpanID: second.SpanID}}
 			return second, said{Status: Unknown, Reason: NotRecorded, Furthest: first, Flags: "truncated "}
 		}},
-		{"a circle with one way in", func(w *workload, _ *[]func(*memory)) (trace.Ref, said) {
+		{"a circle with one way in", func(w *workload, _ *[]func(*Memory)) (trace.Ref, said) {
 			root, api := w.request("POST /quotes")
 			first := w.perform(w.enqueue(api, "api", "Ping"), false, "worker", "Ping")
 			entry := len(w.spans) - 1
@@ -295,7 +317,7 @@ func TestOrigin(t *testing.T) {
 			return second, said{Status: Found, Origins: []trace.Ref{root},
 				Hops: []string{toAPI, "link default publish>default process", "link default process>default process"}}
 		}},
-		{"spans that are each other's parent", func(w *workload, _ *[]func(*memory)) (trace.Ref, said) {
+		{"spans that are each other's parent", func(w *workload, _ *[]func(*Memory)) (trace.Ref, said) {
 			a := w.add(w.newTrace(), trace.SpanID{9}, "web", "a", trace.KindInternal)
 			b := w.add(a.TraceID, a.SpanID, "web", "b", trace.KindInternal)
 			w.spans[0].ParentID = b.SpanID
@@ -305,7 +327,7 @@ func TestOrigin(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var w workload
-			var after []func(*memory)
+			var after []func(*Memory)
 			ask, want := tt.make(&w, &after)
 			slices.Reverse(w.spans) // the order of arrival does not matter
 			g, m := testGraph(t, w.spans, Options{})
@@ -478,5 +500,34 @@ func TestOriginJSON(t *testing.T) {
 		span(0, fmt.Sprintf(`,"start_unix_nano":"%d"`, w.spans[0].StartUnixNano)), span(2, ""), span(3, ""))
 	if string(got) != want {
 		t.Errorf("JSON of the origin %v:\ngot  %s\nwant %s", root, got, want)
+	}
+}
+
+// onlySource hides what a source has beside the methods of [Source].
+type onlySource struct{ Source }
+
+// TestOriginWithoutEdgeIndex: a source that knows only links still answers what
+// they say, and says that it does not know what has expired.
+func TestOriginWithoutEdgeIndex(t *testing.T) {
+	var w workload
+	root, api := w.request("POST /quotes")
+	first := w.perform(w.enqueue(api, "api", "Mail"), false, "worker", "Mail")
+	second := w.perform(w.enqueue(first, "worker", "Mail"), false, "worker", "Mail")
+	m := NewMemory(nil, w.spans)
+	g := New(onlySource{m}, Options{})
+	for _, expired := range []bool{false, true} {
+		want := said{Status: Found, Origins: []trace.Ref{root},
+			Hops: []string{"parent POST>POST /quotes", "link default publish>default process", "link default publish>default process"}}
+		if expired {
+			m.Expire(first.TraceID)
+			want = said{Status: Unknown, Reason: Expired, Furthest: first, Flags: "expired ", Hops: []string{"link >default process"}}
+		}
+		o, err := g.Origin(context.Background(), second.TraceID, second.SpanID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, summarise(o)); diff != "" {
+			t.Errorf("expired=%v (-want +got):\n%s", expired, diff)
+		}
 	}
 }

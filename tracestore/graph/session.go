@@ -70,13 +70,18 @@ func (g *Graph) read(ctx context.Context, id trace.ID) (*index, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := newIndex(id, spans, truncated)
+	x := newIndex(g.o.Rules, id, spans, truncated)
 	if x.root < 0 {
 		if x.summary, x.hasSummary, err = g.src.TraceSummary(ctx, id); err != nil {
 			return nil, err
 		}
 	}
-	return x, nil
+	if x.hasSummary && (len(x.spans) == 0 || x.summary.Root) {
+		if err := g.recall(ctx, x); err != nil {
+			return nil, err
+		}
+	}
+	return x, g.join(ctx, x)
 }
 
 // each calls fn for 0 ≤ i < n from several goroutines, waits for them and

@@ -1,7 +1,6 @@
 package graph
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -24,6 +23,7 @@ type spread struct {
 	legOf     map[*index][]int32 // leg of each span plus one; 0: not in the thread
 	covered   [][]interval       // by leg
 	effects   map[trace.ID]map[trace.SpanID][]Link
+	open      map[trace.ID][]entry // effects of which only the causing trace is known, until their turn
 	nodes     []Node
 	isNode    map[trace.ID]bool
 	edges     []Edge
@@ -156,7 +156,7 @@ func (x *index) top(i int32) int32 {
 // spread walks forward from span at of x; at may be none when only the effects
 // of the trace are known.
 func (s *session) spread(ctx context.Context, x *index, at int32) (*spread, error) {
-	sp := &spread{session: s, legOf: map[*index][]int32{}, effects: map[trace.ID]map[trace.SpanID][]Link{},
+	sp := &spread{session: s, legOf: map[*index][]int32{}, effects: map[trace.ID]map[trace.SpanID][]Link{}, open: map[trace.ID][]entry{},
 		isNode: map[trace.ID]bool{}, nodes: []Node{}, edges: []Edge{}, legs: []Leg{}}
 	if at >= 0 {
 		sp.origin = x.info(at).Ref
@@ -189,7 +189,7 @@ func (s *spread) run(ctx context.Context, x *index, at int32) error {
 	return nil
 }
 
-// readEffects reads the links into traces that were entered for the first time.
+// readEffects reads what was caused by traces that were entered for the first time.
 func (s *spread) readEffects(ctx context.Context, touched []*index) error {
 	var todo []*index
 	for _, x := range touched {
@@ -201,13 +201,7 @@ func (s *spread) readEffects(ctx context.Context, touched []*index) error {
 	links := make([][]Link, len(todo))
 	cut := make([]bool, len(todo))
 	err := s.g.each(ctx, len(todo), func(ctx context.Context, i int) (err error) {
-		links[i], cut[i], err = s.g.src.Effects(ctx, todo[i].trace, s.g.o.MaxLinks)
-		// A source gives links in the order of its files, which compaction
-		// changes; a thread that did not change is to look the same.
-		slices.SortFunc(links[i], func(a, b Link) int {
-			return cmp.Or(bytes.Compare(a.To.TraceID[:], b.To.TraceID[:]), bytes.Compare(a.To.SpanID[:], b.To.SpanID[:]),
-				bytes.Compare(a.From.SpanID[:], b.From.SpanID[:]))
-		})
+		links[i], cut[i], err = s.g.effects(ctx, todo[i])
 		return err
 	})
 	if err != nil {
@@ -217,11 +211,16 @@ func (s *spread) readEffects(ctx context.Context, touched []*index) error {
 		s.truncated = s.truncated || cut[i]
 		to := s.effects[x.trace]
 		for _, l := range links[i] {
-			id := l.From.SpanID
-			if _, ok := x.tree.byID[id]; !ok {
-				id = trace.SpanID{} // its cause never arrived, or is gone
+			switch {
+			case l.From.SpanID.IsZero():
+				// Only the trace was recorded: which span of it is known when the
+				// effect is.
+				s.open[x.trace] = append(s.open[x.trace], entry{l, -1})
+			case x.find(l.From.SpanID, "") < 0:
+				to[trace.SpanID{}] = append(to[trace.SpanID{}], l) // its cause never arrived, or is gone
+			default:
+				to[l.From.SpanID] = append(to[l.From.SpanID], l)
 			}
-			to[id] = append(to[id], l)
 		}
 	}
 	return nil
@@ -239,6 +238,8 @@ func (s *spread) ways(touched []*index) []entry {
 		if len(x.spans) == 0 {
 			add(s.effects[x.trace][trace.SpanID{}], -1)
 		}
+		out = append(out, s.open[x.trace]...)
+		delete(s.open, x.trace)
 	}
 	for _, m := range s.fresh {
 		leg := int(s.legOf[m.x][m.at]) - 1
@@ -305,17 +306,28 @@ func (s *spread) follow(x *index, e entry) bool {
 	at := x.find(e.link.To.SpanID, "")
 	edge := Edge{From: SpanInfo{Ref: e.link.From}, To: SpanInfo{Ref: e.link.To}, Kind: KindLink, Rule: RuleSpanLink}
 	cut := x.truncated || len(x.spans) == 0
+	var effect *span
 	switch {
 	case at >= 0:
-		if !slices.ContainsFunc(x.causesAt(at).list, func(c cause) bool { return c.from == e.link.From }) {
+		list := x.causesAt(at).list
+		c := slices.IndexFunc(list, func(c cause) bool { return c.from == e.link.From })
+		if c < 0 {
 			return false
 		}
-		edge.To = x.info(at)
+		effect = &x.spans[at]
+		edge.To, edge.Kind, edge.Rule, edge.Inferred = x.info(at), list[c].kind, list[c].rule, list[c].inferred
 	case !cut:
 		return false
 	}
 	from := s.traces[e.link.From.TraceID]
-	if i := from.find(e.link.From.SpanID, ""); i >= 0 {
+	if i := from.causeOf(e.link.From, effect); i >= 0 {
+		if e.link.From.SpanID.IsZero() {
+			if s.members(from)[i] == 0 {
+				s.open[from.trace] = append(s.open[from.trace], e) // it may join yet
+				return false
+			}
+			e.leg = int(s.members(from)[i]) - 1
+		}
 		edge.From = from.info(i)
 		if at >= 0 {
 			edge.WaitNano = wait(from.spans[i].end, x.spans[at].start)
@@ -509,7 +521,7 @@ func (s *spread) finish() {
 		// The work on a batch is surely this thread's if all its messages are.
 		for _, c := range b.x.causesAt(b.at).list {
 			if y := s.traces[c.from.TraceID]; y != nil {
-				if at := y.find(c.from.SpanID, ""); at >= 0 && s.legOf[y] != nil && s.legOf[y][at] != 0 {
+				if at := y.causeOf(c.from, &b.x.spans[c.via]); at >= 0 && s.legOf[y] != nil && s.legOf[y][at] != 0 {
 					continue
 				}
 			}

@@ -247,10 +247,10 @@ func TestThreadOfUnknownOrigin(t *testing.T) {
 	if _, err := g.Thread(context.Background(), trace.ID{1}); !errors.Is(err, ErrNotFound) {
 		t.Errorf("thread of an unknown trace: error %v, want ErrNotFound", err)
 	}
-	m.expire(first.TraceID)
+	m.Expire(first.TraceID)
 	th = threadOf(t, g, first.TraceID)
-	if th.Status != Unknown || th.Reason != Expired || len(th.Nodes) != 2 || len(th.Edges) != 1 || th.Nodes[0].Name != "default process" {
-		t.Errorf("thread of an expired trace = %s %s, %d nodes, %d edges; want unknown expired, 2 and 1", th.Status, th.Reason, len(th.Nodes), len(th.Edges))
+	if th.Status != Unknown || th.Reason != NotArrived || len(th.Nodes) != 2 || len(th.Edges) != 1 || th.Nodes[0].Name != "default process" {
+		t.Errorf("thread of an expired trace = %s %s, %d nodes, %d edges; want unknown not_arrived, 2 and 1", th.Status, th.Reason, len(th.Nodes), len(th.Edges))
 	}
 }
 
@@ -372,7 +372,7 @@ func TestNeighbours(t *testing.T) {
 	if n.Caused != 3 || n.Traces != 3 || n.Truncated || n.Origin.Status != Found {
 		t.Errorf("caused %d in %d traces, truncated=%v, origin %s; want 3, 3, false, found", n.Caused, n.Traces, n.Truncated, n.Origin.Status)
 	}
-	m.expire(api.TraceID)
+	m.Expire(api.TraceID)
 	if n, err = g.Neighbours(context.Background(), first.TraceID); err != nil {
 		t.Fatal(err)
 	}

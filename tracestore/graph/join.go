@@ -1,0 +1,248 @@
+package graph
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"redthread/tracestore/trace"
+)
+
+const (
+	// skewAllowed is how much earlier than its cause an effect may seem to begin,
+	// before an id that both have is held to mean something else.
+	skewAllowed = int64(time.Minute)
+	// keyWindow is how long before its receipt a Kafka key may have been sent:
+	// the time that brokers keep messages unless they are told otherwise.
+	keyWindow = int64(7 * 24 * time.Hour)
+	// queueWindow is how close to the latest sending of an id another one keeps
+	// the two apart no longer: small numbers begin anew when a queue is emptied.
+	queueWindow = int64(24 * time.Hour)
+	// maxGone bounds the causes of a trace whose spans are gone.
+	maxGone = 1000
+)
+
+// effectKeys lists what ids may say of the cause of span i, unless it is
+// recorded: nothing outranks what the sender said.
+func (x *index) effectKeys(i int32) []Half {
+	n := &x.spans[i]
+	if len(n.keys) == 0 || n.dropped == 0 && len(n.links) > 0 {
+		return nil
+	}
+	if n.dropped == 0 && (n.parent == Absent || n.parent == Circle || n.parent >= 0 && (!n.shape.has(consumes) || x.crosses(n.parent, i))) {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(n.keys), func(h Half) bool { return h.Side&EffectSide == 0 })
+}
+
+// join finds by ids the causes of the spans of a trace that say none.
+func (g *Graph) join(ctx context.Context, x *index) error {
+	if g.edges == nil {
+		return nil
+	}
+	var wanted []Half
+	at := map[trace.SpanID]int32{}
+	for i := range x.spans {
+		if keys := x.effectKeys(int32(i)); len(keys) > 0 {
+			wanted = append(wanted, keys...)
+			at[x.spans[i].id] = int32(i)
+		}
+	}
+	found, err := g.ends(ctx, wanted)
+	if err != nil {
+		return err
+	}
+	for _, t := range found {
+		i := at[t.at.SpanID]
+		n := &x.spans[i]
+		if t.TraceID == x.trace {
+			if p := x.find(t.SpanID, ""); p < 0 || x.above(p, i) {
+				continue // it sent the message again itself
+			}
+		}
+		if !slices.ContainsFunc(n.links, func(l target) bool { return l.Ref == t.Ref }) &&
+			!slices.ContainsFunc(n.inferred, func(l target) bool { return l.Ref == t.Ref }) {
+			n.inferred = append(n.inferred, t)
+		}
+	}
+	return nil
+}
+
+// recall finds what caused a trace whose spans are gone.
+func (g *Graph) recall(ctx context.Context, x *index) error {
+	if g.edges == nil {
+		return nil
+	}
+	halves, _, err := g.edges.Causes(ctx, x.trace, maxGone)
+	if err != nil {
+		return err
+	}
+	var wanted []Half
+	for _, h := range halves {
+		if h.recorded() {
+			x.gone = append(x.gone, target{Ref: h.Target, by: h.Rule, unsampled: h.Unsampled, at: h.Of})
+		} else {
+			wanted = append(wanted, h)
+		}
+	}
+	wanted = slices.DeleteFunc(wanted, func(h Half) bool {
+		return slices.ContainsFunc(x.gone, func(t target) bool { return t.at == h.Of })
+	})
+	found, err := g.ends(ctx, wanted)
+	if err != nil {
+		return err
+	}
+	x.gone = append(x.gone, slices.DeleteFunc(found, func(t target) bool { return t.TraceID == x.trace })...)
+	slices.SortFunc(x.gone, func(a, b target) int { return cmp.Or(compareRefs(a.at, b.at), compareRefs(a.Ref, b.Ref)) })
+	return nil
+}
+
+// ends finds the causes of effects by what they have in common. For each effect
+// only those rules speak that are the surest of those that found something.
+func (g *Graph) ends(ctx context.Context, effects []Half) ([]target, error) {
+	if len(effects) == 0 {
+		return nil, nil
+	}
+	keys := make([]Key, 0, len(effects))
+	for i := range effects {
+		keys = append(keys, effects[i].Key)
+	}
+	slices.Sort(keys)
+	ends, _, err := g.edges.Ends(ctx, CauseSide, slices.Compact(keys), g.o.MaxEnds)
+	if err != nil {
+		return nil, err
+	}
+	byKey := map[Key][]Half{}
+	for _, e := range ends {
+		byKey[e.Key] = append(byKey[e.Key], e)
+	}
+	for key, list := range byKey {
+		slices.SortFunc(list, func(a, b Half) int {
+			return cmp.Or(cmp.Compare(a.StartUnixNano, b.StartUnixNano), compareRefs(a.Of, b.Of))
+		})
+		byKey[key] = slices.CompactFunc(list, func(a, b Half) bool { return a.Of == b.Of })
+	}
+	var out []target
+	surest := map[trace.Ref]RuleID{}
+	for i := range effects {
+		e := &effects[i]
+		list := byKey[e.Key]
+		if len(list) >= g.o.MaxEnds {
+			continue // no name of anything
+		}
+		for _, c := range causesByKey(e, list) {
+			if was, ok := surest[e.Of]; ok && was.rank() < e.Rule.rank() {
+				continue
+			}
+			surest[e.Of] = e.Rule
+			out = append(out, target{Ref: c.Of, by: e.Rule, at: e.Of})
+		}
+	}
+	return slices.DeleteFunc(out, func(t target) bool { return surest[t.at].rank() < t.by.rank() }), nil
+}
+
+// effects lists what the spans of a trace caused, as the edge index knows it:
+// what says so itself, and what ids may join. The walk back decides.
+func (g *Graph) effects(ctx context.Context, x *index) (links []Link, cut bool, err error) {
+	if links, cut, err = g.src.Effects(ctx, x.trace, g.o.MaxLinks); err != nil {
+		return nil, false, err
+	}
+	if g.edges != nil {
+		joined, more, err := g.joined(ctx, x)
+		if err != nil {
+			return nil, false, err
+		}
+		links, cut = append(links, joined...), cut || more
+	}
+	// A source gives them in the order of its files, which compaction changes; a
+	// thread that did not change is to look the same.
+	slices.SortFunc(links, func(a, b Link) int { return cmp.Or(compareRefs(a.To, b.To), compareRefs(a.From, b.From)) })
+	links = slices.Compact(links)
+	if len(links) > g.o.MaxLinks {
+		links, cut = links[:g.o.MaxLinks], true
+	}
+	return links, cut, nil
+}
+
+// joined lists the spans that have an id in common with what the trace sent.
+func (g *Graph) joined(ctx context.Context, x *index) (links []Link, cut bool, err error) {
+	senders := map[Key][]trace.SpanID{}
+	var keys []Key
+	for i := range x.spans {
+		for _, h := range x.spans[i].keys {
+			if h.Side&CauseSide == 0 {
+				continue
+			}
+			if senders[h.Key] == nil {
+				keys = append(keys, h.Key)
+			}
+			senders[h.Key] = append(senders[h.Key], x.spans[i].id)
+		}
+	}
+	if len(keys) == 0 {
+		return nil, false, nil
+	}
+	ends, cut, err := g.edges.Ends(ctx, EffectSide, keys, g.o.MaxLinks)
+	if err != nil {
+		return nil, false, err
+	}
+	for _, e := range ends {
+		for _, from := range senders[e.Key] {
+			if ref := (trace.Ref{TraceID: x.trace, SpanID: from}); ref != e.Of {
+				links = append(links, Link{From: ref, To: e.Of})
+			}
+		}
+	}
+	return links, cut, nil
+}
+
+// rank orders the rules of ids by how sure they are. A message is nearer than
+// the request that it belongs to.
+func (r RuleID) rank() int {
+	switch r {
+	case byMessageID, byJobID, byKafkaOffset:
+		return 0
+	case byQueueID, byCorrelation:
+		return 1
+	case byKafkaKey:
+		return 2
+	}
+	return 3
+}
+
+// causesByKey chooses among the spans that offer the key of an effect, which
+// are in order of start, those that may have caused it.
+func causesByKey(e *Half, list []Half) []Half {
+	var out []Half
+	for _, c := range list {
+		if c.Of != e.Of && c.StartUnixNano <= e.StartUnixNano+skewAllowed {
+			out = append(out, c)
+		}
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	switch e.Rule {
+	case byMessageID, byJobID:
+		// The id was made with the message. Who sends it later sends it again,
+		// as Sidekiq does for a retry.
+		return out[:1]
+	case byQueueID:
+		last := out[len(out)-1].StartUnixNano
+		return slices.DeleteFunc(out, func(c Half) bool { return c.StartUnixNano < last-queueWindow })
+	case byKafkaKey:
+		if len(list) > 1 || out[0].StartUnixNano < e.StartUnixNano-keyWindow {
+			return nil
+		}
+	case byRequestID:
+		// A request is caused by a caller only; a job by the request, and if that
+		// is not there by its caller.
+		requests := slices.DeleteFunc(slices.Clone(out), func(c Half) bool { return c.Rule != byRequestID })
+		if e.Side&CauseSide == 0 && len(requests) > 0 {
+			return requests
+		}
+		return slices.DeleteFunc(out, func(c Half) bool { return c.Rule == byRequestID })
+	}
+	return out
+}

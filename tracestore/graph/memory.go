@@ -1,0 +1,178 @@
+package graph
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"sync/atomic"
+
+	"redthread/tracestore/trace"
+)
+
+// Memory is an [EdgeSource] over spans in memory, made as an edge index is: by
+// looking at one span at a time, in any order. Tests use it, and compare a
+// store's index with it. It is ready for several readers once all is added.
+type Memory struct {
+	rules     *Rules
+	traces    map[trace.ID][]trace.Span
+	links     map[trace.ID][]Link // by the trace of the cause
+	causes    map[trace.ID][]Half // by the trace of the effect
+	ends      map[Key][]Half
+	summaries map[trace.ID]*memorySummary
+	reads     atomic.Int64 // traces whose spans were read
+}
+
+var _ EdgeSource = (*Memory)(nil)
+
+// NewMemory returns a source with the spans; rules may be nil for the default.
+func NewMemory(rules *Rules, spans []trace.Span) *Memory {
+	if rules == nil {
+		rules = defaultRules
+	}
+	m := &Memory{rules: rules, traces: map[trace.ID][]trace.Span{}, links: map[trace.ID][]Link{}, causes: map[trace.ID][]Half{},
+		ends: map[Key][]Half{}, summaries: map[trace.ID]*memorySummary{}}
+	m.Add(spans...)
+	return m
+}
+
+// Add takes more spans. One that is there already, by trace, id, kind and
+// service, changes nothing.
+func (m *Memory) Add(spans ...trace.Span) {
+	var halves []Half
+	for i := range spans {
+		s := &spans[i]
+		if slices.ContainsFunc(m.traces[s.TraceID], func(o trace.Span) bool {
+			return o.SpanID == s.SpanID && o.Kind == s.Kind && o.Service == s.Service && o.Signal == s.Signal
+		}) {
+			continue
+		}
+		m.traces[s.TraceID] = append(m.traces[s.TraceID], *s)
+		halves = m.rules.Halves(halves[:0], s)
+		for _, h := range halves {
+			if h.Side&EffectSide != 0 {
+				m.causes[h.Of.TraceID] = append(m.causes[h.Of.TraceID], h)
+			}
+			if h.recorded() {
+				m.links[h.Target.TraceID] = append(m.links[h.Target.TraceID], Link{From: h.Target, To: h.Of})
+			} else {
+				m.ends[h.Key] = append(m.ends[h.Key], h)
+			}
+		}
+		if s.Signal == trace.SignalSpan && !annotation(s) {
+			m.summarise(s)
+		}
+	}
+}
+
+// memorySummary is a summary while spans are added to it.
+type memorySummary struct {
+	Summary
+	rootStart int64 // of the span SpanID
+}
+
+func (m *Memory) summarise(s *trace.Span) {
+	sum := m.summaries[s.TraceID]
+	if sum == nil {
+		sum = &memorySummary{Summary: Summary{TraceID: s.TraceID, StartUnixNano: s.StartUnixNano}}
+		m.summaries[s.TraceID] = sum
+	}
+	sh, _ := shapeOf(s)
+	root := s.ParentID.IsZero() || s.ParentID == s.SpanID
+	end := max(sum.StartUnixNano+sum.DurationNano, s.EndUnixNano())
+	better := sum.Spans == 0 || root && !sum.Root || root == sum.Root && s.StartUnixNano < sum.rootStart
+	sum.StartUnixNano = min(sum.StartUnixNano, s.StartUnixNano)
+	sum.DurationNano = max(0, end-sum.StartUnixNano)
+	sum.Spans++
+	if s.Error {
+		sum.Errors++
+	}
+	switch {
+	case s.Kind == trace.KindProducer:
+		sum.Messages++
+	case s.Kind == trace.KindServer:
+		sum.Requests++
+	}
+	if sh.jobRun() {
+		sum.Jobs++
+	}
+	if better {
+		route, _ := s.Attribute("http.route")
+		sum.SpanID, sum.Root, sum.Service, sum.Name, sum.Kind, sum.Environment = s.SpanID, root, s.Service, s.Name, s.Kind, s.Environment
+		sum.Route, sum.rootStart = route.Text(), s.StartUnixNano
+		sum.Caused = sh.has(consumes) && !sh.has(scheduled)
+	}
+}
+
+// Expire forgets the spans of a trace and keeps what an edge index keeps.
+func (m *Memory) Expire(id trace.ID) { delete(m.traces, id) }
+
+// TraceSpans implements [Source].
+func (m *Memory) TraceSpans(ctx context.Context, id trace.ID, limit int) ([]trace.Span, bool, error) {
+	m.reads.Add(1)
+	list := slices.Clone(m.traces[id])
+	slices.SortStableFunc(list, func(a, b trace.Span) int { return cmp.Compare(a.StartUnixNano, b.StartUnixNano) })
+	return first(list, limit), len(list) > limit, ctx.Err()
+}
+
+// Effects implements [Source].
+func (m *Memory) Effects(ctx context.Context, id trace.ID, limit int) ([]Link, bool, error) {
+	list := m.links[id]
+	return slices.Clone(first(list, limit)), len(list) > limit, ctx.Err()
+}
+
+// TraceSummary implements [Source].
+func (m *Memory) TraceSummary(ctx context.Context, id trace.ID) (Summary, bool, error) {
+	if s := m.summaries[id]; s != nil {
+		return s.Summary, true, ctx.Err()
+	}
+	return Summary{}, false, ctx.Err()
+}
+
+// Ends implements [EdgeSource].
+func (m *Memory) Ends(ctx context.Context, side Side, keys []Key, limit int) (ends []Half, truncated bool, err error) {
+	for _, key := range keys {
+		n := 0
+		for _, h := range m.ends[key] {
+			if h.Side&side == 0 {
+				continue
+			}
+			if n++; n > limit {
+				truncated = true
+				break
+			}
+			ends = append(ends, h)
+		}
+	}
+	return ends, truncated, ctx.Err()
+}
+
+// Causes implements [EdgeSource].
+func (m *Memory) Causes(ctx context.Context, id trace.ID, limit int) ([]Half, bool, error) {
+	list := m.causes[id]
+	return slices.Clone(first(list, limit)), len(list) > limit, ctx.Err()
+}
+
+// Summaries implements [EdgeSource].
+func (m *Memory) Summaries(ctx context.Context, ids []trace.ID) ([]Summary, error) {
+	out := make([]Summary, len(ids))
+	for i, id := range ids {
+		if s := m.summaries[id]; s != nil {
+			out[i] = s.Summary
+		}
+	}
+	return out, ctx.Err()
+}
+
+// EffectsOf implements [EdgeSource].
+func (m *Memory) EffectsOf(ctx context.Context, ids []trace.ID, limit int) (links []Link, truncated bool, err error) {
+	for _, id := range ids {
+		list := m.links[id]
+		if len(links)+len(list) > limit {
+			return append(links, list[:limit-len(links)]...), true, ctx.Err()
+		}
+		links = append(links, list...)
+	}
+	return links, false, ctx.Err()
+}
+
+func first[T any](list []T, limit int) []T { return list[:min(len(list), limit)] }

@@ -1,0 +1,170 @@
+package graph
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"redthread/tracestore/trace"
+)
+
+// rule finds halves of one sort in a span.
+type rule struct {
+	name  string
+	kind  Kind
+	needs fields // any of these must be there; the rules of links and events need none
+	offer func(f *facts)
+	// source says who records so, and where that is written or was seen.
+	source string
+}
+
+// The rules that join a cause and its effect, as edges name them. These are the
+// ones that need more than one span; ruleTable has the others.
+const (
+	RuleParentID   = "parent_id"  // the effect names its cause as parent
+	RuleSpanLink   = "span_link"  // the effect carries a link to its cause
+	RuleBatch      = "batch_poll" // work under the receipt of a batch, caused by the batch's messages
+	RuleSharedRoot = "trace_root" // the parent never arrived; the root of the same trace stands for it
+)
+
+// ruleTable has what a span alone tells of its edges. Two kinds need no half:
+// parents, which stand in the trace itself, and batches, which are read from
+// the links of the messages under their receipt.
+var ruleTable = [ruleCount]rule{
+	bySpanLink: {name: RuleSpanLink, kind: KindLink, offer: offerSpanLinks,
+		source: "OTLP Span.links. OpenTelemetry Ruby for Sidekiq, ActiveJob, Resque and Que by default, kafkajs batches, rdkafka, racecar, ruby-kafka, Bunny"},
+	byLinkEvent: {name: "link_event", kind: KindLink, needs: hasAnnotation | hasLinkTrace, offer: offerLinkEvent,
+		source: "Honeycomb, 'Link spans manually': an event with meta.annotation_type=link, trace.link.trace_id and trace.link.span_id. carwow/honeykiq, tracing mode :link"},
+	byDatadogLinks: {name: "dd_span_links", kind: KindLink, needs: hasDatadogLinks, offer: offerDatadogLinks,
+		source: "dd-trace: JSON in the meta tag _dd.span_links, on every span of the chunk, cut at 25,000 characters with '...' (dd-trace-js, span_format)"},
+	byChildTrace: {name: "child_trace", kind: KindChildTrace, needs: hasParentTrace | hasParentRef, offer: offerChildTrace,
+		source: "carwow/honeykiq, tracing mode :child_trace: the code writes parent.trace_id, the README says trace.parent_id"},
+	byMessageID: {name: "message_id", kind: KindMessageID, needs: hasMessageID, offer: offerMessageID,
+		source: "OpenTelemetry messaging conventions: messaging.message.id, before 1.17 messaging.message_id; the Ruby job instrumentations put the job id there, Delayed Job nothing else"},
+	byJobID: {name: "job_id", kind: KindMessageID, needs: hasJobID, offer: offerJobID,
+		source: "BullMQ (bullmq-otel), dd-trace for Sidekiq, Que, Delayed Job and ActiveJob, honeykiq job.id"},
+	byQueueID: {name: "queue_id", kind: KindMessageID,
+		source: "the ids of the two rules before, where they are small numbers or names, within their queue: BullMQ, Delayed Job, Que"},
+	byKafkaOffset: {name: "kafka_offset", kind: KindMessageID, needs: hasOffset, offer: offerKafkaOffset,
+		source: "OpenTelemetry Java and Go record the offset on the producer too once the broker has answered: topic, partition and offset are the message"},
+	byKafkaKey: {name: "kafka_key", kind: KindMessageID, needs: hasKafkaKey, offer: offerKafkaKey,
+		source: "messaging.kafka.message.key, before 1.17 messaging.kafka.message_key, on both sides. A key often names a thing and not a message: it counts only while one single send has it"},
+	byRouter: {name: "caller_request_id", kind: KindRequestID, needs: hasRequestID, offer: offerRequestID,
+		source: "Heroku router (devcenter.heroku.com/articles/http-request-id) and HTTP clients that forward X-Request-ID"},
+	byRequestID: {name: "request_id", kind: KindRequestID,
+		source: "the other ends of caller_request_id: roots of requests, and of jobs that were handed the id of their request"},
+	byCorrelation: {name: "attribute", kind: KindAttribute, needs: hasCorrelated, offer: offerCorrelations,
+		source: "Settings: attributes that mean the same message, job or request"},
+}
+
+// Meaning is what the values of correlated attributes name.
+type Meaning string
+
+// The meanings.
+const (
+	MeansMessage Meaning = "message"
+	MeansJob     Meaning = "job"
+	MeansRequest Meaning = "request"
+	MeansTrace   Meaning = "trace" // the value is the trace id, or the W3C traceparent, of the cause
+)
+
+// Correlation says that attributes of two spans mean the same message, job or
+// request, so that the one caused the other.
+type Correlation struct {
+	Name    string   `json:"name"`
+	Means   Meaning  `json:"means"`
+	Cause   []string `json:"cause"`  // the attribute on the sending side, under any of these names; none if it means a trace
+	Effect  []string `json:"effect"` // on the receiving side; may be the same
+	Scope   []string `json:"scope"`  // attributes that must be equal too, if values are unique only within a queue or a topic
+	pattern string
+}
+
+// Check reports what is wrong with a correlation, as a sentence.
+func (c *Correlation) Check() error {
+	empty := func(s string) bool { return strings.TrimSpace(s) == "" }
+	switch {
+	case empty(c.Name):
+		return errors.New("give the correlation a name")
+	case !slices.Contains([]Meaning{MeansMessage, MeansJob, MeansRequest, MeansTrace}, c.Means):
+		return fmt.Errorf("%q is none of message, job, request and trace", c.Means)
+	case c.Means != MeansTrace && len(c.Cause) == 0:
+		return errors.New("name an attribute of the cause")
+	case len(c.Effect) == 0:
+		return errors.New("name an attribute of the effect")
+	case slices.ContainsFunc(c.Cause, empty), slices.ContainsFunc(c.Effect, empty), slices.ContainsFunc(c.Scope, empty):
+		return errors.New("an attribute has no name")
+	}
+	return nil
+}
+
+// Rules finds the halves of spans. It may be used by several goroutines.
+type Rules struct {
+	fields map[string]field
+	// lengths has, by the first byte of a key, a bit for each length modulo 64
+	// that a known key has: nearly all keys are refused by it.
+	lengths      [256]uint64
+	correlations []Correlation
+}
+
+// defaultRules are the rules without configured correlations.
+var defaultRules = func() *Rules {
+	r, err := NewRules()
+	if err != nil {
+		panic(err) // there is nothing to be wrong
+	}
+	return r
+}()
+
+// NewRules returns the rules, with correlations beside the known attributes.
+func NewRules(correlations ...Correlation) (*Rules, error) {
+	r := &Rules{fields: map[string]field{}}
+	add := func(key string, f field) {
+		if _, taken := r.fields[key]; taken && f == fieldCorrelated {
+			f = r.fields[key] | alsoCorrelated
+		}
+		r.fields[key] = f
+		r.lengths[key[0]] |= 1 << (len(key) & 63)
+	}
+	for f, keys := range fieldKeys {
+		for _, key := range keys {
+			add(key, field(f))
+		}
+	}
+	for _, c := range correlations {
+		if err := c.Check(); err != nil {
+			return nil, fmt.Errorf("correlation %q: %w", c.Name, err)
+		}
+		c.pattern = "attribute " + c.Name
+		r.correlations = append(r.correlations, c)
+		for _, key := range slices.Concat(c.Cause, c.Effect) {
+			add(key, fieldCorrelated)
+		}
+	}
+	return r, nil
+}
+
+// Halves appends to dst the ends of edges that a span offers; nearly all spans
+// offer none. It keeps nothing of the span. The halves depend on nothing else
+// than the span, so that they can be found again wherever it is read.
+func (r *Rules) Halves(dst []Half, s *trace.Span) []Half {
+	var f facts
+	f.read(r, s.Attributes)
+	if f.has == 0 && len(s.Links) == 0 && len(s.Events) == 0 {
+		return dst
+	}
+	f.rules, f.span, f.out = r, s, dst
+	if s.Signal != trace.SignalSpan {
+		if f.has&hasAnnotation != 0 {
+			offerLinkEvent(&f)
+		}
+		return f.out
+	}
+	for i := range ruleTable {
+		if t := &ruleTable[i]; t.offer != nil && (t.needs == 0 || t.needs&f.has != 0) {
+			t.offer(&f)
+		}
+	}
+	f.offerEvents()
+	return f.out
+}

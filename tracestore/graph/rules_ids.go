@@ -1,0 +1,210 @@
+package graph
+
+import (
+	"strconv"
+	"strings"
+
+	"redthread/tracestore/trace"
+)
+
+// linkCap is how many links the SDKs keep of a span unless they are told
+// otherwise (OpenTelemetry specification, OTEL_SPAN_LINK_COUNT_LIMIT).
+const linkCap = 128
+
+// droppedLinks is how many links a sender dropped, given what it says of that,
+// the size of the batch and the links that are there. Not every exporter sends
+// the count of dropped links.
+func droppedLinks(said, batch string, kept int) int {
+	if n, err := strconv.Atoi(said); err == nil && n > 0 {
+		return n
+	}
+	if n, err := strconv.Atoi(batch); err == nil && kept == linkCap && n > kept {
+		return n - kept
+	}
+	return 0
+}
+
+// systems are names that instrumentations give to one and the same system.
+var systems = map[string]string{
+	"activejob": "active_job", "delayedjob": "delayed_job", "delayed-job": "delayed_job", "bull": "bullmq", "amazonsqs": "aws_sqs", "aws.sqs": "aws_sqs",
+}
+
+// offerMessageID offers the ids of the messages that a span sends or handles.
+func offerMessageID(f *facts) { f.messageIDs(f.span, f.values[fieldMessageID]) }
+
+// offerIDs offers message ids that stand in a link or an event of the span.
+func (f *facts) offerIDs(attributes []trace.Attribute) {
+	g := *f
+	g.values[fieldMessageID], g.values[fieldJobID] = nil, nil
+	g.read(f.rules, attributes)
+	f.messageIDs(f.span, g.values[fieldMessageID])
+}
+
+func (f *facts) messageIDs(s *trace.Span, ids *trace.Value) {
+	side := f.side()
+	if side == 0 {
+		return
+	}
+	system := strings.ToLower(f.text(fieldSystem))
+	if same, ok := systems[system]; ok {
+		system = same
+	}
+	each(ids, func(id string) { f.offerID(side, byMessageID, system, f.text(fieldDestination), id) })
+}
+
+// offerJobID offers the id of a job, which most queues make unique by itself
+// and BullMQ only within the queue.
+func offerJobID(f *facts) {
+	side := f.side()
+	if side == 0 {
+		return
+	}
+	queue := f.text(fieldQueue)
+	if queue == "" {
+		queue = f.text(fieldDestination)
+	}
+	each(f.values[fieldJobID], func(id string) { f.offerID(side, byJobID, "", queue, id) })
+}
+
+// offerID offers one id of a message or job. One that is unique by itself is
+// its own key, so that the sides need not agree on the name of a queue; any
+// other counts within its queue, and only if there is one.
+func (f *facts) offerID(side Side, by RuleID, system, queue, id string) {
+	if o := opaque(id); o != "" {
+		f.addKey(side, by, KeyOf("id", o))
+	} else if queue != "" {
+		f.addKey(side, byQueueID, KeyOf("id", f.span.Environment, system, queue, id))
+	}
+}
+
+// offerKafkaOffset offers the place of a message in its log.
+func offerKafkaOffset(f *facts) {
+	side := f.side()
+	topic, partition, offset := f.text(fieldDestination), f.text(fieldPartition), f.text(fieldOffset)
+	if side == 0 || topic == "" || partition == "" || offset == "" {
+		return
+	}
+	cluster := f.text(fieldCluster)
+	if cluster == "" {
+		cluster = "environment " + f.span.Environment
+	}
+	f.addKey(side, byKafkaOffset, KeyOf("offset", cluster, topic, partition, offset))
+}
+
+// minKeyLength is the length from which a Kafka key may name a message: shorter
+// ones are countries, shards and small numbers.
+const minKeyLength = 8
+
+// offerKafkaKey offers topic and key of a message. A receipt offers them only if
+// nothing else says where it came from.
+func offerKafkaKey(f *facts) {
+	side := f.side()
+	topic, key := f.text(fieldDestination), f.text(fieldKafkaKey)
+	if side == 0 || topic == "" || len(key) < minKeyLength || strings.Trim(key, "0123456789") == "" {
+		return
+	}
+	if side == EffectSide && (!f.alone() || f.has&hasMessageID != 0) {
+		return
+	}
+	f.addKey(side, byKafkaKey, KeyOf("key", topic, key))
+}
+
+// minRequestID is the length below which a request id is a counter.
+const minRequestID = 8
+
+// offerRequestID offers the id of a request. A caller, which is the router or a
+// client, causes the request of that id; the request causes the jobs that were
+// handed it. A request or job that knows its cause by context needs no id, and
+// offers none as an effect.
+func offerRequestID(f *facts) {
+	var id string
+	each(f.values[fieldRequestID], func(text string) {
+		if id == "" {
+			id = strings.ToLower(text)
+		}
+	})
+	if len(id) < minRequestID {
+		return
+	}
+	key, sh := KeyOf("request", id), f.shape()
+	switch {
+	case sh.has(consumes):
+		if f.alone() {
+			f.addKey(EffectSide, byRequestID, key)
+		}
+	case f.router(), f.span.Kind == trace.KindClient:
+		f.addKey(CauseSide, byRouter, key)
+	case f.span.Kind == trace.KindServer && f.alone():
+		f.addKey(CauseSide|EffectSide, byRequestID, key)
+	}
+}
+
+// router reports whether a span is the Heroku router's line about a request.
+func (f *facts) router() bool {
+	p := f.text(fieldProcess)
+	return p == "router" || p == "heroku-router" || strings.Contains(strings.ToLower(f.span.Service), "heroku-router") ||
+		f.values[fieldForwarded] != nil && f.values[fieldDyno] != nil
+}
+
+// offerCorrelations offers what the settings say.
+func offerCorrelations(f *facts) {
+	for i := range f.rules.correlations {
+		c := &f.rules.correlations[i]
+		cause, effect := f.first(c.Cause), f.first(c.Effect)
+		handles := f.shape().has(consumes)
+		// With one and the same attribute on both sides the span itself says
+		// where it stands; with two, the attribute does.
+		if effect != nil && effect != cause {
+			cause = nil
+		}
+		if cause != nil && effect != nil {
+			if handles {
+				cause = nil
+			} else {
+				effect = nil
+			}
+		}
+		if effect != nil && !(f.alone() || handles && len(f.span.Links) == 0) {
+			effect = nil
+		}
+		if c.Means == MeansTrace {
+			if effect != nil {
+				f.addLink(f.span.Ref(), byCorrelation, refFromContext(effect.Text()), false)
+			}
+			continue
+		}
+		side, v := CauseSide, cause
+		if effect != nil {
+			side, v = EffectSide, effect
+		}
+		each(v, func(text string) {
+			parts := append(make([]string, 0, 8), c.pattern)
+			for _, key := range c.Scope {
+				scope, _ := f.span.Attribute(key)
+				parts = append(parts, scope.Text())
+			}
+			f.addKey(side, byCorrelation, KeyOf(append(parts, text)...))
+		})
+	}
+}
+
+// first returns the value of the first of the keys that the span has.
+func (f *facts) first(keys []string) *trace.Value {
+	for _, key := range keys {
+		for i := range f.span.Attributes {
+			if a := &f.span.Attributes[i]; a.Key == key && a.Value.Text() != "" {
+				return &a.Value
+			}
+		}
+	}
+	return nil
+}
+
+// refFromContext reads a trace id, or a W3C traceparent with its span id.
+func refFromContext(text string) trace.Ref {
+	const traceparent = 55 // version, trace id, span id and flags with their dashes
+	if len(text) >= traceparent && text[2] == '-' && text[35] == '-' && text[52] == '-' {
+		return refFromText(text[3:35], text[36:52])
+	}
+	return refFromText(text, "")
+}
