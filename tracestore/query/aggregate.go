@@ -1,12 +1,6 @@
 package query
 
-import (
-	"math"
-	"slices"
-
-	"redthread/tracestore/column"
-	"redthread/tracestore/trace"
-)
+import "slices"
 
 // layout says which accumulators a query needs; calculations over the same
 // column share them.
@@ -16,17 +10,23 @@ type layout struct {
 	distincts []string // columns with COUNT_DISTINCT
 }
 
+// names is the list of columns that an operator of the kind needs; nil: none.
+func (l *layout) names(k opKind) *[]string {
+	switch k {
+	case opSum, opAvg, opMin, opMax:
+		return &l.sums
+	case opQuantile, opHeatmap:
+		return &l.hists
+	case opDistinct:
+		return &l.distincts
+	}
+	return nil
+}
+
 // need adds the accumulator of a calculation and returns its place.
 func (l *layout) need(c Calculation) int {
-	var names *[]string
-	switch operators[c.Op].kind {
-	case opSum, opAvg, opMin, opMax:
-		names = &l.sums
-	case opQuantile, opHeatmap:
-		names = &l.hists
-	case opDistinct:
-		names = &l.distincts
-	default:
+	names := l.names(operators[c.Op].kind)
+	if names == nil {
 		return 0
 	}
 	i := slices.Index(*names, c.Column)
@@ -35,6 +35,24 @@ func (l *layout) need(c Calculation) int {
 		*names = append(*names, c.Column)
 	}
 	return i
+}
+
+// find is the place of the accumulator of an operator over a column.
+func (l *layout) find(k opKind, name string) int {
+	names := l.names(k)
+	if names == nil {
+		return 0
+	}
+	return slices.Index(*names, name)
+}
+
+// only is the layout of some of the calculations of a plan.
+func (p *Plan) only(calculations []int) *layout {
+	l := &layout{}
+	for _, i := range calculations {
+		l.need(p.calculations[i])
+	}
+	return l
 }
 
 // summary is what SUM, AVG, MIN and MAX need of one group.
@@ -73,6 +91,7 @@ type groups struct {
 	hists     [][]histogram
 	fractions []bool // by column of hists: not only integers
 	distincts [][]distinct
+	slab      slab
 	heap      int64 // bytes held by histograms and distinct sets
 }
 
@@ -110,142 +129,141 @@ func extend[T any](s []T, n int) []T { return slices.Grow(s, n-len(s))[:n] }
 // bytes is about the memory that n groups take, without what their histograms
 // and sets come to hold.
 func (l *layout) bytes(n int) int64 {
-	const histogramBytes, distinctBytes, summaryBytes = 104, 56, 32
+	const histogramBytes, distinctBytes, summaryBytes = 40, 56, 32
 	return int64(n) * int64(8+summaryBytes*len(l.sums)+histogramBytes*len(l.hists)+distinctBytes*len(l.distincts))
 }
 
 // bytes is about the memory held.
 func (g *groups) bytes() int64 { return g.layout.bytes(cap(g.weight)) + g.heap }
 
-// batch is some rows of a block, with the group number and weight of each.
-type batch struct {
-	rows    []int32
-	group   []uint32
-	weights []float64 // nil: all 1
+// fewGroups is when counting rows spreads them over four counters each, so that
+// neighbouring rows of one group do not wait for each other.
+const fewGroups = 256
+
+// count adds rows to the weights of their groups; weights nil: all 1.
+func (g *groups) count(group []uint32, weights []float64) {
+	if weights != nil {
+		for i, k := range group {
+			g.weight[k] += weights[i]
+		}
+		return
+	}
+	if len(g.weight) > fewGroups || len(group) < 2*fewGroups {
+		for _, k := range group {
+			g.weight[k]++
+		}
+		return
+	}
+	var counts [4][fewGroups]uint32
+	i := 0
+	for ; i+4 <= len(group); i += 4 {
+		four := group[i : i+4 : i+4]
+		counts[0][four[0]%fewGroups]++
+		counts[1][four[1]%fewGroups]++
+		counts[2][four[2]%fewGroups]++
+		counts[3][four[3]%fewGroups]++
+	}
+	for _, k := range group[i:] {
+		counts[0][k%fewGroups]++
+	}
+	for k := range g.weight {
+		g.weight[k] += float64(counts[0][k] + counts[1][k] + counts[2][k] + counts[3][k])
+	}
 }
 
-func (b *batch) weight(i int) float64 {
-	if b.weights == nil {
-		return 1
+// sum adds numbers to a column of sums.
+func (g *groups) sum(column int, group []uint32, numbers, weights []float64) {
+	acc := g.sums[column]
+	if weights == nil {
+		for i, x := range numbers {
+			acc[group[i]].add(x, 1)
+		}
+		return
 	}
-	return b.weights[i]
+	for i, x := range numbers {
+		acc[group[i]].add(x, weights[i])
+	}
 }
 
-// update adds a batch. Group numbers must be below the last grow.
-func (g *groups) update(v *view, b *batch) error {
-	for i, k := range b.group {
-		g.weight[k] += b.weight(i)
-	}
-	for c, name := range g.layout.sums {
-		acc := g.sums[c]
-		err := eachNumber(v, name, b, func(i int, x float64) { acc[b.group[i]].add(x, b.weight(i)) })
-		if err != nil {
-			return err
+// spread adds numbers to a column of histograms.
+func (g *groups) spread(column int, group []uint32, numbers, weights []float64) {
+	acc, grown := g.hists[column], 0
+	for i, x := range numbers {
+		h := &acc[group[i]]
+		if weights != nil {
+			grown += h.add(x, weights[i], &g.slab)
+			continue
 		}
-	}
-	for c, name := range g.layout.hists {
-		acc := g.hists[c]
-		grown := 0
-		err := eachNumber(v, name, b, func(i int, x float64) { grown += acc[b.group[i]].add(x, b.weight(i)) })
-		if err != nil {
-			return err
-		}
-		g.heap += int64(grown)
-		if !g.fractions[c] {
-			if g.fractions[c], err = v.hasFractions(name); err != nil {
-				return err
+		if w := h.wide; w != nil {
+			if bucket := bucketOf(x); x > 0 {
+				if at := int(bucket>>subBits - w.above.base); uint(at) < uint(len(w.above.pages)) && w.above.pages[at] != nil {
+					w.above.pages[at][bucket&(subBuckets-1)]++
+					w.min, w.max = min(w.min, x), max(w.max, x)
+					continue
+				}
 			}
+		} else if !h.weighted && len(h.few) < maxFew && len(h.few) < cap(h.few) {
+			h.few = append(h.few, x)
+			continue
 		}
-	}
-	for c, name := range g.layout.distincts {
-		acc := g.distincts[c]
-		grown := 0
-		err := eachHash(v, name, b, func(i int, h uint64) { grown += acc[b.group[i]].add(h) })
-		if err != nil {
-			return err
-		}
-		g.heap += int64(grown)
-	}
-	return nil
-}
-
-// merge adds group from of other to group to.
-func (g *groups) merge(to int, other *groups, from int) {
-	g.weight[to] += other.weight[from]
-	for i := range g.sums {
-		g.sums[i][to].merge(&other.sums[i][from])
-	}
-	grown := 0
-	for i := range g.hists {
-		grown += g.hists[i][to].merge(&other.hists[i][from])
-		g.fractions[i] = g.fractions[i] || other.fractions[i]
-	}
-	for i := range g.distincts {
-		grown += g.distincts[i][to].merge(&other.distincts[i][from])
+		grown += h.add(x, 1, &g.slab)
 	}
 	g.heap += int64(grown)
 }
 
-// eachNumber calls fn with the position in the batch and the number of every
-// row that has a finite one; text and bools are no numbers.
-func eachNumber(v *view, name string, b *batch, fn func(i int, x float64)) error {
-	vecs, err := v.vectors(name)
-	if err != nil {
-		return err
+// tell adds hashes of values to a column of distinct counts.
+func (g *groups) tell(column int, group []uint32, hashes []uint64) {
+	acc, grown := g.distincts[column], 0
+	for i, h := range hashes {
+		grown += acc[group[i]].add(h)
 	}
-	for _, vec := range vecs {
-		switch {
-		case vec.Type == trace.TypeInt && vec.Ints != nil:
-			for i, row := range b.rows {
-				if vec.Has(int(row)) {
-					fn(i, float64(vec.Ints[row]))
-				}
-			}
-		case vec.Floats != nil:
-			for i, row := range b.rows {
-				if x := vec.Floats[row]; vec.Has(int(row)) && !math.IsNaN(x) && !math.IsInf(x, 0) {
-					fn(i, x)
-				}
-			}
-		}
-	}
-	return nil
+	g.heap += int64(grown)
 }
 
-// hasFractions reports whether the column holds floats here.
-func (v *view) hasFractions(name string) (bool, error) {
-	vecs, err := v.vectors(name)
-	return slices.ContainsFunc(vecs, func(vec *column.Vector) bool { return vec.Floats != nil }), err
+// merge adds group from of other to group to. Other may have accumulators that g
+// has not.
+func (g *groups) merge(to int, other *groups, from int) {
+	g.weight[to] += other.weight[from]
+	for i, name := range g.layout.sums {
+		g.sums[i][to].merge(&other.sums[other.layout.sum(i, name)][from])
+	}
+	grown := 0
+	for i, name := range g.layout.hists {
+		o := other.layout.hist(i, name)
+		grown += g.hists[i][to].merge(&other.hists[o][from], &g.slab)
+		g.fractions[i] = g.fractions[i] || other.fractions[o]
+	}
+	for i, name := range g.layout.distincts {
+		grown += g.distincts[i][to].merge(&other.distincts[other.layout.distinct(i, name)][from])
+	}
+	g.heap += int64(grown)
 }
 
-// eachHash calls fn with the position in the batch and the hash of the
-// canonical text of every row that has a value.
-func eachHash(v *view, name string, b *batch, fn func(i int, hash uint64)) error {
-	vecs, err := v.vectors(name)
-	if err != nil {
-		return err
+// sum, hist and distinct return the place of a column, which is likely at i.
+func (l *layout) sum(i int, name string) int      { return place(l.sums, i, name) }
+func (l *layout) hist(i int, name string) int     { return place(l.hists, i, name) }
+func (l *layout) distinct(i int, name string) int { return place(l.distincts, i, name) }
+
+func place(names []string, i int, name string) int {
+	if i < len(names) && names[i] == name {
+		return i
 	}
-	for _, vec := range vecs {
-		hash := rowHash(vec)
-		for i, row := range b.rows {
-			if vec.Has(int(row)) {
-				fn(i, hash(int(row)))
-			}
-		}
-	}
-	return nil
+	return slices.Index(names, name)
 }
 
-func rowHash(vec *column.Vector) func(row int) uint64 {
-	if vec.IDs == nil {
-		return func(row int) uint64 { return hashText(at(vec, row).Text()) }
+// adopt is merge into an empty group, taking over what the other holds: the other
+// must not be used again.
+func (g *groups) adopt(to int, other *groups, from int) {
+	g.weight[to] = other.weight[from]
+	for i, name := range g.layout.sums {
+		g.sums[i][to] = other.sums[other.layout.sum(i, name)][from]
 	}
-	memo := make([]uint64, vec.Dict.Len())
-	return func(row int) uint64 {
-		id := vec.IDs[row]
-		if memo[id] == 0 {
-			memo[id] = hashText(vec.Value(row).Text())
-		}
-		return memo[id]
+	for i, name := range g.layout.hists {
+		o := other.layout.hist(i, name)
+		g.hists[i][to] = other.hists[o][from]
+		g.fractions[i] = g.fractions[i] || other.fractions[o]
+	}
+	for i, name := range g.layout.distincts {
+		g.distincts[i][to] = other.distincts[other.layout.distinct(i, name)][from]
 	}
 }

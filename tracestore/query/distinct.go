@@ -4,6 +4,8 @@ import (
 	"hash/maphash"
 	"math"
 	"math/bits"
+
+	"redthread/tracestore/column"
 )
 
 // maxExact is how many distinct values are counted exactly; beyond it the
@@ -132,4 +134,69 @@ func b2u(b bool) uint64 {
 		return 1
 	}
 	return 0
+}
+
+// hashReader reads the hash of the canonical text of a column's values in one
+// block.
+type hashReader struct {
+	vecs  []*column.Vector
+	memos [][]uint64 // by vector: the hash of each dictionary value, 0: not asked yet
+
+	pick   picker
+	hashes []uint64
+	at     []int32
+}
+
+// open sets the reader to a column of a block.
+func (r *hashReader) open(v *view, name string) error {
+	var err error
+	if r.vecs, err = v.vectors(name); err != nil {
+		return err
+	}
+	if r.hashes == nil {
+		r.pick = picker{make([]int32, 0, chunkRows), make([]int32, 0, chunkRows)}
+		r.hashes, r.at = make([]uint64, 0, chunkRows), make([]int32, 0, chunkRows)
+	}
+	for len(r.memos) < len(r.vecs) {
+		r.memos = append(r.memos, nil)
+	}
+	for i, vec := range r.vecs {
+		if vec.IDs != nil {
+			r.memos[i] = resize(r.memos[i], vec.Dict.Len())
+			clear(r.memos[i])
+		}
+	}
+	return nil
+}
+
+// read returns the hashes of the rows that have a value, and their places in s;
+// nil: all rows have one. Both are valid until the next call.
+func (r *hashReader) read(s rowSet) (hashes []uint64, at []int32) {
+	hashes, at = r.hashes[:0], r.at[:0]
+	for i, vec := range r.vecs {
+		rows, places := r.pick.pick(s, vec.Present)
+		from := len(hashes)
+		for k := range rows.len() {
+			row := rows.from + k
+			if rows.rows != nil {
+				row = int(rows.rows[k])
+			}
+			hashes = append(hashes, r.hash(i, vec, row))
+		}
+		at = appendPlaces(at, places, len(hashes)-from)
+	}
+	return hashes, at
+}
+
+func (r *hashReader) hash(i int, vec *column.Vector, row int) uint64 {
+	if vec.IDs == nil {
+		return hashText(at(vec, row).Text())
+	}
+	id := vec.IDs[row]
+	h := r.memos[i][id]
+	if h == 0 {
+		h = hashText(vec.Value(row).Text())
+		r.memos[i][id] = h
+	}
+	return h
 }

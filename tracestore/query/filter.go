@@ -4,7 +4,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math"
-	"math/bits"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,10 +26,55 @@ type filter struct {
 	negate bool
 	any    bool // exists: every value passes
 
-	ints   func(int64) bool
-	floats func(float64) bool
+	ints   intTest
+	floats floatTest
+	nanos  intTest // of duration_ms: the same in nanoseconds
 	text   func(string) bool
+	equals []string // the canonical texts that pass, if it is an equality; else nil
 	fixed  [][]byte // ids: the bytes that pass; nil: test the hex text
+}
+
+// intTest passes the integers between lo and hi, those of a set, or those whose
+// text passes.
+type intTest struct {
+	lo, hi int64
+	set    map[int64]bool
+	text   func(string) bool
+}
+
+// floatTest is like [intTest]; NaN lies between nothing.
+type floatTest struct {
+	lo, hi float64
+	nan    bool // NaN passes
+	set    map[float64]bool
+	text   func(string) bool
+}
+
+// Tests that nothing passes.
+var (
+	noInts   = intTest{lo: math.MaxInt64, hi: math.MinInt64}
+	noFloats = floatTest{lo: math.Inf(1), hi: math.Inf(-1)}
+)
+
+func (t *intTest) passes(n int64) bool {
+	switch {
+	case t.set != nil:
+		return t.set[n]
+	case t.text != nil:
+		var b [20]byte
+		return t.text(string(strconv.AppendInt(b[:0], n, 10)))
+	}
+	return n >= t.lo && n <= t.hi
+}
+
+func (t *floatTest) passes(x float64) bool {
+	switch {
+	case t.set != nil:
+		return t.set[x] || t.nan && math.IsNaN(x)
+	case t.text != nil:
+		return t.text(trace.Float(x).Text())
+	}
+	return x >= t.lo && x <= t.hi || t.nan && math.IsNaN(x)
 }
 
 // positive maps each negative operator to the test it denies.
@@ -109,6 +153,9 @@ func compileFilter(f Filter, field string) (filter, error) {
 	case "ends-with":
 		c.match(vals[0], strings.HasSuffix)
 	}
+	if f.Column == durationMS {
+		c.nanos = c.floats.inNanos()
+	}
 	return c, nil
 }
 
@@ -132,15 +179,20 @@ func (c *filter) equal(vals []trace.Value) {
 	ints := make(map[int64]bool)
 	floats := make(map[float64]bool)
 	nan := false
+	width, isID := idWidth(c.column)
+	c.equals = make([]string, 0, len(vals))
 	for _, v := range vals {
 		t := v.Text()
-		if width, ok := idWidth(c.column); ok {
+		if isID {
 			t = idText(t, width)
 			if b, err := hex.DecodeString(t); err == nil && len(b) == width {
 				c.fixed = append(c.fixed, b)
 			}
 		}
-		texts[t] = true
+		if !texts[t] {
+			texts[t] = true
+			c.equals = append(c.equals, t)
+		}
 		if i, err := strconv.ParseInt(t, 10, 64); err == nil && strconv.FormatInt(i, 10) == t {
 			ints[i] = true
 		}
@@ -149,28 +201,34 @@ func (c *filter) equal(vals []trace.Value) {
 			floats[f] = true
 		}
 	}
-	if _, ok := idWidth(c.column); ok && c.fixed == nil {
+	if isID && c.fixed == nil {
 		c.fixed = [][]byte{} // not an id: nothing passes
 	}
-	if len(vals) == 1 {
-		t := vals[0].Text()
-		c.text = func(s string) bool { return s == t }
-		i, hasInt := oneKey(ints)
-		c.ints = func(n int64) bool { return hasInt && n == i }
-		f, hasFloat := oneKey(floats)
-		c.floats = func(x float64) bool { return hasFloat && x == f || nan && math.IsNaN(x) }
-		return
-	}
 	c.text = func(s string) bool { return texts[s] }
-	c.ints = func(n int64) bool { return ints[n] }
-	c.floats = func(x float64) bool { return floats[x] || nan && math.IsNaN(x) }
-}
-
-func oneKey[K comparable](m map[K]bool) (k K, ok bool) {
-	for k = range m {
-		return k, true
+	if len(c.equals) == 1 {
+		t := c.equals[0]
+		c.text = func(s string) bool { return s == t }
 	}
-	return k, false
+	c.ints, c.floats = noInts, noFloats
+	switch len(ints) {
+	case 0:
+	case 1:
+		for i := range ints {
+			c.ints = intTest{lo: i, hi: i}
+		}
+	default:
+		c.ints.set = ints
+	}
+	switch len(floats) {
+	case 0:
+	case 1:
+		for f := range floats {
+			c.floats.lo, c.floats.hi = f, f // nothing is equal to NaN
+		}
+	default:
+		c.floats.set = floats
+	}
+	c.floats.nan = nan
 }
 
 // idWidth is the bytes of an id column.
@@ -198,22 +256,82 @@ func idText(t string, width int) string {
 // that read as numbers, with a number; other texts, byte by byte, with a text.
 func (c *filter) compare(op string, v trace.Value) {
 	holds := relation(op)
-	never := func(float64) bool { return false }
-	if f, ok := number(v); ok {
-		c.floats = func(x float64) bool { return !math.IsNaN(x) && holds(compareFloats(x, f)) }
-		c.ints = func(n int64) bool { return holds(compareFloats(float64(n), f)) }
-		if i, err := strconv.ParseInt(v.Text(), 10, 64); err == nil {
-			c.ints = func(n int64) bool { return holds(compareInts(n, i)) } // exact beyond 2^53
-		}
-		c.text = func(s string) bool {
-			x, ok := readNumber(s)
-			return ok && holds(compareFloats(x, f))
-		}
+	c.ints, c.floats = noInts, noFloats
+	f, ok := number(v)
+	if !ok {
+		t := v.Text()
+		c.text = func(s string) bool { return holds(strings.Compare(s, t)) }
 		return
 	}
-	c.floats, c.ints = never, func(int64) bool { return false }
-	t := v.Text()
-	c.text = func(s string) bool { return holds(strings.Compare(s, t)) }
+	c.floats = floatRange(op, f)
+	whole := func(n int64) int { return compareFloats(float64(n), f) }
+	if i, err := strconv.ParseInt(v.Text(), 10, 64); err == nil {
+		whole = func(n int64) int { return compareInts(n, i) } // exact beyond 2^53
+	}
+	c.ints = intRange(op, whole)
+	c.text = func(s string) bool {
+		x, ok := readNumber(s)
+		return ok && holds(compareFloats(x, f))
+	}
+}
+
+// floatRange passes the numbers that stand in the relation to f.
+func floatRange(op string, f float64) floatTest {
+	t := floatTest{lo: math.Inf(-1), hi: math.Inf(1)}
+	switch op {
+	case ">":
+		if t.lo = math.Nextafter(f, math.Inf(1)); t.lo == f {
+			return noFloats
+		}
+	case ">=":
+		t.lo = f
+	case "<":
+		if t.hi = math.Nextafter(f, math.Inf(-1)); t.hi == f {
+			return noFloats
+		}
+	case "<=":
+		t.hi = f
+	}
+	return t
+}
+
+// intRange passes the integers that stand in the relation to what compare
+// compares them with; greater integers must not compare less.
+func intRange(op string, compare func(int64) int) intTest {
+	holds := relation(op)
+	if op == ">" || op == ">=" {
+		lo, ok := leastInt(func(n int64) bool { return holds(compare(n)) })
+		if !ok {
+			return noInts
+		}
+		return intTest{lo: lo, hi: math.MaxInt64}
+	}
+	above, ok := leastInt(func(n int64) bool { return !holds(compare(n)) })
+	switch {
+	case !ok:
+		return intTest{lo: math.MinInt64, hi: math.MaxInt64}
+	case above == math.MinInt64:
+		return noInts
+	}
+	return intTest{lo: math.MinInt64, hi: above - 1}
+}
+
+// leastInt is the least integer that passes, given that every greater one does
+// too; false if none does.
+func leastInt(pass func(int64) bool) (int64, bool) {
+	if !pass(math.MaxInt64) {
+		return 0, false
+	}
+	lo, hi := int64(math.MinInt64), int64(math.MaxInt64)
+	for lo < hi {
+		mid := lo>>1 + hi>>1 + lo&hi&1
+		if pass(mid) {
+			hi = mid
+		} else {
+			lo = mid + 1
+		}
+	}
+	return lo, true
 }
 
 func relation(op string) func(int) bool {
@@ -259,193 +377,26 @@ func (c *filter) match(v trace.Value, holds func(s, part string) bool) {
 		t = strings.ToLower(t)
 	}
 	c.text = func(s string) bool { return holds(s, t) }
-	c.ints = func(n int64) bool {
-		var b [20]byte
-		return holds(string(strconv.AppendInt(b[:0], n, 10)), t)
-	}
-	c.floats = func(x float64) bool { return holds(trace.Float(x).Text(), t) }
+	c.ints.text, c.floats.text = c.text, c.text
 }
 
-// apply clears the bits of sel whose rows the filter does not keep.
-func (c *filter) apply(v *view, sel column.Bitmap) error {
-	hit, err := c.hits(v, sel)
-	if err != nil {
-		return err
+// inNanos is the test of the nanoseconds that in milliseconds lie between lo and
+// hi.
+func (t *floatTest) inNanos() intTest {
+	if t.lo > t.hi {
+		return noInts
 	}
-	for w := range sel {
-		if c.negate {
-			sel[w] &^= hit[w]
-		} else {
-			sel[w] &= hit[w]
-		}
+	ms := func(n int64) float64 { return float64(n) / 1e6 }
+	lo, ok := leastInt(func(n int64) bool { return ms(n) >= t.lo })
+	if !ok {
+		return noInts
 	}
-	return nil
-}
-
-// hits returns the rows of within whose value passes the test.
-func (c *filter) hits(v *view, within column.Bitmap) (column.Bitmap, error) {
-	vecs, err := v.vectors(c.column)
-	if err != nil {
-		return nil, err
-	}
-	hit := column.NewBitmap(v.rows)
-	for _, vec := range vecs {
-		c.test(vec, within, hit)
-	}
-	return hit, nil
-}
-
-// test sets the bits of hit for the rows of within that vec has and whose value
-// passes. A dictionary value is tested once, when it is first met.
-func (c *filter) test(vec *column.Vector, within, hit column.Bitmap) {
-	pass := c.rowTest(vec)
-	for w, word := range within {
-		if vec.Present != nil {
-			word &= vec.Present[w]
-		}
-		if c.any {
-			hit[w] |= word
-			continue
-		}
-		got := uint64(0)
-		for ; word != 0; word &= word - 1 {
-			b := bits.TrailingZeros64(word)
-			if pass(w<<6 | b) {
-				got |= 1 << b
-			}
-		}
-		hit[w] |= got
-	}
-}
-
-func (c *filter) rowTest(vec *column.Vector) func(row int) bool {
+	above, ok := leastInt(func(n int64) bool { return ms(n) > t.hi })
 	switch {
-	case c.any:
-		return nil
-	case vec.IDs != nil:
-		const yes, no = 1, 2
-		memo := make([]uint8, vec.Dict.Len())
-		text := c.text
-		if vec.Type == trace.TypeBytes {
-			text = func(s string) bool { return c.text(trace.Bytes(s).Text()) }
-		}
-		return func(row int) bool {
-			id := vec.IDs[row]
-			if memo[id] == 0 {
-				memo[id] = no
-				if text(vec.Dict.At(id)) {
-					memo[id] = yes
-				}
-			}
-			return memo[id] == yes
-		}
-	case vec.Ints != nil && vec.Type == trace.TypeBool:
-		yes, no := c.text("true"), c.text("false")
-		return func(row int) bool {
-			if vec.Ints[row] != 0 {
-				return yes
-			}
-			return no
-		}
-	case vec.Ints != nil:
-		return func(row int) bool { return c.ints(vec.Ints[row]) }
-	case vec.Floats != nil:
-		return func(row int) bool { return c.floats(vec.Floats[row]) }
-	case vec.Fixed != nil && c.fixed != nil:
-		return func(row int) bool {
-			id := vec.Fixed[row*vec.Width : (row+1)*vec.Width]
-			for _, want := range c.fixed {
-				if string(id) == string(want) {
-					return true
-				}
-			}
-			return false
-		}
-	case vec.Fixed != nil:
-		return func(row int) bool { return c.text(hexAt(vec, row)) }
+	case !ok:
+		return intTest{lo: lo, hi: math.MaxInt64}
+	case above == math.MinInt64:
+		return noInts
 	}
-	return func(int) bool { return false }
-}
-
-// where is everything that decides whether a row belongs to a query.
-type where struct {
-	from, to    int64 // from ≤ start < to, Unix nanoseconds
-	environment string
-	filters     []filter
-	or          bool // one filter is enough
-	anySignal   bool // log rows too
-}
-
-// columns lists the columns that the filters name.
-func (q *where) columns() []string {
-	var names []string
-	for i := range q.filters {
-		names = append(names, q.filters[i].column)
-	}
-	return names
-}
-
-// misses reports whether no row of the block can lie in the window.
-func (q *where) misses(b column.Block) bool {
-	minStart, maxStart := b.Bounds()
-	return b.Rows() == 0 || maxStart < q.from || minStart >= q.to
-}
-
-// selectRows returns the rows of the block that belong to the query.
-func (q *where) selectRows(v *view) (column.Bitmap, error) {
-	sel := column.NewBitmap(v.rows)
-	fill(sel, v.rows)
-	if minStart, maxStart := v.block.Bounds(); minStart < q.from || maxStart >= q.to {
-		start, err := v.fixed(column.Start)
-		if err != nil {
-			return nil, err
-		}
-		for i, t := range start.Ints[:v.rows] {
-			if t < q.from || t >= q.to {
-				sel.Clear(i)
-			}
-		}
-	}
-	if !q.anySignal {
-		signal, err := v.fixed(column.Signal)
-		if err != nil {
-			return nil, err
-		}
-		for i, s := range signal.Ints[:v.rows] {
-			if s != int64(trace.SignalSpan) {
-				sel.Clear(i)
-			}
-		}
-	}
-	if q.environment != "" {
-		c := filter{column: column.Environment}
-		c.equal([]trace.Value{trace.String(q.environment)})
-		if err := c.apply(v, sel); err != nil {
-			return nil, err
-		}
-	}
-	if !q.or || len(q.filters) == 0 {
-		for i := range q.filters {
-			if err := q.filters[i].apply(v, sel); err != nil {
-				return nil, err
-			}
-		}
-		return sel, nil
-	}
-	kept := column.NewBitmap(v.rows)
-	for i := range q.filters {
-		c := &q.filters[i]
-		hit, err := c.hits(v, sel) // sel: the rows no filter has kept so far
-		if err != nil {
-			return nil, err
-		}
-		for w := range sel {
-			if c.negate {
-				hit[w] = sel[w] &^ hit[w]
-			}
-			kept[w] |= hit[w]
-			sel[w] &^= hit[w]
-		}
-	}
-	return kept, nil
+	return intTest{lo: lo, hi: above - 1}
 }

@@ -2,18 +2,16 @@ package query
 
 import (
 	"encoding/base64"
-	"encoding/hex"
 	"math"
 	"strconv"
 	"strings"
 	"unsafe"
 
-	"redthread/tracestore/column"
 	"redthread/tracestore/trace"
 )
 
 // none is the group number of a row that belongs to no wanted group.
-const none = math.MaxUint32
+const none uint32 = math.MaxUint32
 
 // coder numbers the values of one breakdown, across blocks and types: values
 // of the same canonical text get the same number. Number 0 is "no value". A
@@ -29,8 +27,12 @@ type coder struct {
 	entries []entry
 	arena   []byte
 	slots   []uint32          // open addressing by hash, 0: free; len is a power of two
+	small   []uint32          // numbers of the integers from 0, 0: none yet
 	floats  map[uint64]uint32 // numbers of fractions, by bits, to spare making text
 }
+
+// smallInts is how many integers a coder finds without hashing.
+const smallInts = 4 << 10
 
 type entry struct {
 	hash  uint64
@@ -47,7 +49,7 @@ func newCoder(name string) *coder {
 
 func (c *coder) bytes() int64 {
 	const entryBytes, floatBytes = 32, 40
-	return int64(cap(c.entries)*entryBytes + cap(c.arena) + 4*len(c.slots) + floatBytes*len(c.floats))
+	return int64(cap(c.entries)*entryBytes + cap(c.arena) + 4*len(c.slots) + 4*len(c.small) + floatBytes*len(c.floats))
 }
 
 // number returns the number of a value, giving it one if it is new.
@@ -68,6 +70,37 @@ func (c *coder) number(v trace.Value) uint32 {
 		return c.whole(i, v.Type)
 	}
 	return c.find(entry{hash: hashText(t), typ: v.Type}, t)
+}
+
+// float returns the number of a float.
+func (c *coder) float(f float64) uint32 {
+	key := floatKey(f)
+	if n, ok := c.floats[key]; ok {
+		return n
+	}
+	n := c.number(trace.Float(f))
+	if !c.frozen {
+		c.floats[key] = n
+	}
+	return n
+}
+
+// integer returns the number of an integer.
+func (c *coder) integer(i int64) uint32 {
+	if uint64(i) >= smallInts {
+		return c.whole(i, trace.TypeInt)
+	}
+	if int(i) < len(c.small) && c.small[i] != 0 {
+		return c.small[i]
+	}
+	n := c.whole(i, trace.TypeInt)
+	if !c.frozen {
+		if c.small == nil {
+			c.small = make([]uint32, smallInts)
+		}
+		c.small[i] = n
+	}
+	return n
 }
 
 func (c *coder) whole(i int64, t trace.Type) uint32 {
@@ -208,75 +241,6 @@ func floatKey(f float64) uint64 {
 	return math.Float64bits(f)
 }
 
-// encode writes the number of each row's value into codes.
-func (c *coder) encode(v *view, rows []int32, codes []uint32) error {
-	vecs, err := v.vectors(c.column)
-	if err != nil {
-		return err
-	}
-	clear(codes)
-	for _, vec := range vecs {
-		code := c.rowCode(vec)
-		if vec.Present == nil {
-			for i, row := range rows {
-				codes[i] = code(int(row))
-			}
-			continue
-		}
-		for i, row := range rows {
-			if vec.Present.Has(int(row)) {
-				codes[i] = code(int(row))
-			}
-		}
-	}
-	return nil
-}
-
-func (c *coder) rowCode(vec *column.Vector) func(row int) uint32 {
-	switch {
-	case vec.IDs != nil:
-		memo := make([]uint32, vec.Dict.Len()) // number 0 cannot be: here is a value
-		return func(row int) uint32 {
-			id := vec.IDs[row]
-			if memo[id] == 0 {
-				memo[id] = c.number(trace.Value{Type: vec.Type, Str: vec.Dict.At(id)})
-			}
-			return memo[id]
-		}
-	case vec.Ints != nil && vec.Type == trace.TypeBool:
-		var memo [2]uint32
-		return func(row int) uint32 {
-			b := vec.Ints[row] & 1
-			if memo[b] == 0 {
-				memo[b] = c.number(trace.Bool(b != 0))
-			}
-			return memo[b]
-		}
-	case vec.Ints != nil:
-		return func(row int) uint32 { return c.whole(vec.Ints[row], trace.TypeInt) }
-	case vec.Floats != nil:
-		return func(row int) uint32 {
-			f := vec.Floats[row]
-			if n, ok := c.floats[floatKey(f)]; ok {
-				return n
-			}
-			n := c.number(trace.Float(f))
-			if !c.frozen {
-				c.floats[floatKey(f)] = n
-			}
-			return n
-		}
-	case vec.Fixed != nil:
-		var buf [32]byte
-		return func(row int) uint32 {
-			t := buf[:2*vec.Width]
-			hex.Encode(t, vec.Fixed[row*vec.Width:(row+1)*vec.Width])
-			return c.number(trace.Value{Type: trace.TypeString, Str: unsafe.String(&buf[0], len(t))})
-		}
-	}
-	return func(int) uint32 { return 0 }
-}
-
 // grouper numbers the groups of a query: the combinations of its breakdowns'
 // values. Group numbers are dense from 0. A frozen grouper may be shared.
 type grouper struct {
@@ -284,18 +248,12 @@ type grouper struct {
 	joins  []join // joins[i] adds coders[i+1] to what coders[0..i] made
 }
 
-// join numbers the pairs of a group so far and a further value.
-type join struct {
-	pairs  []uint64 // by number: group<<32 | value
-	number map[uint64]uint32
-}
-
 func newGrouper(breakdowns []string) *grouper {
 	g := &grouper{}
 	for i, name := range breakdowns {
 		g.coders = append(g.coders, newCoder(name))
 		if i > 0 {
-			g.joins = append(g.joins, join{number: make(map[uint64]uint32)})
+			g.joins = append(g.joins, join{})
 		}
 	}
 	return g
@@ -318,48 +276,8 @@ func (g *grouper) bytes() int64 {
 		n += c.bytes()
 	}
 	for i := range g.joins {
-		n += 40 * int64(len(g.joins[i].pairs))
+		n += g.joins[i].bytes()
 	}
-	return n
-}
-
-// encode writes the group number of each row into group; scratch is as long.
-func (g *grouper) encode(v *view, rows []int32, group, scratch []uint32) error {
-	clear(group)
-	for i, c := range g.coders {
-		if i == 0 {
-			if err := c.encode(v, rows, group); err != nil {
-				return err
-			}
-			continue
-		}
-		if err := c.encode(v, rows, scratch); err != nil {
-			return err
-		}
-		j := &g.joins[i-1]
-		var lastKey uint64
-		var last uint32
-		for r := range group {
-			key := uint64(group[r])<<32 | uint64(scratch[r])
-			if r == 0 || key != lastKey {
-				lastKey, last = key, j.join(key, c.frozen)
-			}
-			group[r] = last
-		}
-	}
-	return nil
-}
-
-func (j *join) join(key uint64, frozen bool) uint32 {
-	if n, ok := j.number[key]; ok {
-		return n
-	}
-	if frozen {
-		return none
-	}
-	n := uint32(len(j.pairs))
-	j.pairs = append(j.pairs, key)
-	j.number[key] = n
 	return n
 }
 
@@ -393,7 +311,7 @@ func (g *grouper) group(vals []trace.Value) int {
 		if i == 0 {
 			n = code
 		} else {
-			n = g.joins[i-1].join(uint64(n)<<32|uint64(code), false)
+			n = g.joins[i-1].join(n, code, false)
 		}
 	}
 	return int(n)
@@ -423,8 +341,7 @@ func (g *grouper) absorb(other *grouper) []int {
 	for i := range other.joins {
 		next := make([]uint32, len(other.joins[i].pairs))
 		for n, pair := range other.joins[i].pairs {
-			key := uint64(to[pair>>32])<<32 | uint64(codes[i+1][uint32(pair)])
-			next[n] = g.joins[i].join(key, false)
+			next[n] = g.joins[i].join(to[pair>>32], codes[i+1][uint32(pair)], false)
 		}
 		to = next
 	}

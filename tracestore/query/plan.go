@@ -88,12 +88,15 @@ type Plan struct {
 
 	where        where
 	calculations []Calculation
-	accumulators []int // by calculation: where its numbers lie in the layout
+	ops          []operator // of the calculations
+	accumulators []int      // by calculation: where its numbers lie in the layout
 	layout       layout
 	breakdowns   []string
 	orders       []order
 	havings      []having
 	limit        int
+
+	heavyCells int // cells beyond which a run leaves heavy calculations for later
 
 	series    bool
 	stepNano  int64 // width of a time bucket
@@ -124,7 +127,7 @@ func (p *Plan) StepNano() int64 { return p.stepNano }
 // Compile checks the specification and binds it to now. Errors are
 // *[InvalidError].
 func Compile(s Spec, now time.Time) (*Plan, error) {
-	p := &Plan{MemoryBytes: DefaultMemoryBytes}
+	p := &Plan{MemoryBytes: DefaultMemoryBytes, heavyCells: maxHeavyCells}
 	if len(s.CalculatedFields) > 0 {
 		return nil, &InvalidError{"calculated_fields", "Calculated fields are not available yet."}
 	}
@@ -243,6 +246,7 @@ func (p *Plan) compileCalculations(s *Spec) error {
 		}
 		if !slices.Contains(p.calculations, c) {
 			p.calculations = append(p.calculations, c)
+			p.ops = append(p.ops, operators[c.Op])
 			p.accumulators = append(p.accumulators, p.layout.need(c))
 		}
 	}

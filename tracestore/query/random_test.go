@@ -197,6 +197,9 @@ func compareRun(t *testing.T, seed uint64) {
 	if err != nil {
 		t.Fatalf("%s: Compile: %v", where, err)
 	}
+	if rng.IntN(2) == 0 { // as if there were many groups
+		p.heavyCells = rng.IntN(20)
+	}
 	var blocks []column.Block
 	if seed%4 == 0 { // a quarter from memtables and segments, which take a while to make
 		blocks = stored(t, spans, rng)

@@ -1,7 +1,6 @@
 package query
 
 import (
-	"context"
 	"fmt"
 	"math"
 	"slices"
@@ -16,12 +15,13 @@ import (
 type answer struct {
 	plan    *Plan
 	grouper *grouper
-	groups  *groups
-	listed  []int // groups of the answer, in order
-	beyond  []int // groups beyond the limit
-	series  *groups
-	places  []int // by place in listed: the group's number in series, times the buckets
-	lost    bool  // a distinct count was estimated
+	groups  *groups // by group: what choosing needs, perhaps no more
+	listed  []int   // groups of the answer, in order
+	beyond  []int   // groups beyond the limit
+
+	final  *groups // by place in listed; then those beyond, then those left out
+	series *groups // by place in listed, times the buckets
+	lost   bool    // a distinct count was estimated
 }
 
 // candidate is a group with its first sort key, unless that is a breakdown;
@@ -171,7 +171,10 @@ func (a *answer) passes(g int) bool {
 
 // number is a calculation of one group; false if no row has a number for it.
 func (a *answer) number(gs *groups, g, calculation int) (float64, bool) {
-	op, at := operators[a.plan.calculations[calculation].Op], a.plan.accumulators[calculation]
+	op, at := a.plan.ops[calculation], a.plan.accumulators[calculation]
+	if gs.layout != &a.plan.layout {
+		at = gs.layout.find(op.kind, a.plan.calculations[calculation].Column)
+	}
 	x, ok := 0.0, true
 	switch op.kind {
 	case opCount:
@@ -203,7 +206,7 @@ func (a *answer) number(gs *groups, g, calculation int) (float64, bool) {
 func (a *answer) data(gs *groups, g int, grids []grid) map[string]any {
 	data := make(map[string]any, len(a.plan.calculations)+len(a.plan.breakdowns))
 	for i, c := range a.plan.calculations {
-		if operators[c.Op].kind == opHeatmap {
+		if a.plan.ops[i].kind == opHeatmap {
 			h := a.plan.accumulators[i]
 			data[c.Name()] = gs.hists[h][g].cells(grids[h])
 			continue
@@ -228,37 +231,13 @@ func (a *answer) name(data map[string]any, vals []trace.Value) {
 	}
 }
 
-// scanSeries reads the blocks again for the groups of the answer.
-func (a *answer) scanSeries(ctx context.Context, blocks []column.Block, b *budget) error {
-	p := a.plan
-	a.places = make([]int, len(a.listed))
-	wanted := newGrouper(p.breakdowns)
-	for i, g := range a.listed {
-		a.places[i] = wanted.group(a.grouper.values(g)) * p.buckets
-	}
-	wanted.freeze()
-	workers, err := p.scan(ctx, blocks, b, wanted.len()*p.buckets, func(w *worker, n int) {
-		w.grouper, w.groups = wanted, newGroups(&p.layout, n)
-	}, true, true)
-	if err != nil {
-		return err
-	}
-	all, err := mergeWorkers(ctx, workers, p.MemoryBytes)
-	if err != nil {
-		return err
-	}
-	a.series = all.groups
-	return nil
-}
-
 func (a *answer) result() *Result {
 	p := a.plan
 	r := &Result{Results: make([]Group, 0, len(a.listed))}
-
 	total := newGroups(&p.layout, 1)
-	for g, weight := range a.groups.weight {
+	for g, weight := range a.final.weight {
 		if weight != 0 {
-			total.merge(0, a.groups, g)
+			total.merge(0, a.final, g)
 		}
 	}
 	grids := make([]grid, len(p.layout.hists))
@@ -267,16 +246,11 @@ func (a *answer) result() *Result {
 	}
 	r.Total = &Group{Data: a.data(total, 0, grids)}
 	if len(a.beyond) > 0 {
-		other := newGroups(&p.layout, 1)
-		for _, g := range a.beyond {
-			other.merge(0, a.groups, g)
-		}
-		r.Other = &Group{Data: a.data(other, 0, grids)}
+		r.Other = &Group{Data: a.data(a.final, len(a.listed), grids)}
 	}
-	vals := make([][]trace.Value, len(a.listed))
-	for i, g := range a.listed {
-		vals[i] = a.grouper.values(g)
-		data := a.data(a.groups, g, grids)
+	vals := a.values()
+	for i := range a.listed {
+		data := a.data(a.final, i, grids)
 		a.name(data, vals[i])
 		r.Results = append(r.Results, Group{Data: data})
 	}
@@ -284,17 +258,14 @@ func (a *answer) result() *Result {
 		return r
 	}
 	r.Series = []Point{}
-	if a.series == nil {
-		return r
-	}
 	for t := range p.buckets {
 		begin := time.Unix(0, p.firstNano+int64(t)*p.stepNano).UTC().Format(time.RFC3339)
 		for i := range a.listed {
-			g := a.places[i] + t
-			if a.series.weight[g] == 0 {
+			cell := i*p.buckets + t
+			if a.series.weight[cell] == 0 {
 				continue
 			}
-			data := a.data(a.series, g, grids)
+			data := a.data(a.series, cell, grids)
 			a.name(data, vals[i])
 			r.Series = append(r.Series, Point{Time: begin, Data: data})
 		}

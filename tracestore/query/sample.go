@@ -1,6 +1,7 @@
 package query
 
 import (
+	"bytes"
 	"math"
 	"math/bits"
 	"strconv"
@@ -14,62 +15,104 @@ import (
 // in the order that Honeycomb reads them, then the trace state.
 var rateColumns = []string{"sampleRate", "SampleRate"}
 
-// sampleRates returns the weight of each row, how many rows it stands for; nil
-// if all are 1. The slice is kept in *buf for the next call.
-func sampleRates(v *view, rows []int32, buf *[]float64) ([]float64, error) {
-	var weights []float64
-	set := func(i int, w float64) {
-		if w == 1 {
-			return
-		}
-		if weights == nil {
-			weights = resize(*buf, len(rows))
-			for j := range weights {
-				weights[j] = 1
-			}
-			*buf = weights
-		}
-		weights[i] = w
-	}
-	var vecs []*column.Vector
+// weightReader reads how many rows each row of a block stands for.
+type weightReader struct {
+	vecs   []*column.Vector
+	states int         // position in vecs of the first trace state
+	memos  [][]float64 // by vector: the rate of each dictionary value, 0: not read yet
+	out    []float64
+}
+
+// open sets the reader to a block.
+func (r *weightReader) open(v *view) error {
+	r.vecs = nil
 	for _, name := range rateColumns {
 		more, err := v.vectors(name)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		vecs = appendAbsent(vecs, more, v.rows)
+		r.vecs = appendAbsent(r.vecs, more, v.rows)
 	}
+	r.states = len(r.vecs)
 	states, err := v.vectors(column.TraceState)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	for n, vec := range appendAbsent(vecs, states, v.rows) {
-		rate := rowRate(vec, n >= len(vecs))
-		for i, row := range rows {
-			if vec.Has(int(row)) {
-				set(i, rate(int(row)))
-			}
+	if len(states) == 1 && len(states[0].IDs) > 0 && !anyThreshold(states[0].Dict) {
+		states = nil
+	}
+	r.vecs = appendAbsent(r.vecs, states, v.rows)
+	r.memos = make([][]float64, len(r.vecs))
+	for i, vec := range r.vecs {
+		if vec.IDs != nil {
+			r.memos[i] = make([]float64, vec.Dict.Len())
 		}
 	}
-	return weights, nil
+	return nil
 }
 
-func rowRate(vec *column.Vector, state bool) func(row int) float64 {
-	if vec.IDs == nil {
-		return func(row int) float64 { return rateOf(vec.Value(row)) }
-	}
-	memo := make([]float64, vec.Dict.Len())
-	return func(row int) float64 {
-		id := vec.IDs[row]
-		if memo[id] == 0 {
-			if state {
-				memo[id] = stateRate(vec.Dict.At(id))
-			} else {
-				memo[id] = rateOf(vec.Value(row))
+// anyThreshold reports whether one of the trace states may say a sampling
+// threshold.
+func anyThreshold(d column.Dict) bool { return bytes.Contains(d.Arena, []byte("th:")) }
+
+// read returns the weight of each row; nil: all are 1. The slice is valid until
+// the next call.
+func (r *weightReader) read(s rowSet) []float64 {
+	var weights []float64
+	for n, vec := range r.vecs {
+		for i := range s.len() {
+			row := s.from + i
+			if s.rows != nil {
+				row = int(s.rows[i])
 			}
+			if !vec.Has(row) {
+				continue
+			}
+			w := r.rate(n, row)
+			if w == 1 {
+				continue
+			}
+			if weights == nil {
+				r.out = resize(r.out, s.len())
+				weights = r.out
+				for j := range weights {
+					weights[j] = 1
+				}
+			}
+			weights[i] = w
 		}
-		return memo[id]
 	}
+	return weights
+}
+
+func (r *weightReader) rate(n, row int) float64 {
+	vec := r.vecs[n]
+	if vec.IDs == nil {
+		return rateOf(vec.Value(row))
+	}
+	id := vec.IDs[row]
+	w := r.memos[n][id]
+	if w == 0 {
+		if n >= r.states {
+			w = stateRate(vec.Dict.At(id))
+		} else {
+			w = rateOf(vec.Value(row))
+		}
+		r.memos[n][id] = w
+	}
+	return w
+}
+
+// sampleRates returns the weight of each of the rows, how many rows it stands
+// for; nil if all are 1. The slice is kept in *buf for the next call.
+func sampleRates(v *view, rows []int32, buf *[]float64) ([]float64, error) {
+	r := weightReader{out: *buf}
+	if err := r.open(v); err != nil {
+		return nil, err
+	}
+	weights := r.read(rowSet{rows: rows})
+	*buf = r.out
+	return weights, nil
 }
 
 // rateOf reads a SampleRate attribute as Honeycomb's husky does: floats and

@@ -145,7 +145,7 @@ type firstRows struct {
 // newest first, and no more of them than needed.
 func RunSearch(ctx context.Context, p *SearchPlan, blocks []column.Block) (*SearchResult, error) {
 	started := time.Now()
-	live := inWindow(&p.where, blocks)
+	live := p.where.live(blocks)
 	slices.SortStableFunc(live, func(a, b column.Block) int {
 		_, x := a.Bounds()
 		_, y := b.Bounds()
@@ -186,7 +186,7 @@ func RunSearch(ctx context.Context, p *SearchPlan, blocks []column.Block) (*Sear
 	if r.Rows, err = p.read(best); err != nil {
 		return nil, err
 	}
-	r.Warnings = append(r.Warnings, missing(append(p.where.columns(), p.columns...), live)...)
+	r.Warnings = append(r.Warnings, missing(append(p.where.columns(), p.columns...), inWindow(&p.where, blocks))...)
 	st.ElapsedNano = time.Since(started).Nanoseconds()
 	r.Stats = st
 	return r, nil

@@ -22,7 +22,7 @@
 //     other texts, byte by byte, with a text; nothing else.
 //   - A row without a value passes the negative operators and is the group null.
 //   - SUM, AVG, MIN, MAX, percentiles and HEATMAP use the finite numbers only;
-//     percentiles are the nearest rank, exact for up to 64 numbers and within
+//     percentiles are the nearest rank, exact for up to 512 numbers and within
 //     0.8 % beyond; COUNT_DISTINCT is exact up to 100,000.
 //   - A row weighs as much as its sample rate says in all of them but
 //     COUNT_DISTINCT, MIN and MAX.

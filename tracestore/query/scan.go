@@ -1,0 +1,368 @@
+package query
+
+import (
+	"context"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"redthread/tracestore/column"
+)
+
+// pass is one reading of the blocks: what is counted, by which groups.
+type pass struct {
+	plan    *Plan
+	layout  *layout
+	frozen  *grouper // the only groups wanted, shared; nil: every worker numbers what it meets
+	slots   []uint32 // by group of frozen: where to count; nil: at its number
+	rest    uint32   // where to count the rows of other groups
+	buckets int      // time buckets counted apart: cell slot*buckets+bucket; 1: none
+	cells   int      // of a frozen pass, rest included
+
+	// light is the layout to fall back to, without buckets, when a worker meets
+	// too many groups to count everything of each; nil: none.
+	light *layout
+}
+
+// maxHeavyCells bounds the cells of a pass that count more than light things.
+const maxHeavyCells = 8 << 10
+
+// worker is what one goroutine of a run keeps from block to block.
+type worker struct {
+	pass    *pass
+	grouper *grouper
+	groups  *groups
+	buckets int
+	reader  *groupReader
+	numbers []numberColumn
+	hashes  []hashReader
+	weights weightReader
+	starts  []int64 // of the block, where there are buckets
+
+	scanned, matched int64
+	sampled          bool
+	held             int64 // bytes reported to the budget
+
+	rows  []int32
+	group []uint32
+	other []uint32 // of the rows that have a number
+	heavy []float64
+}
+
+// numberColumn is a column whose numbers go to sums, histograms or both.
+type numberColumn struct {
+	name      string
+	sum, hist int // places in the layout, -1: none
+	reader    numberReader
+}
+
+func newWorker(p *pass) *worker {
+	w := &worker{pass: p, buckets: p.buckets, rows: make([]int32, chunkRows), group: make([]uint32, chunkRows)}
+	if w.grouper = p.frozen; w.grouper == nil {
+		w.grouper = newGrouper(p.plan.breakdowns)
+	}
+	w.reader = newGroupReader(w.grouper)
+	w.count(newGroups(p.layout, p.cells))
+	return w
+}
+
+// count makes the worker count into g.
+func (w *worker) count(g *groups) {
+	w.groups, w.numbers = g, nil
+	for i, name := range g.layout.sums {
+		w.numbers = append(w.numbers, numberColumn{name: name, sum: i, hist: -1})
+	}
+	for i, name := range g.layout.hists {
+		if at := place(g.layout.sums, i, name); at >= 0 {
+			w.numbers[at].hist = i
+		} else {
+			w.numbers = append(w.numbers, numberColumn{name: name, sum: -1, hist: i})
+		}
+	}
+	w.hashes = make([]hashReader, len(g.layout.distincts))
+}
+
+func (w *worker) bytes() int64 {
+	n := w.groups.bytes()
+	if w.pass.frozen == nil {
+		n += w.grouper.bytes()
+	}
+	return n
+}
+
+// deferred reports whether the worker fell back to the light layout.
+func (w *worker) deferred() bool { return w.pass.light != nil && w.groups.layout == w.pass.light }
+
+// lighten makes the worker count only what the light layout has, by group.
+func (w *worker) lighten() {
+	g := newGroups(w.pass.light, w.grouper.len())
+	g.fold(w.groups, w.buckets)
+	w.buckets, w.starts = 1, nil
+	w.count(g)
+}
+
+// fold adds up the buckets of each group of other.
+func (g *groups) fold(other *groups, buckets int) {
+	for cell, weight := range other.weight {
+		if weight != 0 {
+			g.merge(cell/buckets, other, cell)
+		}
+	}
+}
+
+// run reads the blocks with as many workers as there are processors and merges
+// what they found.
+func (p *pass) run(ctx context.Context, blocks []column.Block, b *budget) (*worker, error) {
+	workers := make([]*worker, max(1, min(runtime.GOMAXPROCS(0), len(blocks))))
+	if b.held.Load()+p.layout.bytes(p.cells)*int64(len(workers)) > b.limit {
+		return nil, tooMuch(b.limit)
+	}
+	for i := range workers {
+		workers[i] = newWorker(p)
+	}
+	err := eachBlock(ctx, len(workers), blocks, func(i int, block column.Block) error {
+		w := workers[i]
+		if err := w.scan(newView(block)); err != nil {
+			return err
+		}
+		if p.light != nil && !w.deferred() && len(w.groups.weight) > p.plan.heavyCells {
+			w.lighten()
+		}
+		return b.charge(w)
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range workers {
+		if w.deferred() {
+			for _, w := range workers {
+				if !w.deferred() {
+					w.lighten()
+				}
+			}
+			break
+		}
+	}
+	return mergeWorkers(ctx, workers, b)
+}
+
+// eachBlock calls fn for every block on n goroutines, telling it which, until
+// the first error or the end of ctx.
+func eachBlock(ctx context.Context, n int, blocks []column.Block, fn func(worker int, b column.Block) error) error {
+	var (
+		next  atomic.Int64
+		wg    sync.WaitGroup
+		once  sync.Once
+		first error
+	)
+	fail := func(err error) {
+		once.Do(func() { first = err })
+		next.Store(int64(len(blocks)))
+	}
+	for i := range n {
+		wg.Go(func() {
+			for {
+				at := int(next.Add(1)) - 1
+				if at >= len(blocks) {
+					return
+				}
+				if err := ctx.Err(); err != nil {
+					fail(err)
+					return
+				}
+				if err := fn(i, blocks[at]); err != nil {
+					fail(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return first
+}
+
+// scan counts the rows of a block.
+func (w *worker) scan(v *view) error {
+	w.scanned += int64(v.rows)
+	sel, err := w.pass.plan.where.choose(v)
+	if err != nil {
+		return err
+	}
+	n := sel.count()
+	w.matched += int64(n)
+	if n == 0 {
+		return nil
+	}
+	if n == sel.rows {
+		sel.bits = nil
+	}
+	if err := w.open(v); err != nil {
+		return err
+	}
+	return sel.chunks(w.rows, w.add)
+}
+
+// open sets the readers to a block.
+func (w *worker) open(v *view) error {
+	if err := w.reader.open(v); err != nil {
+		return err
+	}
+	if w.buckets > 1 {
+		starts, err := v.fixed(column.Start)
+		if err != nil {
+			return err
+		}
+		w.starts = starts.Ints
+	}
+	for i := range w.numbers {
+		c := &w.numbers[i]
+		if err := c.reader.open(v, c.name); err != nil {
+			return err
+		}
+		if c.hist >= 0 && c.reader.hasFractions() {
+			w.groups.fractions[c.hist] = true
+		}
+	}
+	for i, name := range w.groups.layout.distincts {
+		if err := w.hashes[i].open(v, name); err != nil {
+			return err
+		}
+	}
+	return w.weights.open(v)
+}
+
+// add counts the rows of a chunk.
+func (w *worker) add(s rowSet) error {
+	group := w.group[:s.len()]
+	w.reader.read(s, group)
+	switch {
+	case w.pass.frozen == nil:
+		w.groups.grow(w.grouper.len() * w.buckets)
+		if w.buckets > 1 {
+			w.bucket(s, group)
+		}
+	default:
+		w.place(s, group)
+	}
+	weights := w.weights.read(s)
+	w.sampled = w.sampled || weights != nil
+	w.groups.count(group, weights)
+	for i := range w.numbers {
+		c := &w.numbers[i]
+		numbers, at := c.reader.read(s)
+		of, heavy := take(&w.other, group, at), take(&w.heavy, weights, at)
+		if c.sum >= 0 {
+			w.groups.sum(c.sum, of, numbers, heavy)
+		}
+		if c.hist >= 0 {
+			w.groups.spread(c.hist, of, numbers, heavy)
+		}
+	}
+	for i := range w.hashes {
+		hashes, at := w.hashes[i].read(s)
+		w.groups.tell(i, take(&w.other, group, at), hashes)
+	}
+	return nil
+}
+
+// place turns the group numbers of a frozen grouper into cells.
+func (w *worker) place(s rowSet, group []uint32) {
+	p := w.pass
+	if p.slots != nil {
+		for i, g := range group {
+			group[i] = p.rest
+			if g != none {
+				group[i] = p.slots[g]
+			}
+		}
+	} else {
+		for i, g := range group {
+			if g == none {
+				group[i] = p.rest
+			}
+		}
+	}
+	if w.buckets > 1 {
+		w.bucket(s, group)
+	}
+}
+
+// bucket turns groups into cells of their time bucket.
+func (w *worker) bucket(s rowSet, group []uint32) {
+	first, step, buckets := w.pass.plan.firstNano, w.pass.plan.stepNano, uint32(w.buckets)
+	at, from := uint32(0), int64(0)
+	until := from // none yet: from ≤ start-first < until is bucket at
+	for i := range group {
+		row := s.from + i
+		if s.rows != nil {
+			row = int(s.rows[i])
+		}
+		since := w.starts[row] - first
+		if since < from || since >= until {
+			n := since / step
+			at, from = uint32(n), n*step
+			until = from + step
+		}
+		group[i] = group[i]*buckets + at
+	}
+}
+
+// mergeWorkers adds up what the workers found into one of them, in pairs at once.
+func mergeWorkers(ctx context.Context, workers []*worker, b *budget) (*worker, error) {
+	for len(workers) > 1 {
+		half := (len(workers) + 1) / 2
+		var wg sync.WaitGroup
+		errs := make([]error, half)
+		for i := range len(workers) - half {
+			wg.Go(func() {
+				if errs[i] = ctx.Err(); errs[i] == nil {
+					workers[i] = workers[i].merge(workers[half+i])
+					errs[i] = b.charge(workers[i])
+				}
+			})
+		}
+		wg.Wait()
+		for _, err := range errs {
+			if err != nil {
+				return nil, err
+			}
+		}
+		workers = workers[:half]
+	}
+	return workers[0], nil
+}
+
+// merge adds up two workers in one of them.
+func (w *worker) merge(other *worker) *worker {
+	if len(other.groups.weight) > len(w.groups.weight) {
+		w, other = other, w
+	}
+	w.scanned += other.scanned
+	w.matched += other.matched
+	w.sampled = w.sampled || other.sampled
+	w.held += other.held
+	if other.matched == 0 {
+		return w
+	}
+	var numbers []int // by group of the other; nil: the same numbers in both
+	if w.pass.frozen == nil {
+		numbers = w.grouper.absorb(other.grouper)
+		w.groups.grow(w.grouper.len() * w.buckets)
+	}
+	for cell, weight := range other.groups.weight {
+		if weight == 0 {
+			continue
+		}
+		to := cell
+		if numbers != nil {
+			to = numbers[cell/w.buckets]*w.buckets + cell%w.buckets
+		}
+		if w.groups.weight[to] == 0 {
+			w.groups.adopt(to, other.groups, cell)
+		} else {
+			w.groups.merge(to, other.groups, cell)
+		}
+	}
+	w.groups.heap += other.groups.heap
+	return w
+}
