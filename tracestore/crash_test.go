@@ -14,6 +14,7 @@ import (
 
 	"redthread/tracestore/ingestlog"
 	"redthread/tracestore/ingestlog/logtest"
+	"redthread/tracestore/memtable"
 	"redthread/tracestore/otlp"
 	"redthread/tracestore/trace"
 )
@@ -193,7 +194,7 @@ func TestDuplicates(t *testing.T) {
 	h.want(spans)
 
 	// One that is not remembered any more is dropped at read.
-	h.writer.recent = nil
+	h.writer.restored, *h.writer.recent = memtable.HashSet{}, *memtable.NewRecent(recentRows)
 	h.append(spans)
 	h.settle()
 	h.wantRows(120)

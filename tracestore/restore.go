@@ -70,7 +70,8 @@ func (s *Store) restore(ctx context.Context) error {
 	if err := s.chooseEpoch(ctx); err != nil {
 		return err
 	}
-	s.writer.table = newTable()
+	s.writer.recent = memtable.NewRecent(recentRows)
+	s.writer.table = s.writer.newTable(nil)
 	s.writer.table.lastSeq = s.epoch.Applied
 	s.recall(v.segments)
 	v.tables = []*table{s.writer.table}
@@ -143,21 +144,19 @@ func (s *Store) chooseEpoch(ctx context.Context) error {
 	return nil
 }
 
-// recall fills the writer's memory of recent rows from the newest segments.
+// recall fills the writer's memory of the rows before the start from the newest
+// segments.
 func (s *Store) recall(segments []*segmentFile) {
-	rows := 0
-	for i := len(segments) - 1; i >= 0 && rows < recentRows; i-- {
+	set := &s.writer.restored
+	for i := len(segments) - 1; i >= 0 && set.Len() < recentRows; i-- {
 		f := segments[i]
 		prints, err := f.file.Fingerprints()
 		if err != nil {
 			s.o.Logger.Warn("segment's fingerprints cannot be read", "path", f.Path, "error", err)
 			continue
 		}
-		set := new(memtable.HashSet)
 		for _, p := range prints {
 			set.Add(p)
 		}
-		rows += set.Len()
-		s.writer.recent = append([]*memtable.HashSet{set}, s.writer.recent...)
 	}
 }

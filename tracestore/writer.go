@@ -9,11 +9,9 @@ import (
 	"redthread/tracestore/column"
 	"redthread/tracestore/memtable"
 	"redthread/tracestore/otlp"
-	"redthread/tracestore/trace"
 )
 
-// recentRows is how many of the last rows the writer remembers by fingerprint,
-// beyond those in memtables: two memtables' worth, 8 to 16 MB.
+// recentRows is how many of the last rows the writer remembers by hash: 16 MB.
 const recentRows = 512 << 10
 
 // measureEvery is how many raw bytes the writer applies between two measures of
@@ -37,12 +35,22 @@ type table struct {
 	edges   *edgeFile
 }
 
-func newTable() *table { return &table{mem: memtable.New(), done: make(chan struct{})} }
+// newTable returns the table after before, which may be nil.
+func (w *writer) newTable(before *table) *table {
+	var mem *memtable.Table
+	if before != nil {
+		mem = before.mem
+	}
+	return &table{mem: memtable.NewAfter(mem, w.recent), done: make(chan struct{})}
+}
 
 // writer is the state of the goroutine that applies the log.
 type writer struct {
 	table   *table
-	recent  []*memtable.HashSet // of tables before, newest last
+	recent  *memtable.Recent // hashes of rows
+	// restored are the fingerprints of the last rows before the start. They go
+	// when as many rows have come since.
+	restored memtable.HashSet
 	decoder otlp.Decoder
 }
 
@@ -194,8 +202,8 @@ func (s *Store) applyMessage(seq uint64, msg []byte) {
 			t.minArrived = arrived
 		}
 		t.maxArrived = max(t.maxArrived, arrived)
-		_, err := w.decoder.Decode(sig, raw, otlp.Arrival{UnixNano: arrived, Environment: environment}, func(span *trace.Span) error {
-			ok, err := w.add(span)
+		_, err := w.decoder.DecodeRows(sig, raw, otlp.Arrival{UnixNano: arrived, Environment: environment}, func(row *column.Row) error {
+			ok, err := w.add(row)
 			if ok {
 				added++
 			} else {
@@ -230,14 +238,12 @@ func (s *Store) applyMessage(seq uint64, msg []byte) {
 }
 
 // add adds a row unless it is known already.
-func (w *writer) add(span *trace.Span) (bool, error) {
-	f := column.Fingerprint(span)
-	for _, set := range w.recent {
-		if set.Has(f) {
-			return false, nil
-		}
+func (w *writer) add(row *column.Row) (bool, error) {
+	hash := row.Hash()
+	if w.restored.Len() > 0 && w.restored.Has(column.StoredPrint(row.TraceID, hash)) {
+		return false, nil
 	}
-	return w.table.mem.Add(span, f)
+	return w.table.mem.AddRow(row, hash)
 }
 
 // rotate freezes the memtable and hands it to the flusher; it waits while the
@@ -248,28 +254,16 @@ func (s *Store) rotate() {
 		return
 	}
 	t.mem.Measure()
-	next := newTable()
+	next := s.writer.newTable(t)
 	next.lastSeq = t.lastSeq
 	s.writer.table = next
-	s.writer.remember(t.mem.Seen())
+	if s.appended.Load() >= recentRows {
+		s.writer.restored = memtable.HashSet{}
+	}
 	s.change(func(v *view) { v.tables = append(v.tables, next) })
 	select {
 	case s.flushes <- t:
 	case <-s.ctx.Done():
-	}
-}
-
-// remember keeps the fingerprints of a table, and forgets the oldest ones that
-// are not needed for recentRows.
-func (w *writer) remember(set *memtable.HashSet) {
-	w.recent = append(w.recent, set)
-	rows := 0
-	for i := len(w.recent) - 1; i >= 0; i-- {
-		if rows >= recentRows {
-			w.recent = append([]*memtable.HashSet(nil), w.recent[i+1:]...)
-			return
-		}
-		rows += w.recent[i].Len()
 	}
 }
 

@@ -33,6 +33,9 @@ type DictBuilder struct {
 // ID returns the id of s, adding it if it is new. s is copied.
 func (b *DictBuilder) ID(s string) (uint32, error) { return b.HashedID(s, HashString(0, s)) }
 
+// BytesID is ID for bytes, which are copied.
+func (b *DictBuilder) BytesID(s []byte) (uint32, error) { return b.ID(aliasString(s)) }
+
 // HashedID is ID for who has HashString(0, s) already.
 func (b *DictBuilder) HashedID(s string, hash uint64) (uint32, error) {
 	last := &b.last
@@ -103,6 +106,12 @@ func (b *DictBuilder) grow(values int) {
 	}
 	b.table = table
 }
+
+// Len is the number of values.
+func (b *DictBuilder) Len() int { return len(b.dict.Ends) }
+
+// ArenaLen is the length of all values together.
+func (b *DictBuilder) ArenaLen() int { return len(b.dict.Arena) }
 
 // Dict returns the dictionary so far.
 func (b *DictBuilder) Dict() Dict { return b.dict }

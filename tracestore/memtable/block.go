@@ -27,9 +27,9 @@ func (b block) Columns() []column.Info {
 	for i := range out {
 		switch out[i].Key {
 		case column.StatusMessage:
-			out[i].Rows = b.c.message.view.Load().count(b.v.n)
+			out[i].Rows = b.count(b.c.message)
 		case column.TraceState:
-			out[i].Rows = b.c.state.view.Load().count(b.v.n)
+			out[i].Rows = b.count(b.c.state)
 		default:
 			out[i].Rows = b.v.n
 		}
@@ -42,13 +42,30 @@ func (b block) Columns() []column.Info {
 	return out
 }
 
+// count is the number of the block's rows that have a value.
+func (b block) count(a *attribute) int {
+	_, groupRows := b.v.groups()
+	return a.view.Load().count(b.v.n, groupRows)
+}
+
+// vector spreads a column over the block's rows.
+func (b block) vector(a *attribute) *column.Vector {
+	groups, groupRows := b.v.groups()
+	return a.view.Load().vector(a.typ, groups, groupRows)
+}
+
+// value returns a row's value in a column.
+func (b block) value(a *attribute, row int) trace.Value {
+	return a.view.Load().value(a.typ, row, b.v.fixed.group[row])
+}
+
 func (b block) Types(key string) []trace.Type {
 	if t, ok := column.FixedType(key); ok {
 		return []trace.Type{t}
 	}
 	var types []trace.Type
 	for _, a := range b.v.all {
-		if a.key == key && a.view.Load().count(b.v.n) > 0 {
+		if a.key == key && b.count(a) > 0 {
 			types = append(types, a.typ)
 		}
 	}
@@ -71,7 +88,7 @@ func (b block) Column(key string, t trace.Type) (*column.Vector, error) {
 	}
 	for _, a := range b.v.all {
 		if a.typ == t && a.key == key {
-			return a.view.Load().vector(t, b.v.n), nil
+			return b.vector(a), nil
 		}
 	}
 	return nil, nil
@@ -124,9 +141,9 @@ func (b block) fixed(key string) *column.Vector {
 	case column.Signal:
 		return small(trace.TypeInt, f.flags, func(x uint8) int64 { return int64(x&flagLog) / flagLog })
 	case column.StatusMessage:
-		return b.c.message.view.Load().vector(trace.TypeString, n)
+		return b.vector(b.c.message)
 	case column.TraceState:
-		return b.c.state.view.Load().vector(trace.TypeString, n)
+		return b.vector(b.c.state)
 	}
 	return nil
 }
@@ -134,14 +151,13 @@ func (b block) fixed(key string) *column.Vector {
 func (b block) Attributes() []column.Info {
 	out := make([]column.Info, len(b.v.all))
 	for i, a := range b.v.all {
-		out[i] = column.Info{Key: a.key, Type: a.typ, Rows: a.view.Load().count(b.v.n)}
+		out[i] = column.Info{Key: a.key, Type: a.typ, Rows: b.count(a)}
 	}
 	return out
 }
 
 func (b block) AttributeAt(position int) (*column.Vector, error) {
-	a := b.v.all[position]
-	return a.view.Load().vector(a.typ, b.v.n), nil
+	return b.vector(b.v.all[position]), nil
 }
 
 func (b block) Shapes() ([]uint32, column.Dict, error) {
@@ -178,8 +194,8 @@ func (b block) span(row int) (trace.Span, error) {
 		Environment:   strings.Clone(b.v.environment.At(f.environment[row])),
 		Kind:          trace.Kind(f.kind[row]),
 		Status:        trace.StatusCode(f.status[row]),
-		StatusMessage: strings.Clone(b.c.message.view.Load().value(trace.TypeString, row).Str),
-		TraceState:    strings.Clone(b.c.state.view.Load().value(trace.TypeString, row).Str),
+		StatusMessage: strings.Clone(b.value(b.c.message, row).Str),
+		TraceState:    strings.Clone(b.value(b.c.state, row).Str),
 		StartUnixNano: f.start[row], DurationNano: f.duration[row], ArrivedUnixNano: f.arrived[row],
 		Error: f.flags[row]&flagError != 0,
 	}
@@ -194,7 +210,7 @@ func (b block) span(row int) (trace.Span, error) {
 		}
 		shape = shape[n:]
 		a := b.v.all[position]
-		v := a.view.Load().value(a.typ, row)
+		v := b.value(a, row)
 		v.Str = strings.Clone(v.Str)
 		s.Attributes = append(s.Attributes, trace.Attribute{Key: a.key, Value: v})
 	}

@@ -2,6 +2,7 @@ package memtable
 
 import (
 	"encoding/binary"
+	"sync"
 	"sync/atomic"
 
 	"redthread/tracestore/column"
@@ -15,18 +16,30 @@ type attributeKey struct {
 
 // chunk is a run of at most column.MaxBlockRows rows with its own dictionaries:
 // it becomes one row group. The writer appends; view is what readers see.
+//
+// Rows of one scope take over the same attributes of it and its resource. Such
+// rows are a group: a row holds the number of its group, and the columns hold the
+// value of the group once. Group 0 takes over nothing.
 type chunk struct {
 	fixed  fixedColumns
 	nested nestedColumns
-	dicts  struct{ name, service, environment, nested, shape column.DictBuilder }
+	dicts  struct{ name, service, environment, nested, shape, group column.DictBuilder }
 
-	byKey   map[attributeKey]*attribute
-	all     []*attribute
-	first   *attribute // the guess for a row's first attribute
-	message *attribute // status message, outside all
-	state   *attribute // tracestate, outside all
-	dirty   []*attribute
+	byKey       map[attributeKey]*attribute
+	all         []*attribute
+	first       *attribute // the guess for a row's first attribute
+	firstShared *attribute // the guess for a group's first attribute
+	message     *attribute // status message, outside all
+	state       *attribute // tracestate, outside all
+	dirty       []*attribute
+	expect      *sizes
 
+	shared struct { // what the last row took over
+		from   *column.Shared
+		serial uint64
+		group  uint32
+		shape  []byte
+	}
 	min, max int64
 	shape    []byte // the shape being written
 	scratch  []byte
@@ -40,8 +53,11 @@ type fixedColumns struct {
 	start, duration, arrived   []int64
 	name, service, environment []uint32
 	kind, status, flags        []uint8 // flags: bit 0 error, bit 1 log record
-	shape                      []uint32
+	shape, group               []uint32
 }
+
+// fixedRowBytes is what fixedColumns hold of a row.
+const fixedRowBytes = 16 + 2*8 + 3*8 + 3*4 + 3 + 2*4
 
 const (
 	flagError = 1 << iota
@@ -66,13 +82,68 @@ type view struct {
 	name, service, environment column.Dict
 	nestedDict, shapeDict      column.Dict
 	all                        []*attribute
+
+	counted   sync.Once
+	groupRows []int
 }
 
-func newChunk() *chunk {
+// groups are the groups of the rows, and the number of rows in each.
+func (v *view) groups() (groups []uint32, rows []int) {
+	groups = v.fixed.group[:v.n:v.n]
+	v.counted.Do(func() {
+		for _, g := range groups {
+			for int(g) >= len(v.groupRows) {
+				v.groupRows = append(v.groupRows, 0)
+			}
+			v.groupRows[g]++
+		}
+	})
+	return groups, v.groupRows
+}
+
+// sizes are the sizes that a chunk came to. The next one makes room for as much at
+// once, so that nothing is moved, and left for the collector, while it grows.
+type sizes struct {
+	rows       int
+	attributes map[attributeKey]attributeSizes
+}
+
+type attributeSizes struct{ own, dict, arena int }
+
+// minExpected is how many rows make sizes that say something of the next chunk.
+const minExpected = 4096
+
+func (c *chunk) sizes() *sizes {
+	if c.rows() < minExpected {
+		return nil
+	}
+	s := &sizes{rows: c.rows(), attributes: make(map[attributeKey]attributeSizes, len(c.all))}
+	for key, a := range c.byKey {
+		s.attributes[key] = attributeSizes{own: len(a.own.places), dict: a.dict.Len(), arena: a.dict.ArenaLen()}
+	}
+	return s
+}
+
+// room is n and a sixteenth.
+func room(n int) int { return n + n/16 }
+
+func newChunk(expect *sizes) *chunk {
 	c := &chunk{
 		byKey:   make(map[attributeKey]*attribute),
 		message: &attribute{key: column.StatusMessage, typ: trace.TypeString},
 		state:   &attribute{key: column.TraceState, typ: trace.TypeString},
+		expect:  expect,
+	}
+	if _, err := c.dicts.group.ID(""); err != nil {
+		panic(err) // an empty dictionary is not full
+	}
+	if expect != nil {
+		f, n := &c.fixed, min(room(expect.rows), column.MaxBlockRows)
+		f.trace, f.span, f.parent = make([]byte, 0, 16*n), make([]byte, 0, 8*n), make([]byte, 0, 8*n)
+		f.start, f.duration, f.arrived = make([]int64, 0, n), make([]int64, 0, n), make([]int64, 0, n)
+		f.name, f.service, f.environment = make([]uint32, 0, n), make([]uint32, 0, n), make([]uint32, 0, n)
+		f.kind, f.status, f.flags = make([]uint8, 0, n), make([]uint8, 0, n), make([]uint8, 0, n)
+		f.shape, f.group = make([]uint32, 0, n), make([]uint32, 0, n)
 	}
 	c.view.Store(&view{})
 	return c
@@ -82,70 +153,132 @@ func (c *chunk) rows() int { return len(c.fixed.start) }
 
 // add appends a row. After an error the chunk must not be used any more: the
 // only one is column.ErrDictFull, which the store's limits keep out of reach.
-func (c *chunk) add(s *trace.Span) error {
+func (c *chunk) add(r *column.Row) error {
+	if err := c.share(r.Shared); err != nil {
+		return err
+	}
 	row := uint32(c.rows())
 	c.shape = c.shape[:0]
-	prev := (*attribute)(nil)
-	for i := range s.Attributes {
-		kv := &s.Attributes[i]
+	prev := &c.first
+	for i := range r.Attributes {
+		kv := &r.Attributes[i]
 		if kv.Value.Type == trace.TypeNone {
 			continue
 		}
 		a := c.attribute(prev, kv.Key, kv.Value.Type)
-		if a.has(row) {
+		if a.own.has(row) {
 			continue
 		}
-		if err := c.put(a, row, kv.Value); err != nil {
+		if err := c.put(a, row, kv.Value, r.Hashes[i].Value); err != nil {
 			return err
 		}
 		c.shape = binary.AppendUvarint(c.shape, uint64(a.position))
-		prev = a
+		prev = &a.next
 	}
-	if s.StatusMessage != "" {
-		if err := c.put(c.message, row, trace.String(s.StatusMessage)); err != nil {
+	c.shape = append(c.shape, c.shared.shape...)
+	if r.StatusMessage != "" {
+		if err := c.put(c.message, row, trace.String(r.StatusMessage), column.HashString(0, r.StatusMessage)); err != nil {
 			return err
 		}
 	}
-	if s.TraceState != "" {
-		if err := c.put(c.state, row, trace.String(s.TraceState)); err != nil {
+	if r.TraceState != "" {
+		if err := c.put(c.state, row, trace.String(r.TraceState), column.HashString(0, r.TraceState)); err != nil {
 			return err
 		}
 	}
-	if err := c.addNested(row, s); err != nil {
+	if err := c.addNested(row, &r.Span); err != nil {
 		return err
 	}
-	return c.addFixed(s)
+	return c.addFixed(&r.Span)
 }
 
-func (c *chunk) put(a *attribute, row uint32, v trace.Value) error {
+func (c *chunk) put(a *attribute, row uint32, v trace.Value, hash uint64) error {
+	cell, err := a.cell(v, hash)
+	if err != nil {
+		return err
+	}
+	a.own.add(row, column.IsText(a.typ), cell)
+	c.touch(a)
+	return nil
+}
+
+// touch marks a column as grown.
+func (c *chunk) touch(a *attribute) {
 	if !a.dirty {
 		a.dirty = true
 		c.dirty = append(c.dirty, a)
 	}
-	return a.add(row, v)
+}
+
+// share finds or makes the group of the rows that take over s.
+func (c *chunk) share(s *column.Shared) error {
+	was := &c.shared
+	if s == nil {
+		was.from, was.group, was.shape = nil, 0, was.shape[:0]
+		return nil
+	}
+	if was.from == s && was.serial == s.Serial {
+		return nil
+	}
+	was.from, was.serial, was.shape = s, s.Serial, was.shape[:0]
+	// Equal content, of another request, is the same group.
+	content := c.scratch[:0]
+	prev := &c.firstShared
+	for i := range s.Attributes {
+		kv := &s.Attributes[i]
+		a := c.attribute(prev, kv.Key, kv.Value.Type)
+		cell, err := a.cell(kv.Value, s.Hashes[i].Value)
+		if err != nil {
+			return err
+		}
+		was.shape = binary.AppendUvarint(was.shape, uint64(a.position))
+		content = binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint32(content, a.position), cell)
+		prev = &a.next
+	}
+	c.scratch = content
+	known := c.dicts.group.Len()
+	group, err := c.dicts.group.BytesID(content)
+	if err != nil {
+		return err
+	}
+	was.group = group
+	if int(group) < known {
+		return nil
+	}
+	for ; len(content) > 0; content = content[12:] {
+		a := c.all[binary.LittleEndian.Uint32(content)]
+		a.shared.add(group, column.IsText(a.typ), binary.LittleEndian.Uint64(content[4:]))
+		c.touch(a)
+	}
+	return nil
 }
 
 // attribute finds or makes the column. Rows of one kind carry their keys in one
-// order, so the column that followed prev last time is nearly always right.
-func (c *chunk) attribute(prev *attribute, key string, t trace.Type) *attribute {
-	guess := c.first
-	if prev != nil {
-		guess = prev.next
-	}
-	if guess != nil && guess.typ == t && guess.key == key {
-		return guess
+// order, so the column that followed last time, in guess, is nearly always right.
+func (c *chunk) attribute(guess **attribute, key string, t trace.Type) *attribute {
+	if a := *guess; a != nil && a.typ == t && a.key == key {
+		return a
 	}
 	a := c.byKey[attributeKey{key, t}]
 	if a == nil {
-		key = string(append([]byte(nil), key...))
-		a = &attribute{key: key, typ: t, position: uint32(len(c.all))}
-		c.byKey[attributeKey{key, t}] = a
-		c.all = append(c.all, a)
+		a = c.newAttribute(string(append([]byte(nil), key...)), t)
 	}
-	if prev != nil {
-		prev.next = a
-	} else {
-		c.first = a
+	*guess = a
+	return a
+}
+
+func (c *chunk) newAttribute(key string, t trace.Type) *attribute {
+	a := &attribute{key: key, typ: t, position: uint32(len(c.all))}
+	c.byKey[attributeKey{key, t}] = a
+	c.all = append(c.all, a)
+	if c.expect == nil {
+		return a
+	}
+	if n := c.expect.attributes[attributeKey{key, t}]; n.own > 0 {
+		a.own.reserve(min(room(n.own), column.MaxBlockRows), column.IsText(t))
+		if n.dict > 0 {
+			a.dict.Reserve(room(n.dict), room(n.arena))
+		}
 	}
 	return a
 }
@@ -163,7 +296,7 @@ func (c *chunk) addFixed(s *trace.Span) error {
 	if err != nil {
 		return err
 	}
-	shape, err := c.dicts.shape.ID(string(c.shape))
+	shape, err := c.dicts.shape.BytesID(c.shape)
 	if err != nil {
 		return err
 	}
@@ -194,6 +327,7 @@ func (c *chunk) addFixed(s *trace.Span) error {
 	f.status = append(f.status, uint8(s.Status))
 	f.flags = append(f.flags, flags)
 	f.shape = append(f.shape, shape)
+	f.group = append(f.group, c.shared.group)
 	return nil
 }
 
@@ -235,7 +369,7 @@ func (c *chunk) addNested(row uint32, s *trace.Span) error {
 
 func (c *chunk) attributesID(attrs []trace.Attribute) (uint32, error) {
 	c.scratch = column.AppendAttributes(c.scratch[:0], attrs)
-	return c.dicts.nested.ID(string(c.scratch))
+	return c.dicts.nested.BytesID(c.scratch)
 }
 
 // publish lets readers see every row added so far. Attribute columns first:
@@ -254,11 +388,15 @@ func (c *chunk) publish() {
 	})
 }
 
+// Sizes of an event and a link in nestedColumns.
+const (
+	eventBytes       = 3*4 + 8
+	linkColumnsBytes = 3*4 + 16 + 8
+)
+
 func (c *chunk) bytes() int64 {
-	f, n := &c.fixed, &c.nested
-	sum := int64(cap(f.trace)+cap(f.span)+cap(f.parent)) + 8*int64(cap(f.start)*3) + 4*int64(cap(f.name)*4) + int64(cap(f.kind)*3)
-	sum += 20*int64(cap(n.eventRow)) + 36*int64(cap(n.linkRow))
-	for _, d := range []*column.DictBuilder{&c.dicts.name, &c.dicts.service, &c.dicts.environment, &c.dicts.nested, &c.dicts.shape} {
+	sum := fixedRowBytes*int64(cap(c.fixed.start)) + eventBytes*int64(cap(c.nested.eventRow)) + linkColumnsBytes*int64(cap(c.nested.linkRow))
+	for _, d := range []*column.DictBuilder{&c.dicts.name, &c.dicts.service, &c.dicts.environment, &c.dicts.nested, &c.dicts.shape, &c.dicts.group} {
 		sum += d.Bytes()
 	}
 	for _, a := range c.all {

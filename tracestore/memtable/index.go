@@ -1,7 +1,6 @@
 package memtable
 
 import (
-	"strings"
 	"sync"
 
 	"redthread/tracestore/column"
@@ -9,38 +8,33 @@ import (
 	"redthread/tracestore/trace"
 )
 
-// index finds the rows of a trace, the links that point to it, and its summary.
-// Maps and slices are free of pointers; lists are chained through next slices.
+// index finds the rows of a trace, the links that point to it, and the row that
+// stands for it. Its slices are free of pointers; lists are chained through them.
 type index struct {
-	texts column.DictBuilder // the writer adds, texts.Dict is copied under mu
-
 	mu       sync.RWMutex
-	traces   map[trace.ID]uint32 // position in entries
-	entries  []summaryEntry
+	traces   idTable // positions in entries
+	entries  []traceEntry
 	prevRow  []uint32 // by row: the row before of the same trace, plus one; 0 ends
-	targets  map[trace.ID]uint32
+	targets  idTable  // the last link to the trace, a position in links
 	links    []graph.Link
 	prevLink []uint32 // by link: the link before to the same trace, plus one
-	dict     column.Dict
 }
 
-// indexEntry is a row on its way into the index.
-type indexEntry struct {
-	id        trace.ID
-	row       uint32
-	log       bool
-	isError   bool
-	candidate root
-	end       int64
+// traceEntry is what is known of a trace.
+type traceEntry struct {
+	id            trace.ID
+	lastRow       uint32 // plus one
+	spans, errors uint32
+	start, end    int64 // of all spans
+	root          root
 }
 
-// root is a span that may stand for its trace.
+// root is the span that stands for its trace.
 type root struct {
-	span                              trace.SpanID
-	isRoot                            bool
-	kind                              trace.Kind
-	start, duration                   int64
-	name, service, environment, route uint32
+	row    uint32
+	isRoot bool // without a parent
+	span   trace.SpanID
+	start  int64
 }
 
 // better reports whether r stands for the trace rather than o: true roots first,
@@ -55,88 +49,96 @@ func (r *root) better(o *root) bool {
 	return string(r.span[:]) < string(o.span[:])
 }
 
-type summaryEntry struct {
-	id            trace.ID
-	lastRow       uint32 // plus one
-	spans, errors uint32
-	start, end    int64
-	root          root
+// idTable is a hash table with open addressing from trace ids to positions in a
+// slice that holds the ids.
+type idTable struct {
+	slots []uint32 // position plus one; 0 is empty; len is a power of two
+	used  int
 }
 
-func (x *index) init() {
-	x.traces = make(map[trace.ID]uint32)
-	x.targets = make(map[trace.ID]uint32)
+// find returns the slot of an id, or the empty one where it belongs. idAt gives
+// the id at a position. The table must not be empty.
+func (t *idTable) find(id *trace.ID, idAt func(uint32) *trace.ID) *uint32 {
+	mask := uint32(len(t.slots) - 1)
+	for i := column.TraceHash(*id) & mask; ; i = (i + 1) & mask {
+		if s := t.slots[i]; s == 0 || *idAt(s - 1) == *id {
+			return &t.slots[i]
+		}
+	}
 }
 
-// text interns s. The writer calls it; an index of texts cannot fill a
-// dictionary that the chunk's own did not fill first.
-func (x *index) text(s string) uint32 {
-	id, err := x.texts.ID(s)
-	if err != nil {
-		id, _ = x.texts.ID("")
+// slot is find for a writer who fills the slot if it is empty: it makes room, and
+// counts.
+func (t *idTable) slot(id *trace.ID, idAt func(uint32) *trace.ID) *uint32 {
+	if t.used*4 >= len(t.slots)*3 {
+		old := t.slots
+		t.slots = make([]uint32, max(2*len(old), 1024))
+		for _, s := range old {
+			if s != 0 {
+				*t.find(idAt(s-1), idAt) = s
+			}
+		}
 	}
-	return id
+	s := t.find(id, idAt)
+	if *s == 0 {
+		t.used++
+	}
+	return s
 }
 
-func (x *index) entry(s *trace.Span, row uint32) indexEntry {
-	e := indexEntry{id: s.TraceID, row: row, log: s.Signal == trace.SignalLog}
-	if e.log {
-		return e
+// at returns the position of an id, plus one; 0 if it is not there.
+func (t *idTable) at(id trace.ID, idAt func(uint32) *trace.ID) uint32 {
+	if len(t.slots) == 0 {
+		return 0
 	}
-	route := ""
-	if v, ok := s.Attribute("http.route"); ok {
-		route = v.Text()
-	}
-	e.isError = s.Error
-	e.end = s.EndUnixNano()
-	e.candidate = root{
-		span: s.SpanID, isRoot: s.ParentID.IsZero(), kind: s.Kind, start: s.StartUnixNano, duration: s.DurationNano,
-		name: x.text(s.Name), service: x.text(s.Service), environment: x.text(s.Environment), route: x.text(route),
-	}
-	return e
+	return *t.find(&id, idAt)
 }
 
-// apply adds the rows and links of one message.
-func (x *index) apply(rows []indexEntry, links []graph.Link) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.dict = x.texts.Dict()
-	for i := range rows {
-		x.applyRow(&rows[i])
-	}
+func (x *index) entryID(i uint32) *trace.ID { return &x.entries[i].id }
+func (x *index) linkID(i uint32) *trace.ID  { return &x.links[i].From.TraceID }
+
+// addLinks adds links; mu is held.
+func (x *index) addLinks(links []graph.Link) {
 	for i := range links {
-		target := links[i].From.TraceID
-		x.prevLink = append(x.prevLink, x.targets[target])
 		x.links = append(x.links, links[i])
-		x.targets[target] = uint32(len(x.links))
+		slot := x.targets.slot(&links[i].From.TraceID, x.linkID)
+		x.prevLink = append(x.prevLink, *slot)
+		*slot = uint32(len(x.links))
 	}
 }
 
-func (x *index) applyRow(r *indexEntry) {
-	at, ok := x.traces[r.id]
-	if !ok {
-		at = uint32(len(x.entries))
-		x.traces[r.id] = at
-		x.entries = append(x.entries, summaryEntry{id: r.id})
-	}
-	e := &x.entries[at]
-	x.prevRow = append(x.prevRow, e.lastRow)
-	e.lastRow = r.row + 1
-	if r.log {
-		return
-	}
-	if e.spans == 0 || r.candidate.better(&e.root) {
-		e.root = r.candidate
-	}
-	if e.spans == 0 || r.candidate.start < e.start {
-		e.start = r.candidate.start
-	}
-	if e.spans == 0 || r.end > e.end {
-		e.end = r.end
-	}
-	e.spans++
-	if r.isError {
-		e.errors++
+// addRows adds the rows from and before to of a chunk, whose row 0 is row base of
+// the table; mu is held.
+func (x *index) addRows(f *fixedColumns, base, from, to int) {
+	for i := from; i < to; i++ {
+		id := (*trace.ID)(f.trace[16*i:])
+		slot := x.traces.slot(id, x.entryID)
+		if *slot == 0 {
+			x.entries = append(x.entries, traceEntry{id: *id})
+			*slot = uint32(len(x.entries))
+		}
+		e := &x.entries[*slot-1]
+		row := uint32(base + i)
+		x.prevRow = append(x.prevRow, e.lastRow)
+		e.lastRow = row + 1
+		if f.flags[i]&flagLog != 0 {
+			continue
+		}
+		start := f.start[i]
+		end := start + f.duration[i]
+		r := root{row: row, isRoot: trace.SpanID(f.parent[8*i : 8*i+8]).IsZero(), span: trace.SpanID(f.span[8*i : 8*i+8]), start: start}
+		if e.spans == 0 {
+			e.root, e.start, e.end = r, start, end
+		} else {
+			if r.better(&e.root) {
+				e.root = r
+			}
+			e.start, e.end = min(e.start, start), max(e.end, end)
+		}
+		e.spans++
+		if f.flags[i]&flagError != 0 {
+			e.errors++
+		}
 	}
 }
 
@@ -144,11 +146,11 @@ func (x *index) applyRow(r *indexEntry) {
 func (x *index) traceRows(id trace.ID, limit int) (rows []uint32, truncated bool) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	at, ok := x.traces[id]
-	if !ok {
+	at := x.traces.at(id, x.entryID)
+	if at == 0 {
 		return nil, false
 	}
-	for row := x.entries[at].lastRow; row != 0; row = x.prevRow[row-1] {
+	for row := x.entries[at-1].lastRow; row != 0; row = x.prevRow[row-1] {
 		if len(rows) == limit {
 			return rows, true
 		}
@@ -160,7 +162,7 @@ func (x *index) traceRows(id trace.ID, limit int) (rows []uint32, truncated bool
 func (x *index) effects(id trace.ID, limit int) (out []graph.Link, truncated bool) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	for at := x.targets[id]; at != 0; at = x.prevLink[at-1] {
+	for at := x.targets.at(id, x.linkID); at != 0; at = x.prevLink[at-1] {
 		if len(out) == limit {
 			return out, true
 		}
@@ -169,47 +171,24 @@ func (x *index) effects(id trace.ID, limit int) (out []graph.Link, truncated boo
 	return out, false
 }
 
-func (x *index) summary(id trace.ID) (graph.Summary, bool) {
+// trace returns what is known of a trace with a span, or false.
+func (x *index) trace(id trace.ID) (traceEntry, bool) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	at, ok := x.traces[id]
-	if !ok || x.entries[at].spans == 0 {
-		return graph.Summary{}, false
+	at := x.traces.at(id, x.entryID)
+	if at == 0 || x.entries[at-1].spans == 0 {
+		return traceEntry{}, false
 	}
-	return x.build(&x.entries[at]), true
+	return x.entries[at-1], true
 }
 
-func (x *index) summaries() []graph.Summary {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	out := make([]graph.Summary, 0, len(x.entries))
-	for i := range x.entries {
-		if x.entries[i].spans > 0 {
-			out = append(out, x.build(&x.entries[i]))
-		}
-	}
-	return out
-}
-
-func (x *index) build(e *summaryEntry) graph.Summary {
-	r := &e.root
-	return graph.Summary{
-		TraceID: e.id, SpanID: r.span, Root: r.isRoot, Kind: r.kind,
-		Service: strings.Clone(x.dict.At(r.service)), Name: strings.Clone(x.dict.At(r.name)),
-		Route: strings.Clone(x.dict.At(r.route)), Environment: strings.Clone(x.dict.At(r.environment)),
-		StartUnixNano: e.start, DurationNano: e.end - e.start,
-		Spans: int(e.spans), Errors: int(e.errors),
-	}
-}
-
-// Sizes of a map entry: key, value and the table's slack.
 const (
-	traceEntryBytes  = 16 + 4 + 12
-	summaryEntrySize = 120
+	traceEntryBytes = 72
+	linkBytes       = 48
 )
 
 // bytes is called by the writer, which alone changes the sizes.
 func (x *index) bytes() int64 {
-	return int64(len(x.traces)+len(x.targets))*traceEntryBytes + int64(cap(x.entries))*summaryEntrySize +
-		4*int64(cap(x.prevRow)+cap(x.prevLink)) + 48*int64(cap(x.links)) + x.texts.Bytes()
+	return traceEntryBytes*int64(cap(x.entries)) + linkBytes*int64(cap(x.links)) +
+		4*int64(cap(x.prevRow)+cap(x.prevLink)+len(x.traces.slots)+len(x.targets.slots))
 }

@@ -1,7 +1,7 @@
 // Package memtable holds the newest rows in memory, by column, until they are
 // written to a segment.
 //
-// One goroutine writes: it calls [Table.Add] for each row and [Table.Publish]
+// One goroutine writes: it calls [Table.AddRow] for each row and [Table.Publish]
 // after each message of the log. Readers call the other methods from any
 // goroutine; what they get is immutable and ends at the watermark of the last
 // Publish. Writer and readers never wait for each other, but for the short lock
@@ -16,6 +16,8 @@ package memtable
 
 import (
 	"fmt"
+	"math"
+	"strings"
 	"sync/atomic"
 
 	"redthread/tracestore/column"
@@ -28,9 +30,8 @@ type Table struct {
 	// writer only
 	current *chunk
 	rows    int
-	seen    HashSet
+	recent  *Recent
 	prints  []uint64 // fingerprint of each row
-	pending []indexEntry
 	links   []graph.Link
 
 	chunks atomic.Pointer[[]*chunk]
@@ -40,51 +41,76 @@ type Table struct {
 	index index
 }
 
-// New returns an empty table.
-func New() *Table {
-	t := &Table{current: newChunk()}
+// New returns an empty table that drops the rows it has already.
+func New() *Table { return NewAfter(nil, NewRecent(math.MaxInt)) }
+
+// NewAfter returns an empty table that drops the rows recent has already, and adds
+// its own there. It makes room for as much as the table before it, if there is
+// one, held in its last chunk.
+func NewAfter(before *Table, recent *Recent) *Table {
+	var expect *sizes
+	if before != nil {
+		expect = before.current.sizes()
+		if chunks := *before.chunks.Load(); expect == nil && len(chunks) > 1 {
+			expect = chunks[len(chunks)-2].sizes()
+		}
+	}
+	t := &Table{current: newChunk(expect), recent: recent}
 	t.chunks.Store(&[]*chunk{t.current})
-	t.index.init()
 	return t
 }
 
-// Add appends a row unless one with its fingerprint ([column.Fingerprint]) is in the
-// table already, which it reports by false. The span is not kept. The row is not
-// visible before [Table.Publish].
-func (t *Table) Add(s *trace.Span, fingerprint uint64) (bool, error) {
-	if !t.seen.Add(fingerprint) {
+// AddRow appends a row unless one with its hash was added lately, which it reports
+// by false. The hash is the row's own ([column.Row.Hash]) or another that tells it
+// from others. The row is not kept, and not visible before [Table.Publish].
+func (t *Table) AddRow(r *column.Row, hash uint64) (bool, error) {
+	if !t.recent.Add(hash) {
 		return false, nil
 	}
 	if t.current.rows() == column.MaxBlockRows {
 		t.current.publish()
-		t.current = newChunk()
+		t.current = newChunk(t.current.sizes())
 		chunks := append([]*chunk(nil), *t.chunks.Load()...)
 		chunks = append(chunks, t.current)
 		t.chunks.Store(&chunks)
 	}
-	if err := t.current.add(s); err != nil {
+	if err := t.current.add(r); err != nil {
 		return false, fmt.Errorf("memtable: add row: %w", err)
 	}
-	t.pending = append(t.pending, t.index.entry(s, uint32(t.rows)))
-	for i := range s.Links {
+	for i := range r.Links {
 		t.links = append(t.links, graph.Link{
-			From: trace.Ref{TraceID: s.Links[i].TraceID, SpanID: s.Links[i].SpanID},
-			To:   s.Ref(),
+			From: trace.Ref{TraceID: r.Links[i].TraceID, SpanID: r.Links[i].SpanID},
+			To:   r.Ref(),
 		})
 	}
-	t.prints = append(t.prints, fingerprint)
+	t.prints = append(t.prints, column.StoredPrint(r.TraceID, hash))
 	t.rows++
 	return true, nil
 }
 
+// Add is AddRow for a whole span.
+func (t *Table) Add(s *trace.Span, hash uint64) (bool, error) {
+	return t.AddRow(column.NewRow(s), hash)
+}
+
 // Publish makes all rows added so far visible.
 func (t *Table) Publish() {
-	if t.rows == int(t.shown.Load()) {
+	shown := int(t.shown.Load())
+	if t.rows == shown {
 		return
 	}
 	t.current.publish()
-	t.index.apply(t.pending, t.links)
-	t.pending, t.links = t.pending[:0], t.links[:0]
+	t.index.mu.Lock()
+	for chunks := *t.chunks.Load(); shown < t.rows; {
+		n := shown / column.MaxBlockRows
+		base := n * column.MaxBlockRows
+		to := min(t.rows, base+column.MaxBlockRows)
+		t.index.addRows(&chunks[n].fixed, base, shown-base, to-base)
+		shown = to
+	}
+	t.index.addLinks(t.links)
+	t.index.mu.Unlock()
+	t.links = t.links[:0]
 	t.shown.Store(int64(t.rows))
 }
 
@@ -94,7 +120,7 @@ func (t *Table) Measure() int64 {
 	for _, c := range *t.chunks.Load() {
 		sum += c.bytes()
 	}
-	sum += t.seen.Bytes() + 8*int64(cap(t.prints)) + t.index.bytes()
+	sum += 8*int64(cap(t.prints)) + linkBytes*int64(cap(t.links)) + t.index.bytes()
 	t.bytes.Store(sum)
 	return sum
 }
@@ -104,9 +130,6 @@ func (t *Table) Bytes() int64 { return t.bytes.Load() }
 
 // Rows is the number of visible rows.
 func (t *Table) Rows() int { return int(t.shown.Load()) }
-
-// Seen returns the fingerprints of the table's rows. The writer calls it.
-func (t *Table) Seen() *HashSet { return &t.seen }
 
 // Fingerprints returns the fingerprint of each row, in order. Only for a table
 // that is not written any more.
@@ -148,10 +171,68 @@ func (t *Table) Effects(id trace.ID, limit int) (links []graph.Link, truncated b
 }
 
 // Summary returns what the table knows of a trace.
-func (t *Table) Summary(id trace.ID) (graph.Summary, bool) { return t.index.summary(id) }
+func (t *Table) Summary(id trace.ID) (graph.Summary, bool) {
+	e, ok := t.index.trace(id)
+	if !ok {
+		return graph.Summary{}, false
+	}
+	sum := summarise(&e, rootBlock(t.Blocks()[e.root.row/column.MaxBlockRows]))
+	sum.Service, sum.Name = strings.Clone(sum.Service), strings.Clone(sum.Name)
+	sum.Route, sum.Environment = strings.Clone(sum.Route), strings.Clone(sum.Environment)
+	return sum, true
+}
 
-// Summaries returns the summaries of all traces in no order.
-func (t *Table) Summaries() []graph.Summary { return t.index.summaries() }
+// Summaries returns the summaries of all traces in no order. Their strings alias
+// the table.
+func (t *Table) Summaries() []graph.Summary {
+	t.index.mu.RLock()
+	defer t.index.mu.RUnlock()
+	var blocks []roots
+	for _, b := range t.Blocks() {
+		blocks = append(blocks, rootBlock(b))
+	}
+	out := make([]graph.Summary, 0, len(t.index.entries))
+	for i := range t.index.entries {
+		if e := &t.index.entries[i]; e.spans > 0 {
+			out = append(out, summarise(e, blocks[e.root.row/column.MaxBlockRows]))
+		}
+	}
+	return out
+}
+
+// roots is a block with what a summary needs of its rows.
+type roots struct {
+	block
+	routes []*attribute // http.route, by type
+}
+
+func rootBlock(b column.Source) roots {
+	r := roots{block: b.(block)}
+	for _, a := range r.v.all {
+		if a.key == "http.route" {
+			r.routes = append(r.routes, a)
+		}
+	}
+	return r
+}
+
+// summarise joins what the index knows of a trace with what its root says. The
+// strings alias the block.
+func summarise(e *traceEntry, b roots) graph.Summary {
+	row, f := int(e.root.row%column.MaxBlockRows), &b.v.fixed
+	sum := graph.Summary{
+		TraceID: e.id, SpanID: e.root.span, Root: e.root.isRoot, Kind: trace.Kind(f.kind[row]),
+		Service: b.v.service.At(f.service[row]), Name: b.v.name.At(f.name[row]), Environment: b.v.environment.At(f.environment[row]),
+		StartUnixNano: e.start, DurationNano: e.end - e.start,
+		Spans: int(e.spans), Errors: int(e.errors),
+	}
+	for _, a := range b.routes {
+		if v := b.value(a, row); v.Type != trace.TypeNone {
+			sum.Route = v.Text()
+		}
+	}
+	return sum
+}
 
 // Links returns all links in the order of arrival.
 func (t *Table) Links() []graph.Link {

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"math"
 
+	"redthread/tracestore/column"
 	"redthread/tracestore/trace"
 )
 
@@ -13,13 +14,15 @@ import (
 type Decoder struct {
 	raw    []byte
 	in     Arrival
-	fn     func(*trace.Span) error
+	fn     func(*column.Row) error
 	report Report
 
-	row   trace.Span
-	attrs attributes // of the row
-	inner attributes // of the event or link being read
-	arena []byte     // text made for the row: flattened keys, JSON, repaired strings
+	keys   *keyTable
+	row    column.Row
+	attrs  attributes // of the row
+	inner  attributes // of the event or link being read
+	joined []trace.Attribute
+	arena  []byte // text made for the row: flattened keys, JSON, repaired strings
 
 	flattened int // keys made from maps in this row, scope or resource
 
@@ -29,7 +32,9 @@ type Decoder struct {
 	resourceArena []byte
 	scope         attributes
 	scopeArena    []byte
-	base          []inherited // what every row of the scope takes over
+	shared        column.Shared // what every row of the scope takes over
+	base          []inherited   // of shared
+	serial        uint64        // of the last shared list
 
 	lifted struct { // the last exception event
 		any, failed   bool
@@ -38,16 +43,35 @@ type Decoder struct {
 	}
 }
 
-// Decode walks a protobuf request and calls fn for each record that is not
-// rejected. The row, and every string in it, is valid until fn returns: strings
-// alias raw or the decoder's buffers. A link's ids may be zero, as OpenTelemetry
-// allows. fn's error stops the walk and comes back as it is; an [*InvalidError]
-// means that raw cannot be read, which never happens to what [Validate] accepted.
-func (d *Decoder) Decode(sig Signal, raw []byte, in Arrival, fn func(*trace.Span) error) (Report, error) {
+// DecodeRows walks a protobuf request and calls fn for each record that is not
+// rejected. The row, and every string in it but the keys of attributes, is valid
+// until fn returns: strings alias raw or the decoder's buffers. A link's ids may be
+// zero, as OpenTelemetry allows. fn's error stops the walk and comes back as it
+// is; an [*InvalidError] means that raw cannot be read, which never happens to
+// what [Validate] accepted.
+func (d *Decoder) DecodeRows(sig Signal, raw []byte, in Arrival, fn func(*column.Row) error) (Report, error) {
+	if d.keys == nil || d.keys.full() {
+		d.keys = newKeyTable()
+		for which, a := range []*attributes{listResource: &d.resource, listScope: &d.scope, listRow: &d.attrs, listInner: &d.inner} {
+			a.keys, a.which, a.first = d.keys, which, nil
+		}
+	}
 	d.raw, d.in, d.fn, d.report = raw, in, fn, Report{}
 	defer func() { d.raw, d.fn = nil, nil }()
 	err := d.each(raw, 1, func(b []byte) error { return d.resourceRecords(sig, b) })
 	return d.report, err
+}
+
+// Decode is DecodeRows with whole spans: what a row takes over is among its
+// attributes.
+func (d *Decoder) Decode(sig Signal, raw []byte, in Arrival, fn func(*trace.Span) error) (Report, error) {
+	return d.DecodeRows(sig, raw, in, func(r *column.Row) error {
+		if r.Shared != nil {
+			d.joined = append(append(d.joined[:0], r.Attributes...), r.Shared.Attributes...)
+			r.Attributes = d.joined
+		}
+		return fn(&r.Span)
+	})
 }
 
 // each calls fn for every bytes field of the number.
@@ -90,11 +114,11 @@ func (d *Decoder) resourceRecords(sig Signal, b []byte) error {
 		return err
 	}
 	d.service = unknownService
-	if v, ok := d.resource.get(keyService); ok {
+	if v, ok := d.resource.get(d.keys.service); ok {
 		if name := v.Text(); name != "" {
 			d.service = name
 		}
-		d.resource.remove(keyService)
+		d.resource.remove(d.keys.service)
 	}
 	d.env = environmentOf(d.in.Environment, &d.resource)
 	return d.each(b, 2, func(part []byte) error { return d.scopeRecords(sig, part) })
@@ -231,24 +255,30 @@ func (d *Decoder) readScope(b []byte) error {
 	return nil
 }
 
-// inherit makes the list of attributes that each row of the scope takes over.
+// inherit makes the list of attributes that each row of the scope takes over. A
+// resource's attribute whose key the scope has too gets its prefix here.
 func (d *Decoder) inherit() {
-	d.base = d.base[:0]
-	add := func(prefix string, a trace.Attribute, taken bool) {
-		from := len(d.scopeArena)
-		d.scopeArena = append(append(d.scopeArena, prefix...), a.Key...)
-		fallback := alias(d.scopeArena[from:])
-		if taken {
-			a.Key = fallback
+	d.serial++
+	d.attrs.shared = d.serial
+	sh := &d.shared
+	sh.Serial, sh.Attributes, sh.Hashes, d.base = d.serial, sh.Attributes[:0], sh.Hashes[:0], d.base[:0]
+	add := func(from *attributes, prefix string) {
+		for i, k := range from.keyOf {
+			fallback := prefix
+			if from == &d.resource && d.scope.find(k) >= 0 {
+				k, fallback = d.keys.key(prefix+k.name), ""
+			}
+			if k.shared == d.serial {
+				continue
+			}
+			k.shared = d.serial
+			sh.Attributes = append(sh.Attributes, trace.Attribute{Key: k.name, Value: from.list[i].Value})
+			sh.Hashes = append(sh.Hashes, column.AttributeHash{Key: k.hash, Value: from.hashes[i].Value})
+			d.base = append(d.base, inherited{k, fallback})
 		}
-		d.base = append(d.base, inherited{Attribute: a, bit: keyBit(a.Key), fallback: fallback})
 	}
-	for _, a := range d.scope.list {
-		add("scope.", a, false)
-	}
-	for _, a := range d.resource.list {
-		add("resource.", a, d.scope.find(a.Key) >= 0)
-	}
+	add(&d.scope, "scope.")
+	add(&d.resource, "resource.")
 }
 
 // begin resets the row for the next record.
@@ -256,7 +286,7 @@ func (d *Decoder) begin() {
 	d.arena = d.arena[:0]
 	d.flattened = 0
 	d.attrs.reset()
-	d.row = trace.Span{
+	d.row.Span = trace.Span{
 		Service: d.service, Environment: d.env, ArrivedUnixNano: d.in.UnixNano,
 		Events: d.row.Events[:0], Links: d.row.Links[:0],
 	}
@@ -266,7 +296,7 @@ func (d *Decoder) begin() {
 // span reads a Span and hands it on.
 func (d *Decoder) span(b []byte) error {
 	d.begin()
-	s := &d.row
+	s := &d.row.Span
 	var ids recordIDs
 	var parent []byte
 	var start, end uint64
@@ -341,7 +371,7 @@ func (d *Decoder) span(b []byte) error {
 
 // deliver finishes the row by the rules of the package comment and calls fn.
 func (d *Decoder) deliver() error {
-	s := &d.row
+	s := &d.row.Span
 	if d.lifted.any {
 		s.Error = true
 		if d.lifted.typ.Type != trace.TypeNone {
@@ -357,35 +387,44 @@ func (d *Decoder) deliver() error {
 			d.attrs.putNew(keyExceptionMessage, d.lifted.failureReason)
 		}
 	}
-	if v, ok := d.attrs.get("error"); ok && truthy(v) {
+	if v, ok := d.attrs.get(d.keys.err); ok && truthy(v) {
 		s.Error = true
 	}
-	if v, ok := d.attrs.get(keyService); ok {
+	if v, ok := d.attrs.get(d.keys.service); ok {
 		if name := v.Text(); name != "" && name != s.Service {
 			s.Service = name
 			d.attrs.putNew("resource."+keyService, trace.String(d.service))
 		}
-		d.attrs.remove(keyService)
+		d.attrs.remove(d.keys.service)
 	}
-	seen := d.attrs.seen // of the row's own attributes: the inherited ones differ from each other
-	for i := range d.base {
-		a := &d.base[i]
-		at := -1
-		if seen&a.bit != 0 {
-			at = d.attrs.find(a.Key)
-		}
+	d.row.Shared = nil
+	switch {
+	case len(d.base) == 0:
+	case d.attrs.clashes:
+		d.takeOver()
+	default:
+		d.row.Shared = &d.shared
+	}
+	s.Attributes, d.row.Hashes = d.attrs.list, d.attrs.hashes
+	d.report.Accepted++
+	return d.fn(&d.row)
+}
+
+// takeOver adds what the row takes over to its own attributes, of which some have
+// the same key.
+func (d *Decoder) takeOver() {
+	for i, b := range d.base {
+		v, hash := d.shared.Attributes[i].Value, d.shared.Hashes[i].Value
+		at := d.attrs.find(b.key)
 		switch {
 		case at < 0:
-			d.attrs.list = append(d.attrs.list, a.Attribute)
-			d.attrs.seen |= a.bit
-		case d.attrs.list[at].Value != a.Value:
-			d.attrs.putNew(a.fallback, a.Value)
-			seen = d.attrs.seen // the fallback may be the key of a later one
+			d.attrs.putKey(b.key, v, hash)
+		case b.prefix != "" && d.attrs.list[at].Value != v:
+			if k := d.keys.key(b.prefix + b.key.name); d.attrs.find(k) < 0 {
+				d.attrs.putKey(k, v, hash)
+			}
 		}
 	}
-	s.Attributes = d.attrs.list
-	d.report.Accepted++
-	return d.fn(s)
 }
 
 // event reads an Event.
@@ -425,11 +464,11 @@ func (d *Decoder) event(b []byte) error {
 	switch e.Name {
 	case eventException:
 		d.lifted.any = true
-		d.lifted.typ, _ = d.inner.get(keyExceptionType)
-		d.lifted.msg, _ = d.inner.get(keyExceptionMessage)
+		d.lifted.typ, _ = d.inner.get(d.keys.exceptionType)
+		d.lifted.msg, _ = d.inner.get(d.keys.exceptionMessage)
 	case eventJobFailed:
 		d.lifted.failed = true
-		d.lifted.failureReason, _ = d.inner.get(keyFailedReason)
+		d.lifted.failureReason, _ = d.inner.get(d.keys.failedReason)
 	}
 	e.Attributes = d.inner.list
 	d.inner.list = nil

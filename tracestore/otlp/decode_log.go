@@ -6,7 +6,7 @@ import "redthread/tracestore/trace"
 // the span it was written in, its name the body.
 func (d *Decoder) logRecord(b []byte) error {
 	d.begin()
-	s := &d.row
+	s := &d.row.Span
 	s.Signal = trace.SignalLog
 	var ids recordIDs
 	var at, observed uint64
@@ -55,7 +55,7 @@ func (d *Decoder) logRecord(b []byte) error {
 		return nil
 	}
 	if body != nil {
-		v, fields, err := d.value(body, &d.arena)
+		v, _, fields, err := d.value(body, &d.arena)
 		if err != nil {
 			return err
 		}

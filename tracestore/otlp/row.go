@@ -63,105 +63,6 @@ const (
 	maxFlattenedKeyBytes = 1024
 )
 
-// indexFrom is the length from which a list of attributes keeps a map of its
-// keys; below it a bit set of key hashes and a scan are faster.
-const indexFrom = 64
-
-// attributes is a list in which each key stands once.
-type attributes struct {
-	list  []trace.Attribute
-	seen  uint64         // a bit for the hash of each key
-	index map[string]int // positions by key, kept from indexFrom on
-}
-
-func (a *attributes) reset() {
-	a.list = a.list[:0]
-	a.seen = 0
-	if len(a.index) > 0 {
-		clear(a.index)
-	}
-}
-
-// keyBit is the bit of a key in the set of keys seen.
-func keyBit(key string) uint64 {
-	n := len(key)
-	if n == 0 {
-		return 1
-	}
-	return 1 << ((uint(n)*7 + uint(key[n-1])*13 + uint(key[n/2])*31 + uint(key[n/4])) & 63)
-}
-
-// find returns the position of a key, or -1.
-func (a *attributes) find(key string) int {
-	if a.seen&keyBit(key) == 0 {
-		return -1
-	}
-	if len(a.list) >= indexFrom {
-		for i := len(a.index); i < len(a.list); i++ {
-			if a.index == nil {
-				a.index = make(map[string]int, 2*indexFrom)
-			}
-			a.index[a.list[i].Key] = i
-		}
-		if i, ok := a.index[key]; ok {
-			return i
-		}
-		return -1
-	}
-	for i := range a.list {
-		if a.list[i].Key == key {
-			return i
-		}
-	}
-	return -1
-}
-
-// put sets the key: the last value wins.
-func (a *attributes) put(key string, v trace.Value) {
-	if i := a.find(key); i >= 0 {
-		a.list[i].Value = v
-		return
-	}
-	a.seen |= keyBit(key)
-	a.list = append(a.list, trace.Attribute{Key: key, Value: v})
-}
-
-// putNew sets the key unless it is there.
-func (a *attributes) putNew(key string, v trace.Value) {
-	if a.find(key) < 0 {
-		a.seen |= keyBit(key)
-		a.list = append(a.list, trace.Attribute{Key: key, Value: v})
-	}
-}
-
-// get returns the value of a key.
-func (a *attributes) get(key string) (trace.Value, bool) {
-	if i := a.find(key); i >= 0 {
-		return a.list[i].Value, true
-	}
-	return trace.Value{}, false
-}
-
-// remove takes a key out and keeps the order of the others.
-func (a *attributes) remove(key string) {
-	i := a.find(key)
-	if i < 0 {
-		return
-	}
-	a.list = append(a.list[:i], a.list[i+1:]...)
-	if len(a.index) > 0 {
-		clear(a.index) // positions moved; find fills it again
-	}
-}
-
-// inherited is an attribute of a scope or resource with the key it takes when
-// the row has the key already.
-type inherited struct {
-	trace.Attribute
-	bit      uint64
-	fallback string // "scope." or "resource." and the key
-}
-
 // truthy reports whether an "error" attribute says yes: Zipkin's tag carries a
 // message, Datadog's the number 1, OpenTracing's a bool.
 func truthy(v trace.Value) bool {
@@ -181,8 +82,8 @@ func environmentOf(keyEnv string, res *attributes) string {
 	if keyEnv != "" && keyEnv != allEnvironments {
 		return keyEnv
 	}
-	for _, key := range [...]string{keyEnvironment, keyOldEnvironment} {
-		if v, ok := res.get(key); ok {
+	for _, name := range [...]string{keyEnvironment, keyOldEnvironment} {
+		if v, ok := res.get(res.keys.key(name)); ok {
 			if s := v.Text(); s != "" {
 				return s
 			}

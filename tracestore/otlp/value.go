@@ -6,23 +6,24 @@ import (
 	"strconv"
 	"unicode/utf8"
 
+	"redthread/tracestore/column"
 	"redthread/tracestore/trace"
 )
 
 // keyValue reads a KeyValue into a list. The value may stand before the key.
 func (d *Decoder) keyValue(b []byte, a *attributes, arena *[]byte) error {
-	key, val, err := d.pair(b)
+	name, val, err := d.pair(b)
 	if err != nil {
 		return err
 	}
-	v, fields, err := d.value(val, arena)
+	v, hash, fields, err := d.value(val, arena)
 	if err != nil {
 		return err
 	}
-	name := text(key, arena)
-	a.put(name, v)
+	k := a.key(alias(name))
+	a.putKey(k, v, hash)
 	if fields != nil {
-		return d.flatten(name, fields, 1, a, arena)
+		return d.flatten(k.name, fields, 1, a, arena)
 	}
 	return nil
 }
@@ -52,38 +53,56 @@ func (d *Decoder) pair(b []byte) (key, val []byte, err error) {
 	return key, val, nil
 }
 
-// value reads an AnyValue. Of a map, fields is its KeyValueList, not nil.
-func (d *Decoder) value(b []byte, arena *[]byte) (v trace.Value, fields []byte, err error) {
+// textValue reads a string value and its hash.
+func textValue(b []byte, arena *[]byte) (trace.Value, uint64) {
+	s := alias(b)
+	hash, ascii := column.HashText(s)
+	if !ascii && !utf8.ValidString(s) {
+		s = repaired(s, arena)
+		hash = column.HashString(0, s)
+	}
+	return trace.String(s), hash
+}
+
+// value reads an AnyValue, and its hash. Of a map, fields is its KeyValueList, not
+// nil.
+func (d *Decoder) value(b []byte, arena *[]byte) (v trace.Value, hash uint64, fields []byte, err error) {
 	// Most values are strings of less than 128 bytes.
 	if len(b) > 1 && b[0] == 1<<3|wireBytes && int(b[1]) == len(b)-2 && b[1] < 0x80 {
-		return trace.String(text(b[2:], arena)), nil, nil
+		v, hash = textValue(b[2:], arena)
+		return v, hash, nil, nil
 	}
 	f, err := d.oneof(b)
 	if err != nil {
-		return v, nil, err
+		return v, 0, nil, err
 	}
 	switch f.number<<3 | int(f.typ) {
 	case 1<<3 | wireBytes:
-		return trace.String(text(f.data, arena)), nil, nil
+		v, hash = textValue(f.data, arena)
+		return v, hash, nil, nil
 	case 2<<3 | wireVarint:
-		return trace.Bool(f.num != 0), nil, nil
+		v = trace.Bool(f.num != 0)
+		return v, v.Num, nil, nil
 	case 3<<3 | wireVarint:
-		return trace.Int(int64(f.num)), nil, nil
+		return trace.Int(int64(f.num)), f.num, nil, nil
 	case 4<<3 | wireFixed64:
-		return trace.Value{Type: trace.TypeFloat, Num: f.num}, nil, nil
+		return trace.Value{Type: trace.TypeFloat, Num: f.num}, f.num, nil, nil
 	case 7<<3 | wireBytes:
-		return trace.Bytes(alias(f.data)), nil, nil
+		v = trace.Bytes(alias(f.data))
+		return v, column.ValueHash(v), nil, nil
 	case 5<<3 | wireBytes:
 	case 6<<3 | wireBytes:
 		fields = f.data
 	default:
-		return trace.JSON("null"), nil, nil
+		v = trace.JSON("null")
+		return v, column.ValueHash(v), nil, nil
 	}
 	from := len(*arena)
 	if *arena, err = d.appendJSON(*arena, f, 0); err != nil {
-		return v, nil, err
+		return v, 0, nil, err
 	}
-	return trace.JSON(alias((*arena)[from:])), fields, nil
+	v = trace.JSON(alias((*arena)[from:]))
+	return v, column.ValueHash(v), fields, nil
 }
 
 // oneof finds the value that an AnyValue holds: as in every protobuf oneof, the
@@ -128,12 +147,14 @@ func (d *Decoder) flatten(prefix string, list []byte, level int, a *attributes, 
 		if f.number == 6 && f.typ == wireBytes && level < maxFlattenDepth {
 			return d.flatten(name, f.data, level+1, a, arena)
 		}
-		v, _, err := d.value(val, arena)
+		v, hash, _, err := d.value(val, arena)
 		if err != nil {
 			return err
 		}
 		d.flattened++
-		a.putNew(name, v)
+		if k := a.key(name); a.find(k) < 0 {
+			a.putKey(k, v, hash)
+		}
 		return nil
 	})
 }

@@ -175,11 +175,16 @@ func text(b []byte, arena *[]byte) string {
 	if utf8.Valid(b) {
 		return alias(b)
 	}
+	return repaired(alias(b), arena)
+}
+
+// repaired writes s to the arena with U+FFFD in place of each bad byte.
+func repaired(s string, arena *[]byte) string {
 	from := len(*arena)
-	for len(b) > 0 {
-		r, n := utf8.DecodeRune(b)
+	for len(s) > 0 {
+		r, n := utf8.DecodeRuneInString(s)
 		*arena = utf8.AppendRune(*arena, r)
-		b = b[n:]
+		s = s[n:]
 	}
 	return alias((*arena)[from:])
 }
