@@ -172,6 +172,7 @@ func (s *Server) routes() []route {
 		{groupAPI, get, "/api/v1/traces/:trace/thread", accessViewer, s.showThreadJSON},
 		{groupAPI, get, "/api/v1/find", accessViewer, s.findJSON},
 		{groupAPI, post, "/api/v1/query", accessViewer, s.runQuery},
+		{groupAPI, post, "/api/v1/bubbleup", accessViewer, s.compareRows},
 		{groupAPI, post, "/api/v1/search", accessViewer, s.searchSpans},
 		{groupAPI, get, "/api/v1/columns", accessViewer, s.listColumns},
 

@@ -58,6 +58,7 @@ func traceServer(t *testing.T, spans []trace.Span) *httptest.Server {
 	e.GET("/api/v1/traces/:trace/thread", s.showThreadJSON)
 	e.GET("/api/v1/find", s.findJSON)
 	e.POST("/api/v1/query", s.runQuery)
+	e.POST("/api/v1/bubbleup", s.compareRows)
 	e.POST("/api/v1/search", s.searchSpans)
 	e.GET("/api/v1/columns", s.listColumns)
 	srv := httptest.NewServer(e)
