@@ -1,0 +1,380 @@
+package parquet
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"slices"
+	"sort"
+	"strconv"
+)
+
+// tailBytes are read first: most footers are shorter.
+const tailBytes = 64 << 10
+
+// Error is a file that is not what its bytes must be.
+type Error struct {
+	Offset int64 // where it was found, or the start of what could not be read
+	Err    error
+}
+
+func (e *Error) Error() string { return fmt.Sprintf("parquet: at byte %d: %v", e.Offset, e.Err) }
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// File is an open file. It holds no bytes of it but the footer's, and may be used
+// by several goroutines at once if its reader may.
+type File struct {
+	r io.ReaderAt
+	footer
+	sound bool // the footer has a checksum
+}
+
+// Open reads the footer of a file of so many bytes.
+func Open(r io.ReaderAt, size int64) (*File, error) {
+	if size < 12 {
+		return nil, &Error{0, errors.New("file is too short")}
+	}
+	tail := make([]byte, min(size, tailBytes))
+	at := size - int64(len(tail))
+	if _, err := r.ReadAt(tail, at); err != nil {
+		return nil, &Error{at, err}
+	}
+	if string(tail[len(tail)-4:]) != magic {
+		return nil, &Error{size - 4, errors.New("file does not end as Parquet does")}
+	}
+	n := int64(binary.LittleEndian.Uint32(tail[len(tail)-8:]))
+	if n > size-12 {
+		return nil, &Error{size - 8, errFooter}
+	}
+	end := size - 8 - n
+	b := tail[:len(tail)-8]
+	if n <= int64(len(b)) {
+		b = b[int64(len(b))-n:]
+	} else {
+		b = make([]byte, n)
+		if _, err := r.ReadAt(b, end); err != nil {
+			return nil, &Error{end, err}
+		}
+	}
+	f, err := parseFooter(b, end)
+	if err != nil {
+		return nil, &Error{end, err}
+	}
+	file := &File{r: r, footer: *f}
+	if text, ok := file.Lookup(checkKey); ok {
+		want, err := strconv.ParseUint(text, 16, 32)
+		if err != nil || f.checked < 0 || crc32.ChecksumIEEE(b[:f.checked]) != uint32(want) {
+			return nil, &Error{end, errors.New("footer has a wrong checksum")}
+		}
+		file.sound = true
+	}
+	return file, nil
+}
+
+// Checked reports whether the footer has a checksum; it is right then.
+func (f *File) Checked() bool { return f.sound }
+
+// Lookup returns a value of the metadata.
+func (f *File) Lookup(key string) (string, bool) {
+	for _, p := range f.pairs {
+		if p.Key == key {
+			return p.Value, true
+		}
+	}
+	return "", false
+}
+
+// Columns returns the leaves of the schema, in the order of the file.
+func (f *File) Columns() []Column { return f.columns }
+
+// Groups returns the number of rows of each row group.
+func (f *File) Groups() []int { return f.rows }
+
+// Bytes is about the memory that the file's metadata takes.
+func (f *File) Bytes() int64 {
+	n := int64(cap(f.chunks))*40 + int64(cap(f.columns))*80
+	for _, c := range f.columns {
+		for _, name := range c.Path {
+			n += 16 + int64(len(name))
+		}
+	}
+	for _, p := range f.pairs {
+		n += 32 + int64(len(p.Key)+len(p.Value))
+	}
+	return n
+}
+
+// Chunk is a column of a row group.
+type Chunk struct {
+	file          *File
+	group, column int
+}
+
+// Chunk returns a column of a row group.
+func (f *File) Chunk(group, column int) Chunk { return Chunk{f, group, column} }
+
+func (c Chunk) meta() *chunk { return &c.file.chunks[c.group*len(c.file.columns)+c.column] }
+
+func (c Chunk) def() *Column { return &c.file.columns[c.column] }
+
+func (c Chunk) rows() int { return c.file.rows[c.group] }
+
+// Nulls is the number of rows without a value, -1 if the file does not say.
+func (c Chunk) Nulls() int { return int(c.meta().nulls) }
+
+// HasDictionary reports whether there is a dictionary to read.
+func (c Chunk) HasDictionary() bool { return c.meta().dict }
+
+// wrap makes err an [*Error] of the chunk.
+func (c Chunk) wrap(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &Error{c.meta().offset, fmt.Errorf("column %q: %w", c.def().Path, err)}
+}
+
+// readAt reads bytes of the file into the scratch.
+func (c Chunk) readAt(s *scratch, at int64, n int) ([]byte, error) {
+	s.read = grow(s.read, n)
+	_, err := c.file.r.ReadAt(s.read, at)
+	return s.read, err
+}
+
+// place is where a page stands, by its offset index.
+type place struct {
+	offset   int64
+	size     int32
+	firstRow int32
+}
+
+// index reads the chunk's offset index.
+func (c Chunk) index(s *scratch) ([]place, error) {
+	m := c.meta()
+	b, err := c.readAt(s, m.index, int(m.indexSize))
+	if err != nil {
+		return nil, err
+	}
+	r := &thriftReader{b: b}
+	pages := s.pages[:0]
+	id, typ := r.field(0)
+	if id != 1 || typ != thriftList {
+		return nil, errIndex
+	}
+	_, n := r.list()
+	for range n {
+		var at, size, row int64
+		for last := 0; ; {
+			id, typ := r.field(last)
+			if typ == thriftStop {
+				break
+			}
+			switch last = id; {
+			case id == 1 && typ == thriftI64:
+				at = r.varint()
+			case id == 2 && typ == thriftI32:
+				size = r.varint()
+			case id == 3 && typ == thriftI64:
+				row = r.varint()
+			default:
+				r.skip(typ, 0)
+			}
+		}
+		before := int64(-1)
+		if len(pages) > 0 {
+			before = int64(pages[len(pages)-1].firstRow)
+		}
+		if r.bad || size < 0 || size > int64(m.size) || at < m.offset || at > m.offset+int64(m.size)-size || row <= before || row >= int64(c.rows()) || before < 0 && row != 0 {
+			return nil, errIndex
+		}
+		pages = append(pages, place{at, int32(size), int32(row)})
+	}
+	s.pages = pages
+	if n == 0 {
+		return nil, errIndex
+	}
+	return pages, nil
+}
+
+var errIndex = errors.New("offset index is damaged")
+
+// each calls fn with the dictionary, if there is one, and then with each data
+// page of the chunk, in order.
+func (c Chunk) each(s *scratch, dict func(*Values), fn func(*page) error) error {
+	m, def := c.meta(), c.def()
+	b, err := c.readAt(s, m.offset, int(m.size))
+	if err != nil {
+		return err
+	}
+	for first := true; len(b) > 0; first = false {
+		h, n, err := readHeader(b)
+		if err != nil {
+			return err
+		}
+		body, rest, err := s.body(b, &h, n)
+		if err != nil {
+			return err
+		}
+		b = rest
+		if h.typ == pageDictionary {
+			if !first {
+				return errHeader
+			}
+			if dict != nil {
+				d, err := s.dictionary(def, m.codec, &h, body)
+				if err != nil {
+					return err
+				}
+				dict(d)
+			}
+			continue
+		}
+		if h.entries == 0 {
+			return errHeader
+		}
+		p, err := s.data(def, m.codec, &h, body)
+		if err != nil {
+			return err
+		}
+		if err := fn(&p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Dictionary reads the chunk's dictionary; nil if it has none.
+func (c Chunk) Dictionary() (*Values, error) {
+	m := c.meta()
+	if !m.dict {
+		return nil, nil
+	}
+	if err := c.readable(); err != nil {
+		return nil, c.wrap(err)
+	}
+	s := scratches.Get().(*scratch)
+	defer s.release()
+	d, err := c.dictionary(s)
+	return d, c.wrap(err)
+}
+
+func (c Chunk) dictionary(s *scratch) (*Values, error) {
+	m := c.meta()
+	size := int(m.size)
+	if m.indexSize > 0 {
+		pages, err := c.index(s)
+		if err != nil {
+			return nil, err
+		}
+		size = int(pages[0].offset - m.offset)
+	}
+	b, err := c.readAt(s, m.offset, size)
+	if err != nil {
+		return nil, err
+	}
+	h, n, err := readHeader(b)
+	if err != nil {
+		return nil, err
+	}
+	if h.typ != pageDictionary {
+		return nil, errHeader
+	}
+	body, _, err := s.body(b, &h, n)
+	if err != nil {
+		return nil, err
+	}
+	return s.dictionary(c.def(), m.codec, &h, body)
+}
+
+func (c Chunk) readable() error {
+	if c.def().unread {
+		return errors.New("a shape or type of column that is not read here")
+	}
+	return nil
+}
+
+// At reads the values of some rows, which ascend, and only the pages that hold
+// them. d is what Dictionary returned. at holds the row of each value: a row has
+// as many as the column's shape allows. Byte arrays come with a dictionary of
+// their own, which may hold a value more than once.
+func (c Chunk) At(rows []uint32, d *Values) (at []uint32, v Values, err error) {
+	if err := c.readable(); err != nil {
+		return nil, v, c.wrap(err)
+	}
+	if !slices.IsSorted(rows) || len(rows) > 0 && int(rows[len(rows)-1]) >= c.rows() {
+		return nil, v, fmt.Errorf("parquet: rows asked for do not ascend below %d", c.rows())
+	}
+	s := scratches.Get().(*scratch)
+	defer s.release()
+	k := picker{def: c.def(), dict: d, s: s}
+	k.rows = make([]uint32, 0, len(rows))
+	m := c.meta()
+	if m.indexSize == 0 {
+		first := 0
+		err = c.each(s, nil, func(p *page) error {
+			n, err := k.countRows(p)
+			if err != nil {
+				return err
+			}
+			here := sort.Search(len(rows), func(i int) bool { return int(rows[i]) >= first+n })
+			if err := k.page(p, first, n, rows[:here]); err != nil {
+				return err
+			}
+			rows = rows[here:]
+			first += n
+			return nil
+		})
+		if err == nil && first != c.rows() {
+			err = fmt.Errorf("%d rows, want %d", first, c.rows())
+		}
+		return k.rows, k.out, c.wrap(err)
+	}
+	pages, err := c.index(s)
+	if err != nil {
+		return nil, v, c.wrap(err)
+	}
+	for i, place := range pages {
+		end := c.rows()
+		if i+1 < len(pages) {
+			end = int(pages[i+1].firstRow)
+		}
+		here := sort.Search(len(rows), func(i int) bool { return int(rows[i]) >= end })
+		if here == 0 {
+			continue
+		}
+		if err := k.placed(c, place, end, rows[:here]); err != nil {
+			return nil, v, c.wrap(err)
+		}
+		rows = rows[here:]
+	}
+	return k.rows, k.out, nil
+}
+
+// placed reads the page at a place and picks from it.
+func (k *picker) placed(c Chunk, at place, end int, rows []uint32) error {
+	m := c.meta()
+	b, err := c.readAt(k.s, at.offset, int(at.size))
+	if err != nil {
+		return err
+	}
+	h, n, err := readHeader(b)
+	if err != nil {
+		return err
+	}
+	body, _, err := k.s.body(b, &h, n)
+	if err != nil {
+		return err
+	}
+	p, err := k.s.data(k.def, m.codec, &h, body)
+	if err != nil {
+		return err
+	}
+	first := int(at.firstRow)
+	if n, err := k.countRows(&p); err != nil || n != end-first {
+		return errors.Join(err, errIndex)
+	}
+	return k.page(&p, first, end-first, rows)
+}
