@@ -176,6 +176,10 @@ func (s *Server) routes() []route {
 		{groupAPI, post, "/api/v1/search", accessViewer, s.searchSpans},
 		{groupAPI, get, "/api/v1/columns", accessViewer, s.listColumns},
 
+		// Everything that is stored.
+		{groupAPI, post, "/api/v1/check", accessAdmin, s.checkStore},
+		{groupAPI, post, "/api/v1/backup", accessAdmin, s.backUp},
+
 		// Probes and files.
 		{groupDebug, get, "/healthz", accessOpen, s.showHealth},
 		{groupDebug, get, "/readyz", accessOpen, s.showReady},

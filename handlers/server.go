@@ -32,8 +32,10 @@ type Deps struct {
 	Auth   *auth.Service
 	Ingest *Ingest   // nil: no ingest routes
 	Live   *live.Hub // nil: no websockets
-	Log    *slog.Logger
-	Now    func() time.Time
+	// Archive checks and copies what is stored; nil: not from here.
+	Archive Archive
+	Log     *slog.Logger
+	Now     func() time.Time
 
 	// PublicURL is the configured address of the server as browsers see it,
 	// without a path. If empty, it is learned when the first administrator

@@ -61,6 +61,11 @@ type CheckOptions struct {
 	RebuildIndex bool
 }
 
+// logDir is where the embedded log is; another one has no place of its own.
+const logDir = "jetstream"
+
+var errLogLost = errors.New("the log that the catalogue knows is not there: what was acknowledged and is in no segment is lost, and the next start begins a new log")
+
 // checkCacheBytes is what a check may keep of what it has decoded; it reads each
 // column once.
 const checkCacheBytes = 16 << 20
@@ -135,7 +140,8 @@ func (s *Store) Check(ctx context.Context, o CheckOptions) (Report, error) {
 }
 
 // CheckFolder checks the store in dir, which must not be open: [ErrLocked]. It
-// changes nothing but what o says. log is its ingest log; nil: not looked at.
+// changes nothing but what o says. log is its ingest log; nil: it has none, as a
+// backup.
 func CheckFolder(ctx context.Context, dir string, log ingestlog.Log, o CheckOptions) (Report, error) {
 	c := newChecker(dir, o)
 	path := filepath.Join(dir, catalogueName)
@@ -190,18 +196,19 @@ func CheckFolder(ctx context.Context, dir string, log ingestlog.Log, o CheckOpti
 	if err := errors.Join(c.unknown(known), c.quarantine()); err != nil {
 		return Report{}, err
 	}
-	if log != nil {
-		e, ok, err := cat.lastEpoch(ctx)
-		if err != nil {
-			return Report{}, fmt.Errorf("tracestore: check: %w", err)
-		}
-		if ok {
-			if err := c.log(ctx, log, e.Identity, e.Applied, true); err != nil {
-				return Report{}, err
-			}
-		}
+	e, ok, err := cat.lastEpoch(ctx)
+	if err != nil {
+		return Report{}, fmt.Errorf("tracestore: check: %w", err)
 	}
-	return c.Report, nil
+	switch {
+	case log != nil && ok:
+		err = c.log(ctx, log, e.Identity, e.Applied, true)
+	case ok && e.Identity != "":
+		p := Part{Name: "ingest log"}
+		c.fault(&p, logDir, errLogLost)
+		c.Parts = append(c.Parts, p)
+	}
+	return c.Report, err
 }
 
 // catalogue checks the database and names what was set aside before.
@@ -368,7 +375,7 @@ func (c *checker) log(ctx context.Context, log ingestlog.Log, identity string, a
 	defer func() { c.Parts = append(c.Parts, p) }()
 	state, err := log.State(ctx)
 	if err != nil {
-		c.fault(&p, "jetstream", err)
+		c.fault(&p, logDir, err)
 		return ctx.Err()
 	}
 	p.SizeBytes = int64(state.Bytes)
@@ -376,11 +383,11 @@ func (c *checker) log(ctx context.Context, log ingestlog.Log, identity string, a
 	switch {
 	case identity == "": // of a copy, whose log begins with it
 	case identity != state.Identity:
-		c.fault(&p, "jetstream", errors.New("it is not the log that the catalogue knows: what was acknowledged and in no segment is lost, and the next start begins anew"))
+		c.fault(&p, logDir, errLogLost)
 	case state.Last < applied:
-		c.fault(&p, "jetstream", fmt.Errorf("it ends at message %d, the catalogue is at %d: an older copy of it was put back", state.Last, applied))
+		c.fault(&p, logDir, fmt.Errorf("it ends at message %d, the catalogue is at %d: an older copy of it was put back", state.Last, applied))
 	case state.First > applied+1:
-		c.fault(&p, "jetstream", fmt.Errorf("it begins at message %d, segments end at %d: what was between is lost", state.First, applied))
+		c.fault(&p, logDir, fmt.Errorf("it begins at message %d, segments end at %d: what was between is lost", state.First, applied))
 	case read && state.Last > applied:
 		return c.messages(ctx, &p, log, applied, state.Last)
 	}
@@ -401,12 +408,12 @@ func (c *checker) messages(ctx context.Context, p *Part, log ingestlog.Log, appl
 			return err
 		})
 		if err != nil {
-			c.fault(p, "jetstream", fmt.Errorf("message %d cannot be read: %w", seq, err))
+			c.fault(p, logDir, fmt.Errorf("message %d cannot be read: %w", seq, err))
 		}
 		return nil
 	})
 	if err != nil {
-		c.fault(p, "jetstream", err)
+		c.fault(p, logDir, err)
 		return ctx.Err()
 	}
 	c.note("%d rows in the ingest log are in no segment yet; the next start applies them", rows)

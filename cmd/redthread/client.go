@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"redthread/collab"
 	"redthread/tracestore/trace"
 )
 
@@ -24,20 +25,24 @@ type client struct {
 }
 
 // clientFlags adds --url, --token and --data to a command's flags; the returned
-// function makes the client after parsing.
-func clientFlags(fs *flag.FlagSet, e env) func(context.Context) (*client, error) {
+// function makes the client after parsing. role is what the command needs of the
+// token that it makes for itself.
+func clientFlags(fs *flag.FlagSet, e env, role collab.Role) func(context.Context) (*client, error) {
 	url := fs.String("url", e.getenv("REDTHREAD_URL"), "address of the server; empty: --addr")
-	addr := fs.String("addr", or(e.getenv("REDTHREAD_ADDR"), "127.0.0.1:8080"), "address the server listens on")
+	addr := fs.String("addr", e.getenv("REDTHREAD_ADDR"), "address the server listens on; empty: what the server on --data says, else 127.0.0.1:8080")
 	token := fs.String("token", e.getenv("REDTHREAD_TOKEN"), "API token; empty: one is made in --data for five minutes")
 	data := fs.String("data", or(e.getenv("REDTHREAD_DATA"), "./redthread-data"), "data folder of the server, where a token can be made")
 	return func(ctx context.Context) (*client, error) {
+		if *url == "" && *addr == "" {
+			*url = or(announced(*data), "http://127.0.0.1:8080")
+		}
 		base, err := serverURL(*url, *addr)
 		if err != nil {
 			return nil, err
 		}
 		c := &client{url: base, token: *token, http: &http.Client{Timeout: 5 * time.Minute}}
 		if c.token == "" {
-			t, err := shortToken(ctx, *data)
+			t, err := shortToken(ctx, *data, role)
 			if err != nil {
 				return nil, fmt.Errorf("give --token or REDTHREAD_TOKEN, or the server's folder as --data: %w", err)
 			}
@@ -115,7 +120,7 @@ func (c *client) call(ctx context.Context, method, path string, body []byte, w i
 func clientCommand(ctx context.Context, e env, name string, args []string, do func(c *client, arg string) error) error {
 	fs := flag.NewFlagSet(name, flag.ContinueOnError)
 	fs.SetOutput(e.stderr)
-	open := clientFlags(fs, e)
+	open := clientFlags(fs, e, collab.RoleMember)
 	rest, err := parseMixed(fs, args)
 	if err != nil {
 		return err

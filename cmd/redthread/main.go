@@ -45,6 +45,8 @@ func commands() []command {
 		{"origin", "TRACE[:SPAN]", "what caused a span, as JSON", runOrigin},
 		{"thread", "TRACE", "everything the trace's origin set off, as JSON", runThread},
 		{"query", "SPEC.json", "run a query, as JSON; - is stdin", runQuery},
+		{"backup", "DIR", "copy everything that is stored, also of a running server", runBackup},
+		{"check", "[flags]", "read everything that is stored and say what is wrong", runCheck},
 		{"version", "", "print the version", runVersion},
 	}
 }

@@ -13,6 +13,8 @@ import (
 // cut at span boundaries (DESIGN.md §5.1).
 const maxPayload = 8 << 20
 
+func jetstreamPath(data string) string { return filepath.Join(data, "jetstream") }
+
 // startNATS connects to the configured server, or starts one inside the process
 // that opens no socket and keeps its streams under the data folder. The returned
 // function closes the connection and ends the inner server.
@@ -34,7 +36,7 @@ func startNATS(c Config) (*nats.Conn, func(), error) {
 		ServerName: "redthread",
 		DontListen: true,
 		JetStream:  true,
-		StoreDir:   filepath.Join(c.Data, "jetstream"),
+		StoreDir:   jetstreamPath(c.Data),
 		MaxPayload: maxPayload,
 		NoSigs:     true,
 		NoLog:      true,

@@ -279,7 +279,7 @@ func (p people) password(fromStdin bool) (string, error) {
 }
 
 // shortToken makes a token for the length of one command.
-func shortToken(ctx context.Context, data string) (string, error) {
+func shortToken(ctx context.Context, data string, role collab.Role) (string, error) {
 	const lifetime = 5 * time.Minute
 	path := databasePath(data)
 	if _, err := os.Stat(path); err != nil {
@@ -290,6 +290,6 @@ func shortToken(ctx context.Context, data string) (string, error) {
 		return "", err
 	}
 	defer store.Close()
-	secret, _, err := auth.New(store, auth.Options{}).CreateToken(ctx, "command line", collab.RoleMember, lifetime)
+	secret, _, err := auth.New(store, auth.Options{}).CreateToken(ctx, "command line", role, lifetime)
 	return secret, err
 }

@@ -127,6 +127,9 @@ func (a *app) open(ctx context.Context, failed chan<- error) error {
 		return fmt.Errorf("--data %s: %w", c.Data, err)
 	}
 	a.onClose("lock", func(context.Context) error { return lock.Close() })
+	if err := announce(lock, a.localURL()); err != nil {
+		return err
+	}
 
 	a.collab, err = collab.Open(ctx, collab.Options{Path: databasePath(c.Data), Log: a.log.With("component", "collab")})
 	if err != nil {
@@ -168,7 +171,8 @@ func (a *app) open(ctx context.Context, failed chan<- error) error {
 	})
 	a.server, err = handlers.New(ctx, handlers.Deps{
 		Store: a.store, Graph: graph.New(a.store, graph.Options{}), Collab: a.collab, Auth: a.auth, Ingest: takeSpans, Live: a.hub,
-		Log: a.log.With("component", "handlers"), PublicURL: c.PublicURL, Version: version, Dev: c.Dev,
+		Archive: &archive{data: c.Data, store: a.store, collab: a.collab},
+		Log:     a.log.With("component", "handlers"), PublicURL: c.PublicURL, Version: version, Dev: c.Dev,
 	})
 	if err != nil {
 		return err

@@ -36,8 +36,9 @@ func (f *File) VerifyColumns(ctx context.Context) error {
 	return nil
 }
 
-// Verify reads the whole segment and compares it with its sidecar, which is made
-// anew if it is missing or damaged.
+// Verify reads the whole segment and compares it with its sidecar. A sidecar that
+// is missing or damaged is made anew; one that is whole and of other rows is a
+// *[CorruptError] with its path, and stays.
 func (f *File) Verify(ctx context.Context) error {
 	if err := f.VerifyColumns(ctx); err != nil {
 		return err
@@ -46,7 +47,8 @@ func (f *File) Verify(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return f.withIndex(func(x *index) error {
+	foreign := false
+	err = f.withIndex(func(x *index) error {
 		want, err := rebuildIndex(blocks, x.prints)
 		if err != nil {
 			return err
@@ -55,9 +57,11 @@ func (f *File) Verify(ctx context.Context) error {
 		if err := x.read(got, 0); err != nil {
 			return err
 		}
-		if !bytes.Equal(want, got) {
-			return &CorruptError{Path: IndexPath(f.path), Offset: -1, Err: errIndex}
-		}
+		foreign = !bytes.Equal(want, got)
 		return nil
 	})
+	if err == nil && foreign {
+		err = &CorruptError{Path: IndexPath(f.path), Offset: -1, Err: errIndex}
+	}
+	return err
 }
