@@ -102,11 +102,7 @@ type facts struct {
 // read finds the fields among attributes. Under several names the first counts.
 func (f *facts) read(r *Rules, attributes []trace.Attribute) {
 	for i := range attributes {
-		key := attributes[i].Key
-		if key == "" || r.lengths[key[0]]>>(len(key)&63)&1 == 0 {
-			continue
-		}
-		at, ok := r.fields[key]
+		at, ok := r.field(attributes[i].Key)
 		if !ok {
 			continue
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"redthread/tracestore/trace"
 )
@@ -101,8 +102,8 @@ func (c *Correlation) Check() error {
 // Rules finds the halves of spans. It may be used by several goroutines.
 type Rules struct {
 	fields map[string]field
-	// lengths has, by the first byte of a key, a bit for each length modulo 64
-	// that a known key has: nearly all keys are refused by it.
+	// lengths has, by keyByte, a bit for each length modulo 64 that a known key
+	// has: nearly all keys are refused by it.
 	lengths      [256]uint64
 	correlations []Correlation
 }
@@ -124,7 +125,7 @@ func NewRules(correlations ...Correlation) (*Rules, error) {
 			f = r.fields[key] | alsoCorrelated
 		}
 		r.fields[key] = f
-		r.lengths[key[0]] |= 1 << (len(key) & 63)
+		r.lengths[keyByte(key)] |= 1 << (len(key) & 63)
 	}
 	for f, keys := range fieldKeys {
 		for _, key := range keys {
@@ -144,27 +145,60 @@ func NewRules(correlations ...Correlation) (*Rules, error) {
 	return r, nil
 }
 
+// starters are the fields without which no rule has anything to offer.
+var starters = func() (out fields) {
+	for i := range ruleTable {
+		out |= ruleTable[i].needs
+	}
+	return out
+}()
+
+var factsPool = sync.Pool{New: func() any { return new(facts) }}
+
 // Halves appends to dst the ends of edges that a span offers; nearly all spans
 // offer none. It keeps nothing of the span. The halves depend on nothing else
 // than the span, so that they can be found again wherever it is read.
 func (r *Rules) Halves(dst []Half, s *trace.Span) []Half {
-	var f facts
-	f.read(r, s.Attributes)
-	if f.has == 0 && len(s.Links) == 0 && len(s.Events) == 0 {
+	if len(s.Links) == 0 && !r.starts(s.Attributes) && !slices.ContainsFunc(s.Events, func(e trace.Event) bool { return r.starts(e.Attributes) }) {
 		return dst
 	}
+	f := factsPool.Get().(*facts)
+	f.read(r, s.Attributes)
 	f.rules, f.span, f.out = r, s, dst
-	if s.Signal != trace.SignalSpan {
-		if f.has&hasAnnotation != 0 {
-			offerLinkEvent(&f)
+	if s.Signal == trace.SignalSpan {
+		for i := range ruleTable {
+			if t := &ruleTable[i]; t.offer != nil && (t.needs == 0 || t.needs&f.has != 0) {
+				t.offer(f)
+			}
 		}
-		return f.out
+		f.offerEvents()
+	} else if f.has&hasAnnotation != 0 {
+		offerLinkEvent(f) // a log record, as which Honeycomb's links may come
 	}
-	for i := range ruleTable {
-		if t := &ruleTable[i]; t.offer != nil && (t.needs == 0 || t.needs&f.has != 0) {
-			t.offer(&f)
-		}
-	}
-	f.offerEvents()
-	return f.out
+	dst = f.out
+	*f = facts{}
+	factsPool.Put(f)
+	return dst
 }
+
+// starts reports whether there is an attribute that a rule begins with.
+func (r *Rules) starts(attributes []trace.Attribute) bool {
+	for i := range attributes {
+		if at, ok := r.field(attributes[i].Key); ok && (at&alsoCorrelated != 0 || starters>>at&1 != 0) {
+			return true
+		}
+	}
+	return false
+}
+
+// field returns the field of a key.
+func (r *Rules) field(key string) (field, bool) {
+	if key == "" || r.lengths[keyByte(key)]>>(len(key)&63)&1 == 0 {
+		return 0, false
+	}
+	at, ok := r.fields[key]
+	return at, ok
+}
+
+// keyByte mixes the first and last bytes of a key, which is not empty.
+func keyByte(key string) byte { return key[0]*31 + key[len(key)-1] }

@@ -103,7 +103,7 @@ func offerKafkaKey(f *facts) {
 	if side == 0 || topic == "" || len(key) < minKeyLength || strings.Trim(key, "0123456789") == "" {
 		return
 	}
-	if side == EffectSide && (!f.alone() || f.has&hasMessageID != 0) {
+	if side == EffectSide && f.has&(hasMessageID|hasParentTrace) != 0 {
 		return
 	}
 	f.addKey(side, byKafkaKey, KeyOf("key", topic, key))

@@ -33,12 +33,18 @@ var jobSystems = map[string]bool{
 // IsJobSystem reports whether a value of messaging.system names a job queue.
 func IsJobSystem(name string) bool { return jobSystems[strings.ToLower(name)] }
 
-// jobPrefixes begin the keys that the instrumentations of job queues set.
-var jobPrefixes = []string{
-	"messaging.sidekiq.", "messaging.active_job.", "messaging.resque.", "messaging.que.", "messaging.delayed_job.",
-	"sidekiq.", "active_job.", "resque.", "que.", "delayed_job.", "bullmq.", "bull.", "celery.", "good_job.",
-	"solid_queue.", "oban.",
-}
+// jobPrefixes begin the keys that the instrumentations of job queues set, by
+// their first byte.
+var jobPrefixes = func() (out [256][]string) {
+	for _, p := range []string{
+		"messaging.sidekiq.", "messaging.active_job.", "messaging.resque.", "messaging.que.", "messaging.delayed_job.",
+		"sidekiq.", "active_job.", "resque.", "que.", "delayed_job.", "bullmq.", "bull.", "celery.", "good_job.",
+		"solid_queue.", "oban.", "faktory.",
+	} {
+		out[p[0]] = append(out[p[0]], p)
+	}
+	return out
+}()
 
 // scheduleKeys are set on work that a clock began.
 var scheduleKeys = map[string]bool{
@@ -47,6 +53,15 @@ var scheduleKeys = map[string]bool{
 	"cron": true, "cron.name": true, "cron.schedule": true, "cron.expression": true, "job.cron": true,
 	"job.schedule": true, "faas.cron": true, "faas.time": true, "celery.periodic": true,
 }
+
+// scheduleLengths refuses nearly all keys that are not among scheduleKeys, see
+// [Rules].
+var scheduleLengths = func() (out [256]uint64) {
+	for key := range scheduleKeys {
+		out[keyByte(key)] |= 1 << (len(key) & 63)
+	}
+	return out
+}()
 
 // consumeOps and produceOps are the values of messaging.operation,
 // messaging.operation.type and messaging.operation.name (semantic conventions,
@@ -62,6 +77,7 @@ func shapeOf(s *trace.Span) (sh shape, topic string) {
 	var (
 		consumeOp, produceOp   bool
 		bullOp, kind, spanType string
+		said                   string
 		class, dest            string
 		job                    bool
 	)
@@ -100,17 +116,23 @@ func shapeOf(s *trace.Span) (sh shape, topic string) {
 		case "span.type": // dd-trace
 			spanType = v.Str
 			continue
+		case "span.kind": // dd-trace and OpenTracing, where the span itself has no kind
+			said = v.Str
+			continue
 		case "faas.trigger":
 			if v.Str == "timer" {
 				sh |= scheduled
 			}
 			continue
 		}
-		if scheduleKeys[key] && v.Text() != "" && v.Text() != "false" {
+		if key == "" {
+			continue
+		}
+		if scheduleLengths[keyByte(key)]>>(len(key)&63)&1 != 0 && scheduleKeys[key] && v.Text() != "" && v.Text() != "false" {
 			sh |= scheduled
 		}
 		if !job {
-			for _, p := range jobPrefixes {
+			for _, p := range jobPrefixes[key[0]] {
 				if strings.HasPrefix(key, p) {
 					job = true
 					break
@@ -129,7 +151,16 @@ func shapeOf(s *trace.Span) (sh shape, topic string) {
 		consumeOp = consumeOp || bullOp == "process"
 		produceOp = produceOp || bullOp == "add" || bullOp == "addBulk"
 	}
-	switch s.Kind {
+	as := s.Kind
+	if as == trace.KindUnspecified || as == trace.KindInternal {
+		switch said {
+		case "producer":
+			as = trace.KindProducer
+		case "consumer":
+			as = trace.KindConsumer
+		}
+	}
+	switch as {
 	case trace.KindProducer:
 		sh |= produces
 	case trace.KindConsumer:

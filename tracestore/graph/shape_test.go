@@ -32,6 +32,8 @@ func TestShape(t *testing.T) {
 		{"honeykiq job", trace.KindUnspecified, []string{"type", "job", "job.class", "Mail", "queue.name", "default"}, consumes | isJob, "Mail"},
 		{"honeykiq report", trace.KindUnspecified, []string{"type", "queue", "queue.name", "default"}, 0, "default"},
 		{"dd-trace Sidekiq", trace.KindInternal, []string{"span.type", "worker", "sidekiq.job.id", "1", "sidekiq.job.queue", "default"}, consumes | isJob, ""},
+		{"dd-trace Kafka", trace.KindInternal, []string{"span.kind", "consumer", "kafka.topic", "quotes"}, consumes, ""},
+		{"dd-trace Sidekiq push", trace.KindUnspecified, []string{"span.kind", "producer", "sidekiq.job.id", "1"}, produces | isJob, ""},
 		{"a timer of a function", trace.KindServer, []string{"faas.trigger", "timer"}, scheduled, ""},
 		{"a cron key that says no", trace.KindConsumer, []string{"sidekiq.cron", "false"}, consumes | isJob, ""},
 	}
