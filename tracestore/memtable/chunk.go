@@ -2,6 +2,7 @@ package memtable
 
 import (
 	"encoding/binary"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -27,8 +28,8 @@ type chunk struct {
 
 	byKey       map[attributeKey]*attribute
 	all         []*attribute
-	first       *attribute // the guess for a row's first attribute
-	firstShared *attribute // the guess for a group's first attribute
+	first       guess      // of a row's first attribute
+	firstShared guess      // of a group's first attribute
 	message     *attribute // status message, outside all
 	state       *attribute // tracestate, outside all
 	dirty       []*attribute
@@ -254,16 +255,18 @@ func (c *chunk) share(s *column.Shared) error {
 }
 
 // attribute finds or makes the column. Rows of one kind carry their keys in one
-// order, so the column that followed last time, in guess, is nearly always right.
-func (c *chunk) attribute(guess **attribute, key string, t trace.Type) *attribute {
-	if a := *guess; a != nil && a.typ == t && a.key == key {
+// order, so the guess is nearly always right.
+func (c *chunk) attribute(g *guess, key string, t trace.Type) *attribute {
+	if a := g[0]; a != nil && a.typ == t && a.key == key {
 		return a
 	}
-	a := c.byKey[attributeKey{key, t}]
-	if a == nil {
-		a = c.newAttribute(string(append([]byte(nil), key...)), t)
+	a := g[1]
+	if a == nil || a.typ != t || a.key != key {
+		if a = c.byKey[attributeKey{key, t}]; a == nil {
+			a = c.newAttribute(strings.Clone(key), t)
+		}
 	}
-	*guess = a
+	g[0], g[1] = a, g[0]
 	return a
 }
 

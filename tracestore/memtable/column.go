@@ -17,8 +17,8 @@ type attribute struct {
 	key      string
 	typ      trace.Type
 	position uint32
-	next     *attribute // the column that followed this one in the last row: a guess
-	dirty    bool       // grown since the last publish
+	next     guess // the columns that followed this one
+	dirty    bool  // grown since the last publish
 
 	own    values // by row
 	shared values // by group of rows
@@ -26,6 +26,10 @@ type attribute struct {
 
 	view atomic.Pointer[attributeView]
 }
+
+// guess are the last two columns at a place: rows of two kinds, one after the
+// other, part ways where their keys begin to differ.
+type guess [2]*attribute
 
 // values are the values at some places, in rising order. Of text, nums holds
 // nothing; of numbers, ids.

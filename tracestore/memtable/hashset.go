@@ -53,12 +53,6 @@ func (s *HashSet) find(h uint64) int {
 	}
 }
 
-// Clear empties the set and keeps its memory.
-func (s *HashSet) Clear() {
-	clear(s.slots)
-	s.count, s.zero = 0, false
-}
-
 // Bytes is the memory the set holds.
 func (s *HashSet) Bytes() int64 { return 8 * int64(len(s.slots)) }
 
@@ -71,27 +65,70 @@ func (s *HashSet) Len() int {
 }
 
 // Recent remembers the last hashes that were added to it, at least as many as it
-// was made for and at most twice as many, in 10 to 22 bytes each. One goroutine
-// uses it.
+// was made for and at most twice as many. One goroutine uses it.
+//
+// It is one table with open addressing, so that a hash costs one miss of the
+// cache. The lowest bit of a slot is not the hash's: it says of which of two
+// generations the hash is. When the young one is full, the table is made anew
+// without the old one.
 type Recent struct {
 	keep       int
-	young, old HashSet
+	slots      []uint64 // 0 is empty; len is a power of two
+	count      int
+	young      int    // hashes of the young generation
+	generation uint64 // the young one: 0 or 1
 }
 
-// NewRecent returns a Recent that remembers keep hashes.
+// NewRecent returns a Recent that remembers keep hashes, in 10 to 22 bytes each.
 func NewRecent(keep int) *Recent { return &Recent{keep: keep} }
 
 // Add adds h and reports whether it was new.
 func (r *Recent) Add(h uint64) bool {
-	if r.old.Has(h) || !r.young.Add(h) {
+	h &^= 1
+	if h == 0 {
+		h = 2 // an empty slot is 0
+	}
+	if r.young >= r.keep {
+		r.rebuild(len(r.slots), false)
+		r.generation ^= 1
+		r.young = 0
+	}
+	if r.count*4 >= len(r.slots)*3 {
+		r.rebuild(max(2*len(r.slots), 1024), true)
+	}
+	i := r.find(h)
+	if r.slots[i] != 0 {
 		return false
 	}
-	if r.young.Len() >= r.keep {
-		r.young, r.old = r.old, r.young
-		r.young.Clear()
-	}
+	r.slots[i] = h | r.generation
+	r.count++
+	r.young++
 	return true
 }
 
+// find returns the slot of h, whose lowest bit is 0, or the empty one where it
+// belongs.
+func (r *Recent) find(h uint64) int {
+	mask := uint64(len(r.slots) - 1)
+	for i := (h >> 1) & mask; ; i = (i + 1) & mask {
+		if s := r.slots[i]; s&^1 == h || s == 0 {
+			return int(i)
+		}
+	}
+}
+
+// rebuild moves the hashes to a table of n slots, with the old generation or
+// without.
+func (r *Recent) rebuild(n int, old bool) {
+	was := r.slots
+	r.slots, r.count = make([]uint64, n), 0
+	for _, s := range was {
+		if s != 0 && (old || s&1 == r.generation) {
+			r.slots[r.find(s&^1)] = s
+			r.count++
+		}
+	}
+}
+
 // Bytes is the memory the hashes take.
-func (r *Recent) Bytes() int64 { return r.young.Bytes() + r.old.Bytes() }
+func (r *Recent) Bytes() int64 { return 8 * int64(len(r.slots)) }

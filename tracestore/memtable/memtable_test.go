@@ -194,6 +194,35 @@ func TestHashSet(t *testing.T) {
 	}
 }
 
+// TestRecent: the last hashes are known, those long before are not, and there is
+// a bound.
+func TestRecent(t *testing.T) {
+	const keep = 1000
+	rng := rand.New(rand.NewPCG(5, 5))
+	r := NewRecent(keep)
+	added := map[uint64]int{} // when it was last new
+	n := 0
+	for range 50_000 {
+		h := rng.Uint64N(4000) * 0x9e3779b97f4a7c15 &^ 1
+		age := n - added[h]
+		_, known := added[h]
+		isNew := r.Add(h)
+		if known && age <= keep && isNew {
+			t.Fatalf("%#x was new again after %d others, want at least %d remembered", h, age, keep)
+		}
+		if (!known || age > 2*keep) && !isNew {
+			t.Fatalf("%#x is known after %d others, want at most %d remembered", h, age, 2*keep)
+		}
+		if isNew {
+			n++
+			added[h] = n
+		}
+	}
+	if got, most := r.Bytes(), int64(22*2*keep); got > most {
+		t.Errorf("%d bytes for %d hashes, want at most %d", got, keep, most)
+	}
+}
+
 func BenchmarkAdd(b *testing.B) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	spans := make([]trace.Span, 10000)

@@ -22,7 +22,7 @@ const (
 type key struct {
 	name string
 	hash uint64 // column.HashString(0, name)
-	next *key   // the key that followed it the last time: a guess
+	next guess  // the keys that followed it
 	// at says where each list has the key: at index, if round is the list's.
 	at [lists]struct {
 		round uint64
@@ -30,6 +30,10 @@ type key struct {
 	}
 	shared uint64 // the serial of the last shared list that had it
 }
+
+// guess are the last two keys at a place: rows of two kinds, one after the other,
+// part ways where their keys begin to differ.
+type guess [2]*key
 
 // Bounds of the keys that a decoder keeps from request to request.
 const (
@@ -76,13 +80,13 @@ type attributes struct {
 	keys  *keyTable
 	which int    // listRow and so on
 	round uint64 // of the list's content
-	guess **key  // to what the next key will be
+	guess *guess // of the next key
 
 	list   []trace.Attribute
 	hashes []column.AttributeHash // of list
 	keyOf  []*key                 // of list
 
-	first   *key   // the guess for the first key
+	first   guess  // of the first key
 	shared  uint64 // the serial of the shared list that goes with this one; 0: none
 	clashes bool   // whether a key of the list is in the shared list too
 }
@@ -94,14 +98,18 @@ func (a *attributes) reset() {
 	a.clashes = false
 }
 
-// key finds or makes a key, which is most likely the one that followed the last
-// key put the last time.
+// key finds or makes a key, which is most likely one that followed the last key
+// before.
 func (a *attributes) key(name string) *key {
-	if k := *a.guess; k != nil && k.name == name {
+	g := a.guess
+	if k := g[0]; k != nil && k.name == name {
 		return k
 	}
-	k := a.keys.key(name)
-	*a.guess = k
+	k := g[1]
+	if k == nil || k.name != name {
+		k = a.keys.key(name)
+	}
+	g[0], g[1] = k, g[0]
 	return k
 }
 

@@ -53,7 +53,7 @@ func (d *Decoder) DecodeRows(sig Signal, raw []byte, in Arrival, fn func(*column
 	if d.keys == nil || d.keys.full() {
 		d.keys = newKeyTable()
 		for which, a := range []*attributes{listResource: &d.resource, listScope: &d.scope, listRow: &d.attrs, listInner: &d.inner} {
-			a.keys, a.which, a.first = d.keys, which, nil
+			a.keys, a.which, a.first = d.keys, which, guess{}
 		}
 	}
 	d.raw, d.in, d.fn, d.report = raw, in, fn, Report{}

@@ -2,6 +2,7 @@ package otlp
 
 import (
 	"encoding/base64"
+	"encoding/binary"
 	"math"
 	"strconv"
 	"unicode/utf8"
@@ -67,10 +68,29 @@ func textValue(b []byte, arena *[]byte) (trace.Value, uint64) {
 // value reads an AnyValue, and its hash. Of a map, fields is its KeyValueList, not
 // nil.
 func (d *Decoder) value(b []byte, arena *[]byte) (v trace.Value, hash uint64, fields []byte, err error) {
-	// Most values are strings of less than 128 bytes.
-	if len(b) > 1 && b[0] == 1<<3|wireBytes && int(b[1]) == len(b)-2 && b[1] < 0x80 {
-		v, hash = textValue(b[2:], arena)
-		return v, hash, nil, nil
+	// Nearly every value is one field to its end, and a string a short one.
+	if len(b) > 1 {
+		switch b[0] {
+		case 1<<3 | wireBytes:
+			if int(b[1]) == len(b)-2 && b[1] < 0x80 {
+				v, hash = textValue(b[2:], arena)
+				return v, hash, nil, nil
+			}
+		case 2<<3 | wireVarint:
+			if len(b) == 2 && b[1] < 0x80 {
+				v = trace.Bool(b[1] != 0)
+				return v, v.Num, nil, nil
+			}
+		case 3<<3 | wireVarint:
+			if n, end := uvarint(b, 1); end == len(b) {
+				return trace.Int(int64(n)), n, nil, nil
+			}
+		case 4<<3 | wireFixed64:
+			if len(b) == 9 {
+				n := binary.LittleEndian.Uint64(b[1:])
+				return trace.Value{Type: trace.TypeFloat, Num: n}, n, nil, nil
+			}
+		}
 	}
 	f, err := d.oneof(b)
 	if err != nil {

@@ -64,14 +64,20 @@ func uvarint(b []byte, i int) (uint64, int) {
 // negative index and the reason. Groups, which OTLP never uses, are passed over
 // with typ wireGroup.
 func next(b []byte, i int, f *wireField) (int, string) {
-	// Nearly every tag, and nearly every length, is one byte.
-	if b[i] < 0x80 && b[i]&7 == wireBytes && b[i] > 7 && i+1 < len(b) && b[i+1] < 0x80 {
-		end := i + 2 + int(b[i+1])
-		if end > len(b) {
-			return -1, errTruncated
+	// Nearly every tag is one byte, and a length one or two.
+	if c := b[i]; c < 0x80 && c&7 == wireBytes && c > 7 && i+2 < len(b) {
+		n, from := int(b[i+1]), i+2
+		if n >= 0x80 {
+			n, from = n&0x7f|int(b[from])<<7, from+1
 		}
-		f.number, f.typ, f.data = int(b[i]>>3), wireBytes, b[i+2:end]
-		return end, ""
+		if n < 1<<14 {
+			end := from + n
+			if end > len(b) {
+				return -1, errTruncated
+			}
+			f.number, f.typ, f.data = int(c>>3), wireBytes, b[from:end]
+			return end, ""
+		}
 	}
 	tag, j := uvarint(b, i)
 	if j < 0 {
