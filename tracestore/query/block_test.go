@@ -2,8 +2,11 @@ package query
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
+	"slices"
+	"sync"
 
 	"redthread/tracestore/column"
 	"redthread/tracestore/trace"
@@ -14,6 +17,11 @@ type testBlock struct {
 	spans []trace.Span
 	infos []column.Info
 	cols  map[string]map[trace.Type]*column.Vector
+	knows uint64 // seed of what its statistics tell; 0: nothing
+
+	mu    sync.Mutex
+	stats map[column.Info]column.Stats // told already
+	has   map[string]map[uint64]bool   // hashes of all values, of the keys asked for
 }
 
 func (b *testBlock) Rows() int { return len(b.spans) }
@@ -38,11 +46,82 @@ func (b *testBlock) Types(key string) []trace.Type {
 	return out
 }
 
-// Stats knows nothing: the rows are in memory, to read them is cheap.
-func (*testBlock) Stats(string, trace.Type) (column.Stats, bool) { return column.Stats{}, false }
+// Stats tells the truth, but not always all of it.
+func (b *testBlock) Stats(key string, t trace.Type) (column.Stats, bool) {
+	vec := b.cols[key][t]
+	if vec == nil || b.knows == 0 {
+		return column.Stats{}, false
+	}
+	luck := column.HashString(b.knows, key+t.String())
+	if luck%4 == 0 {
+		return column.Stats{}, false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	info := column.Info{Key: key, Type: t}
+	st, ok := b.stats[info]
+	if !ok {
+		st = b.measure(vec, t, luck)
+		if b.stats == nil {
+			b.stats = make(map[column.Info]column.Stats)
+		}
+		b.stats[info] = st
+	}
+	return st, true
+}
 
-// MayHave is always possible.
-func (*testBlock) MayHave(string, uint64) bool { return true }
+func (b *testBlock) measure(vec *column.Vector, t trace.Type, luck uint64) column.Stats {
+	st := column.Stats{Min: math.Inf(1), Max: math.Inf(-1), Distinct: -1}
+	counts := make(map[string]int)
+	for i := range b.spans {
+		if v := vec.Value(i); v.Type != trace.TypeNone {
+			counts[v.Text()]++
+			x := v.Float()
+			if t == trace.TypeBool {
+				x = float64(v.Num)
+			}
+			if !math.IsNaN(x) {
+				st.Min, st.Max = min(st.Min, x), max(st.Max, x)
+			}
+		}
+	}
+	if luck>>8%4 == 0 {
+		st.Min, st.Max = 1, 0
+	}
+	if luck>>16%4 == 0 {
+		return st
+	}
+	st.Distinct = len(counts)
+	for _, text := range slices.Sorted(maps.Keys(counts)) {
+		st.Top = append(st.Top, column.ValueCount{Text: text, Rows: counts[text]})
+	}
+	slices.SortStableFunc(st.Top, func(a, b column.ValueCount) int { return b.Rows - a.Rows })
+	st.Top = st.Top[:min(len(st.Top), column.TopValues, 1+int(luck>>24%40))]
+	return st
+}
+
+// MayHave is never wrong about a value that is there.
+func (b *testBlock) MayHave(key string, hash uint64) bool {
+	if b.knows == 0 || column.Mix(b.knows, hash)%8 == 0 {
+		return true
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.has[key] == nil {
+		if b.has == nil {
+			b.has = make(map[string]map[uint64]bool)
+		}
+		b.has[key] = make(map[uint64]bool)
+		for _, vec := range b.cols[key] {
+			for i := range b.spans {
+				if vec.Has(i) {
+					b.has[key][column.HashString(0, vec.Value(i).Text())] = true
+				}
+			}
+		}
+	}
+	return b.has[key][hash]
+}
 
 func (b *testBlock) Column(key string, t trace.Type) (*column.Vector, error) {
 	return b.cols[key][t], nil
@@ -145,11 +224,18 @@ func cut(spans []trace.Span, rng *rand.Rand) []column.Block {
 	if rng == nil {
 		return []column.Block{newTestBlock(spans)}
 	}
-	blocks := []column.Block{newTestBlock(nil)}
+	add := func(spans []trace.Span) column.Block {
+		b := newTestBlock(spans)
+		if rng.IntN(4) > 0 {
+			b.knows = rng.Uint64()
+		}
+		return b
+	}
+	blocks := []column.Block{add(nil)}
 	most := 1 + rng.IntN(len(spans)+1)
 	for len(spans) > 0 {
 		n := 1 + rng.IntN(min(most, len(spans)))
-		blocks = append(blocks, newTestBlock(spans[:n]))
+		blocks = append(blocks, add(spans[:n]))
 		spans = spans[n:]
 	}
 	rng.Shuffle(len(blocks), func(i, j int) { blocks[i], blocks[j] = blocks[j], blocks[i] })

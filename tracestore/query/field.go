@@ -74,8 +74,7 @@ func (v *view) vectors(name string) ([]*column.Vector, error) {
 
 // others are the names under which the column may also be found.
 func (v *view) others(name string) []string {
-	switch name {
-	case "deployment.environment", "deployment.environment.name":
+	if isEnvironment(name) {
 		return slices.Concat(aliases[name], []string{column.Environment})
 	}
 	return aliases[name]
@@ -209,6 +208,14 @@ var (
 	signalNames = newEnumNames("span", "log")
 )
 
+// of is the name of a number; one without a name shows as the first.
+func (e *enumNames) of(n int) string {
+	if n < 0 || n >= len(e.names) {
+		n = 0
+	}
+	return e.names[n]
+}
+
 // enum shows a column of small numbers by their names; a number without a name
 // shows as the first.
 func (v *view) enum(name string, names enumNames) ([]*column.Vector, error) {
@@ -318,4 +325,70 @@ func allZero(b []byte) bool {
 		}
 	}
 	return true
+}
+
+// spanValue is the value of a column in a span.
+func spanValue(s *trace.Span, name string) trace.Value {
+	text := func(s string) trace.Value {
+		if s == "" {
+			return trace.Value{}
+		}
+		return trace.String(s)
+	}
+	switch name {
+	case durationMS:
+		return trace.Float(float64(s.DurationNano) / 1e6)
+	case isRoot:
+		return trace.Bool(s.ParentID.IsZero())
+	case column.TraceID:
+		return trace.String(s.TraceID.String())
+	case column.SpanID:
+		return trace.String(s.SpanID.String())
+	case column.ParentID:
+		if s.ParentID.IsZero() {
+			return trace.Value{}
+		}
+		return trace.String(s.ParentID.String())
+	case column.Start:
+		return trace.Int(s.StartUnixNano)
+	case column.Duration:
+		return trace.Int(s.DurationNano)
+	case column.Arrived:
+		return trace.Int(s.ArrivedUnixNano)
+	case column.Name:
+		return trace.String(s.Name)
+	case column.Service:
+		return text(s.Service)
+	case column.Environment:
+		return trace.String(s.Environment)
+	case column.Kind:
+		return trace.String(kindNames.of(int(s.Kind)))
+	case column.Status:
+		return trace.String(statusNames.of(int(s.Status)))
+	case column.StatusMessage:
+		return text(s.StatusMessage)
+	case column.Error:
+		return trace.Bool(s.Error)
+	case column.Signal:
+		return trace.String(signalNames.of(int(s.Signal)))
+	case column.TraceState:
+		return text(s.TraceState)
+	}
+	if v, ok := s.Attribute(name); ok {
+		return v
+	}
+	for _, other := range aliases[name] {
+		if v, ok := s.Attribute(other); ok {
+			return v
+		}
+	}
+	if isEnvironment(name) {
+		return trace.String(s.Environment)
+	}
+	return trace.Value{}
+}
+
+// isEnvironment reports whether the column falls back to the row's environment.
+func isEnvironment(name string) bool {
+	return name == "deployment.environment" || name == "deployment.environment.name"
 }

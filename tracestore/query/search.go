@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"math/bits"
 	"runtime"
 	"slices"
 	"strings"
@@ -125,12 +126,18 @@ func parseRowKey(s string) (k rowKey, err error) {
 	return k, err
 }
 
-// found is a row with its place.
+// found is a row with its place. Of few rows of a block the whole span is read
+// at once, of many only what places them.
 type found struct {
 	key  rowKey
 	view *view
 	row  int32
+	span *trace.Span // nil: not read
 }
+
+// maxWhole is up to how many rows of a block are read as whole spans: reading so
+// few touches less than decoding columns does.
+const maxWhole = 64
 
 // firstRows keeps the first rows in order, at most limit and one more, which tells
 // that there is a next page.
@@ -146,11 +153,7 @@ type firstRows struct {
 func RunSearch(ctx context.Context, p *SearchPlan, blocks []column.Block) (*SearchResult, error) {
 	started := time.Now()
 	live := p.where.live(blocks)
-	slices.SortStableFunc(live, func(a, b column.Block) int {
-		_, x := a.Bounds()
-		_, y := b.Bounds()
-		return cmp.Compare(y, x)
-	})
+	slices.SortStableFunc(live, func(a, b column.Block) int { return cmp.Compare(p.most(b), p.most(a)) })
 	var (
 		pg = &firstRows{plan: p}
 		mu sync.Mutex
@@ -192,6 +195,19 @@ func RunSearch(ctx context.Context, p *SearchPlan, blocks []column.Block) (*Sear
 	return r, nil
 }
 
+// most is a rank that no row of the block is above.
+func (p *SearchPlan) most(b column.Block) int64 {
+	if !p.slowest {
+		_, newest := b.Bounds()
+		return newest
+	}
+	st, ok := b.Stats(column.Duration, trace.TypeInt)
+	if !ok || st.Min > st.Max || st.Max >= 1<<53 {
+		return math.MaxInt64
+	}
+	return int64(st.Max)
+}
+
 // bound is the rank below which no row is wanted any more.
 func (pg *firstRows) bound() int64 {
 	pg.mu.Lock()
@@ -204,11 +220,8 @@ func (pg *firstRows) bound() int64 {
 
 // skips reports whether no row of the block can be on the page.
 func (pg *firstRows) skips(b column.Block) bool {
-	if pg.plan.slowest {
-		return false
-	}
-	minStart, maxStart := b.Bounds()
-	return maxStart < pg.bound() || pg.plan.after != nil && minStart > pg.plan.after.Rank
+	minStart, _ := b.Bounds()
+	return pg.plan.most(b) < pg.bound() || !pg.plan.slowest && pg.plan.after != nil && minStart > pg.plan.after.Rank
 }
 
 func (pg *firstRows) add(rows []found) {
@@ -235,12 +248,11 @@ func (p *SearchPlan) first(rows []found) []found {
 // ranked below bound cannot.
 func (p *SearchPlan) searchBlock(b column.Block, bound int64) ([]found, int, error) {
 	v := newView(b)
-	sel, err := p.where.selectRows(v)
+	sel, err := p.where.choose(v)
 	if err != nil {
 		return nil, 0, err
 	}
-	rows := rowsOf(sel, nil)
-	matched := len(rows)
+	matched := sel.count()
 	if matched == 0 {
 		return nil, 0, nil
 	}
@@ -252,29 +264,145 @@ func (p *SearchPlan) searchBlock(b column.Block, bound int64) ([]found, int, err
 	if err != nil {
 		return nil, 0, err
 	}
+	rows := sel.bitmap()
 	if p.after != nil {
-		rows = slices.DeleteFunc(rows, func(r int32) bool { return ranks.Ints[r] > p.after.Rank })
+		// Rows of the rank where the last page ended may follow its last row.
+		between(ranks.Ints, math.MinInt64, p.after.Rank, rows)
 	}
-	if !p.perTrace && p.after == nil && len(rows) > 4*p.limit {
-		sorted := make([]int64, len(rows))
-		for i, r := range rows {
-			sorted[i] = ranks.Ints[r]
+	for n := p.limit + 1; ; n *= 4 {
+		first, all := firstRanks(rows, ranks.Ints, bound, n)
+		if !all {
+			enough, err := p.fillPage(v, ranks.Ints, first)
+			if err != nil {
+				return nil, 0, err
+			}
+			if !enough {
+				continue
+			}
 		}
-		slices.Sort(sorted)
-		bound = max(bound, sorted[len(sorted)-1-p.limit])
+		out, err := p.place(v, ranks, first)
+		if err != nil {
+			return nil, 0, err
+		}
+		if p.after != nil {
+			out = slices.DeleteFunc(out, func(f found) bool { return f.key.compare(p.after) <= 0 })
+		}
+		return p.first(out), matched, nil
 	}
-	rows = slices.DeleteFunc(rows, func(r int32) bool { return ranks.Ints[r] < bound })
+}
+
+// fillPage reports whether the rows fill a page and one more, whatever follows
+// them.
+func (p *SearchPlan) fillPage(v *view, ranks []int64, rows []int32) (bool, error) {
+	n := len(rows)
+	if p.after != nil {
+		n = 0
+		for _, row := range rows {
+			n += int(b2u(ranks[row] < p.after.Rank)) // others may be of the last page
+		}
+	}
+	if p.perTrace {
+		var err error
+		if n, err = v.countTraces(rows); err != nil {
+			return false, err
+		}
+	}
+	return n > p.limit, nil
+}
+
+// firstRanks returns the rows with the n greatest ranks, none below bound, and all
+// others of the least of these ranks; all: there are no more rows of such a rank
+// or a lower one.
+func firstRanks(sel column.Bitmap, ranks []int64, bound int64, n int) (rows []int32, all bool) {
+	all = true
+	least, enough := bound, 4*n+64
+	cut := func() {
+		slices.SortFunc(rows, func(a, b int32) int { return cmp.Compare(ranks[b], ranks[a]) })
+		if len(rows) < n {
+			return
+		}
+		least = ranks[rows[n-1]]
+		end := n
+		for end < len(rows) && ranks[rows[end]] == least {
+			end++
+		}
+		all = all && end == len(rows)
+		rows = rows[:end]
+		enough = max(enough, 2*end)
+	}
+	for w := len(sel) - 1; w >= 0; w-- { // the newest rows are likely last
+		for word := sel[w]; word != 0; {
+			b := bits.Len64(word) - 1
+			word &^= 1 << b
+			row := int32(w<<6 | b)
+			switch rank := ranks[row]; {
+			case rank >= least:
+				if rows = append(rows, row); len(rows) >= enough {
+					cut()
+				}
+			case rank >= bound:
+				all = false
+			}
+		}
+	}
+	cut()
+	return rows, all
+}
+
+// countTraces is the number of different traces of the rows.
+func (v *view) countTraces(rows []int32) (int, error) {
+	vec, err := v.fixed(column.TraceID)
+	if err != nil {
+		return 0, err
+	}
+	seen := make(map[trace.ID]bool)
+	for _, row := range rows {
+		seen[trace.ID(vec.Fixed[16*int(row):16*int(row)+16])] = true
+	}
+	return len(seen), nil
+}
+
+// place reads what places the rows.
+func (p *SearchPlan) place(v *view, ranks *column.Vector, rows []int32) ([]found, error) {
+	out := make([]found, len(rows))
+	if len(rows) <= maxWhole {
+		spans, err := v.spans(rows)
+		if err != nil {
+			return nil, err
+		}
+		for i, row := range rows {
+			s := &spans[i]
+			out[i] = found{rowKey{ranks.Ints[row], s.TraceID, s.SpanID, int64(s.Kind), s.Service}, v, row, s}
+		}
+		return out, nil
+	}
 	keys, err := v.rowKeys(ranks, rows)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	out := make([]found, 0, len(rows))
-	for i, r := range rows {
-		if p.after == nil || keys[i].compare(p.after) > 0 {
-			out = append(out, found{keys[i], v, r})
-		}
+	for i, row := range rows {
+		out[i] = found{keys[i], v, row, nil}
 	}
-	return p.first(out), matched, nil
+	return out, nil
+}
+
+// spans reads whole spans of rows in any order.
+func (v *view) spans(rows []int32) ([]trace.Span, error) {
+	inOrder := make([]int, len(rows))
+	for i, row := range rows {
+		inOrder[i] = int(row)
+	}
+	slices.Sort(inOrder)
+	got, err := v.block.Spans(inOrder, make([]trace.Span, 0, len(rows)))
+	if err != nil {
+		return nil, err
+	}
+	out := make([]trace.Span, len(rows))
+	for i, row := range rows {
+		at, _ := slices.BinarySearch(inOrder, int(row))
+		out[i] = got[at]
+	}
+	return out, nil
 }
 
 func (v *view) rowKeys(ranks *column.Vector, rows []int32) ([]rowKey, error) {
@@ -293,58 +421,44 @@ func (v *view) rowKeys(ranks *column.Vector, rows []int32) ([]rowKey, error) {
 		copy(k.Trace[:], vecs[0].Fixed[16*int(r):])
 		copy(k.Span[:], vecs[1].Fixed[8*int(r):])
 		k.Kind = vecs[2].Ints[r]
-		k.Service = vecs[3].Value(int(r)).Str
+		k.Service = strings.Clone(vecs[3].Value(int(r)).Str)
 	}
 	return keys, nil
 }
 
 // read makes rows of what was found, in order.
 func (p *SearchPlan) read(best []found) ([]Row, error) {
+	missing := make(map[*view][]int) // places in best without a span
+	for i := range best {
+		if best[i].span == nil {
+			missing[best[i].view] = append(missing[best[i].view], i)
+		}
+	}
+	for v, places := range missing {
+		rows := make([]int32, len(places))
+		for k, i := range places {
+			rows[k] = best[i].row
+		}
+		spans, err := v.spans(rows)
+		if err != nil {
+			return nil, err
+		}
+		for k, i := range places {
+			best[i].span = &spans[k]
+		}
+	}
 	out := make([]Row, len(best))
 	for i := range best {
-		if err := p.readRow(&best[i], &out[i]); err != nil {
-			return nil, err
+		s := best[i].span
+		out[i] = Row{
+			TraceID: s.TraceID, SpanID: s.SpanID, ParentID: s.ParentID,
+			Name: s.Name, Service: s.Service, Environment: s.Environment, Kind: s.Kind, Error: s.Error,
+			StartUnixNano: s.StartUnixNano, DurationNano: s.DurationNano,
+			Values: make([]trace.Value, len(p.columns)),
+		}
+		for k, name := range p.columns {
+			out[i].Values[k] = spanValue(s, name)
 		}
 	}
 	return out, nil
-}
-
-func (p *SearchPlan) readRow(f *found, r *Row) error {
-	v := f.view
-	*r = Row{
-		TraceID: f.key.Trace,
-		SpanID:  f.key.Span,
-		Service: strings.Clone(f.key.Service),
-		Kind:    trace.Kind(f.key.Kind),
-		Values:  make([]trace.Value, len(p.columns)),
-	}
-	row := int(f.row)
-	for _, name := range [...]string{column.ParentID, column.Name, column.Environment, column.Error, column.Start, column.Duration} {
-		vec, err := v.fixed(name)
-		if err != nil {
-			return err
-		}
-		switch name {
-		case column.ParentID:
-			copy(r.ParentID[:], vec.Fixed[8*row:])
-		case column.Name:
-			r.Name = strings.Clone(vec.Value(row).Str)
-		case column.Environment:
-			r.Environment = strings.Clone(vec.Value(row).Str)
-		case column.Error:
-			r.Error = vec.Value(row).Num != 0
-		case column.Start:
-			r.StartUnixNano = vec.Value(row).Int()
-		case column.Duration:
-			r.DurationNano = vec.Value(row).Int()
-		}
-	}
-	for i, name := range p.columns {
-		vecs, err := v.vectors(name)
-		if err != nil {
-			return err
-		}
-		r.Values[i] = own(valueAt(vecs, row))
-	}
-	return nil
 }

@@ -82,13 +82,3 @@ func at(vec *column.Vector, row int) trace.Value {
 func hexAt(vec *column.Vector, row int) string {
 	return hex.EncodeToString(vec.Fixed[row*vec.Width : (row+1)*vec.Width])
 }
-
-// valueAt returns the row's value in whichever of the vectors has one.
-func valueAt(vecs []*column.Vector, row int) trace.Value {
-	for _, vec := range vecs {
-		if vec.Has(row) {
-			return at(vec, row)
-		}
-	}
-	return trace.Value{}
-}
