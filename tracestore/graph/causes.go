@@ -81,7 +81,7 @@ func (x *index) causesAt(i int32) causes {
 			for k := range x.spans[c].inferred {
 				t := &x.spans[c].inferred[k]
 				if x.spans[c].shape.has(consumes) && t.TraceID != x.trace && !slices.ContainsFunc(away, func(o cause) bool { return o.from == t.Ref }) {
-					away = append(away, t.cause(c))
+					away = append(away, cause{from: t.Ref, kind: KindBatch, rule: RuleBatch, inferred: true, via: c})
 					recovered++
 				}
 			}

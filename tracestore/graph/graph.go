@@ -284,8 +284,8 @@ const (
 // Leg is the way between two hops: one request, the handling of one message, or
 // one run of a job, with the spans that its own process added. A workload gives
 // the same legs whether its senders record parents or links, so they are what
-// the picture of a thread is drawn from. Legs are in the order of the walk:
-// every leg stands after its cause.
+// the picture of a thread is drawn from. Legs stand after their cause, those of
+// one cause by their start, each before what it caused.
 type Leg struct {
 	SpanInfo                 // its first span
 	Kind          trace.Kind `json:"kind"`
@@ -300,9 +300,12 @@ type Leg struct {
 	Spans         int        `json:"spans"`
 	Errors        int        `json:"errors"`
 	WaitNano      int64      `json:"wait_nano,string"`
-	StartUnixNano int64      `json:"start_unix_nano,string"`
-	DurationNano  int64      `json:"duration_nano,string"` // to the end of its last span
-	BusyNano      int64      `json:"busy_nano,string"`     // time covered by its spans
+	StartUnixNano int64      `json:"start_unix_nano,string"` // as sent
+	// SkewNano is how much later its clock has to be drawn, so that it does not
+	// begin before the span that caused it: an effect never does. 0 if none.
+	SkewNano     int64 `json:"skew_nano,string"`
+	DurationNano int64 `json:"duration_nano,string"` // to the end of its last span
+	BusyNano     int64 `json:"busy_nano,string"`     // time covered by its spans
 }
 
 // Cause is one cause of a span in another trace, as far as it is known.

@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -12,8 +13,9 @@ import (
 // entry is a way into a trace: the span to was caused by from, a span of a leg
 // that is part of the thread already.
 type entry struct {
-	link Link
-	leg  int // the leg of link.From, -1 for the start
+	link  Link
+	leg   int   // the leg of link.From, -1 for the start
+	began int64 // start of link.From, once it is known
 }
 
 // spread is the walk forward over everything that one span set off.
@@ -169,7 +171,7 @@ func (s *session) spread(ctx context.Context, x *index, at int32) (*spread, erro
 func (s *spread) run(ctx context.Context, x *index, at int32) error {
 	s.addNode(x)
 	if at >= 0 {
-		s.join(x, at, -1, Edge{})
+		s.join(x, at, -1, Edge{}, 0)
 	}
 	touched := []*index{x}
 	for {
@@ -215,7 +217,7 @@ func (s *spread) readEffects(ctx context.Context, touched []*index) error {
 			case l.From.SpanID.IsZero():
 				// Only the trace was recorded: which span of it is known when the
 				// effect is.
-				s.open[x.trace] = append(s.open[x.trace], entry{l, -1})
+				s.open[x.trace] = append(s.open[x.trace], entry{link: l, leg: -1})
 			case x.find(l.From.SpanID, "") < 0:
 				to[trace.SpanID{}] = append(to[trace.SpanID{}], l) // its cause never arrived, or is gone
 			default:
@@ -231,7 +233,7 @@ func (s *spread) ways(touched []*index) []entry {
 	var out []entry
 	add := func(links []Link, leg int) {
 		for _, l := range links {
-			out = append(out, entry{l, leg})
+			out = append(out, entry{link: l, leg: leg})
 		}
 	}
 	for _, x := range touched {
@@ -329,6 +331,7 @@ func (s *spread) follow(x *index, e entry) bool {
 			e.leg = int(s.members(from)[i]) - 1
 		}
 		edge.From = from.info(i)
+		e.began = from.spans[i].start
 		if at >= 0 {
 			edge.WaitNano = wait(from.spans[i].end, x.spans[at].start)
 		}
@@ -350,7 +353,7 @@ func (s *spread) follow(x *index, e entry) bool {
 	if p := x.spans[at].parent; p >= 0 && !x.crosses(p, at) {
 		inBatch := func(c cause) bool { return c.kind == KindBatch && c.from == e.link.From }
 		if n := &x.spans[at]; n.shape.has(consumes) && !n.shape.has(isJob) && slices.ContainsFunc(x.causesAt(p).list, inBatch) {
-			if s.members(x)[p] == 0 && s.join(x, p, e.leg, edge) {
+			if s.members(x)[p] == 0 && s.join(x, p, e.leg, edge, e.began) {
 				s.batches = append(s.batches, batchLeg{x, p, s.members(x)[p] - 1})
 			}
 			if leg := s.members(x)[p]; leg > 0 {
@@ -359,7 +362,7 @@ func (s *spread) follow(x *index, e entry) bool {
 			return true
 		}
 	}
-	s.join(x, at, e.leg, edge)
+	s.join(x, at, e.leg, edge, e.began)
 	return true
 }
 
@@ -374,18 +377,19 @@ func (s *spread) members(x *index) []int32 {
 
 // join begins a leg at span at, unless it is in the thread already, and lets
 // it grow.
-func (s *spread) join(x *index, at int32, causeLeg int, by Edge) bool {
+func (s *spread) join(x *index, at int32, causeLeg int, by Edge, began int64) bool {
 	if s.members(x)[at] != 0 {
 		return false
 	}
-	leg, ok := s.newLeg(x, at, causeLeg, by)
+	leg, ok := s.newLeg(x, at, causeLeg, by, began)
 	if ok {
 		s.grow(x, at, leg)
 	}
 	return ok
 }
 
-func (s *spread) newLeg(x *index, at int32, causeLeg int, by Edge) (int32, bool) {
+// newLeg begins a leg that was caused by a span which began then.
+func (s *spread) newLeg(x *index, at int32, causeLeg int, by Edge, began int64) (int32, bool) {
 	if len(s.legs) >= s.g.o.MaxLegs {
 		s.truncated = true
 		return 0, false
@@ -395,6 +399,7 @@ func (s *spread) newLeg(x *index, at int32, causeLeg int, by Edge) (int32, bool)
 		Inferred: by.Inferred, Topic: n.topic, WaitNano: by.WaitNano, StartUnixNano: n.start}
 	if causeLeg >= 0 {
 		l.Depth = s.legs[causeLeg].Depth + 1
+		l.SkewNano = max(0, began+s.legs[causeLeg].SkewNano-n.start)
 	}
 	s.legs = append(s.legs, l)
 	s.covered = append(s.covered, nil)
@@ -437,7 +442,7 @@ func (s *spread) grow(x *index, at, leg int32) {
 		if orphan {
 			by.Rule, by.Inferred, by.WaitNano = RuleSharedRoot, true, 0
 		}
-		if leg, ok := s.newLeg(x, c, int(leg), by); ok {
+		if leg, ok := s.newLeg(x, c, int(leg), by, x.spans[p].start); ok {
 			stack = append(stack, step{c, leg})
 		}
 	}
@@ -535,6 +540,50 @@ func (s *spread) finish() {
 		l.DurationNano = max(0, end-l.StartUnixNano)
 		s.ripple.BusyNano += l.BusyNano
 		s.ripple.WaitingNano += l.WaitNano
+	}
+	s.order()
+}
+
+// order puts the legs in the order of the picture, whatever order they were
+// found in.
+func (s *spread) order() {
+	n := len(s.legs)
+	under := make([][]int32, n)
+	var todo []int32 // reversed: the next one is last
+	for i := n - 1; i >= 0; i-- {
+		if c := s.legs[i].Cause; c >= 0 {
+			under[c] = append(under[c], int32(i))
+		} else {
+			todo = append(todo, int32(i))
+		}
+	}
+	later := func(a, b int32) int {
+		x, y := &s.legs[a], &s.legs[b]
+		return -cmp.Or(cmp.Compare(x.StartUnixNano+x.SkewNano, y.StartUnixNano+y.SkewNano), cmp.Compare(x.Service, y.Service), cmp.Compare(x.Name, y.Name),
+			bytes.Compare(x.SpanID[:], y.SpanID[:]))
+	}
+	slices.SortStableFunc(todo, later)
+	legs := make([]Leg, 0, n)
+	now := make([]int, n) // where a leg went
+	for len(todo) > 0 {
+		i := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		now[i] = len(legs)
+		l := s.legs[i]
+		if l.Cause >= 0 {
+			l.Cause = now[l.Cause]
+		}
+		legs = append(legs, l)
+		slices.SortStableFunc(under[i], later)
+		todo = append(todo, under[i]...)
+	}
+	s.legs = legs
+	for _, of := range s.legOf {
+		for i, leg := range of {
+			if leg > 0 {
+				of[i] = int32(now[leg-1]) + 1
+			}
+		}
 	}
 }
 
