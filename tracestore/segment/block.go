@@ -121,6 +121,7 @@ func cached[T any](b *block, name string, load func() (T, int64, error)) (T, err
 	return v.(T), nil
 }
 
+// vector returns a flat column by its name in the file.
 func (b *block) vector(name string, t trace.Type, width int) (*column.Vector, error) {
 	return cached(b, name, func() (*column.Vector, int64, error) {
 		v, err := b.r.vector(b.group, name, t, width)

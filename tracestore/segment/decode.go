@@ -4,10 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-
-	"github.com/parquet-go/parquet-go"
+	"slices"
 
 	"redthread/tracestore/column"
+	"redthread/tracestore/segment/parquet"
 	"redthread/tracestore/trace"
 )
 
@@ -18,323 +18,69 @@ type reader struct {
 	layout *layout
 }
 
-func newReader(r io.ReaderAt, size int64) (_ *reader, err error) {
-	// parquet-go panics on some bytes that cannot be: a bad file is an error.
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("footer: %v", p)
-		}
-	}()
-	f, err := parquet.OpenFile(r, size, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
+func newReader(r io.ReaderAt, size int64) (*reader, error) {
+	f, err := parquet.Open(r, size)
 	if err != nil {
 		return nil, err
 	}
 	text, ok := f.Lookup(layoutKey)
-	if !ok {
-		return nil, fmt.Errorf("no %s in the file's metadata", layoutKey)
+	if !ok || !f.Checked() {
+		return nil, fmt.Errorf("no %s or no checksum in the file's metadata", layoutKey)
 	}
 	l, err := decodeLayout(text)
 	if err != nil {
 		return nil, err
 	}
-	groups := f.RowGroups()
-	if len(groups) != len(l.Groups) {
-		return nil, fmt.Errorf("file has %d row groups, its layout %d", len(groups), len(l.Groups))
+	if len(f.Groups()) != len(l.Groups) {
+		return nil, fmt.Errorf("file has %d row groups, its layout %d", len(f.Groups()), len(l.Groups))
 	}
-	for i, g := range groups {
-		if g.NumRows() != int64(l.Groups[i].Rows) || l.Groups[i].Rows > column.MaxBlockRows {
-			return nil, fmt.Errorf("row group %d has %d rows, its layout says %d", i, g.NumRows(), l.Groups[i].Rows)
+	for i, n := range f.Groups() {
+		if n != l.Groups[i].Rows || n > column.MaxBlockRows {
+			return nil, fmt.Errorf("row group %d has %d rows, its layout says %d", i, n, l.Groups[i].Rows)
 		}
 	}
 	for _, c := range l.Columns {
-		if len(c.Rows) != len(groups) {
-			return nil, fmt.Errorf("layout of column %q has %d row groups, want %d", c.Name, len(c.Rows), len(groups))
+		if len(c.Rows) != len(l.Groups) {
+			return nil, fmt.Errorf("layout of column %q has %d row groups, want %d", c.Name, len(c.Rows), len(l.Groups))
 		}
+	}
+	same := func(a, b parquet.Column) bool {
+		return slices.Equal(a.Path, b.Path) && a.Type == b.Type && a.Width == b.Width && a.Shape == b.Shape
+	}
+	if !slices.EqualFunc(schema(l), f.Columns(), same) {
+		return nil, errors.New("the columns are not those of the layout")
 	}
 	return &reader{f, l}, nil
 }
 
-// pages calls fn with every page of a column of a row group.
-func (r *reader) pages(group int, fn func(parquet.Page) error, path ...string) (err error) {
-	leaf, ok := r.file.Schema().Lookup(path...)
-	if !ok {
-		return fmt.Errorf("no column %q", path)
-	}
-	defer func() { // as in newReader
-		if p := recover(); p != nil {
-			err = fmt.Errorf("column %q: %v", path, p)
-		}
-	}()
-	pages := r.file.RowGroups()[group].ColumnChunks()[leaf.ColumnIndex].Pages()
-	defer pages.Close()
-	for {
-		p, err := pages.ReadPage()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("column %q: %w", path, err)
-		}
-		err = fn(p)
-		parquet.Release(p)
-		if err != nil {
-			return fmt.Errorf("column %q: %w", path, err)
-		}
-	}
-}
+// other returns one of the columns that are neither fixed nor of the layout.
+func (r *reader) other(group, at int) parquet.Chunk { return r.file.Chunk(group, firstOther+at) }
 
-// texts gathers the dictionary ids of a column of byte strings, page by page.
-type texts struct {
-	dict   column.Dict
-	loaded bool
-	more   *column.DictBuilder // when a page is not dictionary-encoded
-}
-
-// ids appends the ids of the page's values to dst.
-func (t *texts) ids(dst []uint32, p parquet.Page) ([]uint32, error) {
-	data := p.Data()
-	if d := p.Dictionary(); d != nil {
-		if t.more != nil {
-			return nil, errors.New("a dictionary page after a plain one")
-		}
-		if !t.loaded {
-			values := d.Page().Data()
-			arena, ends := values.ByteArray()
-			t.dict.Arena = append([]byte(nil), arena...)
-			if len(ends) > 0 {
-				t.dict.Ends = append([]uint32(nil), ends[1:]...)
-			}
-			t.loaded = true
-			if err := checkDict(t.dict); err != nil {
-				return nil, err
-			}
-		}
-		n := uint32(t.dict.Len())
-		for _, id := range data.Int32() {
-			if uint32(id) >= n {
-				return nil, fmt.Errorf("id %d in a dictionary of %d", id, n)
-			}
-			dst = append(dst, uint32(id))
-		}
-		return dst, nil
-	}
-	if t.more == nil {
-		t.more = new(column.DictBuilder)
-		for id := range t.dict.Ends {
-			if _, err := t.more.ID(t.dict.At(uint32(id))); err != nil {
-				return nil, err
-			}
+// chunk finds a flat column by its name.
+func (r *reader) chunk(group int, name string) (parquet.Chunk, error) {
+	for i, c := range r.file.Columns() {
+		if len(c.Path) == 1 && c.Path[0] == name {
+			return r.file.Chunk(group, i), nil
 		}
 	}
-	arena, ends := data.ByteArray()
-	for i := 1; i < len(ends); i++ {
-		id, err := t.more.ID(string(arena[ends[i-1]:ends[i]]))
-		if err != nil {
-			return nil, err
-		}
-		dst = append(dst, id)
-	}
-	t.dict = t.more.Dict()
-	return dst, nil
-}
-
-func checkDict(d column.Dict) error {
-	var last uint32
-	for _, e := range d.Ends {
-		if e < last || int64(e) > int64(len(d.Arena)) {
-			return errors.New("dictionary offsets are not in order")
-		}
-		last = e
-	}
-	return nil
+	return parquet.Chunk{}, fmt.Errorf("no column %q", name)
 }
 
 // vector decodes a flat column. It returns nil if no row has a value.
 func (r *reader) vector(group int, name string, t trace.Type, width int) (*column.Vector, error) {
-	n := r.layout.Groups[group].Rows
-	v := &column.Vector{Type: t}
-	var tx texts
-	var ids []uint32
-	var ints []int64
-	row := 0
-	err := r.pages(group, func(p parquet.Page) error {
-		count := int(p.NumValues())
-		if row+count > n {
-			return fmt.Errorf("more than %d rows", n)
-		}
-		levels := p.DefinitionLevels()
-		optional := len(levels) > 0
-		if optional && len(levels) != count {
-			return fmt.Errorf("%d definition levels for %d values", len(levels), count)
-		}
-		present := count - int(p.NumNulls())
-		if optional {
-			present = 0
-			for _, l := range levels {
-				present += int(l)
-			}
-			if v.Present == nil {
-				v.Present = column.NewBitmap(n)
-			}
-		}
-		var place func(i, row int)
-		data := p.Data()
-		have := 0
-		switch {
-		case width > 0:
-			if v.Fixed == nil {
-				v.Fixed = make([]byte, n*width)
-				v.Width = width
-			}
-			var values []byte
-			if d := p.Dictionary(); d != nil {
-				page := d.Page().Data()
-				dict, w := page.FixedLenByteArray()
-				if w != width {
-					return fmt.Errorf("width %d, want %d", w, width)
-				}
-				index := data.Int32()
-				have = len(index)
-				place = func(i, row int) {
-					at := int(index[i]) * width
-					copy(v.Fixed[row*width:(row+1)*width], dict[at:at+width])
-				}
-				break
-			}
-			var w int
-			if values, w = data.FixedLenByteArray(); w != width {
-				return fmt.Errorf("width %d, want %d", w, width)
-			}
-			have = len(values) / width
-			place = func(i, row int) { copy(v.Fixed[row*width:(row+1)*width], values[i*width:]) }
-		case t == trace.TypeFloat:
-			if v.Floats == nil {
-				v.Floats = make([]float64, n)
-			}
-			values := data.Double()
-			have = len(values)
-			place = func(i, row int) { v.Floats[row] = values[i] }
-		case t == trace.TypeBool:
-			if v.Ints == nil {
-				v.Ints = make([]int64, n)
-			}
-			bits := data.Boolean()
-			have = min(present, 8*len(bits))
-			place = func(i, row int) { v.Ints[row] = int64(bits[i>>3] >> (i & 7) & 1) }
-		case t == trace.TypeInt:
-			if v.Ints == nil {
-				v.Ints = make([]int64, n)
-			}
-			var err error
-			if ints, err = intValues(ints[:0], p); err != nil {
-				return err
-			}
-			have = len(ints)
-			place = func(i, row int) { v.Ints[row] = ints[i] }
-		default:
-			if v.IDs == nil {
-				v.IDs = make([]uint32, n)
-			}
-			var err error
-			if ids, err = tx.ids(ids[:0], p); err != nil {
-				return err
-			}
-			have = len(ids)
-			place = func(i, row int) { v.IDs[row] = ids[i] }
-		}
-		if have < present {
-			return fmt.Errorf("%d values, want %d", have, present)
-		}
-		i := 0
-		for k := range count {
-			if optional {
-				if levels[k] == 0 {
-					continue
-				}
-				v.Present.Set(row + k)
-			}
-			place(i, row+k)
-			i++
-		}
-		row += count
-		return nil
-	}, name)
+	c, err := r.chunk(group, name)
 	if err != nil {
 		return nil, err
 	}
-	if row != n {
-		return nil, fmt.Errorf("column %q has %d rows, want %d", name, row, n)
+	present, x, err := c.Flat()
+	if err != nil || present != nil && present.Count() == 0 {
+		return nil, err
 	}
-	v.Dict = tx.dict
-	if v.Present != nil {
-		switch v.Present.Count() {
-		case 0:
-			return nil, nil
-		case n:
-			v.Present = nil
-		}
+	v := &column.Vector{Type: t, Present: present, IDs: x.IDs, Dict: x.Dict, Ints: x.Ints, Floats: x.Floats, Fixed: x.Fixed}
+	if x.Fixed != nil {
+		v.Width = width
 	}
 	return v, nil
-}
-
-func intValues(dst []int64, p parquet.Page) ([]int64, error) {
-	data := p.Data()
-	d := p.Dictionary()
-	if d == nil {
-		return append(dst, data.Int64()...), nil
-	}
-	page := d.Page().Data()
-	dict := page.Int64()
-	for _, id := range data.Int32() {
-		if int(uint32(id)) >= len(dict) {
-			return nil, fmt.Errorf("id %d in a dictionary of %d", id, len(dict))
-		}
-		dst = append(dst, dict[id])
-	}
-	return dst, nil
-}
-
-// repeated decodes one leaf of a list or map: value is called with each page, to
-// take its values; rows gets the row of each entry if it is not nil.
-func (r *reader) repeated(group int, rows *[]uint32, value func(parquet.Page) error, path ...string) error {
-	n := r.layout.Groups[group].Rows
-	row := -1
-	err := r.pages(group, func(p parquet.Page) error {
-		reps, defs := p.RepetitionLevels(), p.DefinitionLevels()
-		if len(reps) != len(defs) {
-			return fmt.Errorf("%d repetition levels, %d definition levels", len(reps), len(defs))
-		}
-		for i, rep := range reps {
-			if rep == 0 {
-				row++
-			}
-			if row < 0 || row >= n {
-				return fmt.Errorf("more than %d rows", n)
-			}
-			if defs[i] == 1 && rows != nil {
-				*rows = append(*rows, uint32(row))
-			}
-		}
-		return value(p)
-	}, path...)
-	if err != nil {
-		return err
-	}
-	if row != n-1 {
-		return fmt.Errorf("column %q has %d rows, want %d", path, row+1, n)
-	}
-	return nil
-}
-
-// strings decodes a leaf of byte strings inside a list or map.
-func (r *reader) strings(group int, rows *[]uint32, path ...string) (ids []uint32, dict column.Dict, err error) {
-	var tx texts
-	err = r.repeated(group, rows, func(p parquet.Page) error {
-		var err error
-		ids, err = tx.ids(ids, p)
-		return err
-	}, path...)
-	return ids, tx.dict, err
 }
 
 // overflow is the decoded overflow map of a row group.
@@ -350,80 +96,57 @@ func (r *reader) overflow(group int) (*overflow, error) {
 	if r.layout.Groups[group].Overflow == 0 {
 		return o, nil
 	}
-	var err error
-	if o.key, o.keys, err = r.strings(group, &o.row, overflowColumn, "key_value", "key"); err != nil {
-		return nil, err
-	}
-	if o.value, o.values, err = r.strings(group, nil, overflowColumn, "key_value", "value"); err != nil {
-		return nil, err
-	}
-	if len(o.key) != len(o.row) || len(o.value) != len(o.row) {
-		return nil, fmt.Errorf("overflow: %d rows, %d keys, %d values", len(o.row), len(o.key), len(o.value))
-	}
-	return o, nil
-}
-
-func (r *reader) events(group int) (*column.Events, error) {
-	e := new(column.Events)
-	var names, attributes column.Dict
-	var err error
-	if e.Name, names, err = r.strings(group, &e.Row, eventsColumn, "list", "element", "name"); err != nil {
-		return nil, err
-	}
-	if e.Attributes, attributes, err = r.strings(group, nil, eventsColumn, "list", "element", "attributes"); err != nil {
-		return nil, err
-	}
-	err = r.repeated(group, nil, func(p parquet.Page) error {
-		var err error
-		e.Time, err = intValues(e.Time, p)
-		return err
-	}, eventsColumn, "list", "element", "time_unix_nano")
+	rows, keys, err := r.other(group, overflowKeyAt).Many()
 	if err != nil {
 		return nil, err
 	}
-	if n := len(e.Row); len(e.Name) != n || len(e.Time) != n || len(e.Attributes) != n {
-		return nil, fmt.Errorf("events: columns of different length")
+	same, values, err := r.other(group, overflowValueAt).Many()
+	if err != nil {
+		return nil, err
 	}
-	e.Dict = join(names, attributes, e.Attributes)
+	if !slices.Equal(rows, same) {
+		return nil, errors.New("overflow: keys and values of different rows")
+	}
+	o.row, o.key, o.keys, o.value, o.values = rows, keys.IDs, keys.Dict, values.IDs, values.Dict
+	return o, nil
+}
+
+// lists reads leaves of one list, which have the same rows.
+func (r *reader) lists(group int, leaves ...int) (rows []uint32, values []parquet.Values, err error) {
+	for i, leaf := range leaves {
+		at, v, err := r.other(group, leaf).Many()
+		if err != nil {
+			return nil, nil, err
+		}
+		if i > 0 && !slices.Equal(at, rows) {
+			return nil, nil, errors.New("events or links: columns of different rows")
+		}
+		rows, values = at, append(values, v)
+	}
+	return rows, values, nil
+}
+
+func (r *reader) events(group int) (*column.Events, error) {
+	rows, v, err := r.lists(group, eventNameAt, eventTimeAt, eventAttributesAt)
+	if err != nil {
+		return nil, err
+	}
+	e := &column.Events{Row: rows, Name: v[0].IDs, Time: v[1].Ints, Attributes: v[2].IDs}
+	e.Dict = join(v[0].Dict, v[2].Dict, e.Attributes)
 	return e, nil
 }
 
 func (r *reader) links(group int) (*column.Links, error) {
-	l := new(column.Links)
-	var states, attributes column.Dict
-	var err error
-	if l.State, states, err = r.strings(group, &l.Row, linksColumn, "list", "element", "trace_state"); err != nil {
-		return nil, err
-	}
-	if l.Attributes, attributes, err = r.strings(group, nil, linksColumn, "list", "element", "attributes"); err != nil {
-		return nil, err
-	}
-	err = r.repeated(group, nil, func(p parquet.Page) error {
-		data := p.Data()
-		b, w := data.FixedLenByteArray()
-		for ; w == 16 && len(b) >= 16; b = b[16:] {
-			l.TraceID = append(l.TraceID, trace.ID(b[:16]))
-		}
-		return nil
-	}, linksColumn, "list", "element", "trace_id")
+	rows, v, err := r.lists(group, linkTraceAt, linkSpanAt, linkStateAt, linkAttributesAt)
 	if err != nil {
 		return nil, err
 	}
-	err = r.repeated(group, nil, func(p parquet.Page) error {
-		data := p.Data()
-		b, w := data.FixedLenByteArray()
-		for ; w == 8 && len(b) >= 8; b = b[8:] {
-			l.SpanID = append(l.SpanID, trace.SpanID(b[:8]))
-		}
-		return nil
-	}, linksColumn, "list", "element", "span_id")
-	if err != nil {
-		return nil, err
+	l := &column.Links{Row: rows, State: v[2].IDs, Attributes: v[3].IDs}
+	for i := range rows {
+		l.TraceID = append(l.TraceID, trace.ID(v[0].Fixed[16*i:16*i+16]))
+		l.SpanID = append(l.SpanID, trace.SpanID(v[1].Fixed[8*i:8*i+8]))
 	}
-	if n := len(l.Row); len(l.TraceID) != n || len(l.SpanID) != n || len(l.State) != n || len(l.Attributes) != n {
-		return nil, fmt.Errorf("links: columns of different length")
-	}
-	l.Dict = join(states, attributes, l.Attributes)
+	l.Dict = join(v[2].Dict, v[3].Dict, l.Attributes)
 	return l, nil
 }
 

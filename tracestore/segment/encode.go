@@ -4,171 +4,141 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-
-	"github.com/parquet-go/parquet-go"
-	"github.com/parquet-go/parquet-go/compress/zstd"
+	"math/bits"
 
 	"redthread/tracestore/column"
+	"redthread/tracestore/segment/parquet"
 	"redthread/tracestore/trace"
 )
 
-const (
-	// pageRows is the rows of a page (storage.md §7.2).
-	pageRows = 64 << 10
-	// pageBytes ends a page of long values earlier.
-	pageBytes = 1 << 20
-	// writeBatch is how many values are handed to the codec at once.
-	writeBatch = 2048
-	// dictionaryInts: integer columns with at most this many distinct values in
-	// a row group are written with a dictionary.
-	dictionaryInts = 4096
-)
-
-var codec = zstd.Codec{Level: zstd.SpeedDefault}
-
 // encode writes the sources as one Parquet file, a row group each. place says
 // where the attributes go, see plan.
-func encode(w io.Writer, l *layout, place [][]int, sources []column.Source) error {
+func encode(w io.Writer, l *layout, place [][]int, sources []column.Source, effort parquet.Effort) error {
 	text, err := l.encode()
 	if err != nil {
 		return err
 	}
-	schema := parquet.NewSchema("redthread", schemaNode(l, place, sources))
-	options := []parquet.WriterOption{
-		schema,
-		parquet.CreatedBy("redthread", "1", ""),
-		parquet.KeyValueMetadata(layoutKey, text),
-		parquet.Compression(&codec),
-		parquet.DataPageVersion(2),
-		parquet.PageBufferSize(pageBytes),
-		parquet.WriteBufferSize(256 << 10),
+	out, err := parquet.NewWriter(w, schema(l), effort)
+	if err != nil {
+		return err
 	}
-	for _, path := range schema.Columns() {
-		if path[0] != column.Start {
-			options = append(options, parquet.SkipPageBounds(path...))
-		}
-	}
-	pw := parquet.NewGenericWriter[any](w, options...)
+	e := groupEncoder{out: out}
 	for i, s := range sources {
-		e := groupEncoder{source: s, schema: schema, writers: pw.ColumnWriters(), buf: make([]parquet.Value, 0, writeBatch)}
+		e.source = s
 		if err := e.write(l, place[i]); err != nil {
 			return err
 		}
-		if err := pw.Flush(); err != nil {
-			return err
+	}
+	return out.Close(parquet.Pair{Key: layoutKey, Value: text})
+}
+
+// Columns of the file that are neither fixed nor of the layout, by their distance
+// from the last fixed one, which they follow in this order.
+const (
+	shapeAt = iota
+	overflowKeyAt
+	overflowValueAt
+	eventNameAt
+	eventTimeAt
+	eventAttributesAt
+	linkTraceAt
+	linkSpanAt
+	linkStateAt
+	linkAttributesAt
+	otherColumns // the columns of the layout follow
+)
+
+// firstOther is where the columns begin that are not fixed.
+var firstOther = len(column.FixedColumns())
+
+// schema lists the columns of a file: the fixed ones, the shape, overflow map,
+// events and links, and then the layout's.
+func schema(l *layout) []parquet.Column {
+	var columns []parquet.Column
+	for _, info := range column.FixedColumns() {
+		c := attributeColumn(info.Key, info.Type)
+		c.Shape = parquet.One
+		switch info.Key {
+		case column.TraceID, column.SpanID, column.ParentID:
+			c.Type, c.Width = parquet.Fixed, fixedWidth(info.Key)
+		case column.Start, column.Arrived:
+			c.Meaning = parquet.Time
+		case column.StatusMessage, column.TraceState:
+			c.Shape = parquet.AtMostOne
 		}
+		columns = append(columns, c)
 	}
-	return pw.Close()
+	text := func(path ...string) parquet.Column {
+		return parquet.Column{Path: path, Type: parquet.ByteArray, Meaning: parquet.Text, Shape: parquet.Many}
+	}
+	raw := func(width int, path ...string) parquet.Column {
+		return parquet.Column{Path: path, Type: parquet.Fixed, Width: width, Shape: parquet.Many}
+	}
+	columns = append(columns,
+		parquet.Column{Path: []string{shapeColumn}, Type: parquet.ByteArray},
+		text(overflowColumn, "key_value", "key"),
+		text(overflowColumn, "key_value", "value"),
+		text(eventsColumn, "list", "element", "name"),
+		parquet.Column{Path: []string{eventsColumn, "list", "element", "time_unix_nano"}, Type: parquet.Int64, Meaning: parquet.Time, Shape: parquet.Many},
+		text(eventsColumn, "list", "element", "attributes"),
+		raw(16, linksColumn, "list", "element", "trace_id"),
+		raw(8, linksColumn, "list", "element", "span_id"),
+		text(linksColumn, "list", "element", "trace_state"),
+		text(linksColumn, "list", "element", "attributes"))
+	for _, c := range l.Columns {
+		columns = append(columns, attributeColumn(c.Name, c.Type))
+	}
+	return columns
 }
 
-// schemaNode builds the file's schema.
-func schemaNode(l *layout, place [][]int, sources []column.Source) parquet.Node {
-	text := func() parquet.Node { return parquet.Encoded(parquet.String(), &parquet.RLEDictionary) }
-	raw := func(width int) parquet.Node { return parquet.Leaf(parquet.FixedLenByteArrayType(width)) }
-	small := func() parquet.Node { return parquet.Encoded(parquet.Leaf(parquet.Int64Type), &parquet.RLEDictionary) }
-	times := func() parquet.Node {
-		return parquet.Encoded(parquet.Timestamp(parquet.Nanosecond), &parquet.DeltaBinaryPacked)
-	}
-	g := parquet.Group{
-		column.TraceID:       parquet.Compressed(parquet.Encoded(raw(16), &parquet.RLEDictionary), &parquet.Uncompressed),
-		column.SpanID:        parquet.Compressed(parquet.Encoded(raw(8), &parquet.Plain), &parquet.Uncompressed),
-		column.ParentID:      parquet.Encoded(raw(8), &parquet.RLEDictionary),
-		column.Start:         times(),
-		column.Duration:      parquet.Encoded(parquet.Leaf(parquet.Int64Type), &parquet.Plain),
-		column.Arrived:       times(),
-		column.Name:          text(),
-		column.Service:       text(),
-		column.Environment:   text(),
-		column.Kind:          small(),
-		column.Status:        small(),
-		column.StatusMessage: parquet.Optional(text()),
-		column.Error:         parquet.Leaf(parquet.BooleanType),
-		column.Signal:        small(),
-		column.TraceState:    parquet.Optional(text()),
-		shapeColumn:          parquet.Encoded(parquet.Leaf(parquet.ByteArrayType), &parquet.RLEDictionary),
-		overflowColumn:       parquet.Map(text(), text()),
-		eventsColumn: parquet.List(parquet.Group{
-			"name":           text(),
-			"time_unix_nano": parquet.Encoded(parquet.Timestamp(parquet.Nanosecond), &parquet.DeltaBinaryPacked),
-			"attributes":     text(),
-		}),
-		linksColumn: parquet.List(parquet.Group{
-			"trace_id":    raw(16),
-			"span_id":     raw(8),
-			"trace_state": text(),
-			"attributes":  text(),
-		}),
-	}
-	for i, c := range l.Columns {
-		g[c.Name] = parquet.Optional(attributeNode(c, i, place, sources))
-	}
-	return g
-}
-
-func attributeNode(c promoted, position int, place [][]int, sources []column.Source) parquet.Node {
-	switch c.Type {
+func attributeColumn(name string, t trace.Type) parquet.Column {
+	c := parquet.Column{Path: []string{name}, Type: parquet.ByteArray, Meaning: parquet.Text, Shape: parquet.AtMostOne}
+	switch t {
 	case trace.TypeInt:
-		if fewInts(position, place, sources) {
-			return parquet.Encoded(parquet.Leaf(parquet.Int64Type), &parquet.RLEDictionary)
-		}
-		return parquet.Encoded(parquet.Leaf(parquet.Int64Type), &parquet.DeltaBinaryPacked)
+		c.Type, c.Meaning = parquet.Int64, parquet.Raw
 	case trace.TypeFloat:
-		return parquet.Encoded(parquet.Leaf(parquet.DoubleType), &parquet.Plain)
+		c.Type, c.Meaning = parquet.Double, parquet.Raw
 	case trace.TypeBool:
-		return parquet.Leaf(parquet.BooleanType)
+		c.Type, c.Meaning = parquet.Boolean, parquet.Raw
 	case trace.TypeBytes:
-		return parquet.Encoded(parquet.Leaf(parquet.ByteArrayType), &parquet.RLEDictionary)
+		c.Meaning = parquet.Raw
 	}
-	return parquet.Encoded(parquet.String(), &parquet.RLEDictionary)
-}
-
-// fewInts reports whether a dictionary suits an integer column.
-func fewInts(position int, place [][]int, sources []column.Source) bool {
-	seen := make(map[int64]struct{})
-	for i, s := range sources {
-		for j, at := range place[i] {
-			if at != position {
-				continue
-			}
-			v, err := s.AttributeAt(j)
-			if err != nil || v == nil {
-				continue
-			}
-			clear(seen)
-			for row, x := range v.Ints {
-				if !v.Has(row) {
-					continue
-				}
-				if seen[x] = struct{}{}; len(seen) > dictionaryInts {
-					return false
-				}
-			}
-		}
-	}
-	return true
+	return c
 }
 
 // groupEncoder writes one source as a row group, column by column.
 type groupEncoder struct {
-	source  column.Source
-	schema  *parquet.Schema
-	writers []*parquet.ColumnWriter
-	buf     []parquet.Value
+	source column.Source
+	out    *parquet.Writer
 
-	out  *parquet.ColumnWriter // of the column being written
-	rows int                   // begun in the open page
+	rows   []uint32 // of the values of a column that not every row has
+	values parquet.Values
 }
 
 func (e *groupEncoder) write(l *layout, place []int) error {
+	if err := e.out.Group(e.source.Rows()); err != nil {
+		return err
+	}
 	for _, info := range column.FixedColumns() {
 		v, err := e.source.Column(info.Key, info.Type)
 		if err != nil {
 			return err
 		}
-		optional := info.Key == column.StatusMessage || info.Key == column.TraceState
-		if err := e.vector(v, info.Type, optional, info.Key); err != nil {
-			return err
+		if err := e.vector(v); err != nil {
+			return fmt.Errorf("column %q: %w", info.Key, err)
 		}
+	}
+	if err := e.shapes(place); err != nil {
+		return err
+	}
+	if err := e.overflow(place); err != nil {
+		return err
+	}
+	if err := e.events(); err != nil {
+		return err
+	}
+	if err := e.links(); err != nil {
+		return err
 	}
 	at := make([]int, len(l.Columns)) // source position plus one, by column
 	for j, p := range place {
@@ -184,108 +154,48 @@ func (e *groupEncoder) write(l *layout, place []int) error {
 				return err
 			}
 		}
-		if err := e.vector(v, c.Type, true, c.Name); err != nil {
-			return err
+		if err := e.vector(v); err != nil {
+			return fmt.Errorf("column %q: %w", c.Name, err)
 		}
 	}
-	if err := e.shapes(place); err != nil {
-		return err
-	}
-	if err := e.overflow(place); err != nil {
-		return err
-	}
-	if err := e.events(); err != nil {
-		return err
-	}
-	return e.links()
-}
-
-// begin starts a column.
-func (e *groupEncoder) begin(path ...string) error {
-	leaf, ok := e.schema.Lookup(path...)
-	if !ok {
-		return fmt.Errorf("segment: no column %q in the schema", path)
-	}
-	e.out, e.buf, e.rows = e.writers[leaf.ColumnIndex], e.buf[:0], 0
 	return nil
-}
-
-// row says that a row begins, and ends pages at their size.
-func (e *groupEncoder) row() error {
-	if e.rows == pageRows {
-		if err := e.end(); err != nil {
-			return err
-		}
-		e.rows = 0
-	} else if len(e.buf) >= writeBatch {
-		if err := e.spill(); err != nil {
-			return err
-		}
-	}
-	e.rows++
-	return nil
-}
-
-func (e *groupEncoder) spill() error {
-	_, err := e.out.WriteRowValues(e.buf)
-	e.buf = e.buf[:0]
-	return err
-}
-
-// end writes the open page.
-func (e *groupEncoder) end() error {
-	if err := e.spill(); err != nil {
-		return err
-	}
-	return e.out.Flush()
 }
 
 // vector writes a flat column; a nil vector is all absent.
-func (e *groupEncoder) vector(v *column.Vector, t trace.Type, optional bool, name string) error {
-	if err := e.begin(name); err != nil {
-		return err
+func (e *groupEncoder) vector(v *column.Vector) error {
+	if v == nil {
+		return e.out.Column([]uint32{}, &parquet.Values{})
 	}
-	def := 0
-	if optional {
-		def = 1
+	if v.Present == nil {
+		return e.out.Column(nil, &parquet.Values{Ints: v.Ints, Floats: v.Floats, Fixed: v.Fixed, IDs: v.IDs, Dict: v.Dict})
 	}
-	var null parquet.Value
-	for row := range e.source.Rows() {
-		if err := e.row(); err != nil {
-			return err
+	e.rows = e.rows[:0]
+	for i, w := range v.Present {
+		for ; w != 0; w &= w - 1 {
+			e.rows = append(e.rows, uint32(i*64+bits.TrailingZeros64(w)))
 		}
-		if v == nil || !v.Has(row) {
-			if !optional {
-				return fmt.Errorf("segment: column %q has no value in row %d", name, row)
-			}
-			e.buf = append(e.buf, null)
-			continue
-		}
-		var x parquet.Value
-		switch {
-		case v.Fixed != nil:
-			x = parquet.FixedLenByteArrayValue(v.Fixed[row*v.Width : (row+1)*v.Width])
-		case v.IDs != nil:
-			x = parquet.ByteArrayValue(bytesAt(v.Dict, v.IDs[row]))
-		case t == trace.TypeBool:
-			x = parquet.BooleanValue(v.Ints[row] != 0)
-		case v.Ints != nil:
-			x = parquet.Int64Value(v.Ints[row])
-		default:
-			x = parquet.DoubleValue(v.Floats[row])
-		}
-		e.buf = append(e.buf, x.Level(0, def, 0))
 	}
-	return e.end()
-}
-
-func bytesAt(d column.Dict, id uint32) []byte {
-	var from uint32
-	if id > 0 {
-		from = d.Ends[id-1]
+	x := &e.values
+	x.Ints, x.Floats, x.Fixed, x.IDs, x.Dict = x.Ints[:0], x.Floats[:0], x.Fixed[:0], x.IDs[:0], v.Dict
+	switch {
+	case v.IDs != nil:
+		for _, r := range e.rows {
+			x.IDs = append(x.IDs, v.IDs[r])
+		}
+	case v.Ints != nil:
+		for _, r := range e.rows {
+			x.Ints = append(x.Ints, v.Ints[r])
+		}
+	case v.Floats != nil:
+		for _, r := range e.rows {
+			x.Floats = append(x.Floats, v.Floats[r])
+		}
+	default:
+		for _, r := range e.rows {
+			x.Fixed = append(x.Fixed, v.Fixed[int(r)*v.Width:(int(r)+1)*v.Width]...)
+		}
 	}
-	to := d.Ends[id]
-	return d.Arena[from:to:to]
+	return e.out.Column(e.rows, x)
 }
 
 // shapes writes the shape of each row: for each of its attributes a uvarint, 0
@@ -296,68 +206,71 @@ func (e *groupEncoder) shapes(place []int) error {
 	if err != nil {
 		return err
 	}
-	translated := make([][]byte, dict.Len())
+	var shapes column.DictBuilder
+	translated := make([]uint32, dict.Len())
+	var shape []byte
+	var positions []int
 	for id := range translated {
-		positions, err := shapePositions(nil, dict.At(uint32(id)))
-		if err != nil {
+		if positions, err = shapePositions(positions[:0], dict.At(uint32(id))); err != nil {
 			return err
 		}
-		shape := []byte{}
+		shape = shape[:0]
 		for _, p := range positions {
 			shape = binary.AppendUvarint(shape, uint64(place[p]+1))
 		}
-		translated[id] = shape
-	}
-	if err := e.begin(shapeColumn); err != nil {
-		return err
-	}
-	for _, id := range ids {
-		if err := e.row(); err != nil {
+		if translated[id], err = shapes.BytesID(shape); err != nil {
 			return err
 		}
-		e.buf = append(e.buf, parquet.ByteArrayValue(translated[id]))
 	}
-	return e.end()
+	out := make([]uint32, len(ids))
+	for i, id := range ids {
+		out[i] = translated[id]
+	}
+	return e.out.Column(nil, &parquet.Values{IDs: out, Dict: shapes.Dict()})
 }
 
 // shapePositions reads the uvarints of a shape.
 func shapePositions(dst []int, shape string) ([]int, error) {
-	b := []byte(shape)
-	for len(b) > 0 {
-		p, n := binary.Uvarint(b)
+	for len(shape) > 0 {
+		p, n := uint64(shape[0]), 1
+		if p >= 0x80 {
+			p, n = binary.Uvarint([]byte(shape[:min(len(shape), binary.MaxVarintLen64)]))
+		}
 		if n <= 0 || p > 1<<30 {
 			return nil, fmt.Errorf("segment: shape is cut short")
 		}
 		dst = append(dst, int(p))
-		b = b[n:]
+		shape = shape[n:]
 	}
 	return dst, nil
 }
 
-// overflow writes the map of the attributes without a column, each row's in the
-// order of its shape.
+// overflow writes the attributes without a column, of each row in the order of
+// its shape.
 func (e *groupEncoder) overflow(place []int) error {
-	vectors := make(map[int]*column.Vector)
-	names := make(map[int][]byte)
-	for j, a := range e.source.Attributes() {
-		if place[j] >= 0 || a.Rows == 0 {
+	vectors := make([]*column.Vector, len(place))
+	names := make([]uint32, len(place))
+	var keys, texts column.DictBuilder
+	for j, info := range e.source.Attributes() {
+		if place[j] >= 0 {
 			continue
 		}
-		v, err := e.source.AttributeAt(j)
-		if err != nil {
+		var err error
+		if vectors[j], err = e.source.AttributeAt(j); err != nil {
 			return err
 		}
-		vectors[j] = v
-		names[j] = []byte(overflowName(attributeKey{a.Key, a.Type}))
+		if names[j], err = keys.ID(overflowName(attributeKey{info.Key, info.Type})); err != nil {
+			return err
+		}
 	}
 	ids, dict, err := e.source.Shapes()
 	if err != nil {
 		return err
 	}
 	rare := make([][]int, dict.Len()) // overflow positions by shape
+	var positions []int
 	for id := range rare {
-		positions, err := shapePositions(nil, dict.At(uint32(id)))
-		if err != nil {
+		if positions, err = shapePositions(positions[:0], dict.At(uint32(id))); err != nil {
 			return err
 		}
 		for _, p := range positions {
@@ -366,50 +279,20 @@ func (e *groupEncoder) overflow(place []int) error {
 			}
 		}
 	}
-	each := func(leaf string, value func(p, row int) []byte) error {
-		if err := e.begin(overflowColumn, "key_value", leaf); err != nil {
-			return err
-		}
-		for row, id := range ids {
-			if err := e.row(); err != nil {
+	rows, key, value := []uint32{}, []uint32{}, []uint32{}
+	for row, id := range ids {
+		for _, p := range rare[id] {
+			text, err := texts.ID(vectors[p].Value(row).Text())
+			if err != nil {
 				return err
 			}
-			if len(rare[id]) == 0 {
-				e.buf = append(e.buf, parquet.Value{})
-				continue
-			}
-			for i, p := range rare[id] {
-				e.buf = append(e.buf, parquet.ByteArrayValue(value(p, row)).Level(min(i, 1), 1, 0))
-			}
+			rows, key, value = append(rows, uint32(row)), append(key, names[p]), append(value, text)
 		}
-		return e.end()
 	}
-	if err := each("key", func(p, _ int) []byte { return names[p] }); err != nil {
+	if err := e.out.Column(rows, &parquet.Values{IDs: key, Dict: keys.Dict()}); err != nil {
 		return err
 	}
-	return each("value", func(p, row int) []byte { return []byte(vectors[p].Value(row).Text()) })
-}
-
-// list writes one leaf of a list column; rowOf holds the row of each entry.
-func (e *groupEncoder) list(name, leaf string, rowOf []uint32, value func(i int) parquet.Value) error {
-	if err := e.begin(name, "list", "element", leaf); err != nil {
-		return err
-	}
-	i := 0
-	for row := range e.source.Rows() {
-		if err := e.row(); err != nil {
-			return err
-		}
-		if i == len(rowOf) || rowOf[i] != uint32(row) {
-			e.buf = append(e.buf, parquet.Value{})
-			continue
-		}
-		for rep := 0; i < len(rowOf) && rowOf[i] == uint32(row); i++ {
-			e.buf = append(e.buf, value(i).Level(rep, 1, 0))
-			rep = 1
-		}
-	}
-	return e.end()
+	return e.out.Column(rows, &parquet.Values{IDs: value, Dict: texts.Dict()})
 }
 
 func (e *groupEncoder) events() error {
@@ -417,19 +300,17 @@ func (e *groupEncoder) events() error {
 	if err != nil {
 		return err
 	}
-	err = e.list(eventsColumn, "name", ev.Row, func(i int) parquet.Value {
-		return parquet.ByteArrayValue(bytesAt(ev.Dict, ev.Name[i]))
-	})
-	if err != nil {
+	rows := ev.Row[:len(ev.Row):len(ev.Row)]
+	if rows == nil {
+		rows = []uint32{}
+	}
+	if err := e.out.Column(rows, &parquet.Values{IDs: ev.Name, Dict: ev.Dict}); err != nil {
 		return err
 	}
-	err = e.list(eventsColumn, "time_unix_nano", ev.Row, func(i int) parquet.Value { return parquet.Int64Value(ev.Time[i]) })
-	if err != nil {
+	if err := e.out.Column(rows, &parquet.Values{Ints: ev.Time}); err != nil {
 		return err
 	}
-	return e.list(eventsColumn, "attributes", ev.Row, func(i int) parquet.Value {
-		return parquet.ByteArrayValue(bytesAt(ev.Dict, ev.Attributes[i]))
-	})
+	return e.out.Column(rows, &parquet.Values{IDs: ev.Attributes, Dict: ev.Dict})
 }
 
 func (e *groupEncoder) links() error {
@@ -437,21 +318,23 @@ func (e *groupEncoder) links() error {
 	if err != nil {
 		return err
 	}
-	err = e.list(linksColumn, "trace_id", ln.Row, func(i int) parquet.Value { return parquet.FixedLenByteArrayValue(ln.TraceID[i][:]) })
-	if err != nil {
+	rows := ln.Row
+	if rows == nil {
+		rows = []uint32{}
+	}
+	var traces, spans []byte
+	for i := range rows {
+		traces = append(traces, ln.TraceID[i][:]...)
+		spans = append(spans, ln.SpanID[i][:]...)
+	}
+	if err := e.out.Column(rows, &parquet.Values{Fixed: traces}); err != nil {
 		return err
 	}
-	err = e.list(linksColumn, "span_id", ln.Row, func(i int) parquet.Value { return parquet.FixedLenByteArrayValue(ln.SpanID[i][:]) })
-	if err != nil {
+	if err := e.out.Column(rows, &parquet.Values{Fixed: spans}); err != nil {
 		return err
 	}
-	err = e.list(linksColumn, "trace_state", ln.Row, func(i int) parquet.Value {
-		return parquet.ByteArrayValue(bytesAt(ln.Dict, ln.State[i]))
-	})
-	if err != nil {
+	if err := e.out.Column(rows, &parquet.Values{IDs: ln.State, Dict: ln.Dict}); err != nil {
 		return err
 	}
-	return e.list(linksColumn, "attributes", ln.Row, func(i int) parquet.Value {
-		return parquet.ByteArrayValue(bytesAt(ln.Dict, ln.Attributes[i]))
-	})
+	return e.out.Column(rows, &parquet.Values{IDs: ln.Attributes, Dict: ln.Dict})
 }

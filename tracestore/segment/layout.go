@@ -32,7 +32,7 @@ const (
 const layoutKey = "redthread.layout"
 
 // layoutVersion is refused when it is not known.
-const layoutVersion = 1
+const layoutVersion = 2
 
 // layout says what the columns of a file mean. It is the authority: names are
 // for people.

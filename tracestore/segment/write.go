@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"redthread/tracestore/column"
+	"redthread/tracestore/segment/parquet"
 )
 
 // Info says what a written segment holds.
@@ -50,13 +51,17 @@ func Write(path string, sources []column.Source, prints []uint64, step Step) (In
 	if info.Rows >= printRows {
 		prints = nil
 	}
+	effort := parquet.Fast
+	if info.Rows >= printRows {
+		effort = parquet.Thorough
+	}
 	l, place := plan(sources)
 	index := newIndexBuilder(rows)
 	watched := make([]column.Source, len(sources))
 	for i, s := range sources {
 		watched[i] = index.watch(s, i, place[i])
 	}
-	size, err := writeFile(path, step, func(w *bufio.Writer) error { return encode(w, l, place, watched) })
+	size, err := writeFile(path, step, func(w *bufio.Writer) error { return encode(w, l, place, watched, effort) })
 	if err != nil {
 		return Info{}, fmt.Errorf("segment: write %s: %w", path, err)
 	}
