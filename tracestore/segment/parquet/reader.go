@@ -126,6 +126,9 @@ func (c Chunk) rows() int { return c.file.rows[c.group] }
 // Nulls is the number of rows without a value, -1 if the file does not say.
 func (c Chunk) Nulls() int { return int(c.meta().nulls) }
 
+// Bytes is what the chunk takes in the file.
+func (c Chunk) Bytes() int64 { return int64(c.meta().size) }
+
 // HasDictionary reports whether there is a dictionary to read.
 func (c Chunk) HasDictionary() bool { return c.meta().dict }
 
