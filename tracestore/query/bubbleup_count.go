@@ -1,13 +1,12 @@
 package query
 
 import (
-	"cmp"
 	"context"
+	"hash/maphash"
 	"math"
 	"math/bits"
 	"slices"
 	"strconv"
-	"strings"
 
 	"redthread/tracestore/column"
 	"redthread/tracestore/trace"
@@ -28,9 +27,13 @@ type bubbleColumn struct {
 	count  [2]float64 // and weighted
 	// distinct is the sum of the blocks' distinct values.
 	distinct int64
-	// pruned: some values were left out, so the counts of values are low.
+	// pruned: some values were left out, so the counts of values are low, each by
+	// no more than missed.
 	pruned bool
+	missed [2]float64
 	fresh  []recounted // counted anew, if pruned
+	// continuous: the numbers are nearly all different, only bars are counted.
+	continuous bool
 }
 
 // count counts the values of every column in the blocks that are read.
@@ -51,18 +54,20 @@ func (r *bubbleRun) count(ctx context.Context) error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			vecs, err := v.key(name)
-			if err != nil {
-				return err
-			}
 			c := found[worker][name]
 			if c == nil {
-				c = &bubbleColumn{name: name}
+				c = &bubbleColumn{name: name, continuous: name == durationMS}
 				found[worker][name] = c
 			}
 			before := c.bytes()
-			for _, vec := range vecs {
-				s.observe(r, c, vec)
+			if !s.known(r, c, b) {
+				vecs, err := v.key(name)
+				if err != nil {
+					return err
+				}
+				for _, vec := range vecs {
+					s.observe(r, c, vec)
+				}
 			}
 			if err := r.charge(c.bytes() - before); err != nil {
 				return err
@@ -154,8 +159,10 @@ func (c *bubbleColumn) merge(o *bubbleColumn, r *bubbleRun) {
 	for side := range c.rows {
 		c.rows[side] += o.rows[side]
 		c.count[side] += o.count[side]
+		c.missed[side] += o.missed[side]
 	}
 	c.distinct += o.distinct
+	c.continuous = c.continuous || o.continuous
 	c.pruned = c.pruned || o.pruned
 }
 
@@ -177,6 +184,8 @@ type bubbleScratch struct {
 	slots   []uint32 // to number them by
 	whole   [2][]uint32
 	shares  [2][]float64
+	found   [2]int64 // rows of each side in the vector counted
+	text    []byte
 }
 
 // start makes ready for a block.
@@ -275,14 +284,13 @@ func (s *bubbleScratch) numberInts(ints []int64) ([]uint32, int) {
 
 func (s *bubbleScratch) startNumbers(rows int) {
 	s.ids = resize(s.ids, rows)
-	s.numbers = s.numbers[:0]
-	clear(s.slots)
+	s.numbers, s.slots = s.numbers[:0], s.slots[:0]
 }
 
 // number gives a number its local id.
 func (s *bubbleScratch) number(bits uint64) uint32 {
 	if 2*len(s.numbers) >= len(s.slots) {
-		s.slots = make([]uint32, max(1<<10, 4*len(s.slots)))
+		s.slots = zeros(s.slots, max(1<<10, 4*len(s.slots)))
 		for id, x := range s.numbers {
 			*s.slot(x) = uint32(id) + 1
 		}
@@ -305,6 +313,61 @@ func (s *bubbleScratch) slot(x uint64) *uint32 {
 	}
 }
 
+// known counts a column of a block from its statistics, where they say as much as
+// its rows: every row has the one value, or all rows are on one side and the
+// statistics list all values.
+func (s *bubbleScratch) known(r *bubbleRun, c *bubbleColumn, b *bubbleBlock) bool {
+	types := b.Types(c.name)
+	if len(types) != 1 || s.weights != nil || c.continuous || types[0] == trace.TypeBytes {
+		return false
+	}
+	switch c.name { // shown otherwise than they are stored
+	case column.Kind, column.Status, column.Service:
+		return false
+	}
+	st, ok := b.Stats(c.name, types[0])
+	if !ok || st.Distinct < 1 || st.Distinct != len(st.Top) {
+		return false
+	}
+	all := b.Rows()
+	side := selected
+	if b.read[baseline] && b.rows[baseline] == all {
+		side = baseline
+	} else if !b.read[selected] || b.rows[selected] != all {
+		if st.Distinct != 1 || st.Top[0].Rows != all {
+			return false
+		}
+	}
+	c.addType(types[0])
+	c.distinct += int64(st.Distinct)
+	for _, top := range st.Top {
+		var count [2]float64
+		if st.Distinct == 1 && top.Rows == all {
+			for i := range count {
+				if b.read[i] {
+					count[i] = float64(b.rows[i])
+				}
+			}
+		} else {
+			count[side] = float64(top.Rows)
+		}
+		for i, n := range count {
+			c.rows[i] += int64(n)
+			c.count[i] += n
+		}
+		v := valueOfText(types[0], top.Text)
+		if x, ok := canonicalInt(top.Text); ok && types[0] == trace.TypeInt {
+			v = trace.Int(x)
+		}
+		if f := v.Float(); !math.IsNaN(f) {
+			c.addBar(f, count)
+		}
+		c.values.add(hashText(top.Text), v, count)
+	}
+	c.values.bound(c, r)
+	return true
+}
+
 // observe counts one vector of a column.
 func (s *bubbleScratch) observe(r *bubbleRun, c *bubbleColumn, vec *column.Vector) {
 	rows := s.within(vec)
@@ -314,6 +377,11 @@ func (s *bubbleScratch) observe(r *bubbleRun, c *bubbleColumn, vec *column.Vecto
 	c.addType(vec.Type)
 	for side, n := range rows {
 		c.rows[side] += int64(n)
+		s.found[side] = int64(n)
+	}
+	if c.continuous && (vec.Type == trace.TypeInt || vec.Type == trace.TypeFloat) {
+		s.observeBars(c, vec)
+		return
 	}
 	ids, n := s.localIDs(vec)
 	if s.weights == nil {
@@ -329,6 +397,42 @@ func (s *bubbleScratch) observe(r *bubbleRun, c *bubbleColumn, vec *column.Vecto
 		weighRows(s.has[side], ids, s.weights, s.shares[side])
 	}
 	settle(s, r, c, vec, s.shares)
+}
+
+// observeBars counts numbers by bar only.
+func (s *bubbleScratch) observeBars(c *bubbleColumn, vec *column.Vector) {
+	if c.bars == nil {
+		c.bars = new(barCounts)
+	}
+	for side, has := range s.has {
+		for w, word := range has {
+			for ; word != 0; word &= word - 1 {
+				row := w<<6 | bits.TrailingZeros64(word)
+				weight := 1.0
+				if s.weights != nil {
+					weight = s.weights[row]
+				}
+				c.count[side] += weight
+				var x float64
+				if vec.Ints != nil {
+					x = float64(vec.Ints[row])
+				} else {
+					x = vec.Floats[row]
+				}
+				if !math.IsNaN(x) && !math.IsInf(x, 0) {
+					c.bars[barEdges+barOf(x)][side] += weight
+				}
+			}
+		}
+	}
+}
+
+// addBar counts a number in its bar.
+func (c *bubbleColumn) addBar(x float64, count [2]float64) {
+	if c.bars == nil {
+		c.bars = new(barCounts)
+	}
+	c.bars.add(x, count)
 }
 
 func zeros[N any](s []N, n int) []N {
@@ -386,13 +490,19 @@ func settle[N uint32 | float64](s *bubbleScratch, r *bubbleRun, c *bubbleColumn,
 		c.count[side] += sum[side]
 	}
 	number := vec.Type == trace.TypeInt || vec.Type == trace.TypeFloat
-	if number && c.bars == nil {
-		c.bars = new(barCounts)
+	many := distinct > r.plan.limits.smallValues
+	var rows int64
+	for _, n := range s.found {
+		rows += n
 	}
-	least := [2]N{}
-	if distinct > r.plan.limits.smallValues {
-		least = [2]N{N(sum[selected] / selectedPart), N(sum[baseline] / baselinePart)}
+	if number && many && 8*int64(distinct) > 7*rows {
+		c.continuous = true
 	}
+	var least [2]float64
+	if many {
+		least = [2]float64{sum[selected] / selectedPart, sum[baseline] / baselinePart}
+	}
+	left := false
 	for id := range counts[selected] {
 		a, b := counts[selected][id], counts[baseline][id]
 		if a == 0 && b == 0 {
@@ -400,16 +510,33 @@ func settle[N uint32 | float64](s *bubbleScratch, r *bubbleRun, c *bubbleColumn,
 		}
 		count := [2]float64{float64(a), float64(b)}
 		if number {
-			c.bars.add(s.float(vec, id), count)
+			c.addBar(s.float(vec, id), count)
 		}
-		if distinct > r.plan.limits.smallValues && (a == 0 || a < least[selected]) && (b == 0 || b < least[baseline]) {
-			c.pruned = true
+		if many && (a == 0 || count[selected] < least[selected]) && (b == 0 || count[baseline] < least[baseline]) {
+			left = true
 			continue
 		}
 		value := s.value(vec, id)
-		c.values.add(hashText(value.Text()), value, count)
+		c.values.add(s.hash(value), value, count)
+	}
+	if left {
+		c.pruned = true
+		c.missed[selected] += least[selected]
+		c.missed[baseline] += least[baseline]
 	}
 	c.values.bound(c, r)
+}
+
+// hash is that of the value's canonical text.
+func (s *bubbleScratch) hash(v trace.Value) uint64 {
+	switch v.Type {
+	case trace.TypeString, trace.TypeJSON:
+		return hashText(v.Str)
+	case trace.TypeInt:
+		s.text = strconv.AppendInt(s.text[:0], v.Int(), 10)
+		return maphash.Bytes(hashSeed, s.text)
+	}
+	return hashText(v.Text())
 }
 
 // value is what a local id stands for; its text aliases the block.
@@ -425,248 +552,4 @@ func (s *bubbleScratch) float(vec *column.Vector, id int) float64 {
 		return float64(int64(s.numbers[id]))
 	}
 	return math.Float64frombits(s.numbers[id])
-}
-
-// valueTable holds values by the hash of their canonical text. At 64 bits, and a
-// seed of the process's own, two values of a column share one never.
-type valueTable struct {
-	entries []valueEntry
-	slots   []uint32 // open addressing: position+1, 0: free; len is a power of two
-	text    int      // bytes of the entries' texts
-}
-
-type valueEntry struct {
-	hash  uint64
-	value trace.Value
-	count [2]float64
-}
-
-func (t *valueTable) bytes() int64 {
-	const entryBytes = 64
-	return int64(entryBytes*cap(t.entries) + 4*len(t.slots) + t.text)
-}
-
-// add counts a value, copying its text if it is new.
-func (t *valueTable) add(hash uint64, v trace.Value, count [2]float64) {
-	if 4*(len(t.entries)+1) > 3*len(t.slots) {
-		t.index(max(16, 2*len(t.slots)))
-	}
-	mask := uint64(len(t.slots) - 1)
-	for i := hash & mask; ; i = (i + 1) & mask {
-		if t.slots[i] == 0 {
-			v.Str = strings.Clone(v.Str)
-			t.text += len(v.Str)
-			t.entries = append(t.entries, valueEntry{hash, v, count})
-			t.slots[i] = uint32(len(t.entries))
-			return
-		}
-		e := &t.entries[t.slots[i]-1]
-		if e.hash == hash {
-			e.count[selected] += count[selected]
-			e.count[baseline] += count[baseline]
-			if rank(v.Type) < rank(e.value.Type) {
-				v.Str = strings.Clone(v.Str)
-				t.text += len(v.Str) - len(e.value.Str)
-				e.value = v
-			}
-			return
-		}
-	}
-}
-
-func (t *valueTable) index(slots int) {
-	t.slots = make([]uint32, slots)
-	mask := uint64(slots - 1)
-	for n := range t.entries {
-		i := t.entries[n].hash & mask
-		for t.slots[i] != 0 {
-			i = (i + 1) & mask
-		}
-		t.slots[i] = uint32(n) + 1
-	}
-}
-
-// bound drops the rarer half of the values once they are too many.
-func (t *valueTable) bound(c *bubbleColumn, r *bubbleRun) {
-	for n := len(t.entries); n > r.plan.limits.tableValues || t.text > r.plan.limits.tableBytes && n > 1; n = len(t.entries) {
-		share := func(e *valueEntry) float64 {
-			return e.count[selected]*r.perRow(selected) + e.count[baseline]*r.perRow(baseline)
-		}
-		slices.SortFunc(t.entries, func(a, b valueEntry) int {
-			return cmp.Or(cmp.Compare(share(&b), share(&a)), cmp.Compare(a.value.Text(), b.value.Text()))
-		})
-		clear(t.entries[n/2:])
-		t.entries, t.text = t.entries[:n/2], 0
-		for i := range t.entries {
-			t.text += len(t.entries[i].value.Str)
-		}
-		t.index(len(t.slots))
-		c.pruned = true
-	}
-}
-
-// perRow is what one row weighs in a share of a side.
-func (r *bubbleRun) perRow(side int) float64 {
-	if r.total[side].Count == 0 {
-		return 0
-	}
-	return r.scale[side] / r.total[side].Count
-}
-
-// recounted is a value whose rows are counted anew.
-type recounted struct {
-	value trace.Value
-	count [2]float64
-}
-
-// maxCandidates bounds the values of a column that are counted anew.
-const maxCandidates = 96
-
-// recount counts the candidates of the pruned columns over all blocks read.
-func (r *bubbleRun) recount(ctx context.Context) error {
-	var pruned []*bubbleColumn
-	for _, c := range r.columns {
-		if c.pruned {
-			c.choose(r)
-			pruned = append(pruned, c)
-		}
-	}
-	if len(pruned) == 0 {
-		return nil
-	}
-	slices.SortFunc(pruned, func(a, b *bubbleColumn) int { return strings.Compare(a.name, b.name) })
-	scratches := make([]bubbleScratch, r.workers)
-	counts := make([][][maxCandidates + 1][2]float64, r.workers)
-	finders := make([]*finder, len(pruned))
-	for i, c := range pruned {
-		finders[i] = newFinder(c.fresh)
-	}
-	for i := range counts {
-		counts[i] = make([][maxCandidates + 1][2]float64, len(pruned))
-	}
-	err := r.eachRead(ctx, func(worker int, b *bubbleBlock) error {
-		s := &scratches[worker]
-		v := newView(b.Block)
-		if err := s.start(v, b, r.weighted); err != nil {
-			return err
-		}
-		for i, c := range pruned {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			vecs, err := v.key(c.name)
-			if err != nil {
-				return err
-			}
-			for _, vec := range vecs {
-				s.within(vec)
-				finders[i].count(s, vec, &counts[worker][i])
-			}
-		}
-		return nil
-	})
-	for i, c := range pruned {
-		for n := range c.fresh {
-			for worker := range counts {
-				for side := range c.fresh[n].count {
-					c.fresh[n].count[side] += counts[worker][i][n+1][side]
-				}
-			}
-		}
-	}
-	return err
-}
-
-// choose makes candidates of the values that look most frequent on a side or
-// most different between them.
-func (c *bubbleColumn) choose(r *bubbleRun) {
-	chosen := make(map[int]bool)
-	order := make([]int, len(c.values.entries))
-	for i := range order {
-		order[i] = i
-	}
-	share := func(i, side int) float64 { return c.values.entries[i].count[side] * r.perRow(side) }
-	for _, by := range []func(i int) float64{
-		func(i int) float64 { return share(i, selected) },
-		func(i int) float64 { return share(i, baseline) },
-		func(i int) float64 { return math.Abs(share(i, selected) - share(i, baseline)) },
-	} {
-		slices.SortFunc(order, func(a, b int) int {
-			return cmp.Or(cmp.Compare(by(b), by(a)), cmp.Compare(c.values.entries[a].value.Text(), c.values.entries[b].value.Text()))
-		})
-		for _, i := range order[:min(len(order), maxCandidates/3)] {
-			if !chosen[i] {
-				chosen[i] = true
-				c.fresh = append(c.fresh, recounted{value: c.values.entries[i].value})
-			}
-		}
-	}
-}
-
-// finder maps values to candidates, numbered from 1.
-type finder struct {
-	texts  map[string]uint8
-	bytes  map[string]uint8
-	ints   map[int64]uint8
-	floats map[uint64]uint8
-}
-
-func newFinder(list []recounted) *finder {
-	f := &finder{make(map[string]uint8), make(map[string]uint8), make(map[int64]uint8), make(map[uint64]uint8)}
-	for i, c := range list {
-		n, text := uint8(i+1), c.value.Text()
-		f.texts[text] = n
-		f.bytes[valueOfText(trace.TypeBytes, text).Str] = n
-		if x, ok := canonicalInt(text); ok {
-			f.ints[x] = n
-		}
-		if x, err := strconv.ParseFloat(text, 64); err == nil && trace.Float(x).Text() == text {
-			f.floats[floatKey(x)] = n
-		}
-	}
-	return f
-}
-
-// of is the recounted of a row's value, 0 if it is none.
-func (f *finder) of(vec *column.Vector, row int) uint8 {
-	switch {
-	case vec.Type == trace.TypeBool:
-		return f.texts[vec.Value(row).Text()]
-	case vec.Ints != nil:
-		return f.ints[vec.Ints[row]]
-	}
-	return f.floats[floatKey(vec.Floats[row])]
-}
-
-// count adds the rows of a vector to the candidates.
-func (f *finder) count(s *bubbleScratch, vec *column.Vector, counts *[maxCandidates + 1][2]float64) {
-	var byID []uint8
-	if vec.IDs != nil {
-		table := f.texts
-		if vec.Type == trace.TypeBytes {
-			table = f.bytes
-		}
-		byID = make([]uint8, vec.Dict.Len())
-		for id := range byID {
-			byID[id] = table[vec.Dict.At(uint32(id))]
-		}
-	}
-	for side, has := range s.has {
-		for w, word := range has {
-			for ; word != 0; word &= word - 1 {
-				row := w<<6 | bits.TrailingZeros64(word)
-				var n uint8
-				if byID != nil {
-					n = byID[vec.IDs[row]]
-				} else {
-					n = f.of(vec, row)
-				}
-				if s.weights != nil {
-					counts[n][side] += s.weights[row]
-				} else {
-					counts[n][side]++
-				}
-			}
-		}
-	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -144,6 +145,23 @@ func checkDifference(t *testing.T, where string, d Difference, sides [2]refSide,
 		best = max(best, pair(v.Value.Text(), v.Compared, func(s *trace.Span) bool {
 			return has(s) && refOwn(s, d.Name).Text() == v.Value.Text()
 		}))
+	}
+	if whole && d.Name != durationMS { // also the values that are not shown
+		judged := maps.Clone(shown)
+		for _, side := range sides {
+			for _, s := range side.rows {
+				text := refOwn(s, d.Name).Text()
+				if !has(s) || judged[text] {
+					continue
+				}
+				judged[text] = true
+				var c Compared
+				is := func(s *trace.Span) bool { return has(s) && refOwn(s, d.Name).Text() == text }
+				c.Selection.Count, c.Baseline.Count = sides[0].count(is), sides[1].count(is)
+				c.Selection.Share, c.Baseline.Share = sides[0].share(c.Selection.Count), sides[1].share(c.Baseline.Count)
+				best = max(best, pair(text, c, is))
+			}
+		}
 	}
 	pair("other", d.Other, func(s *trace.Span) bool { return has(s) && !shown[refOwn(s, d.Name).Text()] })
 	finite := func(s *trace.Span) bool {

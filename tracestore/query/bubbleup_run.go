@@ -36,7 +36,7 @@ type bubbleBlock struct {
 // with very many values keep candidates only; a third pass counts these anew.
 func RunBubbleUp(ctx context.Context, p *BubblePlan, blocks []column.Block) (*BubbleUpResult, error) {
 	started := time.Now()
-	live := inWindow(&p.where, blocks)
+	live := p.where.live(blocks)
 	r := &bubbleRun{plan: p, workers: max(1, min(runtime.GOMAXPROCS(0), len(live)))}
 	if err := r.divide(ctx, live); err != nil {
 		return nil, err
@@ -51,7 +51,7 @@ func RunBubbleUp(ctx context.Context, p *BubblePlan, blocks []column.Block) (*Bu
 		}
 	}
 	out := r.result()
-	out.Warnings = append(out.Warnings, missing(p.columns(), live)...)
+	out.Warnings = append(out.Warnings, missing(p.columns(), blocks)...)
 	for _, b := range live {
 		out.Stats.RowsScanned += int64(b.Rows())
 	}

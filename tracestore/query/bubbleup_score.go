@@ -118,9 +118,9 @@ func (r *bubbleRun) difference(c *bubbleColumn) Difference {
 	}
 	slices.Sort(d.Types)
 	rows := c.rows[selected] + c.rows[baseline]
-	d.NearUnique = rows >= nearUniqueRows && 2*c.distinct > rows
+	d.NearUnique = rows >= nearUniqueRows && (2*c.distinct > rows || c.continuous && c.name != durationMS)
 	list := c.fresh
-	if !c.pruned {
+	if !c.pruned && !c.continuous {
 		list = make([]recounted, len(c.values.entries))
 		for i, e := range c.values.entries {
 			list[i] = recounted{e.value, e.count}
@@ -135,7 +135,7 @@ func (r *bubbleRun) difference(c *bubbleColumn) Difference {
 	}
 	if c.bars != nil {
 		c.bars.thresholds(j.number)
-		if c.pruned || len(list) > fewNumbers {
+		if c.continuous || c.pruned || len(list) > fewNumbers {
 			d.Histogram = r.bars(c.bars)
 		}
 	}

@@ -28,6 +28,7 @@ var update = flag.Bool("update", false, "rewrite the expectations of testdata/*.
 //	load      rows, one a line: key=value…; see parseRow
 //	query     a specification in JSON, as the API takes it
 //	search    a search in JSON
+//	bubbleup  a comparison in JSON
 //	columns   a prefix, and perhaps an environment
 //	expect    what the directive above answers
 //
@@ -85,7 +86,7 @@ func runScript(t *testing.T, file string) {
 				}
 				spans = append(spans, s)
 			}
-		case "query", "search", "columns":
+		case "query", "search", "bubbleup", "columns":
 			got = answerCut(t, at, d.name, body, spans, nil, len(spans))
 			rng := rand.New(rand.NewPCG(1, uint64(d.line)))
 			for _, most := range []int{1, 2, len(spans)} {
@@ -228,6 +229,8 @@ func answerScript(name, body string, blocks []column.Block) (string, error) {
 			b.WriteString("next page\n")
 			s.After = r.Next
 		}
+	case "bubbleup":
+		return answerBubbleUp(body, blocks)
 	case "columns":
 		prefix, env, _ := strings.Cut(body, " ")
 		infos, err := Columns(context.Background(), blocks, env, strings.Trim(prefix, `"`))
@@ -330,4 +333,55 @@ func rowValue(raw string) trace.Value {
 		return trace.JSON(raw)
 	}
 	return trace.String(raw)
+}
+
+// answerBubbleUp shows an answer as text: the sides, then each column with its
+// best statement, its values and its bars, every count as selection | baseline.
+func answerBubbleUp(body string, blocks []column.Block) (string, error) {
+	spec, err := ParseBubbleUp([]byte(body))
+	if err != nil {
+		return "", err
+	}
+	p, err := CompileBubbleUp(spec, testNow)
+	if err != nil {
+		return "", err
+	}
+	r, err := RunBubbleUp(context.Background(), p, blocks)
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "rows %d | %d  count %g | %g\n", r.Selection.Rows, r.Baseline.Rows, r.Selection.Count, r.Baseline.Count)
+	counts := func(head string, c Compared) {
+		if c.Selection.Count != 0 || c.Baseline.Count != 0 {
+			fmt.Fprintf(&b, " %s %g | %g", head, c.Selection.Count, c.Baseline.Count)
+		}
+	}
+	for _, d := range r.Columns {
+		fmt.Fprintf(&b, "%s %v %.3f", d.Name, d.Types, d.Score)
+		if d.Best != nil {
+			fmt.Fprintf(&b, " (%s %s %.1f %% | %.1f %%)", d.Best.Op, d.Best.Value.Text(), 100*d.Best.Selection, 100*d.Best.Baseline)
+		}
+		for _, v := range d.Values {
+			counts(v.Value.Text()+":", v.Compared)
+		}
+		counts("other:", d.Other)
+		for _, bar := range d.Histogram {
+			counts(fmt.Sprintf("%g…%g:", bar.Min, bar.Max), bar.Compared)
+		}
+		if d.NearUnique {
+			b.WriteString(" near-unique")
+		}
+		if d.Defines {
+			b.WriteString(" defines the selection")
+		}
+		b.WriteString("\n")
+	}
+	for _, w := range r.Warnings {
+		fmt.Fprintf(&b, "warning %s\n", w)
+	}
+	if r.Stats.Sampled {
+		b.WriteString("sampled\n")
+	}
+	return strings.TrimSuffix(b.String(), "\n"), nil
 }

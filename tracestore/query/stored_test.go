@@ -24,7 +24,7 @@ func stored(t *testing.T, spans []trace.Span, rng *rand.Rand) []column.Block {
 		var prints []uint64
 		for i := range part {
 			n++
-			if added, err := mem.Add(&part[i], n); err != nil || !added {
+			if added, err := mem.Add(&part[i], column.Mix(0, n)); err != nil || !added {
 				t.Fatalf("add span %d: %t, %v", n, added, err)
 			}
 			prints = append(prints, n)
