@@ -34,17 +34,31 @@ type Frozen struct {
 	Sides []Side
 }
 
-// EvidenceSource reads what a locator shows. It answers ErrNotFound if nothing
-// is there, and an *InvalidError if the locator makes no sense. It is called
-// before a transaction opens, by several goroutines.
+// EvidenceSource reads what a locator shows, which is never a comparison: that
+// is made of two others. Its methods are called before a transaction opens, by
+// several goroutines.
 type EvidenceSource interface {
+	// Freeze answers ErrNotFound if nothing is there, and an *InvalidError if the
+	// locator makes no sense.
 	Freeze(ctx context.Context, l Locator) (Frozen, error)
+	// Compare says what differs between two bodies of a kind, the weightiest first;
+	// none if the differences do not concern what is pinned.
+	Compare(kind BlockKind, frozen, live json.RawMessage) ([]Difference, error)
+}
+
+// Difference is one thing that is not now what it was. Frozen or Live is "" if
+// it was not there.
+type Difference struct {
+	What   string `json:"what"`
+	Frozen string `json:"frozen"`
+	Live   string `json:"live"`
 }
 
 // Evidence is the frozen copy behind a pin.
 type Evidence struct {
 	EvidenceInfo
-	Body json.RawMessage `json:"body"` // canonical JSON
+	Asked json.RawMessage `json:"asked"` // the locator
+	Body  json.RawMessage `json:"body"`  // canonical JSON
 }
 
 // CanonicalJSON rewrites one JSON value so that equal values have equal bytes:

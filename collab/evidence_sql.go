@@ -13,13 +13,14 @@ import (
 func (s *Store) EvidenceByBlock(ctx context.Context, id InvestigationID, block BlockID) (*Evidence, error) {
 	var e Evidence
 	var body []byte
-	err := s.read.QueryRowContext(ctx, `SELECT e.sha256, e.body, e.frozen_by, e.frozen_by_name, e.frozen_at FROM evidence e
+	var asked string
+	err := s.read.QueryRowContext(ctx, `SELECT e.sha256, e.body, e.locator, e.frozen_by, e.frozen_by_name, e.frozen_at FROM evidence e
 		JOIN blocks b ON b.id = e.block_id WHERE b.id = ? AND b.investigation_id = ?`, block, id).
-		Scan(&e.SHA256, &body, &e.FrozenBy, &e.FrozenByName, &e.FrozenUnixNano)
+		Scan(&e.SHA256, &body, &asked, &e.FrozenBy, &e.FrozenByName, &e.FrozenUnixNano)
 	if err != nil {
 		return nil, fmt.Errorf("evidence of %s: %w", block, translate(err))
 	}
-	e.Body, e.SizeBytes = body, len(body)
+	e.Body, e.Asked, e.SizeBytes = body, json.RawMessage(asked), len(body)
 	return &e, nil
 }
 
@@ -38,6 +39,9 @@ type Comparison struct {
 	State        LiveState `json:"state"`
 	FrozenSHA256 string    `json:"frozen_sha256"`
 	LiveSHA256   string    `json:"live_sha256"` // "" if it is gone
+	// Changes are what differs, at most 100, and More how many others do.
+	Changes []Difference `json:"changes"`
+	More    int          `json:"more"`
 	// Live is what would be frozen now, canonical JSON; nil if it is gone.
 	Live json.RawMessage `json:"-"`
 }
@@ -51,7 +55,7 @@ func (s *Store) ComparePin(ctx context.Context, id InvestigationID, block BlockI
 	if b.Evidence == nil {
 		return nil, &InvalidError{"kind", "Only a pin can be compared."}
 	}
-	c := &Comparison{State: LiveGone, FrozenSHA256: b.Evidence.SHA256}
+	c := &Comparison{State: LiveGone, FrozenSHA256: b.Evidence.SHA256, Changes: []Difference{}}
 	f, err := s.freezeAgain(ctx, b)
 	switch {
 	case errors.Is(err, ErrNotFound):
@@ -59,28 +63,58 @@ func (s *Store) ComparePin(ctx context.Context, id InvestigationID, block BlockI
 	case err != nil:
 		return nil, err
 	}
-	c.State, c.LiveSHA256, c.Live = LiveChanged, hashHex(f.Body), f.Body
+	c.State, c.LiveSHA256, c.Live = LiveSame, hashHex(f.Body), f.Body
 	if c.LiveSHA256 == c.FrozenSHA256 {
-		c.State = LiveSame
 		return c, nil
 	}
-	if b.Kind != KindSpan {
-		return c, nil
-	}
-	// A span's copy holds the measures of its trace as well; that other spans came
-	// does not change the span.
 	frozen, err := s.EvidenceByBlock(ctx, id, block)
 	if err != nil {
 		return nil, err
 	}
-	var was, is struct{ Span json.RawMessage }
-	if err := errors.Join(json.Unmarshal(frozen.Body, &was), json.Unmarshal(f.Body, &is)); err != nil {
+	if c.Changes, err = s.differences(b.Kind, frozen.Body, f.Body); err != nil {
 		return nil, fmt.Errorf("compare %s: %w", block, err)
 	}
-	if len(was.Span) > 0 && string(was.Span) == string(is.Span) {
-		c.State = LiveSame
+	if len(c.Changes) > 0 {
+		c.State = LiveChanged
+	}
+	if n := len(c.Changes) - maxDifferences; n > 0 {
+		c.Changes, c.More = c.Changes[:maxDifferences], n
 	}
 	return c, nil
+}
+
+// maxDifferences is how many differences an answer lists.
+const maxDifferences = 100
+
+// differences says what differs between two bodies of a kind.
+func (s *Store) differences(kind BlockKind, frozen, live json.RawMessage) ([]Difference, error) {
+	if kind != KindComparison {
+		list, err := s.boards.evidence.Compare(kind, frozen, live)
+		if list == nil {
+			list = []Difference{}
+		}
+		return list, err
+	}
+	var was, is comparisonBody
+	if err := errors.Join(json.Unmarshal(frozen, &was), json.Unmarshal(live, &is)); err != nil {
+		return nil, err
+	}
+	all := []Difference{}
+	for i := range min(len(was.Sides), len(is.Sides)) {
+		var head struct{ Kind BlockKind }
+		if err := json.Unmarshal(was.Sides[i], &head); err != nil {
+			return nil, err
+		}
+		list, err := s.boards.evidence.Compare(head.Kind, was.Sides[i], is.Sides[i])
+		if err != nil {
+			return nil, err
+		}
+		for _, d := range list {
+			d.What = []string{"left: ", "right: "}[min(i, 1)] + d.What
+			all = append(all, d)
+		}
+	}
+	return all, nil
 }
 
 // CheckEvidence reports the first frozen copy or picture that does not have its

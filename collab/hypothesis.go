@@ -48,8 +48,8 @@ type References map[BlockID]EvidenceSide
 // maxReferences bounds the evidence of one hypothesis.
 const maxReferences = 200
 
-// citable reports whether a block of the kind can be evidence.
-func (k BlockKind) citable() bool { return k != KindHypothesis && k != KindTask }
+// Citable reports whether a block of the kind can be evidence.
+func (k BlockKind) Citable() bool { return k != KindHypothesis && k != KindTask }
 
 func (r References) text() (string, error) {
 	if len(r) == 0 {
@@ -87,7 +87,7 @@ func (w *work) checkReferences(ctx context.Context, id InvestigationID, refs Ref
 		}
 		var kind BlockKind
 		err := w.tx.QueryRowContext(ctx, `SELECT kind FROM blocks WHERE id = ? AND investigation_id = ? AND deleted_at = 0`, block, id).Scan(&kind)
-		if errors.Is(err, sql.ErrNoRows) || err == nil && !kind.citable() {
+		if errors.Is(err, sql.ErrNoRows) || err == nil && !kind.Citable() {
 			return &InvalidError{"references", "Evidence is a pin, note, link or picture on this board."}
 		}
 		if err != nil {

@@ -38,6 +38,13 @@ func (f *fakeEvidence) Freeze(_ context.Context, l Locator) (Frozen, error) {
 	return Frozen{Title: "GET /quotes", Path: "/t/" + l.TraceID.String(), Query: l.Query, Body: []byte(body)}, nil
 }
 
+func (f *fakeEvidence) Compare(_ BlockKind, frozen, live json.RawMessage) ([]Difference, error) {
+	if string(frozen) == string(live) {
+		return nil, nil
+	}
+	return []Difference{{"all of it", string(frozen), string(live)}}, nil
+}
+
 type people struct{ ana, bo, vi, bot context.Context }
 
 // openBoards opens a store with an admin Ana, a member Bo, a viewer Vi and a
@@ -494,7 +501,7 @@ func TestComparePin(t *testing.T) {
 	}{{"", nil, LiveSame}, {`{"other":1}`, nil, LiveChanged}, {"", ErrNotFound, LiveGone}} {
 		src.body, src.err = c.body, c.err
 		got, err := s.ComparePin(who.vi, inv.ID, pin.ID)
-		if err != nil || got.State != c.want || got.FrozenSHA256 != pin.Evidence.SHA256 || (got.LiveSHA256 == "") != (c.want == LiveGone) {
+		if err != nil || got.State != c.want || got.FrozenSHA256 != pin.Evidence.SHA256 || (got.LiveSHA256 == "") != (c.want == LiveGone) || (len(got.Changes) > 0) != (c.want == LiveChanged) {
 			t.Errorf("got %+v, %v; want %s", got, err, c.want)
 		}
 	}

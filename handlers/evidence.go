@@ -19,7 +19,7 @@ import (
 const (
 	// evidenceVersion is the "v" of a frozen body; a reader of old boards goes
 	// by it.
-	evidenceVersion = 1
+	evidenceVersion = 2
 	// maxEvidenceSpans is how many spans of a trace a pin keeps.
 	maxEvidenceSpans = 5_000
 	// maxEvidenceJSON keeps a pin under the limit of a board's store. A trace
@@ -71,8 +71,8 @@ func (e evidence) traceSpans(ctx context.Context, id trace.ID, limit int) ([]tra
 	return spans, truncated, nil
 }
 
-// freezeSpan keeps the span, its path to the root and the measures of its
-// trace.
+// freezeSpan keeps the span and those on its path to the root, whole; the chain
+// of causes behind it, across traces; and the measures of its trace.
 func (e evidence) freezeSpan(ctx context.Context, id trace.ID, spanID trace.SpanID) (collab.Frozen, error) {
 	spans, truncated, err := e.traceSpans(ctx, id, traceReadSpans)
 	if err != nil {
@@ -102,13 +102,40 @@ func (e evidence) freezeSpan(ctx context.Context, id trace.ID, spanID trace.Span
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = appendBriefJSON(b, p)
+		// What does not fit is named at least.
+		if before := len(b); len(appendSpanJSON(b, p)) > maxEvidenceJSON {
+			b = appendBriefJSON(b[:before], p)
+		} else {
+			b = appendSpanJSON(b[:before], p)
+		}
 	}
-	b = appendMeasures(append(b, `],"trace":`...), spans, truncated)
+	b = append(b, `],"chain":`...)
+	if b, err = e.appendChain(b, func() (*graph.Origin, error) { return e.graph.Origin(ctx, id, spanID) }); err != nil {
+		return collab.Frozen{}, err
+	}
+	b = appendMeasures(append(b, `,"trace":`...), spans, truncated)
 	return collab.Frozen{Title: span.Name, Path: "/t/" + id.String() + "/" + spanID.String(), Body: append(b, '}')}, nil
 }
 
-// freezeTrace keeps the trace's spans, as many as fit.
+// appendChain writes what is known of the origin: who began it, and the hops
+// from there.
+func (e evidence) appendChain(b []byte, read func() (*graph.Origin, error)) ([]byte, error) {
+	o, err := read()
+	if errors.Is(err, graph.ErrNotFound) {
+		return append(b, "null"...), nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read chain of causes: %w", err)
+	}
+	raw, err := json.Marshal(o)
+	if err != nil {
+		return nil, fmt.Errorf("encode chain of causes: %w", err)
+	}
+	return append(b, raw...), nil
+}
+
+// freezeTrace keeps the trace's spans, as many as fit, and the chain of causes
+// before it.
 func (e evidence) freezeTrace(ctx context.Context, id trace.ID) (collab.Frozen, error) {
 	spans, truncated, err := e.traceSpans(ctx, id, maxEvidenceSpans)
 	if err != nil {
@@ -121,7 +148,11 @@ func (e evidence) freezeTrace(ctx context.Context, id trace.ID) (collab.Frozen, 
 			break
 		}
 	}
-	b := appendMeasures(append(appendEvidenceHead(nil, collab.KindTrace, id), `,"trace":`...), spans, truncated)
+	b := append(appendEvidenceHead(nil, collab.KindTrace, id), `,"chain":`...)
+	if b, err = e.appendChain(b, func() (*graph.Origin, error) { return e.graph.TraceOrigin(ctx, id) }); err != nil {
+		return collab.Frozen{}, err
+	}
+	b = appendMeasures(append(b, `,"trace":`...), spans, truncated)
 	b = append(b, `,"spans":[`...)
 	for i := range spans {
 		before := len(b)

@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,6 +22,27 @@ func readJSON(c echo.Context, v any) error {
 	body, err := io.ReadAll(c.Request().Body)
 	if err != nil {
 		return fmt.Errorf("read body: %w", err)
+	}
+	return decodeStrict(body, v)
+}
+
+// decodeStrict is decodeJSON for what programs send over HTTP, where a field that
+// does not exist is a mistake of which its sender should hear.
+func decodeStrict(body []byte, v any) error {
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	err := d.Decode(v)
+	if err == nil {
+		if _, err = d.Token(); errors.Is(err, io.EOF) {
+			return nil
+		}
+		return &collab.InvalidError{Message: "The body has to be one JSON object."}
+	}
+	// The package has no type for this error.
+	if name, unknown := strings.CutPrefix(err.Error(), "json: unknown field "); unknown {
+		if field, quoted := strconv.Unquote(name); quoted == nil {
+			return &collab.InvalidError{Field: clipRunes(field, 60), Message: "This call has no field of that name."}
+		}
 	}
 	return decodeJSON(body, v)
 }
@@ -187,15 +209,6 @@ func (s *Server) showBlockJSON(c echo.Context) error {
 		}
 	}
 	return c.JSON(http.StatusOK, out)
-}
-
-// comparePinJSON answers GET /api/v1/investigations/:id/pins/:block/compare.
-func (s *Server) comparePinJSON(c echo.Context) error {
-	cmp, err := s.Collab.ComparePin(c.Request().Context(), investigationParam(c), blockParam(c))
-	if err != nil {
-		return err
-	}
-	return c.JSON(http.StatusOK, cmp)
 }
 
 // updateBlockJSON answers PATCH /api/v1/investigations/:id/pins/:block.

@@ -23,6 +23,7 @@ type card struct {
 	trace  *views.TraceCard
 	thread *views.ThreadCard
 	query  *views.QueryCard
+	sides  []*card // of a comparison
 }
 
 // maxCards bounds the pictures that are kept: some hundred bytes to some tens
@@ -97,6 +98,8 @@ func drawCard(kind collab.BlockKind, body []byte) (*card, error) {
 	case collab.KindQuery:
 		c, err := drawQuery(body)
 		return &card{query: c}, err
+	case collab.KindComparison:
+		return drawComparison(body)
 	}
 	return nil, fmt.Errorf("draw %s: no such evidence", kind)
 }
@@ -174,13 +177,29 @@ func clipRunes(s string, n int) string {
 	return s
 }
 
-const (
-	maxTraceBars = 24 // of a small waterfall
-	traceRow     = 18 // its row height, in units of the picture
-	labelWidth   = 7  // of a letter, about
-	minBar       = 5  // its least width: it has to be seen
-	labelGap     = 5
-)
+// drawComparison draws both sides.
+func drawComparison(body []byte) (*card, error) {
+	var f struct{ Sides []json.RawMessage }
+	if err := json.Unmarshal(body, &f); err != nil {
+		return nil, fmt.Errorf("frozen comparison: %w", err)
+	}
+	c := &card{}
+	for _, side := range f.Sides {
+		var head struct{ Kind collab.BlockKind }
+		if err := json.Unmarshal(side, &head); err != nil {
+			return nil, fmt.Errorf("frozen comparison: %w", err)
+		}
+		half, err := drawCard(head.Kind, side)
+		if err != nil {
+			return nil, err
+		}
+		c.sides = append(c.sides, half)
+	}
+	return c, nil
+}
+
+// maxTraceBars is how many spans a small waterfall shows.
+const maxTraceBars = 24
 
 func drawTrace(body []byte) (*views.TraceCard, error) {
 	var f struct {
@@ -202,64 +221,52 @@ func drawTrace(body []byte) (*views.TraceCard, error) {
 	scale := scale{start: f.Trace.Start, length: max(f.Trace.Duration, 1)}
 	for i := range spans {
 		s := &spans[i]
-		b := scale.bar(s.Start, s.Duration, 4+i*traceRow, s.Name)
+		b := scale.bar(s.Start, s.Duration)
+		b.Label, b.Note = shortName(s.Name), ui.Duration(s.Duration)
 		b.Class, b.Error = views.ServiceClass(s.Service), s.Error
 		b.Title = s.Service + ": " + s.Name + ", " + ui.Duration(s.Duration)
 		c.Bars = append(c.Bars, b)
 	}
-	c.Height = len(spans)*traceRow + 6
 	return c, nil
 }
 
-// cardMargin is free at the right of every picture, for what stands behind a bar.
-const cardMargin = 12
+// minBar is the least width of a bar, in thousandths: it has to be seen.
+const minBar = 8
 
-// scale maps times to the width of a picture, right of left.
-type scale struct {
-	start, length int64
-	left          int
-}
+// scale maps times to the width of a picture.
+type scale struct{ start, length int64 }
 
 func (s scale) x(nano int64) int {
-	left := s.left
-	if left > 0 {
-		left += threadGap
-	}
 	f := float64(nano-s.start) / float64(s.length)
-	return left + int(min(max(f, 0), 1)*float64(views.CardWidth-cardMargin-left))
+	return int(min(max(f, 0), 1) * views.PictureWidth)
 }
 
-// bar places a bar and its label: behind it if there is room, else before it,
-// else on it from its begin; where none of them has room for all of it, where
-// there is most.
-func (s scale) bar(start, duration int64, y int, label string) views.CardBar {
-	b := views.CardBar{X: s.x(start), Y: y, Label: clipRunes(label, 48)}
+func (s scale) bar(start, duration int64) views.CardBar {
+	b := views.CardBar{X: s.x(start)}
 	b.W = max(s.x(start+duration)-b.X, minBar)
-	width := len([]rune(b.Label)) * labelWidth
-	behind, before := views.CardWidth-b.X-b.W-labelGap, b.X-labelGap
-	room := max(behind, before, b.W-2*labelGap)
-	if width > room {
-		b.Label = clipRunes(b.Label, room/labelWidth-1)
-	}
-	switch {
-	case width <= behind || behind == room:
-		b.LabelX = b.X + b.W + labelGap
-	case width <= before || before == room:
-		b.LabelX, b.End = b.X-labelGap, true
-	default:
-		b.LabelX, b.On = b.X+labelGap, true
-	}
+	b.X = min(b.X, views.PictureWidth-b.W)
 	return b
 }
 
-const (
-	maxThreadBars = 12
-	threadRow     = 24
-	threadLabels  = 196 // the column of labels, left of every bar and curve
-	threadLetters = 29  // that it has room for
-	threadGap     = 18  // between it and the first bar: curves swing into it
-	minThreadBar  = 10
-)
+// maxNameRunes is how much of a name goes into the page; how much of it is seen
+// is a matter of the picture's width.
+const maxNameRunes = 80
+
+// shortName is a name without what stands on every name of its sort:
+// OpenTelemetry's words behind the name of a queue or a job, and the modules of
+// a class.
+func shortName(name string) string {
+	for _, what := range []string{" process", " publish", " receive"} {
+		name = strings.TrimSuffix(name, what)
+	}
+	if i := strings.LastIndex(name, "::"); i > 0 && i+2 < len(name) && !strings.Contains(name[:i], " ") {
+		name = name[i+2:]
+	}
+	return clipRunes(name, maxNameRunes)
+}
+
+// maxThreadBars is how many groups of a thread's picture are drawn.
+const maxThreadBars = 12
 
 // pinGroup is one bar of a thread's picture: the nodes of one service and name
 // that are equally far from their origin, from the begin of the first to the
@@ -316,43 +323,27 @@ func drawThread(body []byte) (*views.ThreadCard, error) {
 		first, last = min(first, groups[i].first.StartUnixNano), max(last, groups[i].end)
 		c.More -= groups[i].times
 	}
-	sc := scale{start: first, length: max(last-first, 1), left: threadLabels}
+	sc := scale{start: first, length: max(last-first, 1)}
 	for i := range groups {
 		g := &groups[i]
-		y := 10 + i*threadRow
-		b := views.CardBar{X: sc.x(g.first.StartUnixNano), Y: y, Label: g.label(), Class: views.ServiceClass(g.first.Service), Error: g.errors > 0, Times: g.times}
-		b.W = max(sc.x(g.end)-b.X, minThreadBar)
-		b.X = min(b.X, views.CardWidth-cardMargin-b.W)
-		b.Title = g.title()
+		b := sc.bar(g.first.StartUnixNano, g.end-g.first.StartUnixNano)
+		b.Label, b.Note, b.Title = shortName(g.first.Name), ui.Duration(g.first.DurationNano), g.title()
+		b.Class, b.Error, b.Times = views.ServiceClass(g.first.Service), g.errors > 0, g.times
+		if g.times > 1 {
+			b.Note = "×" + ui.Count(int64(g.times))
+		}
 		c.Bars = append(c.Bars, b)
 		if g.parent < 0 {
 			continue
 		}
 		p := c.Bars[g.parent]
-		x1, y1 := min(p.X+p.W, max(b.X, p.X)), p.Y+views.BarHeight
-		y2 := y + views.BarHeight/2
+		x1, y1 := min(p.X+p.W, max(b.X, p.X)), g.parent*views.PictureRow+(views.PictureRow+views.BarHeight)/2
+		y2 := i*views.PictureRow + views.PictureRow/2
 		mid := (y1 + y2) / 2
 		c.Edges = append(c.Edges, views.CardEdge{Inferred: inferred[i],
-			D: fmt.Sprintf("M%d %d C%d %d %d %d %d %d", x1, y1, x1, mid, b.X-14, y2, b.X, y2)})
+			D: fmt.Sprintf("M%d %d C%d %d %d %d %d %d", x1, y1, x1, mid, b.X-views.PictureMargin*2/3, y2, b.X, y2)})
 	}
-	c.Height = len(groups)*threadRow + 8
 	return c, nil
-}
-
-// label is the group's name, short enough for the column of labels.
-func (g *pinGroup) label() string {
-	name := g.first.Name
-	for _, what := range []string{" process", " publish", " receive"} { // OpenTelemetry's words behind the name of a queue or a job
-		name = strings.TrimSuffix(name, what)
-	}
-	if i := strings.LastIndex(name, "::"); i > 0 && i+2 < len(name) {
-		name = name[i+2:] // without the modules
-	}
-	times := ""
-	if g.times > 1 {
-		times = " ×" + ui.Count(int64(g.times))
-	}
-	return clipRunes(name, threadLetters-len([]rune(times))) + times
 }
 
 // title is what the bar says when one points at it.

@@ -61,6 +61,23 @@ func (s *site) addTrace(spans ...trace.Span) {
 	}
 }
 
+// addLate adds a fourth span to the trace and waits until it is found.
+func (s *site) addLate(late trace.Span) {
+	s.t.Helper()
+	if _, err := s.Store.Append(s.t.Context(), tracestore.Batch{Format: tracestore.FormatOTLPProto, Raw: otlp.AppendSpans(nil, []trace.Span{late})}); err != nil {
+		s.t.Fatal(err)
+	}
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		got, _, err := s.Store.TraceSpans(s.t.Context(), late.TraceID, 100)
+		if err != nil || time.Now().After(deadline) {
+			s.t.Fatalf("the late span is not found: %v", err)
+		}
+		if len(got) == 4 {
+			return
+		}
+	}
+}
+
 // api sends JSON and decodes the answer into out, if there is one.
 func (b *browser) api(method, path, body string, want int, out any) reply {
 	b.t.Helper()
@@ -168,19 +185,7 @@ func TestInvestigationAPI(t *testing.T) {
 		}
 	}
 	compare(map[collab.BlockKind]string{"span": "same", "trace": "same", "thread": "same", "query": "same"})
-	late := boardSpan(4, 1, "web-uk", "late", 0, time.Second)
-	if _, err := s.Store.Append(t.Context(), tracestore.Batch{Format: tracestore.FormatOTLPProto, Raw: otlp.AppendSpans(nil, []trace.Span{late})}); err != nil {
-		t.Fatal(err)
-	}
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
-		got, _, err := s.Store.TraceSpans(t.Context(), late.TraceID, 100)
-		if err != nil || time.Now().After(deadline) {
-			t.Fatalf("the late span is not found: %v", err)
-		}
-		if len(got) == 4 {
-			break
-		}
-	}
+	s.addLate(boardSpan(4, 1, "web-uk", "late", 0, time.Second))
 	compare(map[collab.BlockKind]string{"span": "same", "trace": "changed", "thread": "changed", "query": "changed"})
 	if err := s.Collab.CheckEvidence(t.Context()); err != nil {
 		t.Error(err)

@@ -98,7 +98,8 @@ func (w changeWords) entry(c *collab.Change) views.TimelineEntry {
 	case c.Type == collab.InvestigationDeleted:
 		e.What = "deleted this investigation"
 	case d.Erased:
-		e.What = map[string]string{"pin": "pinned something", "note": "wrote a note", "link": "added a link", "annotation": "made a remark"}[noun] + ", deleted since"
+		e.What = map[string]string{"pin": "pinned something", "note": "wrote a note", "link": "added a link", "annotation": "made a remark",
+			"picture": "added a picture", "task": "added a task", "hypothesis": "put up a hypothesis"}[noun] + ", deleted since"
 		if verb == "updated" {
 			e.What = "edited a " + noun + ", deleted since"
 		}
@@ -111,7 +112,7 @@ func (w changeWords) entry(c *collab.Change) views.TimelineEntry {
 	case verb == "deleted":
 		e.What = "deleted a " + nounOf(d.Kind)
 	case verb == "updated":
-		e.What = w.blockUpdated(block, d)
+		e.What, e.Tone = w.blockUpdated(block, d)
 	default:
 		e.What, e.Detail = blockAdded(d)
 		if d.Kind == collab.KindThread {
@@ -136,19 +137,76 @@ func blockAdded(d changeData) (what, detail string) {
 		return "added a link", d.Title
 	case collab.KindQuery:
 		return "pinned the query " + queryWords(d.Title), excerpt(d.Text)
+	case collab.KindComparison:
+		return "compared " + d.Title, excerpt(d.Text)
+	case collab.KindPicture:
+		return "added the picture " + d.Title, excerpt(d.Text)
+	case collab.KindTask:
+		return "added the task " + d.Title, excerpt(d.Text)
+	case collab.KindHypothesis:
+		return "put up the hypothesis “" + d.Title + "”", excerpt(d.Text)
 	}
 	return "pinned the " + string(d.Kind) + " " + d.Title, excerpt(d.Text)
 }
 
-func (w changeWords) blockUpdated(block *collab.Block, d changeData) string {
+func (w changeWords) blockUpdated(block *collab.Block, d changeData) (what, tone string) {
 	name := "a " + nounOf(d.Kind)
 	if block != nil && block.Title != "" {
 		name = block.Title
 	}
-	if _, moved := d.Fields["position"]; moved && len(d.Fields) == 1 {
-		return "moved " + name
+	var parts []string
+	if to, ok := d.Fields["state"].(string); ok {
+		parts = append(parts, map[string]string{"open": "opened again", "supported": "called supported", "refuted": "ruled out", "confirmed": "confirmed"}[to]+" “"+name+"”")
+		if to == string(collab.HypothesisConfirmed) {
+			tone = "ok"
+		}
 	}
-	return "edited " + name
+	if done, ok := d.Fields["done"].(bool); ok {
+		if parts = append(parts, map[bool]string{true: "did: ", false: "opened again: "}[done]+name); done {
+			tone = "ok"
+		}
+	}
+	if who, ok := d.Fields["assignee"].(string); ok {
+		parts = append(parts, w.assigneeWords(who, name))
+	}
+	if refs, ok := d.Fields["references"].(map[string]any); ok {
+		parts = append(parts, w.citedWords(refs, name))
+	}
+	if len(parts) > 0 {
+		return strings.Join(parts, ", "), tone
+	}
+	if _, moved := d.Fields["position"]; moved && len(d.Fields) == 1 {
+		return "moved " + name, ""
+	}
+	return "edited " + name, ""
+}
+
+func (w changeWords) assigneeWords(id, task string) string {
+	switch {
+	case id == "":
+		return "gave to nobody: " + task
+	case w.people[id] != "":
+		return "gave to " + w.people[id] + ": " + task
+	}
+	return "gave away: " + task
+}
+
+// citedWords says which blocks became evidence of a hypothesis.
+func (w changeWords) citedWords(refs map[string]any, hypothesis string) string {
+	var parts []string
+	for _, id := range sortedKeys(refs) {
+		name := "something"
+		if b := w.blocks[id]; b != nil {
+			name = blockName(b)
+		}
+		side, _ := refs[id].(string)
+		if side == "" {
+			parts = append(parts, "took "+name+" out of")
+		} else {
+			parts = append(parts, "put "+name+" "+side)
+		}
+	}
+	return strings.Join(parts, ", ") + " “" + hypothesis + "”"
 }
 
 func (w changeWords) updated(d changeData) (what, tone string) {

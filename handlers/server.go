@@ -55,6 +55,7 @@ type Server struct {
 	publicURL atomic.Pointer[url.URL]
 	draining  atomic.Bool
 	cards     cardCache
+	marks     liveMarks
 	browser   http.Handler
 	ingest    http.Handler
 }

@@ -39,12 +39,17 @@ type Filter struct {
 
 // InvestigationForm opens an investigation.
 type InvestigationForm struct {
-	Page     Page
-	Ref      string
-	Title    string
-	Severity string
-	Problem  string // beside the title
+	Page      Page
+	Ref       string
+	Title     string
+	Severity  string
+	Template  string
+	Templates []TemplateChoice
+	Problem   string // beside the title
 }
+
+// TemplateChoice is what a new investigation may begin with.
+type TemplateChoice struct{ ID, Name, About string }
 
 // PersonHere is somebody who looks at an investigation now.
 type PersonHere struct {
@@ -60,7 +65,12 @@ type Board struct {
 	Page  Page
 	Head  BoardHead
 	Block []BoardBlock
-	Notes BoardNotes // annotations on the investigation as a whole
+	// Lanes are set in place of Block when the board shows its blocks by
+	// hypothesis. Hypotheses says that there are any.
+	Lanes      []Lane
+	ByLanes    bool
+	Hypotheses bool
+	Notes      BoardNotes // annotations on the investigation as a whole
 	// Timeline is the newest first.
 	Timeline []TimelineEntry
 	Here     []PersonHere
@@ -92,7 +102,10 @@ type BoardHead struct {
 // Composer is the form at the end of a board.
 type Composer struct {
 	InvestigationID string
-	Ref, LinkRef    string
+	Ref             string            // of the note
+	Refs            map[string]string // of the other forms, by kind
+	Pins            []Option          // that a comparison can be made of
+	People          []Option
 	CanWrite        bool
 }
 
@@ -117,8 +130,126 @@ type BoardBlock struct {
 	Annotations     []BoardAnnotation
 	AnnotateRef     string
 
+	State        string             // of a hypothesis
+	For, Against []BlockRef         // what speaks for and against it
+	Hypotheses   []HypothesisChoice // that the block can speak for or against
+	Done         bool
+	Assignee     string
+	AssigneeName string
+	People       []Option // to give a task to
+	Picture      *PictureView
+
 	Card CardBody
 }
+
+// BlockRef points at another block of the board.
+type BlockRef struct{ ID, Title string }
+
+// HypothesisChoice is a hypothesis that a block may be evidence for; Side is
+// what it is already: "for", "against" or "".
+type HypothesisChoice struct{ ID, Title, Side string }
+
+// Label is what the choice says.
+func (h HypothesisChoice) Label() string {
+	if h.Side != "" {
+		return h.Title + " (" + h.Side + " it now)"
+	}
+	return h.Title
+}
+
+// PictureView is a picture on a board.
+type PictureView struct {
+	Src           string
+	Width, Height int
+}
+
+func (p PictureView) alt(title string) string {
+	if title == "" {
+		return "Picture without a title"
+	}
+	return title
+}
+
+// HypothesisStates are the states a hypothesis can have.
+var HypothesisStates = []string{"open", "supported", "refuted", "confirmed"}
+
+func hypothesisTone(state string) string {
+	switch state {
+	case "supported", "confirmed":
+		return "ok"
+	case "refuted":
+		return "quiet"
+	}
+	return "focus"
+}
+
+func taskBoxTitle(done bool) string {
+	if done {
+		return "Open it again"
+	}
+	return "Mark it as done"
+}
+
+// name says which block it is, for controls that stand on every block.
+func (b BoardBlock) name() string {
+	if b.Title == "" {
+		return b.Kind
+	}
+	return b.Kind + ": " + b.Title
+}
+
+func (b BoardBlock) needsTitle() bool {
+	return b.Frozen != nil || b.Kind == "task" || b.Kind == "hypothesis"
+}
+
+func (b BoardBlock) titleLabel() string {
+	switch b.Kind {
+	case "task":
+		return "What is to be done"
+	case "hypothesis":
+		return "Hypothesis"
+	}
+	return "Title"
+}
+
+func (b BoardBlock) textLabel() string {
+	switch b.Kind {
+	case "note":
+		return "Note"
+	case "task":
+		return "More on it"
+	case "hypothesis":
+		return "Why, and how to tell"
+	}
+	return "Caption"
+}
+
+// Lane is a hypothesis with the blocks that speak for and against it, or, with
+// Head nil, the blocks that speak for none.
+type Lane struct {
+	Head         *BoardBlock
+	For, Against []BoardBlock
+	Rest         []BoardBlock
+}
+
+// LiveMark says how what a pin shows stands to its frozen copy: State is "" as
+// long as nobody compared, else same, changed or gone.
+type LiveMark struct {
+	ID    string // of the block
+	State string
+	What  string // changed, in a few words
+	Href  string // of the page that compares
+}
+
+// SideCard is one side of a comparison.
+type SideCard struct {
+	Kind, Title, Href string
+	Card              CardBody
+}
+
+// ValueChange is one thing that differs between a frozen copy and now. Frozen or
+// Live is "" if it was not there.
+type ValueChange struct{ What, Frozen, Live string }
 
 // CardBody is the picture of evidence; one of its parts is set, or none.
 type CardBody struct {
@@ -126,7 +257,8 @@ type CardBody struct {
 	Trace  *TraceCard
 	Thread *ThreadCard
 	Query  *QueryCard
-	Broken bool // it cannot be drawn
+	Sides  []SideCard // of a comparison
+	Broken bool       // it cannot be drawn
 }
 
 // Compare shows a pin beside what is there now.
@@ -140,6 +272,8 @@ type Compare struct {
 	FrozenSHA256 string
 	LiveSHA256   string
 	Frozen, Live CardBody
+	Changes      []ValueChange
+	MoreChanges  int // not listed
 }
 
 func (c Compare) sentence() string {
@@ -166,6 +300,7 @@ type FrozenMark struct {
 	SHA256 string
 	Bytes  int
 	Href   string // of the copy as JSON
+	Live   LiveMark
 }
 
 func (f FrozenMark) short() string { return f.SHA256[:6] + "…" + f.SHA256[len(f.SHA256)-2:] }
@@ -217,32 +352,28 @@ type CardAttribute struct{ Key, Value string }
 
 // TraceCard is a small waterfall.
 type TraceCard struct {
-	Height int
-	Bars   []CardBar
-	Text   string // what the picture shows, in words
+	Bars []CardBar
+	Text string // what the picture shows, in words
 }
 
-// CardBar is one bar of a picture, in units of a box CardWidth wide.
+// CardBar is one row of a picture: a name and a bar. X and W are in thousandths
+// of the picture's width.
 type CardBar struct {
-	X, Y, W  int
-	Label    string
-	LabelX   int
-	End      bool // the label ends at LabelX
-	On       bool // the label stands on the bar
-	Class    string
-	Error    bool
-	Selected bool
-	Times    int // how many alike it stands for
-	Title    string
+	X, W  int
+	Label string
+	Note  string // behind the name and never cut: how long, how many
+	Class string
+	Error bool
+	Times int // how many alike it stands for
+	Title string
 }
 
 // ThreadCard is a small picture of a thread: bars joined by edges.
 type ThreadCard struct {
-	Height int
-	Bars   []CardBar
-	Edges  []CardEdge
-	Text   string
-	More   int // traces not drawn
+	Bars  []CardBar
+	Edges []CardEdge
+	Text  string
+	More  int // traces not drawn
 }
 
 // CardEdge is a curve from cause to effect.
@@ -267,11 +398,20 @@ type QueryColumn struct {
 	Number bool
 }
 
-// CardWidth and BarHeight are the units of the pictures.
+// Measures of the pictures: rows and bars in pixels, widths in units that stretch
+// with the picture, of which some are left of the first bar, for curves.
 const (
-	CardWidth = 480
-	BarHeight = 12
+	PictureRow    = 22
+	BarHeight     = 12
+	PictureWidth  = 1_000
+	PictureMargin = 60
 )
+
+func pictureBox(rows int) string {
+	return strconv.Itoa(-PictureMargin) + " 0 " + strconv.Itoa(PictureWidth+PictureMargin+20) + " " + strconv.Itoa(rows*PictureRow)
+}
+
+func barTop(row int) int { return row*PictureRow + (PictureRow-BarHeight)/2 }
 
 // TimelineEntry is one change in words.
 type TimelineEntry struct {
@@ -373,8 +513,29 @@ func leadLabel(name string) string {
 	return name
 }
 
-func cardBox(height int) string { return "0 0 " + strconv.Itoa(CardWidth) + " " + strconv.Itoa(height) }
-
 func investigationURL(id string) string { return "/i/" + id }
 
 func (b BoardBlock) url() string { return "/i/" + b.InvestigationID + "/blocks/" + b.ID }
+
+func (c Composer) url() string { return investigationURL(c.InvestigationID) + "/blocks" }
+
+// OfferView is what a pasted text can be put on the board as.
+type OfferView struct {
+	Page            Page
+	InvestigationID string
+	Text            string
+	Offers          []Offer
+}
+
+// Offer is one thing that a pasted text names.
+type Offer struct {
+	Ref, Kind, TraceID, SpanID, Query, URL string
+	Title                                  string
+}
+
+func (o Offer) verb() string {
+	if o.Kind == "link" {
+		return "Add the link"
+	}
+	return "Pin the " + o.Kind
+}

@@ -1,0 +1,45 @@
+// What the forms of a board offer depends on the blocks that stand on it, which
+// come and go while the page is open: hypotheses to cite for, pins to compare.
+
+/**
+ * Brings the choices up to date; called after each drawing of the board.
+ * @param {HTMLElement} el
+ */
+export function refreshChoices(el) {
+  const titled = (kinds) =>
+    [...el.querySelectorAll("[data-block]")]
+      .filter((b) => kinds.includes(b.dataset.kind))
+      .map((b) => ({ value: b.dataset.block, label: b.querySelector(".Block-title")?.textContent.trim() || b.dataset.kind, kind: b.dataset.kind }));
+  const hypotheses = titled(["hypothesis"]);
+  const pins = titled(["span", "trace", "thread", "query"]).map((p) => ({ value: p.value, label: `${p.kind}: ${p.label}` }));
+  for (const details of el.querySelectorAll(".Block-cite")) {
+    details.hidden = hypotheses.length === 0;
+    fill(details.querySelector("select"), hypotheses);
+  }
+  const compare = el.querySelector('[data-key="compose-comparison"]');
+  if (compare) {
+    compare.hidden = pins.length < 2;
+    [...compare.querySelectorAll("select")].forEach((s, i) => fill(s, pins, i));
+  }
+  const views = el.querySelector(".Board-views");
+  if (views) views.hidden = hypotheses.length === 0 && !el.querySelector('[data-part="lanes"]');
+}
+
+/** Fills a select, keeping what is chosen. What is there already stays, with what the server says of it. */
+function fill(select, options, first = 0) {
+  const have = new Map([...select.options].map((o) => [o.value, o]));
+  const same = options.length === have.size && options.every((o) => have.has(o.value));
+  if (same) return;
+  const chosen = have.size > 0 ? select.value : undefined;
+  select.replaceChildren(
+    ...options.map((o) => {
+      const option = have.get(o.value) ?? document.createElement("option");
+      if (!have.has(o.value)) {
+        option.value = o.value;
+        option.textContent = o.label;
+      }
+      return option;
+    }),
+  );
+  select.value = options.some((o) => o.value === chosen) ? chosen : (options[first]?.value ?? "");
+}

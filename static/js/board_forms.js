@@ -1,0 +1,121 @@
+// The forms of an investigation's page are sent without leaving it. Those that
+// cannot be sent wait and go again by themselves; their ref makes a second arrival
+// harmless.
+import { forget } from "./board_drafts.js";
+import { formKey } from "./board_swap.js";
+
+/**
+ * Takes over the forms in el.
+ * @param {HTMLElement} el
+ * @returns {{resend: () => void, close: () => void}} resend sends what waits
+ */
+export function takeForms(el) {
+  const outbox = new Map();
+  const submit = (e) => {
+    const form = e.target;
+    if (!form.matches("form[data-form]") || e.defaultPrevented) return;
+    e.preventDefault();
+    if (form.dataset.form === "delete" && !form.dataset.sure) {
+      form.dataset.sure = "1";
+      const button = form.querySelector("button");
+      button.textContent = "Really delete?";
+      return;
+    }
+    send(form, e.submitter);
+  };
+  const send = async (form, submitter) => {
+    if (form.dataset.busy) return;
+    form.dataset.busy = "1";
+    outbox.delete(form);
+    say(form, "");
+    try {
+      let res;
+      try {
+        res = await fetch(form.action, {
+          method: "POST",
+          headers: { Accept: "application/json" },
+          body: bodyOf(form, submitter),
+          signal: AbortSignal.timeout(form.enctype === "multipart/form-data" ? 120_000 : 15_000),
+        });
+      } catch {
+        outbox.set(form, submitter);
+        say(form, "Not sent yet: the server cannot be reached. It is kept here and goes out by itself.");
+        return;
+      }
+      const body = await res.json().catch(() => ({}));
+      if (res.ok) return sent(form, body);
+      if (res.status === 409 && body.error?.field !== "ref") return conflict(form, body);
+      if (res.status >= 500) outbox.set(form, submitter);
+      say(form, `${body.error?.message ?? `The server answered ${res.status}.`} What you typed is kept.`);
+    } finally {
+      delete form.dataset.busy;
+    }
+  };
+  const sent = (form, body) => {
+    forget(form);
+    // A form that waited for the connection may have been drawn anew since.
+    const drawn = [...el.querySelectorAll("form[data-form]")].find((f) => formKey(f) === formKey(form));
+    for (const f of new Set([form, drawn ?? form])) {
+      say(f, "");
+      const ref = f.elements.namedItem("ref");
+      const seen = f.elements.namedItem("seen");
+      if (ref) ref.value = newRef();
+      if (seen && body.offset) seen.value = String(body.offset);
+      const details = f.closest("details");
+      if (["note", "add", "annotate"].includes(f.dataset.form)) {
+        f.reset();
+        f.dispatchEvent(new Event("reset:done", { bubbles: true }));
+      } else settle(f);
+      if (f.dataset.form === "offer") f.remove();
+      else if (details && f.dataset.form !== "annotate") details.open = false;
+    }
+  };
+  // conflict keeps what was typed, shows theirs, and lets the next save win.
+  const conflict = (form, body) => {
+    const seen = form.elements.namedItem("seen");
+    if (seen) seen.value = String(body.offset);
+    const was = form.elements.namedItem(`was_${body.error.field}`);
+    if (was) was.value = String(body.theirs ?? "");
+    const field = body.error.field.startsWith("references.") ? "evidence" : body.error.field;
+    say(form, `Somebody changed the ${field} meanwhile. Save again to put yours in its place. Theirs:`, body.theirs);
+  };
+  el.addEventListener("submit", submit);
+  return {
+    resend: () => {
+      for (const [form, submitter] of [...outbox]) send(form, submitter);
+    },
+    close: () => el.removeEventListener("submit", submit),
+  };
+}
+
+/** A picture goes as it is, everything else as a plain form. */
+function bodyOf(form, submitter) {
+  const data = new FormData(form, submitter?.name ? submitter : undefined);
+  return form.enctype === "multipart/form-data" ? data : new URLSearchParams(data);
+}
+
+/** After a save: what stands in the form is how it was drawn. */
+function settle(form) {
+  for (const f of form.elements) if ("defaultValue" in f) f.defaultValue = f.value;
+}
+
+/** Tells beside a form what became of it; theirs is another version of a text. */
+function say(form, text, theirs) {
+  let el = form.querySelector(".Form-said");
+  if (!text) return el?.remove();
+  if (!el) {
+    el = document.createElement("div");
+    el.className = "Form-said";
+    el.setAttribute("role", "alert");
+    form.append(el);
+  }
+  el.replaceChildren(text);
+  if (theirs !== undefined && theirs !== null) {
+    const pre = document.createElement("pre");
+    pre.className = "Conflict-text";
+    pre.textContent = String(theirs);
+    el.append(pre);
+  }
+}
+
+const newRef = () => globalThis.crypto?.randomUUID?.() ?? `${Date.now()}-${Math.random().toString(36).slice(2)}`;

@@ -1,0 +1,83 @@
+// Swapping parts of an investigation's page without losing what somebody does in
+// them: text, focus, what is unfolded.
+import { mountAll, unmountAll } from "./app.js";
+import { clock } from "./time.js";
+
+/**
+ * Fetches a part of the page, null if it is gone.
+ * @param {string} path
+ * @param {string} [selector] of the part in what comes; default: its first element
+ */
+export async function fragment(path, selector) {
+  const res = await fetch(path, { headers: selector ? {} : { "HX-Request": "true" } });
+  if (res.status === 404) return null;
+  if (!res.ok) throw new Error(String(res.status));
+  const doc = new DOMParser().parseFromString(await res.text(), "text/html");
+  const el = selector ? doc.querySelector(selector) : doc.body.firstElementChild;
+  return el ? document.adoptNode(el) : null;
+}
+
+/** Puts fresh in the place of old and carries over what the person does there. */
+export function replace(old, fresh) {
+  const kept = typed(old);
+  const focus = focusOf(old);
+  const open = [...old.querySelectorAll("details[open]")].map((d) => detailsKey(old, d));
+  unmountAll(old);
+  old.replaceWith(fresh);
+  for (const d of fresh.querySelectorAll("details")) if (open.includes(detailsKey(fresh, d))) d.open = true;
+  for (const form of fresh.querySelectorAll("form")) {
+    const was = kept.get(formKey(form));
+    if (!was) continue;
+    // What was typed belongs to the version that was seen then.
+    for (const [name, value] of was) {
+      const field = form.elements.namedItem(name);
+      if (field && "value" in field) field.value = value;
+    }
+  }
+  for (const b of fresh.querySelectorAll('[data-part="save"]')) b.hidden = true;
+  localise(fresh);
+  mountAll(fresh);
+  if (focus) {
+    const form = [...fresh.querySelectorAll("form")].find((f) => formKey(f) === focus.form);
+    const field = form?.elements.namedItem(focus.name) ?? (focus.self ? fresh : undefined);
+    if (field instanceof HTMLElement) {
+      field.focus({ preventScroll: true });
+      if (focus.range && "setSelectionRange" in field) field.setSelectionRange(...focus.range);
+    }
+  }
+}
+
+/** The fields of the forms that differ from how they were drawn, by form. */
+export function typed(root) {
+  const out = new Map();
+  for (const form of root.querySelectorAll("form")) {
+    const fields = [...form.elements].filter((f) => f.name && "defaultValue" in f && f.type !== "hidden");
+    if (!fields.some((f) => f.value !== f.defaultValue)) continue;
+    const all = new Map();
+    for (const f of form.elements) if (f.name) all.set(f.name, f.value);
+    out.set(formKey(form), all);
+  }
+  return out;
+}
+
+export const formKey = (form) => `${form.dataset.form} ${new URL(form.action, location.href).pathname} ${form.elements.namedItem("pin_id")?.value ?? ""} ${form.querySelector('input[name="kind"]')?.value ?? ""}`;
+const detailsKey = (root, d) => d.dataset.key ?? String([...root.querySelectorAll("details:not([data-key])")].indexOf(d));
+
+function focusOf(root) {
+  const a = document.activeElement;
+  if (!a || !root.contains(a)) return null;
+  const range = a.matches("textarea, input[type=text], input:not([type])") ? [a.selectionStart, a.selectionEnd] : null;
+  return { form: a.form ? formKey(a.form) : "", name: a.name ?? "", self: a === root, range };
+}
+
+/** Puts the times of day into the reader's time zone. */
+export function localise(root) {
+  const times = [...root.querySelectorAll("time[data-clock]")];
+  if (root.matches?.("time[data-clock]")) times.push(root);
+  for (const t of times) {
+    const d = new Date(t.dateTime);
+    if (Number.isNaN(d.getTime())) continue;
+    t.textContent = clock(d).slice(11, 16);
+    t.title = clock(d);
+  }
+}
