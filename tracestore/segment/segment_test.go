@@ -14,10 +14,10 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/parquet-go/parquet-go"
 
 	"redthread/tracestore/column"
 	"redthread/tracestore/memtable"
+	"redthread/tracestore/segment/segmenttest"
 	"redthread/tracestore/trace"
 )
 
@@ -165,6 +165,7 @@ func TestRoundTrip(t *testing.T) {
 		for i, b := range blocks {
 			sameBlock(t, sources[i], b)
 		}
+		segmenttest.Check(t, f.Path(), blocks)
 		if err := f.Verify(t.Context()); err != nil {
 			t.Fatalf("verify: %v", err)
 		}
@@ -235,126 +236,6 @@ func sameBlock(t *testing.T, want, got column.Block) {
 	}
 	if v, err := got.Column(column.Name, trace.TypeInt); v != nil || err != nil {
 		t.Fatalf("fixed column of another type: %v, %v", v, err)
-	}
-}
-
-// TestStockReader reads a segment row by row with the library's own reader and
-// wants the rows that were written.
-func TestStockReader(t *testing.T) {
-	m, want := table(t, 11, 3000)
-	f := write(t, m)
-	raw, err := os.Open(f.Path())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer raw.Close()
-	info, err := raw.Stat()
-	if err != nil {
-		t.Fatal(err)
-	}
-	pf, err := parquet.OpenFile(raw, info.Size())
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, _ := pf.Lookup(layoutKey)
-	l, err := decodeLayout(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(l.Columns) == 0 || l.Groups[0].Overflow == 0 {
-		t.Fatalf("%d columns, %d overflow entries: the test needs both", len(l.Columns), l.Groups[0].Overflow)
-	}
-	if int64(len(want)) != pf.NumRows() {
-		t.Fatalf("%d rows, want %d", pf.NumRows(), len(want))
-	}
-	paths := pf.Schema().Columns()
-	name := func(path []string) string { return strings.Join(path, "\x00") }
-	at := map[string]int{}
-	for i, p := range paths {
-		at[name(p)] = i
-	}
-	rows := pf.RowGroups()[0].Rows()
-	defer rows.Close()
-	buf := make([]parquet.Row, 100)
-	for n := 0; n < len(want); {
-		got, err := rows.ReadRows(buf)
-		if got == 0 {
-			t.Fatalf("%d rows read, want %d: %v", n, len(want), err)
-		}
-		for _, r := range buf[:got] {
-			s := &want[n]
-			n++
-			byColumn := make(map[int][]parquet.Value)
-			for _, v := range r {
-				if !v.IsNull() {
-					byColumn[v.Column()] = append(byColumn[v.Column()], v.Clone())
-				}
-			}
-			one := func(path ...string) parquet.Value {
-				if vs := byColumn[at[name(path)]]; len(vs) == 1 {
-					return vs[0]
-				}
-				return parquet.Value{}
-			}
-			if string(one(column.TraceID).ByteArray()) != string(s.TraceID[:]) || string(one(column.ParentID).ByteArray()) != string(s.ParentID[:]) ||
-				one(column.Start).Int64() != s.StartUnixNano || string(one(column.Name).ByteArray()) != s.Name ||
-				one(column.Kind).Int64() != int64(s.Kind) || one(column.Error).Boolean() != s.Error ||
-				string(one(column.StatusMessage).ByteArray()) != s.StatusMessage {
-				t.Fatalf("row %d: fixed columns differ from %+v", n, s)
-			}
-			left := map[attributeKey]trace.Value{}
-			for _, a := range s.Attributes {
-				left[attributeKey{a.Key, a.Value.Type}] = a.Value
-			}
-			for _, c := range l.Columns {
-				v := one(c.Name)
-				if v.IsNull() {
-					continue
-				}
-				var text trace.Value
-				switch c.Type {
-				case trace.TypeInt:
-					text = trace.Int(v.Int64())
-				case trace.TypeFloat:
-					text = trace.Float(v.Double())
-				case trace.TypeBool:
-					text = trace.Bool(v.Boolean())
-				default:
-					text = trace.Value{Type: c.Type, Str: string(v.ByteArray())}
-				}
-				k := attributeKey{c.Key, c.Type}
-				if left[k] != text {
-					t.Fatalf("row %d: column %q is %+v, want %+v", n, c.Name, text, left[k])
-				}
-				delete(left, k)
-			}
-			keys, values := byColumn[at[name([]string{overflowColumn, "key_value", "key"})]], byColumn[at[name([]string{overflowColumn, "key_value", "value"})]]
-			for i := range keys {
-				k, err := parseOverflowName(string(keys[i].ByteArray()))
-				if err != nil {
-					t.Fatal(err)
-				}
-				if want := left[k].Text(); want != string(values[i].ByteArray()) {
-					t.Fatalf("row %d: overflow %q is %q, want %q", n, keys[i], values[i], want)
-				}
-				delete(left, k)
-			}
-			if len(left) > 0 {
-				t.Fatalf("row %d: attributes not in the file: %v", n, left)
-			}
-			if e := byColumn[at[name([]string{eventsColumn, "list", "element", "name"})]]; len(e) != len(s.Events) {
-				t.Fatalf("row %d: %d events, want %d", n, len(e), len(s.Events))
-			}
-			ids := byColumn[at[name([]string{linksColumn, "list", "element", "trace_id"})]]
-			if len(ids) != len(s.Links) {
-				t.Fatalf("row %d: %d links, want %d", n, len(ids), len(s.Links))
-			}
-			for i := range ids {
-				if string(ids[i].ByteArray()) != string(s.Links[i].TraceID[:]) {
-					t.Fatalf("row %d: link %d points elsewhere", n, i)
-				}
-			}
-		}
 	}
 }
 
