@@ -14,9 +14,9 @@ import (
 const catalogueName = "catalogue.db"
 
 // catalogueVersion is the schema's version, in PRAGMA user_version.
-const catalogueVersion = 1
+const catalogueVersion = 2
 
-// catalogueSchema is version 1. A path is relative to the data folder.
+// catalogueSchema is version 2. A path is relative to the data folder.
 const catalogueSchema = `
 CREATE TABLE epochs (
   id INTEGER PRIMARY KEY,
@@ -36,8 +36,12 @@ CREATE TABLE segments (
   max_start_unix_nano INTEGER NOT NULL,
   min_arrived_unix_nano INTEGER NOT NULL,
   max_arrived_unix_nano INTEGER NOT NULL,
+  level INTEGER NOT NULL,            -- how often its rows were compacted
   corrupt TEXT NOT NULL DEFAULT '',  -- why it was set aside; empty: it answers
   created_unix_nano INTEGER NOT NULL
+) STRICT;
+CREATE TABLE dropped_files (
+  path TEXT PRIMARY KEY              -- nobody needs it any more; it may still be there
 ) STRICT;
 CREATE TABLE edge_runs (
   id TEXT PRIMARY KEY,
@@ -63,6 +67,7 @@ type segmentRecord struct {
 	SizeBytes              int64
 	MinStart, MaxStart     int64
 	MinArrived, MaxArrived int64
+	Level                  int // 0: a flush wrote it
 	Corrupt                string
 	Created                int64
 }
@@ -132,6 +137,8 @@ func (c *catalogue) migrate(ctx context.Context) error {
 		return nil
 	case version > catalogueVersion:
 		return fmt.Errorf("made by a newer redthread: it has version %d, this program knows %d", version, catalogueVersion)
+	case version > 0:
+		return fmt.Errorf("made by an older redthread: it has version %d, this program knows %d and cannot read its files; keep the folder for the older program and start with a new one", version, catalogueVersion)
 	}
 	return c.tx(ctx, func(tx *sql.Tx) error {
 		if _, err := tx.ExecContext(ctx, catalogueSchema); err != nil {
@@ -183,12 +190,7 @@ func (c *catalogue) createEpoch(ctx context.Context, identity string, applied ui
 func (c *catalogue) commitFlush(ctx context.Context, epochID int64, applied uint64, seg *segmentRecord, run *edgeRecord) error {
 	return c.tx(ctx, func(tx *sql.Tx) error {
 		if seg != nil {
-			_, err := tx.ExecContext(ctx, `INSERT INTO segments (id, epoch_id, first_sequence, last_sequence, path, rows, size_bytes,
-				min_start_unix_nano, max_start_unix_nano, min_arrived_unix_nano, max_arrived_unix_nano, created_unix_nano)
-				VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`,
-				seg.ID, seg.EpochID, int64(seg.FirstSeq), int64(seg.LastSeq), seg.Path, seg.Rows, seg.SizeBytes,
-				seg.MinStart, seg.MaxStart, seg.MinArrived, seg.MaxArrived, seg.Created)
-			if err != nil {
+			if err := insertSegment(ctx, tx, seg); err != nil {
 				return err
 			}
 		}
@@ -202,6 +204,87 @@ func (c *catalogue) commitFlush(ctx context.Context, epochID int64, applied uint
 	})
 }
 
+// insertSegment does nothing if the segment is there already.
+func insertSegment(ctx context.Context, tx *sql.Tx, seg *segmentRecord) error {
+	_, err := tx.ExecContext(ctx, `INSERT INTO segments (id, epoch_id, first_sequence, last_sequence, path, rows, size_bytes,
+		min_start_unix_nano, max_start_unix_nano, min_arrived_unix_nano, max_arrived_unix_nano, level, created_unix_nano)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`,
+		seg.ID, seg.EpochID, int64(seg.FirstSeq), int64(seg.LastSeq), seg.Path, seg.Rows, seg.SizeBytes,
+		seg.MinStart, seg.MaxStart, seg.MinArrived, seg.MaxArrived, seg.Level, seg.Created)
+	return err
+}
+
+// errReplaced is returned when a segment that is to be replaced is not listed any
+// more: it was dropped or set aside meanwhile.
+var errReplaced = errors.New("a segment that was compacted is gone")
+
+// replaceSegments puts one segment, or none, in the place of several, all or
+// nothing.
+func (c *catalogue) replaceSegments(ctx context.Context, old []*segmentFile, seg *segmentRecord) error {
+	return c.tx(ctx, func(tx *sql.Tx) error {
+		for _, f := range old {
+			r, err := tx.ExecContext(ctx, "DELETE FROM segments WHERE id = ? AND corrupt = ''", f.ID)
+			if err != nil {
+				return err
+			}
+			if n, err := r.RowsAffected(); err != nil {
+				return err
+			} else if n != 1 {
+				return errReplaced
+			}
+			if err := dropFile(ctx, tx, f.Path); err != nil {
+				return err
+			}
+		}
+		if seg == nil {
+			return nil
+		}
+		return insertSegment(ctx, tx, seg)
+	})
+}
+
+// hasSegment reports whether a segment is listed.
+func (c *catalogue) hasSegment(ctx context.Context, id string) (bool, error) {
+	var n int
+	err := c.db.QueryRowContext(ctx, "SELECT count(*) FROM segments WHERE id = ?", id).Scan(&n)
+	return n > 0, err
+}
+
+// dropFile remembers that a file is to be deleted.
+func dropFile(ctx context.Context, tx *sql.Tx, path string) error {
+	_, err := tx.ExecContext(ctx, "INSERT INTO dropped_files (path) VALUES (?) ON CONFLICT (path) DO NOTHING", path)
+	return err
+}
+
+// droppedFiles lists the files to be deleted.
+func (c *catalogue) droppedFiles(ctx context.Context) (paths []string, err error) {
+	rows, err := c.db.QueryContext(ctx, "SELECT path FROM dropped_files ORDER BY path")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var path string
+		if err := rows.Scan(&path); err != nil {
+			return nil, err
+		}
+		paths = append(paths, path)
+	}
+	return paths, rows.Err()
+}
+
+// forgetDropped is told of files that are gone.
+func (c *catalogue) forgetDropped(ctx context.Context, paths []string) error {
+	return c.tx(ctx, func(tx *sql.Tx) error {
+		for _, path := range paths {
+			if _, err := tx.ExecContext(ctx, "DELETE FROM dropped_files WHERE path = ?", path); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 func insertEdges(ctx context.Context, tx *sql.Tx, run *edgeRecord) error {
 	_, err := tx.ExecContext(ctx, `INSERT INTO edge_runs (id, path, level, links, traces, size_bytes, min_arrived_unix_nano, max_arrived_unix_nano, created_unix_nano)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
@@ -210,10 +293,13 @@ func insertEdges(ctx context.Context, tx *sql.Tx, run *edgeRecord) error {
 }
 
 // replaceEdges puts one run in the place of several.
-func (c *catalogue) replaceEdges(ctx context.Context, old []string, run *edgeRecord) error {
+func (c *catalogue) replaceEdges(ctx context.Context, old []*edgeFile, run *edgeRecord) error {
 	return c.tx(ctx, func(tx *sql.Tx) error {
-		for _, id := range old {
-			if _, err := tx.ExecContext(ctx, "DELETE FROM edge_runs WHERE id = ?", id); err != nil {
+		for _, f := range old {
+			if _, err := tx.ExecContext(ctx, "DELETE FROM edge_runs WHERE id = ?", f.ID); err != nil {
+				return err
+			}
+			if err := dropFile(ctx, tx, f.Path); err != nil {
 				return err
 			}
 		}
@@ -224,7 +310,7 @@ func (c *catalogue) replaceEdges(ctx context.Context, old []string, run *edgeRec
 // findSegments lists all segments by age.
 func (c *catalogue) findSegments(ctx context.Context) ([]segmentRecord, error) {
 	rows, err := c.db.QueryContext(ctx, `SELECT id, epoch_id, first_sequence, last_sequence, path, rows, size_bytes,
-		min_start_unix_nano, max_start_unix_nano, min_arrived_unix_nano, max_arrived_unix_nano, corrupt, created_unix_nano
+		min_start_unix_nano, max_start_unix_nano, min_arrived_unix_nano, max_arrived_unix_nano, level, corrupt, created_unix_nano
 		FROM segments ORDER BY epoch_id, last_sequence, id`)
 	if err != nil {
 		return nil, err
@@ -235,7 +321,7 @@ func (c *catalogue) findSegments(ctx context.Context) ([]segmentRecord, error) {
 		var s segmentRecord
 		var first, last int64
 		if err := rows.Scan(&s.ID, &s.EpochID, &first, &last, &s.Path, &s.Rows, &s.SizeBytes,
-			&s.MinStart, &s.MaxStart, &s.MinArrived, &s.MaxArrived, &s.Corrupt, &s.Created); err != nil {
+			&s.MinStart, &s.MaxStart, &s.MinArrived, &s.MaxArrived, &s.Level, &s.Corrupt, &s.Created); err != nil {
 			return nil, err
 		}
 		s.FirstSeq, s.LastSeq = uint64(first), uint64(last)
@@ -265,18 +351,23 @@ func (c *catalogue) findEdges(ctx context.Context) ([]edgeRecord, error) {
 
 // deleteSegments and deleteEdges forget files that retention drops.
 func (c *catalogue) deleteSegments(ctx context.Context, ids []string) error {
-	return c.deleteAll(ctx, "DELETE FROM segments WHERE id = ?", ids)
+	return c.deleteAll(ctx, "segments", ids)
 }
 
 func (c *catalogue) deleteEdges(ctx context.Context, ids []string) error {
-	return c.deleteAll(ctx, "DELETE FROM edge_runs WHERE id = ?", ids)
+	return c.deleteAll(ctx, "edge_runs", ids)
 }
 
-func (c *catalogue) deleteAll(ctx context.Context, statement string, ids []string) error {
+func (c *catalogue) deleteAll(ctx context.Context, table string, ids []string) error {
 	return c.tx(ctx, func(tx *sql.Tx) error {
 		for _, id := range ids {
-			if _, err := tx.ExecContext(ctx, statement, id); err != nil {
-				return err
+			for _, statement := range []string{
+				"INSERT INTO dropped_files (path) SELECT path FROM " + table + " WHERE id = ? ON CONFLICT (path) DO NOTHING",
+				"DELETE FROM " + table + " WHERE id = ?",
+			} {
+				if _, err := tx.ExecContext(ctx, statement, id); err != nil {
+					return err
+				}
 			}
 		}
 		return nil

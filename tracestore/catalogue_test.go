@@ -38,7 +38,21 @@ func TestNewerCatalogueIsRefused(t *testing.T) {
 	must(t, err)
 	must(t, c.close())
 	_, err = openCatalogue(t.Context(), dir)
-	if err == nil || !strings.Contains(err.Error(), "version 7") || !strings.Contains(err.Error(), "knows 1") {
+	if err == nil || !strings.Contains(err.Error(), "version 7") || !strings.Contains(err.Error(), "knows 2") {
+		t.Fatalf("got %v, want an error that names both versions", err)
+	}
+}
+
+// TestOlderCatalogueIsRefused: version 1 lists files that nobody reads any more.
+func TestOlderCatalogueIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	c, err := openCatalogue(t.Context(), dir)
+	must(t, err)
+	_, err = c.db.ExecContext(t.Context(), "PRAGMA user_version = 1")
+	must(t, err)
+	must(t, c.close())
+	_, err = openCatalogue(t.Context(), dir)
+	if err == nil || !strings.Contains(err.Error(), "version 1") || !strings.Contains(err.Error(), "knows 2") {
 		t.Fatalf("got %v, want an error that names both versions", err)
 	}
 }

@@ -1,6 +1,7 @@
 package tracestore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -39,6 +40,7 @@ func (s *Store) round() {
 	s.retain()
 	s.mergeEdges()
 	s.emptyQuarantine()
+	s.forgetDropped()
 }
 
 // Maintain runs retention and merging now and returns when they are done.
@@ -56,7 +58,7 @@ func (s *Store) Maintain(ctx context.Context) error {
 }
 
 // retain drops segments and runs of edges whose last row arrived longer ago than
-// they are kept, and the oldest segments while all take more than MaxDiskBytes.
+// they are kept, and the oldest ones while all take more than MaxDiskBytes.
 func (s *Store) retain() {
 	v := s.acquire()
 	if v == nil {
@@ -81,9 +83,14 @@ func (s *Store) retain() {
 		}
 	}
 	if s.o.MaxDiskBytes > 0 {
+		// Edges are kept for longer and have their share of the space first.
 		var sum int64
+		for _, f := range v.runs {
+			sum += f.SizeBytes
+		}
+		sum = min(sum, s.o.MaxDiskBytes/maxEdgeShare)
 		byAge := slices.Clone(v.segments)
-		slices.SortFunc(byAge, func(a, b *segmentFile) int { return int(min(max(b.MaxArrived-a.MaxArrived, -1), 1)) })
+		slices.SortFunc(byAge, func(a, b *segmentFile) int { return cmp.Compare(b.MaxArrived, a.MaxArrived) })
 		for _, f := range byAge {
 			if sum += f.SizeBytes; sum > s.o.MaxDiskBytes {
 				drop(f)
@@ -157,17 +164,36 @@ func (s *Store) retainCorrupt(now time.Time) {
 	}
 }
 
+// maxEdgeShare: edges take at most a quarter of MaxDiskBytes.
+const maxEdgeShare = 4
+
+// retainEdges drops runs of edges that are too old, and the oldest ones beyond
+// their share of the space.
 func (s *Store) retainEdges(v *view, now time.Time) {
-	if s.o.EdgeRetention <= 0 {
-		return
-	}
-	limit := now.Add(-s.o.EdgeRetention).UnixNano()
 	runs := make(map[*edgeFile]bool)
 	var ids []string
-	for _, f := range v.runs {
-		if f.MaxArrived < limit {
+	drop := func(f *edgeFile) {
+		if !runs[f] {
 			runs[f] = true
 			ids = append(ids, f.ID)
+		}
+	}
+	if s.o.EdgeRetention > 0 {
+		limit := now.Add(-s.o.EdgeRetention).UnixNano()
+		for _, f := range v.runs {
+			if f.MaxArrived < limit {
+				drop(f)
+			}
+		}
+	}
+	if s.o.MaxDiskBytes > 0 {
+		var sum int64
+		byAge := slices.Clone(v.runs)
+		slices.SortFunc(byAge, func(a, b *edgeFile) int { return cmp.Compare(b.MaxArrived, a.MaxArrived) })
+		for _, f := range byAge {
+			if sum += f.SizeBytes; sum > s.o.MaxDiskBytes/maxEdgeShare {
+				drop(f)
+			}
 		}
 	}
 	if len(ids) == 0 {
@@ -231,10 +257,8 @@ func (s *Store) mergeLevel(level int) (bool, error) {
 	id := ulid.Make().String()
 	path := filepath.Join(edgesDir, id+".edges")
 	record := edgeRecord{ID: id, Path: path, Level: level + 1, MinArrived: old[0].MinArrived, Created: s.now()}
-	var ids []string
 	var inputs []*segment.Edges
 	for _, f := range old {
-		ids = append(ids, f.ID)
 		inputs = append(inputs, f.file)
 		record.MinArrived = min(record.MinArrived, f.MinArrived)
 		record.MaxArrived = max(record.MaxArrived, f.MaxArrived)
@@ -257,7 +281,7 @@ func (s *Store) mergeLevel(level int) (bool, error) {
 	if err := s.mergeStep("commit"); err != nil {
 		return false, err
 	}
-	if err := s.cat.replaceEdges(s.ctx, ids, &record); err != nil {
+	if err := s.cat.replaceEdges(s.ctx, old, &record); err != nil {
 		return false, err
 	}
 	run := &edgeFile{edgeRecord: record, file: segment.OpenEdges(full)}
@@ -272,6 +296,26 @@ func (s *Store) mergeLevel(level int) (bool, error) {
 
 // mergeStep is the fault seam of a merge.
 func (s *Store) mergeStep(name string) error { return s.step("merge." + name) }
+
+// forgetDropped clears the catalogue's list of files to be deleted of those that
+// are gone.
+func (s *Store) forgetDropped() {
+	paths, err := s.cat.droppedFiles(s.ctx)
+	if err != nil {
+		s.o.Logger.Error("read catalogue", "error", err)
+		return
+	}
+	paths = slices.DeleteFunc(paths, func(path string) bool {
+		_, err := os.Stat(filepath.Join(s.o.Dir, path))
+		return !errors.Is(err, os.ErrNotExist)
+	})
+	if len(paths) == 0 {
+		return
+	}
+	if err := s.cat.forgetDropped(s.ctx, paths); err != nil {
+		s.o.Logger.Error("clear the list of dropped files", "error", err)
+	}
+}
 
 // emptyQuarantine deletes files that were set aside long enough ago.
 func (s *Store) emptyQuarantine() {

@@ -32,7 +32,12 @@ type Options struct {
 	// 400 days; negative keeps for ever.
 	SpanRetention time.Duration
 	EdgeRetention time.Duration
-	// MaxDiskBytes drops the oldest segments beyond it. 0: no limit.
+	// EnvironmentRetention are shorter ages for the spans of some environments.
+	// They are applied when segments are compacted, and a segment is written
+	// anew when enough of its rows are too old.
+	EnvironmentRetention map[string]time.Duration
+	// MaxDiskBytes drops the oldest segments beyond it, edges included, of which
+	// a quarter of it is kept at most. 0: no limit.
 	MaxDiskBytes int64
 	// MinFreeBytes is the free disk below which Append answers ErrDiskFull.
 	// 0: the greater of 512 MiB and 2 % of the file system.

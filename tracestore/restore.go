@@ -64,6 +64,9 @@ func (s *Store) restore(ctx context.Context) error {
 		}
 		v.runs = append(v.runs, &edgeFile{edgeRecord: r, file: segment.OpenEdges(filepath.Join(s.o.Dir, r.Path))})
 	}
+	if err := s.deleteDropped(ctx); err != nil {
+		return err
+	}
 	if err := s.sweep(known); err != nil {
 		return err
 	}
@@ -77,6 +80,30 @@ func (s *Store) restore(ctx context.Context) error {
 	v.tables = []*table{s.writer.table}
 	v.hold()
 	s.current = v
+	return nil
+}
+
+// deleteDropped deletes files that were replaced or too old when the process
+// ended.
+func (s *Store) deleteDropped(ctx context.Context) error {
+	paths, err := s.cat.droppedFiles(ctx)
+	if err != nil {
+		return fmt.Errorf("read catalogue: %w", err)
+	}
+	if len(paths) == 0 {
+		return nil
+	}
+	for _, path := range paths {
+		full := filepath.Join(s.o.Dir, path)
+		for _, p := range []string{full, segment.IndexPath(full)} {
+			if err := os.Remove(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("delete a dropped file: %w", err)
+			}
+		}
+	}
+	if err := s.cat.forgetDropped(ctx, paths); err != nil {
+		return fmt.Errorf("clear the list of dropped files: %w", err)
+	}
 	return nil
 }
 

@@ -90,6 +90,14 @@ func TestReadWhileWriting(t *testing.T) {
 
 func TestManySegments(t *testing.T) {
 	h := start(t, Options{})
+	h.stop()
+	uncompacted := func(step string) error {
+		if strings.HasPrefix(step, "compact.") {
+			return errors.New("not now")
+		}
+		return nil
+	}
+	h.open(uncompacted)
 	const segments, perSegment = 40, 30
 	for i := range segments {
 		h.append(testSpans(i*perSegment, perSegment))
@@ -98,7 +106,8 @@ func TestManySegments(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	h.reopen()
+	h.stop()
+	h.open(uncompacted)
 	all := testSpans(0, segments*perSegment)
 	h.want(all)
 	if st := h.Stats(); st.Segments != segments {
@@ -202,13 +211,22 @@ func TestMaxDisk(t *testing.T) {
 		sizes = append(sizes, v.segments[i].SizeBytes)
 		v.release()
 	}
+	edges := h.Stats().EdgeBytes
 	h.stop()
-	h.opts.MaxDiskBytes = sizes[1] + sizes[2]
+	h.opts.MaxDiskBytes = sizes[1] + sizes[2] + edges
 	h.open(nil)
 	must(t, h.Maintain(t.Context()))
 	h.want(testSpans(30, 60))
 	if st := h.Stats(); st.Segments != 2 {
 		t.Fatalf("%d segments, want the newest 2", st.Segments)
+	}
+	// Edges have a quarter, and then give way, too.
+	h.stop()
+	h.opts.MaxDiskBytes = edges * maxEdgeShare * 3 / 4
+	h.open(nil)
+	must(t, h.Maintain(t.Context()))
+	if st := h.Stats(); st.EdgeRuns != 2 || st.EdgeBytes > h.opts.MaxDiskBytes/maxEdgeShare {
+		t.Fatalf("%d runs of edges with %d bytes, want 2 within a quarter of %d", st.EdgeRuns, st.EdgeBytes, h.opts.MaxDiskBytes)
 	}
 }
 

@@ -11,7 +11,8 @@
 // memtable is frozen and the flusher makes a segment and a run of edges of it:
 // temporary file, sync, rename, sync of the folder, then one catalogue
 // transaction that also says how far the log is applied, then the log is
-// trimmed. A start replays the log from there: every message is applied exactly
+// trimmed. Segments are merged with their neighbours until they have about a
+// million rows. A start replays the log from there: every message is applied exactly
 // once, whenever the process dies.
 //
 // # Folder
@@ -26,8 +27,9 @@
 //
 // A row that equals an earlier one in everything the sender said is a duplicate
 // (the sender asks again when it lost our answer). It is dropped when the earlier
-// one is in a memtable or among the last [recentRows] rows; a later one is
-// dropped when its trace is read, but counted by queries.
+// one is in a memtable or among the last [recentRows] rows. A later one is dropped
+// when both come into one segment; until then when its trace is read, but it is
+// counted by queries.
 //
 // Locks: Store.mu guards the current view and is held for no I/O; index locks of
 // a memtable are taken under no other lock.
@@ -68,6 +70,8 @@ type Store struct {
 	rotations chan rotation
 	rounds    chan chan struct{}
 
+	compactions chan chan<- error
+
 	mu      sync.Mutex
 	current *view
 
@@ -89,13 +93,21 @@ type Store struct {
 
 	flushFailures atomic.Int64
 
+	compacting       atomic.Bool
+	compactionsTotal atomic.Int64
+	compactedRows    atomic.Int64
+	compactedBytes   atomic.Int64
+	expiredRows      atomic.Int64
+
 	status   sync.Mutex // guards what follows
 	flushErr string
 	flushAt  int64
 	corrupt  map[string]string // why, by path
 
-	// fault, if set by a test, is called before each step of a flush and may
-	// fail it.
+	compactErr string
+
+	// fault, if set by a test, is called before each step of a flush or a
+	// compaction and may fail it.
 	fault func(step string) error
 }
 
@@ -130,6 +142,8 @@ func open(ctx context.Context, o Options, fault func(string) error) (_ *Store, e
 		flushes:   make(chan *table, 1),
 		rotations: make(chan rotation),
 		rounds:    make(chan chan struct{}),
+
+		compactions: make(chan chan<- error),
 	}
 	if s.lock, err = lockDir(o.Dir); err != nil {
 		return nil, err
@@ -146,11 +160,12 @@ func open(ctx context.Context, o Options, fault func(string) error) (_ *Store, e
 		return nil, fmt.Errorf("tracestore: open: %w", err)
 	}
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	s.wg.Add(4)
+	s.wg.Add(5)
 	go func() { defer s.wg.Done(); s.commit() }()
 	go func() { defer s.wg.Done(); s.write() }()
 	go func() { defer s.wg.Done(); s.flushAll() }()
 	go func() { defer s.wg.Done(); s.maintain() }()
+	go func() { defer s.wg.Done(); s.compactAll() }()
 	return s, nil
 }
 
@@ -222,6 +237,16 @@ type Stats struct {
 	CorruptFiles       []string // "path: why" of what was set aside
 	LastFlushError     string   // empty after a success
 	LastFlushUnixNano  int64
+	CompactionsTotal   int64
+	CompactedRowsTotal int64 // rows written by compaction
+	// CompactedBytesTotal counts bytes written by compaction.
+	CompactedBytesTotal int64
+	ExpiredRowsTotal    int64 // rows dropped because their environment keeps less
+	// WaitingSegments are those that will be merged soon; none, and Compacting
+	// false: the store has settled.
+	WaitingSegments     int
+	Compacting          bool
+	LastCompactionError string // empty after a success
 	// OldestArrivedUnixNano is the arrival of the oldest row kept; 0: no rows.
 	OldestArrivedUnixNano int64
 }
@@ -233,7 +258,10 @@ func (s *Store) Stats() Stats {
 		RejectedRowsTotal: s.rejected.Load(), LogMessagesTotal: s.messages.Load(), FlushesTotal: s.flushed.Load(), FlushFailuresTotal: s.flushFailures.Load(),
 		InFlightBytes: s.inFlight.Load(), AppliedSequence: s.applied.Load(),
 	}
+	st.CompactionsTotal, st.CompactedRowsTotal, st.CompactedBytesTotal = s.compactionsTotal.Load(), s.compactedRows.Load(), s.compactedBytes.Load()
+	st.ExpiredRowsTotal, st.Compacting = s.expiredRows.Load(), s.compacting.Load()
 	s.status.Lock()
+	st.LastCompactionError = s.compactErr
 	st.LastFlushError, st.LastFlushUnixNano = s.flushErr, s.flushAt
 	for path, why := range s.corrupt {
 		st.CorruptFiles = append(st.CorruptFiles, path+": "+why)

@@ -78,13 +78,7 @@ func (v *view) release() {
 		return
 	}
 	for _, f := range v.segments {
-		if f.refs.Add(-1) == 0 {
-			f.file.Close()
-			if f.drop.Load() {
-				os.Remove(f.file.Path())
-				os.Remove(segment.IndexPath(f.file.Path()))
-			}
-		}
+		f.release()
 	}
 	for _, f := range v.runs {
 		if f.refs.Add(-1) == 0 {
@@ -93,6 +87,18 @@ func (v *view) release() {
 				os.Remove(f.file.Path())
 			}
 		}
+	}
+}
+
+// release gives back a reference to a segment.
+func (f *segmentFile) release() {
+	if f.refs.Add(-1) > 0 {
+		return
+	}
+	f.file.Close()
+	if f.drop.Load() {
+		os.Remove(f.file.Path())
+		os.Remove(segment.IndexPath(f.file.Path()))
 	}
 }
 
@@ -146,6 +152,7 @@ func (v *view) count(st *Stats) {
 		st.SegmentBytes += f.SizeBytes
 		oldest(f.MinArrived)
 	}
+	st.WaitingSegments = waiting(v.segments)
 	for _, f := range v.runs {
 		st.EdgeRuns++
 		st.EdgeBytes += f.SizeBytes

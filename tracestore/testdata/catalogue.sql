@@ -1,3 +1,6 @@
+CREATE TABLE dropped_files (
+  path TEXT PRIMARY KEY              -- nobody needs it any more; it may still be there
+) STRICT;
 CREATE TABLE edge_runs (
   id TEXT PRIMARY KEY,
   path TEXT NOT NULL,
@@ -28,6 +31,7 @@ CREATE TABLE segments (
   max_start_unix_nano INTEGER NOT NULL,
   min_arrived_unix_nano INTEGER NOT NULL,
   max_arrived_unix_nano INTEGER NOT NULL,
+  level INTEGER NOT NULL,            -- how often its rows were compacted
   corrupt TEXT NOT NULL DEFAULT '',  -- why it was set aside; empty: it answers
   created_unix_nano INTEGER NOT NULL
 ) STRICT;
