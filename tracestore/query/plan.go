@@ -85,6 +85,8 @@ type Plan struct {
 	// MemoryBytes bounds what a run may hold; a query that needs more ends with
 	// an [InvalidError] that says so. Compile sets DefaultMemoryBytes.
 	MemoryBytes int64
+	// Lease is the plan's place in a [Pool], for one run; nil: none.
+	Lease *Lease
 
 	where        where
 	calculations []Calculation

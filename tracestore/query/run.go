@@ -2,7 +2,6 @@ package query
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -11,25 +10,27 @@ import (
 	"redthread/tracestore/trace"
 )
 
-// budget bounds what the workers of a run hold together.
+// budget bounds what a run holds.
 type budget struct {
 	limit int64
+	lease *Lease
 	held  atomic.Int64
 }
 
-func (b *budget) charge(w *worker) error {
-	now := w.bytes()
-	total := b.held.Add(now - w.held)
-	w.held = now
-	if total > b.limit {
+// add says that the run holds so many bytes more, or fewer.
+func (b *budget) add(bytes int64) error {
+	if held := b.held.Add(bytes); bytes > 0 && held > b.limit {
 		return tooMuch(b.limit)
 	}
-	return nil
+	return b.lease.hold(bytes)
 }
 
-func tooMuch(limit int64) error {
-	return &InvalidError{"breakdowns", fmt.Sprintf(
-		"This query makes too many groups: it needs more than %d MiB. Filter more, take a shorter time range, or group by a column with fewer values.", limit>>20)}
+// charge brings up to date what a worker holds.
+func (b *budget) charge(w *worker) error {
+	now := w.bytes()
+	more := now - w.held
+	w.held = now
+	return b.add(more)
 }
 
 // Run answers the plan from the blocks, reading them in parallel. It stops soon
@@ -38,12 +39,13 @@ func tooMuch(limit int64) error {
 func Run(ctx context.Context, p *Plan, blocks []column.Block) (*Result, error) {
 	started := time.Now()
 	live := p.where.live(blocks)
-	b := &budget{limit: p.MemoryBytes}
+	b := &budget{limit: p.MemoryBytes, lease: p.Lease}
 	buckets := 1
 	if p.series {
 		buckets = p.buckets
 	}
 	first := &pass{plan: p, layout: &p.layout, buckets: buckets, cells: buckets, light: p.light()}
+	p.Lease.expect(live)
 	all, err := first.run(ctx, live, b)
 	if err != nil {
 		return nil, err
@@ -57,7 +59,10 @@ func Run(ctx context.Context, p *Plan, blocks []column.Block) (*Result, error) {
 	if all.deferred() {
 		err = a.measure(ctx, live, b)
 	} else {
-		a.gather(all)
+		err = a.gather(all, b)
+	}
+	if err == nil && p.series {
+		err = b.add(a.pointBytes())
 	}
 	if err != nil {
 		return nil, err
@@ -104,8 +109,15 @@ func (p *Plan) light() *layout {
 
 // gather sorts what the only reading of the blocks found into the slots of the
 // answer.
-func (a *answer) gather(all *worker) {
+func (a *answer) gather(all *worker, b *budget) error {
 	p := a.plan
+	cells := len(a.listed) + 2
+	if p.series {
+		cells += len(a.listed) * all.buckets
+	}
+	if err := b.add(p.layout.bytes(cells)); err != nil {
+		return err
+	}
 	slot := a.slots(len(a.groups.weight))
 	n := len(a.listed) + 2
 	if p.series {
@@ -130,6 +142,17 @@ func (a *answer) gather(all *worker) {
 			a.final.merge(to, a.groups, g)
 		}
 	}
+	return nil
+}
+
+// pointBytes is about the memory that the points of the series take as a result.
+func (a *answer) pointBytes() int64 {
+	const pointBytes, valueBytes = 400, 100
+	points := int64(0)
+	for _, weight := range a.series.weight[:len(a.listed)*a.plan.buckets] {
+		points += int64(b2u(weight != 0))
+	}
+	return points * int64(pointBytes+valueBytes*(len(a.plan.calculations)+len(a.plan.breakdowns)))
 }
 
 // slots tells for each group of n where it stands in the answer: its place in

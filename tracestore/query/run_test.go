@@ -105,10 +105,10 @@ func TestRunPrunesBlocks(t *testing.T) {
 func TestRunBoundsMemory(t *testing.T) {
 	var blocks []column.Block
 	for b := range 4 {
-		spans := make([]trace.Span, 5000)
+		spans := make([]trace.Span, 20_000)
 		for i := range spans {
-			spans[i].StartUnixNano = testNow.Add(-time.Minute).UnixNano()
-			spans[i].Attributes = []trace.Attribute{{Key: "id", Value: trace.Int(int64(b*5000 + i))}}
+			spans[i].StartUnixNano = testNow.Add(-time.Minute).UnixNano() - int64(b)*1e12 - int64(i)*5e7
+			spans[i].Attributes = []trace.Attribute{{Key: "id", Value: trace.Int(int64(b*20_000 + i))}}
 		}
 		blocks = append(blocks, newTestBlock(spans))
 	}
@@ -116,18 +116,24 @@ func TestRunBoundsMemory(t *testing.T) {
 		`{"breakdowns":["id"]}`,
 		`{"breakdowns":["name","id"]}`,
 		`{"calculations":[{"op":"COUNT_DISTINCT","column":"id"}]}`,
-		`{"calculations":[{"op":"P50","column":"id"}],"granularity":8,"breakdowns":["name"]}`,
+		`{"calculations":[{"op":"P50","column":"id"}],"breakdowns":["id"]}`,
+		`{"granularity":8,"breakdowns":["id"],"limit":1000}`,
 	} {
 		p := mustCompile(t, spec)
 		if _, err := Run(context.Background(), p, blocks); err != nil {
 			t.Errorf("%s: %v", spec, err)
 		}
-		p.MemoryBytes = 50_000
+		p.MemoryBytes = 1_200_000
 		_, err := Run(context.Background(), p, blocks)
 		var invalid *InvalidError
 		if !errors.As(err, &invalid) || !strings.Contains(invalid.Message, "too many groups") {
 			t.Errorf("%s with %d bytes: Run = %v, want an InvalidError about groups", spec, p.MemoryBytes, err)
 		}
+	}
+	p := mustCompile(t, `{"calculations":[{"op":"COUNT"},{"op":"P50","column":"id"}],"breakdowns":["name"]}`)
+	p.MemoryBytes = 1_200_000
+	if _, err := Run(context.Background(), p, blocks); err != nil {
+		t.Errorf("a query of one group with %d bytes: %v", p.MemoryBytes, err)
 	}
 }
 

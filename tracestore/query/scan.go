@@ -2,9 +2,7 @@ package query
 
 import (
 	"context"
-	"runtime"
 	"sync"
-	"sync/atomic"
 
 	"redthread/tracestore/column"
 )
@@ -22,6 +20,7 @@ type pass struct {
 	// light is the layout to fall back to, without buckets, when a worker meets
 	// too many groups to count everything of each; nil: none.
 	light *layout
+	again sync.Once // when the first worker falls back
 }
 
 // maxHeavyCells bounds the cells of a pass that count more than light things.
@@ -82,8 +81,12 @@ func (w *worker) count(g *groups) {
 	w.hashes = make([]hashReader, len(g.layout.distincts))
 }
 
+// workerBytes is about what a worker holds before it counts anything, and again
+// for each column it reads.
+const workerBytes = 24 * chunkRows
+
 func (w *worker) bytes() int64 {
-	n := w.groups.bytes()
+	n := w.groups.bytes() + workerBytes*int64(1+len(w.reader.codes)+len(w.numbers)+len(w.hashes))
 	if w.pass.frozen == nil {
 		n += w.grouper.bytes()
 	}
@@ -113,20 +116,27 @@ func (g *groups) fold(other *groups, buckets int) {
 // run reads the blocks with as many workers as there are processors and merges
 // what they found.
 func (p *pass) run(ctx context.Context, blocks []column.Block, b *budget) (*worker, error) {
-	workers := make([]*worker, max(1, min(runtime.GOMAXPROCS(0), len(blocks))))
-	if b.held.Load()+p.layout.bytes(p.cells)*int64(len(workers)) > b.limit {
-		return nil, tooMuch(b.limit)
+	workers := make([]*worker, b.lease.workers(len(blocks)))
+	most := p.layout.bytes(p.cells) * int64(len(workers))
+	if err := b.add(most); err != nil {
+		return nil, err
 	}
 	for i := range workers {
 		workers[i] = newWorker(p)
 	}
-	err := eachBlock(ctx, len(workers), blocks, func(i int, block column.Block) error {
+	if err := b.add(-most); err != nil {
+		return nil, err
+	}
+	err := b.lease.eachBlock(ctx, len(workers), blocks, func(i int, block column.Block) error {
 		w := workers[i]
-		if err := w.scan(newView(block)); err != nil {
+		err := w.scan(newView(block))
+		w.drop()
+		if err != nil {
 			return err
 		}
 		if p.light != nil && !w.deferred() && len(w.groups.weight) > p.plan.heavyCells {
 			w.lighten()
+			p.again.Do(func() { b.lease.expect(blocks) })
 		}
 		return b.charge(w)
 	})
@@ -144,41 +154,6 @@ func (p *pass) run(ctx context.Context, blocks []column.Block, b *budget) (*work
 		}
 	}
 	return mergeWorkers(ctx, workers, b)
-}
-
-// eachBlock calls fn for every block on n goroutines, telling it which, until
-// the first error or the end of ctx.
-func eachBlock(ctx context.Context, n int, blocks []column.Block, fn func(worker int, b column.Block) error) error {
-	var (
-		next  atomic.Int64
-		wg    sync.WaitGroup
-		once  sync.Once
-		first error
-	)
-	fail := func(err error) {
-		once.Do(func() { first = err })
-		next.Store(int64(len(blocks)))
-	}
-	for i := range n {
-		wg.Go(func() {
-			for {
-				at := int(next.Add(1)) - 1
-				if at >= len(blocks) {
-					return
-				}
-				if err := ctx.Err(); err != nil {
-					fail(err)
-					return
-				}
-				if err := fn(i, blocks[at]); err != nil {
-					fail(err)
-					return
-				}
-			}
-		})
-	}
-	wg.Wait()
-	return first
 }
 
 // scan counts the rows of a block.
@@ -229,6 +204,20 @@ func (w *worker) open(v *view) error {
 		}
 	}
 	return w.weights.open(v)
+}
+
+// drop lets go of the block.
+func (w *worker) drop() {
+	for _, c := range w.reader.codes {
+		c.vecs = nil
+	}
+	for i := range w.numbers {
+		w.numbers[i].reader.vecs, w.numbers[i].reader.ms = nil, nil
+	}
+	for i := range w.hashes {
+		w.hashes[i].vecs = nil
+	}
+	w.weights.vecs, w.weights.memos, w.starts = nil, nil, nil
 }
 
 // add counts the rows of a chunk.

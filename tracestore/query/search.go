@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -27,6 +26,9 @@ const (
 
 // SearchPlan is a compiled search. It may be run any number of times and at once.
 type SearchPlan struct {
+	// Lease is the plan's place in a [Pool], for one run; nil: none.
+	Lease *Lease
+
 	where    where
 	columns  []string
 	slowest  bool
@@ -159,7 +161,8 @@ func RunSearch(ctx context.Context, p *SearchPlan, blocks []column.Block) (*Sear
 		mu sync.Mutex
 		st Stats
 	)
-	err := eachBlock(ctx, max(1, min(runtime.GOMAXPROCS(0), len(live))), live, func(_ int, b column.Block) error {
+	p.Lease.expect(live)
+	err := p.Lease.eachBlock(ctx, p.Lease.workers(len(live)), live, func(_ int, b column.Block) error {
 		if pg.skips(b) {
 			return nil
 		}
