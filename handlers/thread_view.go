@@ -122,7 +122,10 @@ func threadNotices(t *graph.Thread) []string {
 	case t.Origin == nil:
 		list = append(list, "Where this began is "+unknownWords(t.Reason)+".")
 	}
-	if t.Truncated {
+	if t.Folded > 0 {
+		list = append(list, ui.Count(t.Folded)+" of its traces are too many of a kind to be drawn: they are counted by their summaries.")
+	}
+	if t.Cut {
 		list = append(list, "This thread is larger than what was read of it: counts and sums are of the part shown.")
 	}
 	return list

@@ -35,8 +35,16 @@ type Options struct {
 	MaxNodes int
 	// MaxThreadSpans is how many spans a thread reads in all (default 250,000).
 	MaxThreadSpans int
-	// MaxLinks is how many effects of one trace are read (default 20,000).
+	// MaxLinks is how many effects of one trace are read (default 250,000, of 48
+	// bytes each).
 	MaxLinks int
+	// FoldAbove is how many effects of one leg in other traces are read; of more
+	// that have one service and name a few are read and the others counted from
+	// their summaries, see [Fold] (default 200).
+	FoldAbove int
+	// MaxFolded is how many traces of a thread are counted so (default 1,000,000:
+	// about 40 bytes each while the thread is read).
+	MaxFolded int
 	// MaxLegs is how many legs a thread lists (default 20,000).
 	MaxLegs int
 	// MaxEnds is how many spans of the other side an id is joined to: an id that
@@ -68,7 +76,9 @@ func New(src Source, o Options) *Graph {
 	set(&o.MaxReads, 4096)
 	set(&o.MaxNodes, 2000)
 	set(&o.MaxThreadSpans, 250_000)
-	set(&o.MaxLinks, 20_000)
+	set(&o.MaxLinks, 250_000)
+	set(&o.FoldAbove, 200)
+	set(&o.MaxFolded, 1_000_000)
 	set(&o.MaxLegs, 20_000)
 	set(&o.MaxEnds, 1000)
 	set(&o.Workers, 4)
@@ -265,9 +275,15 @@ type Thread struct {
 	Nodes      []Node       `json:"nodes"`
 	Edges      []Edge       `json:"edges"`
 	Legs       []Leg        `json:"legs"`
+	Folds      []Fold       `json:"folds"`
 	Selected   int          `json:"selected"` // the leg of the span asked about, -1 if it is in none
-	Ripple     Ripple       `json:"ripple"`
-	Truncated  bool         `json:"truncated"`
+	Ripple     Ripple       `json:"ripple"`   // of all, folded traces by their summaries: there busy time is the time from start to end
+	Folded     int          `json:"folded"`   // traces that are counted and not among the nodes
+	// Truncated says that nodes, edges and legs are not all of the thread: some
+	// are folded, or Cut.
+	Truncated bool `json:"truncated"`
+	// Cut says that more was there than is even counted.
+	Cut bool `json:"cut"`
 }
 
 // Work says what a leg does.

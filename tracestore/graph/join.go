@@ -144,12 +144,12 @@ func (g *Graph) ends(ctx context.Context, effects []Half) ([]target, error) {
 
 // effects lists what the spans of a trace caused, as the edge index knows it:
 // what says so itself, and what ids may join. The walk back decides.
-func (g *Graph) effects(ctx context.Context, x *index) (links []Link, cut bool, err error) {
-	if links, cut, err = g.src.Effects(ctx, x.trace, g.o.MaxLinks); err != nil {
+func (g *Graph) effects(ctx context.Context, x *index, limit int) (links []Link, cut bool, err error) {
+	if links, cut, err = g.src.Effects(ctx, x.trace, limit); err != nil {
 		return nil, false, err
 	}
 	if g.edges != nil {
-		joined, more, err := g.joined(ctx, x)
+		joined, more, err := g.joined(ctx, x, limit)
 		if err != nil {
 			return nil, false, err
 		}
@@ -159,14 +159,14 @@ func (g *Graph) effects(ctx context.Context, x *index) (links []Link, cut bool, 
 	// thread that did not change is to look the same.
 	slices.SortFunc(links, func(a, b Link) int { return cmp.Or(compareRefs(a.To, b.To), compareRefs(a.From, b.From)) })
 	links = slices.Compact(links)
-	if len(links) > g.o.MaxLinks {
-		links, cut = links[:g.o.MaxLinks], true
+	if len(links) > limit {
+		links, cut = links[:limit], true
 	}
 	return links, cut, nil
 }
 
 // joined lists the spans that have an id in common with what the trace sent.
-func (g *Graph) joined(ctx context.Context, x *index) (links []Link, cut bool, err error) {
+func (g *Graph) joined(ctx context.Context, x *index, limit int) (links []Link, cut bool, err error) {
 	senders := map[Key][]trace.SpanID{}
 	var keys []Key
 	for i := range x.spans {
@@ -183,7 +183,7 @@ func (g *Graph) joined(ctx context.Context, x *index) (links []Link, cut bool, e
 	if len(keys) == 0 {
 		return nil, false, nil
 	}
-	ends, cut, err := g.edges.Ends(ctx, EffectSide, keys, g.o.MaxLinks)
+	ends, cut, err := g.edges.Ends(ctx, EffectSide, keys, limit)
 	if err != nil {
 		return nil, false, err
 	}

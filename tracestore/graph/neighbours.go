@@ -15,6 +15,8 @@ const (
 	maxNeighbours = 200
 	// maxCauses bounds the resolved causes of one trace.
 	maxCauses = 2000
+	// maxEffects bounds the effects that are counted.
+	maxEffects = 20_000
 )
 
 // Neighbours returns the origin of a trace and its next causes and effects in
@@ -37,7 +39,7 @@ func (g *Graph) neighbours(ctx context.Context, id trace.ID) (*Neighbours, error
 	if out.Origin, err = s.traceOrigin(ctx, x); err != nil {
 		return nil, err
 	}
-	links, cut, err := g.effects(ctx, x)
+	links, cut, err := g.effects(ctx, x, maxEffects)
 	if err != nil {
 		return nil, err
 	}

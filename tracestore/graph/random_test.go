@@ -99,7 +99,7 @@ func TestBackwardAndForwardAgree(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					if sp, err = s.spread(ctx, x, x.find(begin.SpanID, "")); err != nil {
+					if sp, err = s.spread(ctx, x, x.find(begin.SpanID, ""), nil); err != nil {
 						t.Fatal(err)
 					}
 					threads[begin.Ref] = sp

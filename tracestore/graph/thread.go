@@ -35,6 +35,12 @@ type spread struct {
 	origin    trace.Ref
 	truncated bool
 
+	folds        []Fold
+	folded       map[trace.ID]struct{} // traces that are only counted
+	foldedTraces int
+	examples     map[trace.ID]int  // the fold of a trace that is read although its like are not
+	keep         map[trace.ID]bool // traces on the way to the span asked about are always read
+
 	fresh []member // spans that joined in this round
 }
 
@@ -90,7 +96,7 @@ func (g *Graph) thread(ctx context.Context, id trace.ID, span trace.SpanID) (*Th
 	if span.IsZero() {
 		askedAt = x.begin()
 	}
-	t := &Thread{Status: o.Status, Reason: o.Reason, Candidates: []OriginSpan{}, Truncated: o.Truncated}
+	t := &Thread{Status: o.Status, Reason: o.Reason, Candidates: []OriginSpan{}}
 	start := trace.Ref{TraceID: id, SpanID: span}
 	switch o.Status {
 	case Found:
@@ -121,7 +127,11 @@ func (g *Graph) thread(ctx context.Context, id trace.ID, span trace.SpanID) (*Th
 		begin := x.summary.origin()
 		t.Start = &begin
 	}
-	sp, err := s.spread(ctx, x, at)
+	keep := map[trace.ID]bool{id: true}
+	for i := range o.Hops {
+		keep[o.Hops[i].From.TraceID], keep[o.Hops[i].To.TraceID] = true, true
+	}
+	sp, err := s.spread(ctx, x, at, keep)
 	if err != nil {
 		return nil, err
 	}
@@ -129,8 +139,10 @@ func (g *Graph) thread(ctx context.Context, id trace.ID, span trace.SpanID) (*Th
 	if legs := sp.legOf[asked]; legs != nil && askedAt >= 0 {
 		t.Selected = int(legs[askedAt]) - 1
 	}
-	t.Nodes, t.Edges, t.Legs, t.Ripple = sp.nodes, sp.edges, sp.legs, sp.ripple
-	t.Truncated = t.Truncated || sp.truncated
+	t.Nodes, t.Edges, t.Legs, t.Folds, t.Ripple = sp.nodes, sp.edges, sp.legs, sp.folds, sp.ripple
+	t.Folded = sp.foldedTraces
+	t.Cut = o.Truncated || sp.truncated
+	t.Truncated = t.Cut || t.Folded > 0
 	if t.Start != nil && sp.lastEnd > t.Start.StartUnixNano {
 		t.Ripple.LastEffectNano = sp.lastEnd - t.Start.StartUnixNano
 	}
@@ -157,9 +169,10 @@ func (x *index) top(i int32) int32 {
 
 // spread walks forward from span at of x; at may be none when only the effects
 // of the trace are known.
-func (s *session) spread(ctx context.Context, x *index, at int32) (*spread, error) {
+func (s *session) spread(ctx context.Context, x *index, at int32, keep map[trace.ID]bool) (*spread, error) {
 	sp := &spread{session: s, legOf: map[*index][]int32{}, effects: map[trace.ID]map[trace.SpanID][]Link{}, open: map[trace.ID][]entry{},
-		isNode: map[trace.ID]bool{}, nodes: []Node{}, edges: []Edge{}, legs: []Leg{}}
+		isNode: map[trace.ID]bool{}, nodes: []Node{}, edges: []Edge{}, legs: []Leg{}, folds: []Fold{},
+		folded: map[trace.ID]struct{}{}, examples: map[trace.ID]int{}, keep: keep}
 	if at >= 0 {
 		sp.origin = x.info(at).Ref
 	}
@@ -203,7 +216,7 @@ func (s *spread) readEffects(ctx context.Context, touched []*index) error {
 	links := make([][]Link, len(todo))
 	cut := make([]bool, len(todo))
 	err := s.g.each(ctx, len(todo), func(ctx context.Context, i int) (err error) {
-		links[i], cut[i], err = s.g.effects(ctx, todo[i])
+		links[i], cut[i], err = s.g.effects(ctx, todo[i], s.g.o.MaxLinks)
 		return err
 	})
 	if err != nil {
@@ -212,16 +225,23 @@ func (s *spread) readEffects(ctx context.Context, touched []*index) error {
 	for i, x := range todo {
 		s.truncated = s.truncated || cut[i]
 		to := s.effects[x.trace]
-		for _, l := range links[i] {
+		// Those of one span stand together, in the order of their effects.
+		slices.SortStableFunc(links[i], func(a, b Link) int { return bytes.Compare(a.From.SpanID[:], b.From.SpanID[:]) })
+		for from, rest := 0, links[i]; len(rest) > 0; rest = rest[from:] {
+			id := rest[0].From.SpanID
+			for from = 1; from < len(rest) && rest[from].From.SpanID == id; from++ {
+			}
 			switch {
-			case l.From.SpanID.IsZero():
+			case id.IsZero():
 				// Only the trace was recorded: which span of it is known when the
 				// effect is.
-				s.open[x.trace] = append(s.open[x.trace], entry{link: l, leg: -1})
-			case x.find(l.From.SpanID, "") < 0:
-				to[trace.SpanID{}] = append(to[trace.SpanID{}], l) // its cause never arrived, or is gone
+				for _, l := range rest[:from] {
+					s.open[x.trace] = append(s.open[x.trace], entry{link: l, leg: -1})
+				}
+			case x.find(id, "") < 0:
+				to[trace.SpanID{}] = append(to[trace.SpanID{}], rest[:from]...) // their cause never arrived, or is gone
 			default:
-				to[l.From.SpanID] = append(to[l.From.SpanID], l)
+				to[id] = rest[:from:from]
 			}
 		}
 	}
@@ -232,6 +252,7 @@ func (s *spread) readEffects(ctx context.Context, touched []*index) error {
 func (s *spread) ways(touched []*index) []entry {
 	var out []entry
 	add := func(links []Link, leg int) {
+		out = slices.Grow(out, len(links))
 		for _, l := range links {
 			out = append(out, entry{link: l, leg: leg})
 		}
@@ -259,11 +280,15 @@ const readChunk = 64
 
 // enter follows the ways of a round and returns the traces they lead into.
 func (s *spread) enter(ctx context.Context, round []entry) ([]*index, error) {
+	round, err := s.fold(ctx, round)
+	if err != nil {
+		return nil, err
+	}
 	var ids []trace.ID
 	fresh := map[trace.ID]bool{}
 	for _, e := range round {
 		id := e.link.To.TraceID
-		if s.traces[id] != nil || fresh[id] {
+		if _, folded := s.folded[id]; folded || s.traces[id] != nil || fresh[id] {
 			continue
 		}
 		if len(s.nodes)+len(ids) >= s.g.o.MaxNodes {
@@ -521,7 +546,7 @@ func (x *index) node() Node {
 
 // finish sums up what needs the whole thread.
 func (s *spread) finish() {
-	s.ripple.Traces = len(s.nodes)
+	s.ripple.Traces += len(s.nodes)
 	for _, b := range s.batches {
 		// The work on a batch is surely this thread's if all its messages are.
 		for _, c := range b.x.causesAt(b.at).list {
@@ -583,6 +608,16 @@ func (s *spread) order() {
 			if leg > 0 {
 				of[i] = int32(now[leg-1]) + 1
 			}
+		}
+	}
+	for i := range s.folds {
+		if c := s.folds[i].Cause; c >= 0 {
+			s.folds[i].Cause = now[c]
+		}
+	}
+	for i := range legs {
+		if at, ok := s.examples[legs[i].TraceID]; ok && s.folds[at].Example < 0 {
+			s.folds[at].Example = i
 		}
 	}
 }
