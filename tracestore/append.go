@@ -1,10 +1,12 @@
 package tracestore
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"redthread/tracestore/ingestlog"
 	"redthread/tracestore/otlp"
@@ -23,6 +25,8 @@ const (
 	// maxUnapplied bounds the messages logged and not yet applied. When the
 	// writer falls behind, the log waits, and then Append.
 	maxUnapplied = 4
+	// maxPartsWaiting bounds the parts of one request that wait for the log.
+	maxPartsWaiting = 2
 )
 
 // A message of the log is a version byte, then records. A record is the format
@@ -31,14 +35,17 @@ const (
 // body, always protobuf.
 const messageVersion = 1
 
-func appendRecord(dst []byte, f Format, arrived int64, environment string, raw []byte) []byte {
-	dst = append(dst, byte(f))
-	dst = binary.LittleEndian.AppendUint64(dst, uint64(arrived))
-	dst = binary.AppendUvarint(dst, uint64(len(environment)))
-	dst = append(dst, environment...)
-	dst = binary.AppendUvarint(dst, uint64(len(raw)))
-	return append(dst, raw...)
+func appendRecord(dst []byte, r *request) []byte {
+	dst = append(dst, byte(r.format))
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(r.arrived))
+	dst = binary.AppendUvarint(dst, uint64(len(r.environment)))
+	dst = append(dst, r.environment...)
+	dst = binary.AppendUvarint(dst, uint64(len(r.raw)))
+	return append(dst, r.raw...)
 }
+
+// recordHead bounds what a record holds beside its environment and body.
+const recordHead = 1 + 8 + 2*binary.MaxVarintLen64
 
 var errMessage = errors.New("tracestore: log message is cut short or of an unknown version")
 
@@ -78,11 +85,29 @@ func eachRecord(msg []byte, fn func(f Format, arrived int64, environment string,
 	return nil
 }
 
-// request is a record waiting for the log.
+// request is a record waiting for the log. The committer copies raw, which is the
+// sender's, when it has taken the request; until then the sender may withdraw it.
 type request struct {
-	record []byte
-	done   chan<- error // buffered
+	format      Format
+	arrived     int64
+	environment string
+	raw         []byte
+	state       atomic.Int32
+	done        chan<- error // buffered
 }
+
+// The states of a request.
+const (
+	requestWaits = iota
+	requestTaken
+	requestWithdrawn
+)
+
+func (r *request) take() bool     { return r.state.CompareAndSwap(requestWaits, requestTaken) }
+func (r *request) withdraw() bool { return r.state.CompareAndSwap(requestWaits, requestWithdrawn) }
+
+// size bounds the length of the record.
+func (r *request) size() int { return recordHead + len(r.environment) + len(r.raw) }
 
 // logged is a message that is durable and not yet applied.
 type logged struct {
@@ -112,10 +137,14 @@ func (s *Store) Append(ctx context.Context, b Batch) (Ack, error) {
 		return Ack{}, &InvalidError{Message: fmt.Sprintf("unknown format %d", b.Format)}
 	}
 	size := int64(len(b.Raw))
-	if err := s.admit(size); err != nil {
+	held := size
+	if isJSON {
+		held *= 2 // and once more as protobuf, which is no longer
+	}
+	if err := s.admit(held); err != nil {
 		return Ack{}, err
 	}
-	defer s.inFlight.Add(-size)
+	defer s.inFlight.Add(-held)
 	raw, format := b.Raw, FormatOTLPProto
 	if sig == otlp.Logs {
 		format = FormatOTLPLogsProto
@@ -135,60 +164,81 @@ func (s *Store) Append(ctx context.Context, b Batch) (Ack, error) {
 		s.rejected.Add(int64(ack.Rejected))
 		return ack, nil
 	}
-	parts, err := otlp.Split(sig, raw, maxPartBytes)
-	if err != nil {
-		return Ack{}, invalid(err)
-	}
 	environment := b.Environment
 	if environment == "*" {
 		environment = ""
 	}
 	arrived := s.o.Now().UnixNano()
-	done := make(chan error, len(parts))
-	sent := 0
-	for _, part := range parts {
-		record := appendRecord(make([]byte, 0, len(part)+len(environment)+32), format, arrived, environment, part)
-		if len(record)+1 > ingestlog.MaxMessageBytes {
+	var waiting []waiter
+	err = otlp.Split(sig, raw, maxPartBytes, func(part []byte) error {
+		done := make(chan error, 1)
+		r := &request{format: format, arrived: arrived, environment: environment, raw: part, done: done}
+		if r.size()+1 > ingestlog.MaxMessageBytes {
 			one, err := otlp.Validate(sig, part)
 			if err != nil {
-				return Ack{}, invalid(err)
+				return err
 			}
 			ack.Spans -= one.Accepted
 			ack.Rejected += one.Accepted
 			ack.Message = fmt.Sprintf("a record of %d bytes is longer than the %d that fit", len(part), ingestlog.MaxMessageBytes)
-			continue
+			return nil
+		}
+		if len(waiting) == maxPartsWaiting {
+			first := waiting[0]
+			waiting = waiting[1:]
+			if err := s.await(ctx, first); err != nil {
+				return err
+			}
 		}
 		select {
-		case s.requests <- request{record, done}:
-			sent++
+		case s.requests <- r:
+			waiting = append(waiting, waiter{r, done})
+			return nil
 		case <-ctx.Done():
-			return Ack{}, ctx.Err()
+			return ctx.Err()
 		case <-s.quit:
-			return Ack{}, ErrClosed
+			return ErrClosed
 		}
+	})
+	// Also after an error each request is awaited or withdrawn: raw is the
+	// caller's again when Append returns.
+	for _, w := range waiting {
+		err = cmp.Or(err, s.await(ctx, w))
 	}
-	for range sent {
-		select {
-		case err := <-done:
-			if err != nil {
-				return Ack{}, err
-			}
-		case <-ctx.Done():
-			return Ack{}, ctx.Err()
-		case <-s.committed: // the committer has ended; it may have answered before
-			select {
-			case err := <-done:
-				if err != nil {
-					return Ack{}, err
-				}
-			default:
-				return Ack{}, ErrClosed
-			}
-		}
+	if bad := (*otlp.InvalidError)(nil); errors.As(err, &bad) {
+		return Ack{}, invalid(err)
+	}
+	if err != nil {
+		return Ack{}, err
 	}
 	s.rejected.Add(int64(ack.Rejected))
 	s.ackedBytes.Add(size)
 	return ack, nil
+}
+
+// waiter is a request with the end of its channel where the answer comes.
+type waiter struct {
+	r    *request
+	done <-chan error
+}
+
+// await returns the log's answer to a request. When the sender goes or the store
+// closes, a request that was not taken is withdrawn; one that was taken is
+// answered within the log's time limit.
+func (s *Store) await(ctx context.Context, w waiter) error {
+	select {
+	case err := <-w.done:
+		return err
+	case <-ctx.Done():
+		if w.r.withdraw() {
+			return ctx.Err()
+		}
+	case <-s.committed:
+		if w.r.withdraw() {
+			return ErrClosed
+		}
+	}
+	return <-w.done
 }
 
 func invalid(err error) error {
@@ -204,7 +254,7 @@ func (s *Store) admit(size int64) error {
 	if s.closed.Load() {
 		return ErrClosed
 	}
-	limit, pending := s.o.MemoryBytes/8, s.inFlight.Add(size)
+	limit, pending := s.o.MemoryBytes/bodyShare, s.inFlight.Add(size)
 	if pending > limit && pending > size {
 		s.inFlight.Add(-size)
 		return fmt.Errorf("%w: %d bytes wait, at most %d may", ErrOverloaded, pending-size, limit)
@@ -221,34 +271,46 @@ func (s *Store) admit(size int64) error {
 func (s *Store) commit() {
 	defer close(s.committed)
 	var held *request
-	var group []request
+	var group []*request
 	for {
+		clear(group) // their bodies are the senders'
 		group = group[:0]
-		if held != nil {
-			group, held = append(group, *held), nil
-		} else {
-			select {
-			case r := <-s.requests:
+		size := 1
+		// add takes a request into the group; false: it does not fit any more.
+		add := func(r *request) bool {
+			if len(group) > 0 && size+r.size() > maxGroupBytes {
+				held = r
+				return false
+			}
+			if r.take() {
 				group = append(group, r)
+				size += r.size()
+			}
+			return true
+		}
+		first := held
+		held = nil
+		if first == nil {
+			select {
+			case first = <-s.requests:
 			case <-s.quit:
 				return
 			}
 		}
-		msg := append(make([]byte, 0, len(group[0].record)+1), messageVersion)
-		msg = append(msg, group[0].record...)
-	gather:
-		for len(msg) < maxGroupBytes {
+		for more := add(first); more && size < maxGroupBytes; {
 			select {
 			case r := <-s.requests:
-				if len(msg)+len(r.record) > maxGroupBytes {
-					held = &r
-					break gather
-				}
-				msg = append(msg, r.record...)
-				group = append(group, r)
+				more = add(r)
 			default:
-				break gather
+				more = false
 			}
+		}
+		if len(group) == 0 {
+			continue
+		}
+		msg := append(s.takeMessage(size), messageVersion)
+		for _, r := range group {
+			msg = appendRecord(msg, r)
 		}
 		seq, err := s.log.Append(s.ctx, msg)
 		if err != nil {
@@ -268,5 +330,32 @@ func (s *Store) commit() {
 		case <-s.quit:
 			return
 		}
+	}
+}
+
+// maxPooledMessage is the longest message whose buffer is used again.
+const maxPooledMessage = 2 << 20
+
+// takeMessage returns an empty buffer with room for size bytes, one that was
+// applied if there is.
+func (s *Store) takeMessage(size int) []byte {
+	select {
+	case b := <-s.buffers:
+		if cap(b) >= size {
+			return b[:0]
+		}
+	default:
+	}
+	return make([]byte, 0, max(size, maxGroupBytes))
+}
+
+// putMessage gives back the buffer of a message that was applied.
+func (s *Store) putMessage(b []byte) {
+	if cap(b) > maxPooledMessage {
+		return
+	}
+	select {
+	case s.buffers <- b:
+	default:
 	}
 }

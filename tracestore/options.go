@@ -19,8 +19,9 @@ type Options struct {
 	Logger *slog.Logger     // default: discards
 	Now    func() time.Time // default: time.Now
 
-	// MemoryBytes is the soft limit for memtables and caches; bodies in flight
-	// may take an eighth of it. Default 1 GiB.
+	// MemoryBytes is the limit for everything the store holds in memory: memtables,
+	// decoded columns, bodies in flight, queries; memory.go has their shares.
+	// Default 1 GiB.
 	MemoryBytes int64
 	// FlushRows, FlushBytes (raw bytes) and FlushAge bound a memtable.
 	// Defaults 256 k, 160 MB and 10 min (DESIGN.md §5).

@@ -63,9 +63,10 @@ type Store struct {
 	quit   chan struct{} // closed when Close begins
 	wg     sync.WaitGroup
 
-	requests  chan request
+	requests  chan *request
 	committed chan struct{} // closed when the committer has ended
 	apply     chan logged
+	buffers   chan []byte // of messages that were applied
 	flushes   chan *table
 	rotations chan rotation
 	rounds    chan chan struct{}
@@ -131,15 +132,15 @@ func open(ctx context.Context, o Options, fault func(string) error) (_ *Store, e
 	}
 	s := &Store{
 		o: o, log: o.Log, fault: fault,
-		// Three memtables of a quarter each: one grows, one waits, one is flushed.
-		cache:     segment.NewCache(o.MemoryBytes / 4),
+		cache:     segment.NewCache(o.MemoryBytes / cacheShare),
 		corrupt:   make(map[string]string),
 		disk:      diskGuard{dir: o.Dir, minFree: o.MinFreeBytes, free: freeBytes},
 		quit:      make(chan struct{}),
-		requests:  make(chan request, maxWaiting),
+		requests:  make(chan *request, maxWaiting),
 		committed: make(chan struct{}),
 		apply:     make(chan logged, maxUnapplied),
-		flushes:   make(chan *table, 1),
+		buffers:   make(chan []byte, maxUnapplied+1),
+		flushes:   make(chan *table),
 		rotations: make(chan rotation),
 		rounds:    make(chan chan struct{}),
 
@@ -197,15 +198,20 @@ func (s *Store) Ready() (ok bool, progress string) {
 	return false, fmt.Sprintf("replaying the ingest log: message %d of %d", s.applied.Load(), s.replayTo.Load())
 }
 
-// Close writes the memtable to a segment and stops. What could not be written is
-// still in the log. Close may be called twice.
+// closeTimeout bounds the last flush.
+const closeTimeout = 12 * time.Second
+
+// Close writes the memtable to a segment and stops. What cannot be written within
+// 12 s is still in the log. Close may be called twice.
 func (s *Store) Close() error {
 	if s.closed.Swap(true) {
 		s.wg.Wait()
 		return nil
 	}
 	close(s.quit)
+	late := time.AfterFunc(closeTimeout, s.cancel) // then each step of a flush ends it
 	s.wg.Wait()
+	late.Stop()
 	s.cancel()
 	s.release()
 	return nil
@@ -283,8 +289,12 @@ func (s *Store) Stats() Stats {
 // now is the store's clock in nanoseconds.
 func (s *Store) now() int64 { return s.o.Now().UnixNano() }
 
-// step runs the fault seam.
+// step comes before each step on the disk. It ends a flush that takes longer than
+// Close may wait, and runs the fault seam.
 func (s *Store) step(name string) error {
+	if err := s.ctx.Err(); err != nil {
+		return err
+	}
 	if s.fault == nil {
 		return nil
 	}

@@ -47,12 +47,12 @@ func (w *writer) newTable(before *table) *table {
 
 // writer is the state of the goroutine that applies the log.
 type writer struct {
-	table   *table
-	recent  *memtable.Recent // hashes of rows
+	table  *table
+	recent *memtable.Recent // hashes of rows
 	// restored are the fingerprints of the last rows before the start. They go
 	// when as many rows have come since.
 	restored memtable.HashSet
-	decoder otlp.Decoder
+	decoder  otlp.Decoder
 }
 
 // write is the goroutine that applies the log, first what is in it, then what
@@ -182,6 +182,7 @@ func (s *Store) applyLogged(m logged) {
 		return
 	}
 	s.applyMessage(m.seq, m.msg)
+	s.putMessage(m.msg)
 }
 
 // applyMessage makes rows of one message and publishes them.
@@ -233,7 +234,7 @@ func (s *Store) applyMessage(seq uint64, msg []byte) {
 		t.measured = t.raw
 		t.mem.Measure()
 	}
-	if t.mem.Rows() >= s.o.FlushRows || t.raw >= s.o.FlushBytes || t.mem.Bytes() >= s.o.MemoryBytes/4 {
+	if s.o.full(t, int(added)) {
 		s.rotate()
 	}
 }
@@ -248,7 +249,7 @@ func (w *writer) add(row *column.Row) (bool, error) {
 }
 
 // rotate freezes the memtable and hands it to the flusher; it waits while the
-// flusher has two. An empty one stays.
+// flusher is at work on another. An empty one stays.
 func (s *Store) rotate() {
 	t := s.writer.table
 	if t.began.IsZero() {

@@ -146,16 +146,15 @@ func (im *importer) file(ctx context.Context, name string, stdin io.Reader) erro
 	var total sendResult
 	for len(spans) > 0 {
 		n := min(len(spans), importBatchSpans)
-		parts, err := otlp.Split(otlp.Traces, otlp.AppendSpans(nil, spans[:n]), importBatchBytes)
+		err := otlp.Split(otlp.Traces, otlp.AppendSpans(nil, spans[:n]), importBatchBytes, func(part []byte) error {
+			res, err := im.sender.send(ctx, "/v1/traces", part)
+			if err == nil {
+				total.add(res)
+			}
+			return err
+		})
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
-		}
-		for _, part := range parts {
-			res, err := im.sender.send(ctx, "/v1/traces", part)
-			if err != nil {
-				return fmt.Errorf("%s: %w", name, err)
-			}
-			total.add(res)
 		}
 		total.seen(spans[:n])
 		spans = spans[n:]

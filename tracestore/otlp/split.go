@@ -3,20 +3,22 @@ package otlp
 import "encoding/binary"
 
 // Split cuts a protobuf request of traces or logs into requests of at most
-// maxBytes, at the boundaries of its records: together the parts hold the same
-// records in the same order under the same resources and scopes. A request that
-// fits comes back as it is. A single record that does not fit makes a part of its
-// own, larger than maxBytes.
-func Split(sig Signal, raw []byte, maxBytes int) ([][]byte, error) {
+// maxBytes, at the boundaries of its records, and calls fn for each: together the
+// parts hold the same records in the same order under the same resources and
+// scopes. A request that fits is handed on as it is; the other parts have memory
+// of their own, made one after the other, that fn may keep. A single record that
+// does not fit makes a part of its own, larger than maxBytes. fn's error ends the
+// cutting and comes back as it is.
+func Split(sig Signal, raw []byte, maxBytes int, fn func(part []byte) error) error {
 	if len(raw) <= maxBytes {
-		return [][]byte{raw}, nil
+		return fn(raw)
 	}
-	s := splitter{raw: raw, max: maxBytes}
+	s := splitter{raw: raw, max: maxBytes, fn: fn}
 	var f wireField
 	for i := 0; i < len(raw); {
 		j, why := next(raw, i, &f)
 		if j < 0 {
-			return nil, &InvalidError{Field: requestOf(sig).name, Offset: i, Message: why}
+			return &InvalidError{Field: requestOf(sig).name, Offset: i, Message: why}
 		}
 		switch {
 		case f.number != 1 || f.typ != wireBytes: // unknown: nothing to keep
@@ -24,27 +26,28 @@ func Split(sig Signal, raw []byte, maxBytes int) ([][]byte, error) {
 			s.part = append(s.part, raw[i:j]...)
 		default:
 			if err := s.resource(f.data); err != nil {
-				return nil, err
+				return err
 			}
 		}
 		i = j
 	}
-	s.flush()
-	return s.parts, nil
+	return s.flush()
 }
 
 type splitter struct {
-	raw   []byte
-	max   int
-	parts [][]byte
-	part  []byte
+	raw  []byte
+	max  int
+	fn   func([]byte) error
+	part []byte
 }
 
-func (s *splitter) flush() {
-	if len(s.part) > 0 {
-		s.parts = append(s.parts, s.part)
-		s.part = nil
+func (s *splitter) flush() error {
+	if len(s.part) == 0 {
+		return nil
 	}
+	part := s.part
+	s.part = nil
+	return s.fn(part)
 }
 
 // split parts the fields of a message into those numbered 2, which repeat, and
@@ -85,7 +88,9 @@ func (s *splitter) resource(b []byte) error {
 			n := len(r) + 6
 			if len(run) > 0 && fixed+len(run)+n > s.max || len(run) == 0 && len(s.part) > 0 && fixed+n > s.max {
 				s.run(resHead, head, run)
-				s.flush()
+				if err := s.flush(); err != nil {
+					return err
+				}
 				fixed = len(resHead) + len(head) + 18
 				run = run[:0]
 			}
