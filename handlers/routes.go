@@ -90,6 +90,7 @@ func (s *Server) routes() []route {
 		{groupPage, get, "/settings/tokens", accessAdmin, s.showTokens},
 		{groupPage, post, "/settings/tokens", accessAdmin, s.createToken},
 		{groupPage, post, "/settings/tokens/:id/revoke", accessAdmin, s.revokeToken},
+		{groupPage, get, "/settings/storage", accessAdmin, s.showStorage},
 		{groupPage, get, "/settings/audit", accessAdmin, s.showAudit},
 
 		// Traces and threads.

@@ -59,6 +59,9 @@ type CheckOptions struct {
 	// RebuildIndex makes sidecars that are missing or damaged anew, in place of
 	// reporting them.
 	RebuildIndex bool
+	// TakeBack lets files that were set aside answer again, if they can be read
+	// now. [CheckFolder] only.
+	TakeBack bool
 }
 
 // logDir is where the embedded log is; another one has no place of its own.
@@ -85,16 +88,20 @@ func newChecker(dir string, o CheckOptions) *checker {
 // fault notes what is wrong with a file of a part.
 func (c *checker) fault(p *Part, path string, err error) {
 	p.Faults++
-	message := err.Error()
-	var corrupt *segment.CorruptError
-	if errors.As(err, &corrupt) { // the path stands beside it already
-		message = corrupt.Err.Error()
-		if corrupt.Offset >= 0 {
-			message = fmt.Sprintf("corrupt at byte %d: %s", corrupt.Offset, message)
-		}
-	}
-	message = strings.ReplaceAll(message, c.dir+string(filepath.Separator), "")
+	message := strings.ReplaceAll(faultWords(err), c.dir+string(filepath.Separator), "")
 	c.Faults = append(c.Faults, Fault{p.Name, path, message})
+}
+
+// faultWords says what is wrong with a file, whose path stands beside it.
+func faultWords(err error) string {
+	var corrupt *segment.CorruptError
+	if !errors.As(err, &corrupt) {
+		return err.Error()
+	}
+	if corrupt.Offset >= 0 {
+		return fmt.Sprintf("corrupt at byte %d: %v", corrupt.Offset, corrupt.Err)
+	}
+	return corrupt.Err.Error()
 }
 
 func (c *checker) note(format string, args ...any) {
@@ -176,20 +183,38 @@ func CheckFolder(ctx context.Context, dir string, log ingestlog.Log, o CheckOpti
 	var rows, sidecars, edges = Part{Name: "segments", Unit: "rows"}, Part{Name: "sidecars"}, Part{Name: "edges", Unit: "links"}
 	for _, r := range segments {
 		known[r.Path], known[segment.IndexPath(r.Path)] = true, true
-		if r.Corrupt != "" {
+		if r.Corrupt != "" && !o.TakeBack {
 			continue
 		}
-		if err := c.segment(ctx, &rows, &sidecars, &r); err != nil && ctx.Err() != nil {
-			return Report{}, ctx.Err()
+		if err := c.segment(ctx, &rows, &sidecars, &r); err != nil {
+			if ctx.Err() != nil {
+				return Report{}, ctx.Err()
+			}
+			continue
+		}
+		if r.Corrupt != "" {
+			c.note("%s can be read and answers again", r.Path)
+			if err := cat.markSegmentCorrupt(ctx, r.ID, ""); err != nil {
+				return Report{}, fmt.Errorf("tracestore: take back %s: %w", r.Path, err)
+			}
 		}
 	}
 	for _, r := range runs {
 		known[r.Path] = true
-		if r.Corrupt != "" {
+		if r.Corrupt != "" && !o.TakeBack {
 			continue
 		}
-		if err := c.edges(ctx, &edges, &r); err != nil && ctx.Err() != nil {
-			return Report{}, ctx.Err()
+		if err := c.edges(ctx, &edges, &r); err != nil {
+			if ctx.Err() != nil {
+				return Report{}, ctx.Err()
+			}
+			continue
+		}
+		if r.Corrupt != "" {
+			c.note("%s can be read and answers again", r.Path)
+			if err := cat.markEdgesCorrupt(ctx, r.ID, ""); err != nil {
+				return Report{}, fmt.Errorf("tracestore: take back %s: %w", r.Path, err)
+			}
 		}
 	}
 	c.Parts = append(c.Parts, rows, sidecars, edges)
@@ -227,7 +252,7 @@ func (c *checker) catalogue(ctx context.Context, cat *catalogue) error {
 	}
 	aside := func(path, why string) {
 		p.Items++
-		if why != "" {
+		if why != "" && !c.o.TakeBack { // else it is looked at again
 			c.fault(&p, path, fmt.Errorf("was set aside: %s", why))
 		}
 	}

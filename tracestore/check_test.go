@@ -206,3 +206,42 @@ func TestCheckNotesStrayFiles(t *testing.T) {
 		t.Errorf("after a start: notes %q, want the file in quarantine", r.Notes)
 	}
 }
+
+// TestCheckTakesBack puts a segment and a run of edges back that were set aside:
+// they answer again when a check has read them, and not before.
+func TestCheckTakesBack(t *testing.T) {
+	h := start(t, Options{})
+	for i := range 2 {
+		h.append(testSpans(i*60, 60))
+		must(t, h.Flush(t.Context()))
+	}
+	seg, run := filepath.Join(h.dir, h.current.segments[0].Path), filepath.Join(h.dir, h.current.runs[0].Path)
+	h.stop()
+	h.broken = true
+	saved := t.TempDir()
+	for _, p := range []string{seg, run} {
+		must(t, copyFile(p, filepath.Join(saved, filepath.Base(p))))
+		must(t, os.Truncate(p, 60))
+	}
+	h.open(nil)
+	if err := h.check(); err == nil {
+		t.Fatal("no fault")
+	}
+	h.stop()
+	if r := h.checkFolder(CheckOptions{TakeBack: true}); len(r.Faults) != 2 {
+		t.Errorf("still damaged: %+v", r)
+	}
+	for _, p := range []string{seg, run} {
+		must(t, copyFile(filepath.Join(saved, filepath.Base(p)), p))
+	}
+	if r := h.checkFolder(CheckOptions{}); len(r.Faults) != 2 || !strings.Contains(r.Faults[0].Message, "set aside") {
+		t.Errorf("put back and not asked for: %+v", r)
+	}
+	if r := h.checkFolder(CheckOptions{TakeBack: true}); len(r.Faults) != 0 || len(r.Notes) != 2 {
+		t.Errorf("put back: %+v; want 2 notes", r)
+	}
+	h.broken = false
+	h.open(nil)
+	h.wantRows(120)
+	h.want(testSpans(0, 120))
+}

@@ -29,6 +29,7 @@ type diskGuard struct {
 	checked time.Time
 	taken   int64 // since checked
 	left    int64
+	limit   int64
 	err     error
 }
 
@@ -63,7 +64,7 @@ func (g *diskGuard) measure(pending int64) error {
 	if limit <= 0 {
 		limit = max(defaultMinFreeBytes, total/defaultMinFreeShare)
 	}
-	g.left = free
+	g.left, g.limit = free, limit
 	if free-pending < limit {
 		return fmt.Errorf("%w: %d MiB free, ingest stops below %d MiB and goes on when space is freed", ErrDiskFull, free>>20, limit>>20)
 	}
@@ -75,4 +76,15 @@ func (g *diskGuard) state() (free int64, full bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.left, g.err != nil
+}
+
+// refusal returns the free space below which ingest stops, and why it has; empty:
+// it has not.
+func (g *diskGuard) refusal() (limit int64, why string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.err != nil {
+		why = g.err.Error()
+	}
+	return g.limit, why
 }

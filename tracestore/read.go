@@ -200,9 +200,9 @@ func (s *Store) setAsideSegment(f *segmentFile, err error) bool {
 	if !errors.As(err, &bad) {
 		return false
 	}
-	if s.noteCorrupt(f.Path, err.Error()) {
+	if s.noteCorrupt(f.Path, faultWords(err)) {
 		s.o.Logger.Error("segment is corrupt, set aside", "path", f.Path, "error", err)
-		if err := s.cat.markSegmentCorrupt(s.ctx, f.ID, err.Error()); err != nil {
+		if err := s.cat.markSegmentCorrupt(s.ctx, f.ID, faultWords(err)); err != nil {
 			s.o.Logger.Error("mark segment corrupt", "path", f.Path, "error", err)
 		}
 		s.change(func(v *view) {
@@ -218,9 +218,9 @@ func (s *Store) setAsideEdges(f *edgeFile, err error) bool {
 	if !errors.As(err, &bad) {
 		return false
 	}
-	if s.noteCorrupt(f.Path, err.Error()) {
+	if s.noteCorrupt(f.Path, faultWords(err)) {
 		s.o.Logger.Error("run of edges is corrupt, set aside", "path", f.Path, "error", err)
-		if err := s.cat.markEdgesCorrupt(s.ctx, f.ID, err.Error()); err != nil {
+		if err := s.cat.markEdgesCorrupt(s.ctx, f.ID, faultWords(err)); err != nil {
 			s.o.Logger.Error("mark run of edges corrupt", "path", f.Path, "error", err)
 		}
 		s.change(func(v *view) {

@@ -186,6 +186,7 @@ func TestCheckCommand(t *testing.T) {
 	if status := p.api(http.MethodPost, "/api/v1/backup", map[string]string{"to": "relative"}, nil); status != 400 {
 		t.Errorf("backup to a relative path: %d, want 400", status)
 	}
+	wantSay(t, 1, []string{"stop it first"}, "check", "--data", dir, "--take-back")
 	left := filepath.Join(t.TempDir(), "left")
 	wantSay(t, 0, []string{"left out: segments/"}, "backup", "--data", dir, left)
 	p.stop()

@@ -104,6 +104,7 @@ func runCheck(ctx context.Context, e env, args []string) error {
 	f := newStorageFlags(e, "check", checkUsage)
 	var o tracestore.CheckOptions
 	f.set.BoolVar(&o.RebuildIndex, "rebuild-index", false, "make sidecars (.idx) that are missing or damaged anew")
+	f.set.BoolVar(&o.TakeBack, "take-back", false, "let files that were set aside answer again if they can be read now, without a server running")
 	rest, err := parseMixed(f.set, args)
 	if err != nil {
 		return err
@@ -122,6 +123,8 @@ func runCheck(ctx context.Context, e env, args []string) error {
 			return fmt.Errorf("--data %s is not a folder of redthread: %w", f.Data, err)
 		}
 		report, err = f.checkStopped(ctx, o)
+	} else if o.TakeBack {
+		return errors.New("--take-back works on a stopped server's folder: stop it first")
 	} else {
 		err = f.ask(ctx, "/api/v1/check", handlers.CheckRequest{RebuildIndex: o.RebuildIndex}, &report)
 	}
