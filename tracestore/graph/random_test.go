@@ -3,8 +3,11 @@ package graph
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"os"
+	"strconv"
+	"strings"
 	"testing"
 
 	"redthread/tracestore/trace"
@@ -18,7 +21,7 @@ func randomWorkload(rng *rand.Rand) []trace.Span {
 	w.request("POST /quotes")
 	for range 3 + rng.IntN(60) {
 		cause := pick()
-		switch rng.IntN(9) {
+		switch rng.IntN(13) {
 		case 0:
 			w.request("POST /quotes")
 		case 1:
@@ -41,6 +44,39 @@ func randomWorkload(rng *rand.Rand) []trace.Span {
 			w.perform(w.enqueue(cause, "worker", "Mail"), rng.IntN(2) == 0, "worker", "Mail")
 		case 7:
 			w.bullRun(w.bullAdd(cause, "worker", "Mail"), "worker-2", "Mail")
+		case 9, 10: // by ids: one message or several, some of them sent twice
+			var ids, list []string
+			for range 1 + rng.IntN(3) {
+				id := fmt.Sprintf("%024x", 0xabc0000+len(w.spans))
+				for range 1 + rng.IntN(4)/3 {
+					at := pick()
+					w.send(at, "api", "quotes")
+					attr("messaging.message.id", id)(&w.spans[len(w.spans)-1])
+				}
+				ids = append(ids, id)
+				list = append(list, strconv.Quote(id))
+			}
+			switch rng.IntN(3) {
+			case 0:
+				w.add(w.newTrace(), trace.SpanID{}, "dealers", "process quotes", trace.KindConsumer, kafka("process", "quotes"), attr("messaging.message.id", ids[0]))
+			case 1:
+				w.add(w.newTrace(), trace.SpanID{}, "dealers", "process quotes", trace.KindConsumer, kafka("process", "quotes"), link(pick()),
+					number(keyDroppedLinks, rng.IntN(4)), func(s *trace.Span) {
+						s.Attributes = append(s.Attributes, trace.Attribute{Key: "messaging.message.ids", Value: trace.JSON("[" + strings.Join(list, ",") + "]")})
+					})
+			default:
+				receipt, handler := w.poll("dealers", "quotes")
+				for _, id := range ids {
+					w.add(receipt.TraceID, receipt.SpanID, "dealers", "process quotes", trace.KindConsumer, kafka("process", "quotes"), attr("messaging.message.id", id))
+				}
+				w.enqueue(handler, "dealers", "Mail")
+			}
+		case 11: // only the trace is recorded
+			w.add(w.newTrace(), trace.SpanID{}, "worker", "Mail", trace.KindInternal, attr("type", "job"), attr("job.class", "Mail"), attr("parent.trace_id", cause.TraceID.String()))
+		case 12:
+			class := fmt.Sprintf("Mail%d", rng.IntN(4))
+			sent := w.bullAdd(cause, "worker", class, attr("bullmq.job.id", strconv.Itoa(rng.IntN(5))))
+			w.add(w.newTrace(), trace.SpanID{}, "worker-2", "process mail", trace.KindConsumer, bull("process", class), attr("bullmq.job.id", w.attr(sent, "bullmq.job.id")))
 		case 8:
 			w.add(cause.TraceID, cause.SpanID, "api", "GET /", trace.Kind(rng.IntN(6)), link(pick()))
 		}

@@ -136,3 +136,14 @@ func (w *workload) perform(cause trace.Ref, child bool, service, class string, o
 	}
 	return w.add(w.newTrace(), trace.SpanID{}, service, "default process", trace.KindConsumer, append(opts, link(cause))...)
 }
+
+// attr is the text of an attribute of a span that was written.
+func (w *workload) attr(of trace.Ref, key string) string {
+	for i := range w.spans {
+		if w.spans[i].Ref() == of {
+			v, _ := w.spans[i].Attribute(key)
+			return v.Text()
+		}
+	}
+	return ""
+}
