@@ -21,7 +21,7 @@ const usefulPercent = 95
 
 // chunk writes the pages that stand in raw.
 func (w *Writer) chunk(i, n int, e chunkEncoder, dict int, v *Values) error {
-	c, size := &w.columns[i], &w.sizes[i]
+	c := &w.columns[i]
 	k := written{encoding: e.encoding}
 	k.offset, k.dict, k.codec = w.at, dict >= 0, codecZstd
 	dictEnd := w.pages[0].from
@@ -36,7 +36,6 @@ func (w *Writer) chunk(i, n int, e chunkEncoder, dict int, v *Values) error {
 		if err != nil {
 			return err
 		}
-		size.DictionaryBytes += int64(dictEnd)
 	}
 	k.data = w.at
 	places := make([]int64, len(w.pages), len(w.pages)+1)
@@ -60,7 +59,6 @@ func (w *Writer) chunk(i, n int, e chunkEncoder, dict int, v *Values) error {
 			return err
 		}
 		k.values += int64(p.entries)
-		size.LevelBytes += int64(p.values - p.from)
 	}
 	places = append(places, w.at)
 	bytes := w.at - k.offset
@@ -83,9 +81,6 @@ func (w *Writer) chunk(i, n int, e chunkEncoder, dict int, v *Values) error {
 			k.least, k.top = min(k.least, x), max(k.top, x)
 		}
 	}
-	size.Values += int64(n)
-	size.RawBytes += int64(len(w.raw))
-	size.Bytes += bytes
 	w.chunks = append(w.chunks, k)
 	return nil
 }
