@@ -28,7 +28,7 @@ type Config struct {
 	SpanRetention time.Duration // by age since arrival
 	EdgeRetention time.Duration
 	MaxDisk       int64 // bytes; 0: none
-	Memory        int64 // bytes, soft limit
+	Memory        int64 // bytes, see limitMemory
 	Dev           bool
 }
 
@@ -66,7 +66,7 @@ func (c *Config) settings(getenv func(string) string) []setting {
 		{"span-retention", "30d", "age since arrival at which spans go", age(&c.SpanRetention)},
 		{"edge-retention", "400d", "age since arrival at which links between traces go", age(&c.EdgeRetention)},
 		{"max-disk", "0", "size limit of stored spans, as 50GiB; 0: none", size(&c.MaxDisk)},
-		{"memory", "25%", "soft limit for caches and tables in memory, as 2GiB or a share of RAM", size(&c.Memory)},
+		{"memory", "25%", "memory that the server keeps to, as 2GiB or a share of RAM; below 256MiB its fixed parts do not fit", size(&c.Memory)},
 		{"dev", "false", "show the component gallery at /dev/gallery", boolean(&c.Dev)},
 	}
 }

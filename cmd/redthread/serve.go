@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -76,7 +75,7 @@ func (a *app) onClose(name string, stop func(context.Context) error) {
 func serve(ctx context.Context, e env, c Config, started func(context.Context, *app)) (err error) {
 	a := &app{config: c, log: newLogger(e.stderr), stderr: e.stderr, listeners: map[string]net.Listener{}}
 	slog.SetDefault(a.log)
-	debug.SetMemoryLimit(c.Memory)
+	limitMemory(c.Memory)
 	defer func() { err = errors.Join(err, a.close()) }()
 
 	failed := make(chan error, len(listenerFlags))
