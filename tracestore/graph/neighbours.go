@@ -65,8 +65,42 @@ func (g *Graph) neighbours(ctx context.Context, id trace.ID) (*Neighbours, error
 	for _, c := range causes {
 		out.Causes = append(out.Causes, s.cause(x, c))
 	}
-	s.addEffects(out, x, links)
+	known, err := s.summaries(ctx, links)
+	if err != nil {
+		return nil, err
+	}
+	s.addEffects(out, x, links, known)
 	return out, nil
+}
+
+// summaries reads what is known of the traces of effects that were not read, or
+// whose spans are gone.
+func (s *session) summaries(ctx context.Context, links []Link) (map[trace.ID]*Summary, error) {
+	known := map[trace.ID]*Summary{}
+	var ids []trace.ID
+	for _, l := range links {
+		id := l.To.TraceID
+		if _, again := known[id]; again {
+			continue
+		}
+		switch y := s.traces[id]; {
+		case y == nil && s.g.edges != nil:
+			known[id] = nil
+			ids = append(ids, id)
+		case y != nil && len(y.spans) == 0 && y.hasSummary:
+			known[id] = &y.summary
+		}
+	}
+	for chunk := range slices.Chunk(ids, foldChunk) {
+		sums, err := s.g.edges.Summaries(ctx, chunk)
+		if err != nil {
+			return nil, err
+		}
+		for i := range sums {
+			known[sums[i].TraceID] = &sums[i]
+		}
+	}
+	return known, nil
 }
 
 // crossTraceCauses lists what caused the spans of a trace from other traces, by
@@ -84,13 +118,22 @@ func (x *index) crossTraceCauses() []cause {
 		}
 	}
 	slices.SortStableFunc(out, func(a, b cause) int { return cmp.Compare(x.spans[a.via].start, x.spans[b.via].start) })
+	if len(x.spans) == 0 {
+		for i := range x.gone {
+			out = append(out, x.gone[i].cause(none))
+		}
+	}
 	return out
 }
 
 // cause resolves one cause of a span of x, as far as its trace was read.
 func (s *session) cause(x *index, c cause) Cause {
-	out := Cause{To: trace.Ref{TraceID: x.trace, SpanID: x.spans[c.via].id},
-		Edge: Edge{From: SpanInfo{Ref: c.from}, To: x.info(c.via), Kind: c.kind, Rule: c.rule, Inferred: c.inferred}}
+	var effect *span
+	to := x.summary.origin().SpanInfo // of spans that are gone only the root is known
+	if c.via >= 0 {
+		effect, to = &x.spans[c.via], x.info(c.via)
+	}
+	out := Cause{To: to.Ref, Edge: Edge{From: SpanInfo{Ref: c.from}, To: to, Kind: c.kind, Rule: c.rule, Inferred: c.inferred}}
 	y := s.traces[c.from.TraceID]
 	switch {
 	case y == nil:
@@ -101,11 +144,13 @@ func (s *session) cause(x *index, c cause) Cause {
 	case y.hasSummary:
 		out.RootService, out.RootName = y.summary.Service, y.summary.Name
 	}
-	switch at := y.causeOf(c.from, &x.spans[c.via]); {
+	switch at := y.causeOf(c.from, effect); {
 	case at >= 0:
 		out.Known = true
 		out.Edge.From = y.info(at)
-		out.Edge.WaitNano = wait(y.spans[at].end, x.spans[c.via].start)
+		if effect != nil {
+			out.Edge.WaitNano = wait(y.spans[at].end, effect.start)
+		}
 		out.StartUnixNano = y.spans[at].start
 	case len(y.spans) == 0 && y.hasSummary:
 		out.Reason = Expired
@@ -116,9 +161,9 @@ func (s *session) cause(x *index, c cause) Cause {
 }
 
 // addEffects counts what the spans of x caused, by causing span and by service
-// and name of the effect. Effects in traces that were not read are counted
-// without a name.
-func (s *session) addEffects(out *Neighbours, x *index, links []Link) {
+// and name of the effect. Effects in traces that were not read have the name of
+// their trace if they are its root, else none.
+func (s *session) addEffects(out *Neighbours, x *index, links []Link, known map[trace.ID]*Summary) {
 	type key struct {
 		from          trace.SpanID
 		service, name string
@@ -151,6 +196,18 @@ func (s *session) addEffects(out *Neighbours, x *index, links []Link) {
 			if p := x.causeOf(l.From, n); p >= 0 {
 				k.from, e.From = x.spans[p].id, x.spans[p].id
 				e.MaxWaitNano = wait(x.spans[p].end, n.start)
+			}
+		}
+		if m := known[l.To.TraceID]; m != nil && m.SpanID == l.To.SpanID {
+			k.service, k.name, k.kind = m.Service, m.Name, m.Kind
+			e.Service, e.Name, e.Kind, e.Work = m.Service, m.Name, m.Kind, m.work()
+			e.FirstStartUnixNano = m.StartUnixNano
+			if m.Errors > 0 {
+				e.Errors = 1
+			}
+			if p := x.causeOf(l.From, nil); p >= 0 {
+				k.from, e.From = x.spans[p].id, x.spans[p].id
+				e.MaxWaitNano = wait(x.spans[p].end, m.StartUnixNano)
 			}
 		}
 		out.Caused++

@@ -381,3 +381,38 @@ func TestNeighbours(t *testing.T) {
 		t.Errorf("expired cause = %+v, want it named by its root and marked expired", c)
 	}
 }
+
+// TestNeighboursOfMany: effects beyond those that are read have a name too, and
+// an expired trace still says what caused it and what it caused.
+func TestNeighboursOfMany(t *testing.T) {
+	var w workload
+	root, api := w.request("POST /import")
+	first := w.perform(w.enqueue(api, "api", "Split"), false, "worker", "Split")
+	sent := w.enqueue(first, "worker", "Sync")
+	for i := range 1000 {
+		opts := []opt{}
+		if i%10 == 0 {
+			opts = append(opts, failed)
+		}
+		w.perform(sent, false, "worker", "Sync", opts...)
+	}
+	g, m := testGraph(t, w.spans, Options{})
+	for _, expired := range []bool{false, true} {
+		if expired {
+			m.Expire(first.TraceID)
+		}
+		n, err := g.Neighbours(context.Background(), first.TraceID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(n.Effects) != 1 || n.Effects[0].Count != 1000 || n.Effects[0].Errors != 100 || n.Effects[0].Name != "default process" || n.Effects[0].Work != WorkJob {
+			t.Errorf("expired=%v: effects = %+v, want 1000 of one name with 100 errors", expired, n.Effects)
+		}
+		if len(n.Causes) != 1 || !n.Causes[0].Known || n.Causes[0].RootName != "POST /import" || n.Causes[0].To != first {
+			t.Errorf("expired=%v: causes = %+v, want the request", expired, n.Causes)
+		}
+		if n.Origin.Status != Found || n.Origin.Origins[0].Ref != root || n.Origin.Expired != expired {
+			t.Errorf("expired=%v: origin = %+v, want %v", expired, n.Origin, root)
+		}
+	}
+}
