@@ -238,7 +238,9 @@ type Stats struct {
 	EdgeRuns           int
 	EdgeBytes          int64
 	DiskFreeBytes      int64
+	DiskMinFreeBytes   int64 // below it ingest stops
 	DiskFull           bool
+	DiskFullReason     string
 	AppliedSequence    uint64
 	CorruptFiles       []string // "path: why" of what was set aside
 	LastFlushError     string   // empty after a success
@@ -277,6 +279,7 @@ func (s *Store) Stats() Stats {
 	// A fresh figure; that the disk is nearly full is in the state.
 	_ = s.disk.check(0, s.inFlight.Load())
 	st.DiskFreeBytes, st.DiskFull = s.disk.state()
+	st.DiskMinFreeBytes, st.DiskFullReason = s.disk.refusal()
 	cache := s.cache.Stats()
 	st.CacheBytes, st.CacheHitsTotal, st.CacheMissesTotal = cache.Bytes, cache.HitsTotal, cache.MissesTotal
 	if v := s.acquire(); v != nil {
