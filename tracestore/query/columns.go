@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"hash/maphash"
+	"math"
 	"runtime"
 	"slices"
 	"strings"
@@ -13,15 +14,16 @@ import (
 	"redthread/tracestore/trace"
 )
 
-// Bounds of the work of [Columns]. It looks at values in the newest blocks only,
-// fewer blocks the more columns there are, and in each at some rows spread evenly.
+// Bounds of the work of [Columns]: it asks the statistics of so many of the newest
+// blocks, and where those do not say reads the columns of so many of the newest
+// rows, in each block at some rows spread evenly.
 const (
-	maxColumnBlocks  = 8
-	maxColumnVectors = 512
-	maxColumnRows    = 16 << 10
-	maxColumnRuns    = 200 // values of one block that compete for the top
-	topValues        = 20
-	maxTopText       = 200 // bytes: longer values are no help in completion
+	maxStatBlocks = 512
+	maxReadRows   = 128 << 10
+	maxColumnRows = 16 << 10
+	maxColumnRuns = 200 // values of one block that compete for the top
+	topValues     = 20
+	maxTopText    = 200 // bytes: longer values are no help in completion
 )
 
 // named are the columns that every row has, under the names people use. Ids and
@@ -54,21 +56,33 @@ type columnStats struct {
 	info   ColumnInfo
 	values bool
 
-	mu       sync.Mutex
-	distinct distinct
-	counts   map[string]*ValueCount // by canonical text
+	mu                   sync.Mutex
+	distinct             distinct
+	counts               map[string]*ValueCount // by canonical text
+	sum                  float64                // distinct values of the blocks that list only the top ones
+	known, read, skipped int64                  // rows
+	// Of the blocks that were read: their distinct values together, and the sum of
+	// each one's.
+	sampled distinct
+	drawn   float64
+}
+
+// columnBlock is a block whose columns may be read.
+type columnBlock struct {
+	column.Block
+	read bool
+	rows map[column.Info]int // by key and type
 }
 
 // Columns describes the columns of the blocks whose name begins with prefix,
 // sorted by name, and counts the rows of the environment only (empty or *: all).
-// Rows is exact over all blocks without an environment; everything else comes
-// from the most recent rows, top values from a sample of them.
+// Rows is exact without an environment; the rest comes from what blocks know of
+// their columns, and from the newest rows of those that do not know.
 func Columns(ctx context.Context, blocks []column.Block, environment, prefix string) ([]ColumnInfo, error) {
-	q := &where{}
+	q := &where{from: minTime, to: maxTime}
 	if environment != "*" {
 		q.environment = environment
 	}
-	q.from, q.to = minTime, maxTime
 	recent := slices.Clone(blocks)
 	recent = slices.DeleteFunc(recent, func(b column.Block) bool { return b.Rows() == 0 })
 	slices.SortStableFunc(recent, func(a, b column.Block) int {
@@ -80,22 +94,50 @@ func Columns(ctx context.Context, blocks []column.Block, environment, prefix str
 	if len(all) == 0 {
 		return []ColumnInfo{}, nil
 	}
-	recent = recent[:min(len(recent), maxColumnBlocks, max(1, maxColumnVectors/len(all)))]
-	err := eachBlock(ctx, max(1, min(runtime.GOMAXPROCS(0), len(recent))), recent, func(_ int, b column.Block) error {
-		v := newView(b)
-		sel, err := q.selectRows(v)
-		if err != nil {
-			return err
+	rows := 0
+	for i, b := range recent[:min(len(recent), maxStatBlocks)] {
+		rows += b.Rows()
+		recent[i] = &columnBlock{Block: b, read: i == 0 || rows <= maxReadRows}
+	}
+	recent = recent[:min(len(recent), maxStatBlocks)]
+	err := eachBlock(ctx, max(1, min(runtime.GOMAXPROCS(0), len(recent))), recent, func(_ int, block column.Block) error {
+		b := block.(*columnBlock)
+		v := newView(b.Block)
+		whole, in := q.holds(v)
+		if !in {
+			return nil
 		}
+		b.rows = make(map[column.Info]int)
+		for _, info := range b.Columns() {
+			b.rows[column.Info{Key: info.Key, Type: info.Type}] = info.Rows
+		}
+		var sel column.Bitmap // made when a column is read
 		for _, c := range all {
 			if err := ctx.Err(); err != nil {
 				return err
+			}
+			known, all := false, false
+			if whole {
+				known, all = c.know(b, q.environment != "")
+			}
+			if all || known && !b.read {
+				continue
+			}
+			if !b.read {
+				c.skip(b.Rows())
+				continue
+			}
+			if sel == nil {
+				var err error
+				if sel, err = q.selectRows(v); err != nil {
+					return err
+				}
 			}
 			vecs, err := v.key(c.info.Name)
 			if err != nil {
 				return err
 			}
-			c.observe(vecs, sel, q.environment != "")
+			c.observe(vecs, sel, known, q.environment != "")
 		}
 		return nil
 	})
@@ -110,6 +152,99 @@ func Columns(ctx context.Context, blocks []column.Block, environment, prefix str
 		out = append(out, c.finish())
 	}
 	return out, nil
+}
+
+// holds tells of the block's rows whether all are spans of the environment, and
+// whether any may be.
+func (q *where) holds(v *view) (whole, in bool) {
+	env := keepsAll
+	if c := q.inEnvironment(); c != nil {
+		env = c.verdict(v)
+	}
+	return env == keepsAll && v.onlySpans(), env != keepsNone
+}
+
+// know counts a column of a block from the block's statistics and tells whether
+// they say anything, and whether they list all its values; countRows adds its rows
+// too.
+func (c *columnStats) know(b *columnBlock, countRows bool) (known, all bool) {
+	name := c.info.Name
+	switch name {
+	case durationMS, isRoot, column.ParentID:
+		return false, false
+	}
+	types := b.Types(name)
+	stats := make([]column.Stats, len(types))
+	for i, t := range types {
+		var ok bool
+		if stats[i], ok = b.Stats(name, t); !ok || stats[i].Distinct < 0 {
+			return false, false
+		}
+	}
+	all = true
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, st := range stats {
+		rows := int64(b.rows[column.Info{Key: name, Type: types[i]}])
+		c.known += rows
+		if countRows {
+			c.info.Rows += rows
+		}
+		if st.Distinct > len(st.Top) {
+			all = false
+			c.sum += float64(st.Distinct)
+		}
+		for _, top := range st.Top {
+			value := knownValue(name, types[i], top.Text)
+			if text := value.Text(); text != "" || name != column.Service {
+				c.distinct.add(hashText(text))
+				if c.values {
+					c.count(value, int64(top.Rows))
+				}
+			}
+		}
+	}
+	return true, all
+}
+
+// skip notes rows that were not looked at.
+func (c *columnStats) skip(rows int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.skipped += int64(rows)
+}
+
+// knownValue is the value that a text of the statistics stands for.
+func knownValue(name string, t trace.Type, text string) trace.Value {
+	x, whole := canonicalInt(text)
+	switch {
+	case name == column.Kind:
+		return trace.String(kindNames.of(int(x)))
+	case name == column.Status:
+		return trace.String(statusNames.of(int(x)))
+	case t == trace.TypeInt && whole:
+		return trace.Int(x)
+	}
+	return valueOfText(t, text)
+}
+
+// expectDistinct is how many values there may be if so many different ones were
+// found in so many draws: were all of N equally frequent, n draws would show
+// N(1-exp(-n/N)) of them. Where nearly all draws differ there is no limit.
+func expectDistinct(found, draws float64) float64 {
+	if found > 0.98*draws {
+		return math.Inf(1)
+	}
+	lo, hi := found, 100*draws
+	for range 60 {
+		mid := (lo + hi) / 2
+		if mid*-math.Expm1(-draws/mid) < found {
+			lo = mid
+		} else {
+			hi = mid
+		}
+	}
+	return hi
 }
 
 // listColumns lists the columns by name, with their types.
@@ -158,9 +293,10 @@ func listColumns(blocks []column.Block, prefix string, countRows bool) []*column
 	return out
 }
 
-// observe counts the values of the selected rows of one block; countRows adds
-// them to the rows of the column too.
-func (c *columnStats) observe(vecs []*column.Vector, sel column.Bitmap, countRows bool) {
+// observe counts the values of the selected rows of one block: only to guess how
+// many there are if the rest is known. countRows adds the rows to those of the
+// column too.
+func (c *columnStats) observe(vecs []*column.Vector, sel column.Bitmap, known, countRows bool) {
 	for _, vec := range vecs {
 		has := slices.Clone(sel)
 		if vec.Present != nil {
@@ -171,19 +307,26 @@ func (c *columnStats) observe(vecs []*column.Vector, sel column.Bitmap, countRow
 		rows := rowsOf(has, nil)
 		runs := countValues(vec, rows)
 		c.mu.Lock()
-		if countRows {
-			c.info.Rows += int64(len(rows))
-		}
+		c.drawn += float64(len(runs))
 		for _, r := range runs {
-			if vec.Fixed != nil {
-				c.distinct.add(r.key) // a hash already
-			} else {
-				c.distinct.add(hashText(r.value(vec).Text()))
+			hash := r.key // of an id, already
+			if vec.Fixed == nil {
+				hash = hashText(r.value(vec).Text())
+			}
+			c.sampled.add(hash)
+			if !known {
+				c.distinct.add(hash)
 			}
 		}
-		if c.values {
-			for _, r := range frequent(runs) {
-				c.count(r.value(vec), r.rows)
+		if !known {
+			c.read += int64(len(rows))
+			if countRows {
+				c.info.Rows += int64(len(rows))
+			}
+			if c.values {
+				for _, r := range frequent(runs) {
+					c.count(r.value(vec), r.rows)
+				}
 			}
 		}
 		c.mu.Unlock()
@@ -271,7 +414,15 @@ func (r run) value(vec *column.Vector) trace.Value {
 
 func (c *columnStats) finish() ColumnInfo {
 	n, _ := c.distinct.count()
-	c.info.Distinct = int64(n)
+	if c.sum > 0 || c.skipped > 0 { // not all values were seen
+		found, _ := c.sampled.count()
+		most := c.sum
+		if c.read > 0 {
+			most = max(most, found*float64(c.read+c.skipped)/float64(c.read))
+		}
+		n = max(n, min(expectDistinct(found, c.drawn), most))
+	}
+	c.info.Distinct = int64(min(n, float64(c.info.Rows)))
 	c.info.Top = make([]ValueCount, 0, len(c.counts))
 	for _, v := range c.counts {
 		c.info.Top = append(c.info.Top, *v)
