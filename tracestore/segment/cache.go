@@ -69,6 +69,18 @@ func (c *Cache) get(key cacheKey, load func() (value any, bytes int64, err error
 	return value, nil
 }
 
+// peek returns the cached value if there is one.
+func (c *Cache) peek(key cacheKey) (any, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e, ok := c.byKey[key]
+	if !ok {
+		return nil, false
+	}
+	c.order.MoveToFront(e)
+	return e.Value.(*cacheEntry).value, true
+}
+
 func (c *Cache) remove(e *list.Element) {
 	entry := c.order.Remove(e).(*cacheEntry)
 	delete(c.byKey, entry.key)

@@ -45,7 +45,6 @@
 package segment
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -178,15 +177,12 @@ func (f *File) TraceSpans(id trace.ID, limit int) (spans []trace.Span, truncated
 			base += b.Rows()
 			continue
 		}
-		ids, err := b.Column(column.TraceID, trace.TypeBytes)
-		if err != nil {
-			return nil, false, err
+		want := make([]int, len(local))
+		for i, row := range local {
+			want[i] = row - base
 		}
-		want := make([]int, 0, len(local))
-		for _, row := range local {
-			if at := (row - base) * 16; bytes.Equal(ids.Fixed[at:at+16], id[:]) {
-				want = append(want, row-base)
-			}
+		if want, err = b.(*block).ofTrace(id, want); err != nil {
+			return nil, false, err
 		}
 		if left := limit - len(spans); len(want) > left {
 			want, truncated = want[:left], true

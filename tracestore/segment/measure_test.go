@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"redthread/tracestore/memtable"
 	"redthread/tracestore/otlp"
 	"redthread/tracestore/segment/parquet"
+	"redthread/tracestore/trace"
 )
 
 // captured fills memtables with the first rows of the file that REDTHREAD_OTLP
@@ -132,4 +134,61 @@ func columnTable(t testing.TB, file []byte, rows int) string {
 	show("all", sum)
 	fmt.Fprintf(&out, "footer, indexes: %.3f B/row\n", per(int64(len(file))-sum.Bytes))
 	return out.String()
+}
+
+// BenchmarkTraceSpans reads traces of captured rows: from a file that was just
+// opened, with nothing decoded, and with the cache in use.
+func BenchmarkTraceSpans(b *testing.B) {
+	sources := captured(b)
+	path := filepath.Join(b.TempDir(), "s.parquet")
+	info, err := Write(path, sources, nil, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	var ids []trace.ID
+	for _, s := range sources {
+		v, err := s.Column(column.TraceID, trace.TypeBytes)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for row := 0; row < s.Rows(); row += 997 {
+			ids = append(ids, trace.ID(v.Fixed[16*row:16*row+16]))
+		}
+	}
+	missing := func(i int) (id trace.ID) {
+		binary.LittleEndian.PutUint64(id[:], uint64(i)*0x9e3779b97f4a7c15)
+		return id
+	}
+	run := func(name string, open func() *File, id func(i int) trace.ID) {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			spans, i := 0, 0
+			for b.Loop() {
+				f := open()
+				got, _, err := f.TraceSpans(id(i), 1000)
+				if err != nil {
+					b.Fatal(err)
+				}
+				spans += len(got)
+				i++
+			}
+			b.ReportMetric(float64(spans)/float64(b.N), "spans")
+		})
+	}
+	known := func(i int) trace.ID { return ids[i*7919%len(ids)] }
+	var last *File
+	fresh := func() *File {
+		if last != nil {
+			last.Close()
+		}
+		last = Open(path, info.Rows, NewCache(64<<20))
+		return last
+	}
+	run("file=fresh", fresh, known)
+	opened := fresh()
+	run("file=open/cache=none", func() *File { opened.cache = NewCache(0); return opened }, known)
+	opened.cache = NewCache(64 << 20)
+	run("file=open/cache=warm", func() *File { return opened }, known)
+	run("file=open/miss", func() *File { return opened }, missing)
+	opened.Close()
 }

@@ -32,6 +32,11 @@ func (v *Values) size(c *Column) int {
 	return len(v.Ints)
 }
 
+// Bytes is the memory that the values take.
+func (v *Values) Bytes() int64 {
+	return 8*int64(cap(v.Ints)+cap(v.Floats)) + int64(cap(v.Fixed)+cap(v.Dict.Arena)) + 4*int64(cap(v.IDs)+cap(v.Dict.Ends))
+}
+
 var errPlain = errors.New("plain values are cut short")
 
 // appendText writes a byte array in PLAIN.

@@ -1,0 +1,412 @@
+package segment
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"redthread/tracestore/column"
+	"redthread/tracestore/segment/parquet"
+	"redthread/tracestore/trace"
+)
+
+// Spans reads only pages that hold one of the rows: the shapes first, and then
+// only the columns that these rows have.
+func (b *block) Spans(rows []int, dst []trace.Span) ([]trace.Span, error) {
+	if len(rows) == 0 {
+		return dst, nil
+	}
+	for _, row := range rows {
+		if row < 0 || row >= b.Rows() {
+			return dst, fmt.Errorf("segment: row group %d of %s has no row %d", b.group, b.f.path, row)
+		}
+	}
+	p := picked{b: b, rows: make([]uint32, len(rows))}
+	for i, row := range rows {
+		p.rows[i] = uint32(row)
+	}
+	sorted := slices.IsSorted(rows)
+	if !sorted {
+		slices.Sort(p.rows)
+	}
+	p.rows = slices.Compact(p.rows)
+	base := len(dst)
+	dst = slices.Grow(dst, len(p.rows))
+	p.spans = dst[base : base+len(p.rows)]
+	clear(p.spans)
+	if err := p.read(); err != nil {
+		return dst[:base], b.corrupt(err)
+	}
+	if sorted && len(p.rows) == len(rows) {
+		return dst[:base+len(p.rows)], nil
+	}
+	out := make([]trace.Span, len(rows))
+	for i, row := range rows {
+		at, _ := slices.BinarySearch(p.rows, uint32(row))
+		out[i] = p.spans[at]
+	}
+	return append(dst[:base], out...), nil
+}
+
+// corrupt names the file and the row group in an error.
+func (b *block) corrupt(err error) error {
+	return b.f.corrupt(fmt.Errorf("row group %d: %w", b.group, err))
+}
+
+// picked are rows that are being put together.
+type picked struct {
+	b     *block
+	rows  []uint32 // ascending, each once
+	spans []trace.Span
+}
+
+// pick reads the values of rows in column number leaf: from the decoded column if
+// that is in the cache, else from the file.
+func (b *block) pick(leaf int, rows []uint32) (at []uint32, v parquet.Values, err error) {
+	c := b.r.file.Chunk(b.group, leaf)
+	def := &b.r.file.Columns()[leaf]
+	if def.Shape != parquet.Many {
+		if x, ok := b.f.cache.peek(cacheKey{b.f.id, b.group, def.Path[0]}); ok {
+			at, v = pickVector(x.(*column.Vector), rows)
+			return at, v, nil
+		}
+	}
+	var dict *parquet.Values
+	if c.HasDictionary() {
+		// A NUL keeps these names apart from columns.
+		name := "\x00dictionary " + def.Path[0]
+		if def.Shape == parquet.Many {
+			name += " " + def.Path[len(def.Path)-1]
+		}
+		if dict, err = cached(b, name, func() (*parquet.Values, int64, error) {
+			d, err := c.Dictionary()
+			if err != nil {
+				return nil, 0, err
+			}
+			return d, d.Bytes() + entryBytes, nil
+		}); err != nil {
+			return nil, v, err
+		}
+	}
+	return c.At(rows, dict)
+}
+
+// pickVector takes the values of rows from a decoded column.
+func pickVector(x *column.Vector, rows []uint32) (at []uint32, v parquet.Values) {
+	if x == nil {
+		return nil, v
+	}
+	v.Dict = x.Dict
+	for _, r := range rows {
+		if !x.Has(int(r)) {
+			continue
+		}
+		at = append(at, r)
+		switch {
+		case x.IDs != nil:
+			v.IDs = append(v.IDs, x.IDs[r])
+		case x.Ints != nil:
+			v.Ints = append(v.Ints, x.Ints[r])
+		case x.Floats != nil:
+			v.Floats = append(v.Floats, x.Floats[r])
+		default:
+			v.Fixed = append(v.Fixed, x.Fixed[int(r)*x.Width:(int(r)+1)*x.Width]...)
+		}
+	}
+	return at, v
+}
+
+func (p *picked) read() error {
+	for leaf, info := range column.FixedColumns() {
+		if err := p.fixed(leaf, info.Key); err != nil {
+			return err
+		}
+	}
+	if err := p.attributes(); err != nil {
+		return err
+	}
+	if err := p.events(); err != nil {
+		return err
+	}
+	return p.links()
+}
+
+// texts copies strings out of dictionaries, each one once.
+type texts struct {
+	dict column.Dict
+	id   uint32
+	last string
+	any  bool
+}
+
+func (t *texts) at(id uint32) string {
+	if !t.any || id != t.id {
+		t.id, t.last, t.any = id, strings.Clone(t.dict.At(id)), true
+	}
+	return t.last
+}
+
+// fixed reads one of the fixed columns.
+func (p *picked) fixed(leaf int, key string) error {
+	at, v, err := p.b.pick(leaf, p.rows)
+	if err != nil {
+		return err
+	}
+	text := texts{dict: v.Dict}
+	if key == column.StatusMessage || key == column.TraceState {
+		for i, j := 0, 0; i < len(at); i, j = i+1, j+1 {
+			for p.rows[j] != at[i] {
+				j++
+			}
+			if key == column.TraceState {
+				p.spans[j].TraceState = text.at(v.IDs[i])
+			} else {
+				p.spans[j].StatusMessage = text.at(v.IDs[i])
+			}
+		}
+		return nil
+	}
+	if len(at) != len(p.rows) {
+		return fmt.Errorf("column %q has values for %d of %d rows", key, len(at), len(p.rows))
+	}
+	for i := range p.spans {
+		s := &p.spans[i]
+		switch key {
+		case column.TraceID:
+			s.TraceID = trace.ID(v.Fixed[16*i : 16*i+16])
+		case column.SpanID:
+			s.SpanID = trace.SpanID(v.Fixed[8*i : 8*i+8])
+		case column.ParentID:
+			s.ParentID = trace.SpanID(v.Fixed[8*i : 8*i+8])
+		case column.Start:
+			s.StartUnixNano = v.Ints[i]
+		case column.Duration:
+			s.DurationNano = v.Ints[i]
+		case column.Arrived:
+			s.ArrivedUnixNano = v.Ints[i]
+		case column.Name:
+			s.Name = text.at(v.IDs[i])
+		case column.Service:
+			s.Service = text.at(v.IDs[i])
+		case column.Environment:
+			s.Environment = text.at(v.IDs[i])
+		case column.Kind:
+			s.Kind = trace.Kind(v.Ints[i])
+		case column.Status:
+			s.Status = trace.StatusCode(v.Ints[i])
+		case column.Error:
+			s.Error = v.Ints[i] != 0
+		case column.Signal:
+			s.Signal = trace.Signal(v.Ints[i])
+		}
+	}
+	return nil
+}
+
+// cell is a place in the shape of a row: where an attribute goes.
+type cell struct {
+	column    int // of the layout; -1: the row's next entry in the overflow map
+	span, pos int
+}
+
+// attributes reads the shapes of the rows, and then column by column what they
+// name.
+func (p *picked) attributes() error {
+	at, v, err := p.b.pick(firstOther+shapeAt, p.rows)
+	if err != nil {
+		return err
+	}
+	if len(at) != len(p.rows) {
+		return errors.New("rows without a shape")
+	}
+	columns := p.b.r.layout.Columns
+	var cells []cell
+	var positions []int
+	for i := range p.spans {
+		if i == 0 || v.IDs[i] != v.IDs[i-1] {
+			if positions, err = shapePositions(positions[:0], v.Dict.At(v.IDs[i])); err != nil {
+				return err
+			}
+		}
+		if len(positions) == 0 {
+			continue
+		}
+		p.spans[i].Attributes = make([]trace.Attribute, len(positions))
+		for pos, c := range positions {
+			if c > len(columns) {
+				return fmt.Errorf("row %d: shape names column %d of %d", p.rows[i], c, len(columns))
+			}
+			cells = append(cells, cell{c - 1, i, pos})
+		}
+	}
+	slices.SortStableFunc(cells, func(a, b cell) int { return cmp.Compare(a.column, b.column) })
+	var rows []uint32
+	for len(cells) > 0 {
+		n := 1
+		for n < len(cells) && cells[n].column == cells[0].column {
+			n++
+		}
+		here := cells[:n]
+		cells = cells[n:]
+		rows = rows[:0]
+		for _, c := range here {
+			if r := p.rows[c.span]; len(rows) == 0 || rows[len(rows)-1] != r {
+				rows = append(rows, r)
+			}
+		}
+		if here[0].column < 0 {
+			err = p.rare(here, rows)
+		} else {
+			err = p.attribute(here, rows)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// attribute reads a column of the layout into the cells.
+func (p *picked) attribute(cells []cell, rows []uint32) error {
+	c := &p.b.r.layout.Columns[cells[0].column]
+	at, v, err := p.b.pick(firstOther+otherColumns+cells[0].column, rows)
+	if err != nil {
+		return err
+	}
+	if len(at) != len(cells) {
+		return fmt.Errorf("%d of %d rows have a value in column %q", len(at), len(cells), c.Name)
+	}
+	text := texts{dict: v.Dict}
+	for i, cell := range cells {
+		a := &p.spans[cell.span].Attributes[cell.pos]
+		a.Key = c.Key
+		switch {
+		case v.IDs != nil:
+			a.Value = trace.Value{Type: c.Type, Str: text.at(v.IDs[i])}
+		case v.Floats != nil:
+			a.Value = trace.Float(v.Floats[i])
+		default:
+			a.Value = trace.Value{Type: c.Type, Num: uint64(v.Ints[i])}
+		}
+	}
+	return nil
+}
+
+// rare reads entries of the overflow map into the cells.
+func (p *picked) rare(cells []cell, rows []uint32) error {
+	at, keys, err := p.b.pick(firstOther+overflowKeyAt, rows)
+	if err != nil {
+		return err
+	}
+	same, values, err := p.b.pick(firstOther+overflowValueAt, rows)
+	if err != nil {
+		return err
+	}
+	if len(at) != len(cells) || !slices.Equal(at, same) {
+		return fmt.Errorf("%d keys and %d values in the overflow map, want %d", len(at), len(same), len(cells))
+	}
+	for i, cell := range cells {
+		if at[i] != p.rows[cell.span] {
+			return fmt.Errorf("row %d has too few overflow entries", p.rows[cell.span])
+		}
+		k, err := parseOverflowName(strings.Clone(keys.Dict.At(keys.IDs[i])))
+		if err != nil {
+			return err
+		}
+		x, err := parseText(k.typ, strings.Clone(values.Dict.At(values.IDs[i])))
+		if err != nil {
+			return err
+		}
+		p.spans[cell.span].Attributes[cell.pos] = trace.Attribute{Key: k.key, Value: x}
+	}
+	return nil
+}
+
+// list reads leaves of events or links, of the rows that have any: the first leaf
+// says which.
+func (p *picked) list(leaves ...int) (at []uint32, values []parquet.Values, err error) {
+	rows := p.rows
+	for i, leaf := range leaves {
+		here, v, err := p.b.pick(firstOther+leaf, rows)
+		if err != nil {
+			return nil, nil, err
+		}
+		if i == 0 {
+			if len(here) == 0 {
+				return nil, nil, nil
+			}
+			at, rows = here, slices.Compact(slices.Clone(here))
+		} else if !slices.Equal(at, here) {
+			return nil, nil, errors.New("events or links: columns of different rows")
+		}
+		values = append(values, v)
+	}
+	return at, values, nil
+}
+
+// span finds a row.
+func (p *picked) span(row uint32) *trace.Span {
+	i, _ := slices.BinarySearch(p.rows, row)
+	return &p.spans[i]
+}
+
+func (p *picked) events() error {
+	at, v, err := p.list(eventNameAt, eventTimeAt, eventAttributesAt)
+	if err != nil || at == nil {
+		return err
+	}
+	name := texts{dict: v[0].Dict}
+	for i, row := range at {
+		attrs, err := column.ParseAttributes(v[2].Dict.At(v[2].IDs[i]))
+		if err != nil {
+			return err
+		}
+		s := p.span(row)
+		s.Events = append(s.Events, trace.Event{Name: name.at(v[0].IDs[i]), TimeUnixNano: v[1].Ints[i], Attributes: attrs})
+	}
+	return nil
+}
+
+func (p *picked) links() error {
+	at, v, err := p.list(linkTraceAt, linkSpanAt, linkStateAt, linkAttributesAt)
+	if err != nil || at == nil {
+		return err
+	}
+	state := texts{dict: v[2].Dict}
+	for i, row := range at {
+		attrs, err := column.ParseAttributes(v[3].Dict.At(v[3].IDs[i]))
+		if err != nil {
+			return err
+		}
+		s := p.span(row)
+		s.Links = append(s.Links, trace.Link{
+			TraceID: trace.ID(v[0].Fixed[16*i : 16*i+16]), SpanID: trace.SpanID(v[1].Fixed[8*i : 8*i+8]),
+			TraceState: state.at(v[2].IDs[i]), Attributes: attrs,
+		})
+	}
+	return nil
+}
+
+// ofTrace keeps those of the rows, which ascend, that belong to a trace.
+func (b *block) ofTrace(id trace.ID, rows []int) ([]int, error) {
+	ask := make([]uint32, len(rows))
+	for i, row := range rows {
+		ask[i] = uint32(row)
+	}
+	at, v, err := b.pick(slices.IndexFunc(column.FixedColumns(), func(c column.Info) bool { return c.Key == column.TraceID }), ask)
+	if err == nil && len(at) != len(rows) {
+		err = errors.New("rows without a trace id")
+	}
+	if err != nil {
+		return nil, b.corrupt(err)
+	}
+	out := make([]int, 0, len(rows))
+	for i, row := range rows {
+		if trace.ID(v.Fixed[16*i:16*i+16]) == id {
+			out = append(out, row)
+		}
+	}
+	return out, nil
+}
