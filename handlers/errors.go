@@ -39,6 +39,7 @@ func describe(err error) failure {
 		conflict *collab.ConflictError
 		invalid  *collab.InvalidError
 		asked    *query.InvalidError
+		busy     *query.BusyError
 		limited  *auth.LimitedError
 		tooBig   *http.MaxBytesError
 		he       *echo.HTTPError
@@ -48,6 +49,8 @@ func describe(err error) failure {
 		return failure{Status: http.StatusBadRequest, Code: "invalid", Message: invalid.Message, Field: invalid.Field}
 	case errors.As(err, &asked):
 		return failure{Status: http.StatusBadRequest, Code: "invalid", Message: asked.Message, Field: asked.Field}
+	case errors.As(err, &busy):
+		return failure{Status: http.StatusServiceUnavailable, Code: "busy", Message: busy.Message, RetryAfter: busy.RetryAfter}
 	case errors.As(err, &limited):
 		return failure{Status: http.StatusTooManyRequests, Code: "rate_limited", Message: limited.Error(), RetryAfter: limited.RetryAfter}
 	case errors.As(err, &tooBig):
@@ -104,6 +107,15 @@ type errorBody struct {
 	} `json:"error"`
 }
 
+func newErrorBody(c echo.Context, f failure) errorBody {
+	var body errorBody
+	body.Error.Code, body.Error.Message, body.Error.Field = f.Code, f.Message, f.Field
+	if f.Status == http.StatusInternalServerError {
+		body.Error.Message += " Request " + requestIDOf(c) + "."
+	}
+	return body
+}
+
 // conflictBody is the JSON of a conflict: both versions, and where the log is.
 type conflictBody struct {
 	errorBody
@@ -145,13 +157,9 @@ func (s *Server) writeError(c echo.Context, f failure) error {
 		return c.NoContent(f.Status)
 	}
 	if !wantsPage(c) {
-		var body errorBody
-		body.Error.Code, body.Error.Message, body.Error.Field = f.Code, f.Message, f.Field
+		body := newErrorBody(c, f)
 		if f.Conflict != nil {
 			return c.JSON(f.Status, conflictBody{body, f.Conflict.Yours, f.Conflict.Theirs, f.Conflict.Offset})
-		}
-		if f.Status == http.StatusInternalServerError {
-			body.Error.Message += " Request " + requestIDOf(c) + "."
 		}
 		return c.JSON(f.Status, body)
 	}

@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/labstack/echo/v4"
 
+	"redthread/tracestore/query"
 	"redthread/tracestore/trace"
 )
 
@@ -149,4 +151,66 @@ func TestColumnsAPI(t *testing.T) {
 		t.Errorf("columns of an environment without rows differ (-want +got):\n%s", diff)
 	}
 	getJSON(t, srv, "/api/v1/columns?limit=none", http.StatusBadRequest, &got)
+}
+
+// TestQueryStream: a query asked for line by line tells how far it is while it
+// runs, and then its result or its error.
+func TestQueryStream(t *testing.T) {
+	spans, _, _ := jobSpans()
+	srv := traceServer(t, spans)
+	post := func(body string) (int, string, string) {
+		req, err := http.NewRequest(http.MethodPost, srv.URL+"/api/v1/query", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Accept", "application/x-ndjson, application/json")
+		req.Header.Set("Content-Type", "application/json")
+		res, err := srv.Client().Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		text, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res.StatusCode, res.Header.Get("Content-Type"), string(text)
+	}
+	status, kind, text := post(`{` + queryWindow() + `}`)
+	if status != http.StatusOK || kind != "application/x-ndjson" || !strings.HasPrefix(text, `{"result":{"results":[{"data":{"COUNT":`) || strings.Count(text, "\n") != 1 {
+		t.Errorf("a fast query: %d %s %q, want one line with its result", status, kind, text)
+	}
+	if status, kind, text := post(`{"breakdowns":[""]}`); status != http.StatusBadRequest || !strings.HasPrefix(kind, "application/json") || !strings.Contains(text, `"field":"breakdowns[0]"`) {
+		t.Errorf("a query at fault: %d %s %q, want 400 and the field", status, kind, text)
+	}
+	if status, _, text := post(`{`); status != http.StatusBadRequest {
+		t.Errorf("no JSON: %d %q, want 400", status, text)
+	}
+
+	for name, c := range map[string]struct {
+		res  *query.Result
+		err  error
+		want string
+	}{
+		"result": {&query.Result{}, nil, `{"result":{"results":null,"other":null,"total":null,"warnings":null,"stats":{"rows_scanned":0,"rows_matched":0,"segments":0,"elapsed_nano":"0","sampled":false}}}` + "\n"},
+		"busy":   {nil, &query.BusyError{Message: "Wait.", RetryAfter: time.Second}, `{"error":{"code":"busy","message":"Wait."}}` + "\n"},
+	} {
+		e := echo.New()
+		rec := httptest.NewRecorder()
+		ctx := e.NewContext(httptest.NewRequest(http.MethodPost, "/", nil), rec)
+		tick, told := make(chan time.Time), make(chan struct{})
+		go func() {
+			tick <- time.Time{}
+			tick <- time.Time{}
+			close(told)
+		}()
+		err := streamQuery(ctx, tick, func(*query.Progress) (*query.Result, error) {
+			<-told
+			return c.res, c.err
+		})
+		want := strings.Repeat(`{"progress":{"rows_scanned":0,"rows_total":0}}`+"\n", 2) + c.want
+		if got := rec.Body.String(); got != want || !errors.Is(err, c.err) {
+			t.Errorf("%s: lines\n%s, error %v; want\n%s", name, got, err, want)
+		}
+	}
 }

@@ -17,6 +17,9 @@ const (
 	// bodyShare: bodies that are being read, validated and logged. Beyond it
 	// requests are refused with ErrOverloaded.
 	bodyShare = 8
+	// queryShare: groups and results of the queries that run, but no less than
+	// minQueryBytes. Beyond it a query is refused with a query.BusyError.
+	queryShare = 6
 )
 
 // chunkBytes is about what a full chunk of a memtable takes (333 bytes a row

@@ -3,32 +3,81 @@ package tracestore
 import (
 	"context"
 	"errors"
+	"math"
 	"path/filepath"
+	"sync"
 
 	"redthread/tracestore/column"
 	"redthread/tracestore/query"
 	"redthread/tracestore/segment"
 )
 
-// minQueryBytes is what one query may hold however small the memory is: enough
-// for a hundred thousand groups.
+// minQueryBytes is what queries may hold however small the memory is: enough for a
+// few hundred thousand groups.
 const minQueryBytes = 64 << 20
 
-// Query runs a query over the rows in its time window. A specification at fault
-// is a *query.InvalidError.
+// newPool returns the pool that all queries of the store share. One query may take
+// three quarters of its memory, so that small ones can run beside it.
+func (s *Store) newPool() *query.Pool {
+	all := max(s.o.MemoryBytes/queryShare, minQueryBytes)
+	return query.NewPool(query.PoolOptions{MemoryBytes: all, QueryBytes: all / 4 * 3, Ingesting: s.ingesting})
+}
+
+// begin takes a place in the pool, which progress, if not nil, watches.
+func (s *Store) begin(ctx context.Context, progress *query.Progress) (*query.Lease, error) {
+	l, err := s.queries.Begin(ctx)
+	progress.Watch(l)
+	return l, err
+}
+
+// ingestMeter tells whether rows come in fast.
+type ingestMeter struct {
+	mu   sync.Mutex
+	at   int64 // when rows were counted last, Unix nanoseconds
+	rows int64
+	fast bool
+}
+
+// Ingest is fast above so many rows a second, measured over so long: a tenth of
+// what one processor takes in.
+const (
+	fastIngestRows   = 20_000
+	ingestMeterNanos = 250e6
+)
+
+// ingesting reports whether rows come in fast.
+func (s *Store) ingesting() bool {
+	now, rows := s.o.Now().UnixNano(), s.appended.Load()
+	m := &s.ingest
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if since := now - m.at; since < 0 || since >= ingestMeterNanos {
+		m.fast = m.at != 0 && since > 0 && float64(rows-m.rows) > fastIngestRows*float64(since)/1e9
+		m.at, m.rows = now, rows
+	}
+	return m.fast
+}
+
+// Query runs a query over the rows in its time window. A specification at fault,
+// or one that needs more memory than a query may have, is a *query.InvalidError;
+// a *query.BusyError means that too many others run.
 func (s *Store) Query(ctx context.Context, spec query.Spec) (*query.Result, error) {
+	return s.QueryProgress(ctx, spec, nil)
+}
+
+// QueryProgress is [Store.Query], whose progress can be watched meanwhile.
+func (s *Store) QueryProgress(ctx context.Context, spec query.Spec, progress *query.Progress) (*query.Result, error) {
 	p, err := query.Compile(spec, s.o.Now())
 	if err != nil {
 		return nil, err
 	}
-	p.MemoryBytes = min(p.MemoryBytes, max(s.o.MemoryBytes/4, minQueryBytes))
 	from, to := p.Window()
-	return read(ctx, s, from, to, func(blocks []column.Block, segments int) (*query.Result, error) {
-		r, err := query.Run(ctx, p, blocks)
-		if err == nil {
-			r.Stats.Segments = segments
+	return read(ctx, s, from, to, func(blocks []column.Block, _ int) (*query.Result, error) {
+		if p.Lease, err = s.begin(ctx, progress); err != nil {
+			return nil, err
 		}
-		return r, err
+		defer p.Lease.End()
+		return query.Run(ctx, p, blocks)
 	})
 }
 
@@ -39,12 +88,34 @@ func (s *Store) Search(ctx context.Context, q query.Search) (*query.SearchResult
 		return nil, err
 	}
 	from, to := p.Window()
-	return read(ctx, s, from, to, func(blocks []column.Block, segments int) (*query.SearchResult, error) {
-		r, err := query.RunSearch(ctx, p, blocks)
-		if err == nil {
-			r.Stats.Segments = segments
+	return read(ctx, s, from, to, func(blocks []column.Block, _ int) (*query.SearchResult, error) {
+		if p.Lease, err = s.begin(ctx, nil); err != nil {
+			return nil, err
 		}
-		return r, err
+		defer p.Lease.End()
+		return query.RunSearch(ctx, p, blocks)
+	})
+}
+
+// columnRows is how many of the newest rows Columns looks at: names and values of
+// older ones are of little use for completion, and all of them cost a full scan.
+const columnRows = 128 << 10
+
+// Columns describes the columns, whose name begins with prefix, of the newest rows
+// of an environment (empty or *: all). Where those have none, all rows are looked
+// at.
+func (s *Store) Columns(ctx context.Context, environment, prefix string) ([]query.ColumnInfo, error) {
+	return read(ctx, s, math.MinInt64, math.MaxInt64, func(blocks []column.Block, _ int) ([]query.ColumnInfo, error) {
+		newest := len(blocks)
+		for rows := 0; newest > 0 && rows < columnRows; {
+			newest--
+			rows += blocks[newest].Rows()
+		}
+		out, err := query.Columns(ctx, blocks[newest:], environment, prefix)
+		if err != nil || len(out) > 0 || newest == 0 {
+			return out, err
+		}
+		return query.Columns(ctx, blocks, environment, prefix)
 	})
 }
 

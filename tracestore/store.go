@@ -47,6 +47,7 @@ import (
 
 	"redthread/tracestore/graph"
 	"redthread/tracestore/ingestlog"
+	"redthread/tracestore/query"
 	"redthread/tracestore/segment"
 )
 
@@ -73,14 +74,15 @@ type Store struct {
 
 	compactions chan chan<- error
 
+	queries *query.Pool
+	ingest  ingestMeter
+
 	mu      sync.Mutex
 	current *view
 
 	epoch  epoch
 	writer writer
 	cache  *segment.Cache
-
-	columns columnsCache
 
 	closed     atomic.Bool
 	ready      atomic.Bool
@@ -148,6 +150,7 @@ func open(ctx context.Context, o Options, fault func(string) error) (_ *Store, e
 
 		compactions: make(chan chan<- error),
 	}
+	s.queries = s.newPool()
 	if s.lock, err = lockDir(o.Dir); err != nil {
 		return nil, err
 	}

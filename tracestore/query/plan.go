@@ -83,7 +83,8 @@ var Operators = []string{"COUNT", "COUNT_DISTINCT", "SUM", "AVG", "MIN", "MAX", 
 // be run any number of times and at once.
 type Plan struct {
 	// MemoryBytes bounds what a run may hold; a query that needs more ends with
-	// an [InvalidError] that says so. Compile sets DefaultMemoryBytes.
+	// an [InvalidError] that says so. Compile sets DefaultMemoryBytes. With a Lease
+	// the pool's limits hold instead.
 	MemoryBytes int64
 	// Lease is the plan's place in a [Pool], for one run; nil: none.
 	Lease *Lease

@@ -315,6 +315,20 @@ func (l *Lease) Progress() (scanned, total int64) {
 	return l.scanned.Load(), l.total.Load()
 }
 
+// Progress watches a query from its beginning, whichever goroutine runs it. The
+// zero value watches none yet.
+type Progress struct{ lease atomic.Pointer[Lease] }
+
+// Watch makes p show the progress of a lease. A nil Progress does not.
+func (p *Progress) Watch(l *Lease) {
+	if p != nil {
+		p.lease.Store(l)
+	}
+}
+
+// Rows is as [Lease.Progress].
+func (p *Progress) Rows() (scanned, total int64) { return p.lease.Load().Progress() }
+
 // expect adds rows to those to read.
 func (l *Lease) expect(blocks []column.Block) {
 	if l == nil {

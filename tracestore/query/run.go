@@ -2,6 +2,7 @@ package query
 
 import (
 	"context"
+	"math"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -34,12 +35,14 @@ func (b *budget) charge(w *worker) error {
 }
 
 // Run answers the plan from the blocks, reading them in parallel. It stops soon
-// after ctx ends. Stats.Segments counts the blocks read; a caller that knows
-// segments puts their number there.
+// after ctx ends.
 func Run(ctx context.Context, p *Plan, blocks []column.Block) (*Result, error) {
 	started := time.Now()
 	live := p.where.live(blocks)
 	b := &budget{limit: p.MemoryBytes, lease: p.Lease}
+	if p.Lease != nil {
+		b.limit = math.MaxInt64 // the pool's
+	}
 	buckets := 1
 	if p.series {
 		buckets = p.buckets
@@ -77,7 +80,7 @@ func Run(ctx context.Context, p *Plan, blocks []column.Block) (*Result, error) {
 	r.Stats = Stats{
 		RowsScanned: all.scanned,
 		RowsMatched: all.matched,
-		Segments:    len(live),
+		Segments:    segments(live),
 		ElapsedNano: time.Since(started).Nanoseconds(),
 		Sampled:     all.sampled,
 	}
@@ -217,4 +220,16 @@ func (a *answer) values() [][]trace.Value {
 		out[i] = a.grouper.values(g)
 	}
 	return out
+}
+
+// segments counts the segments that the blocks lie in. A block of a segment tells
+// which one it is; one of a memtable lies in none.
+func segments(blocks []column.Block) int {
+	seen := make(map[uint64]bool)
+	for _, b := range blocks {
+		if b, ok := b.(interface{ Segment() uint64 }); ok {
+			seen[b.Segment()] = true
+		}
+	}
+	return len(seen)
 }

@@ -160,6 +160,8 @@ func RunSearch(ctx context.Context, p *SearchPlan, blocks []column.Block) (*Sear
 		pg = &firstRows{plan: p}
 		mu sync.Mutex
 		st Stats
+
+		read []column.Block
 	)
 	p.Lease.expect(live)
 	err := p.Lease.eachBlock(ctx, p.Lease.workers(len(live)), live, func(_ int, b column.Block) error {
@@ -173,7 +175,7 @@ func RunSearch(ctx context.Context, p *SearchPlan, blocks []column.Block) (*Sear
 		pg.add(rows)
 		mu.Lock()
 		defer mu.Unlock()
-		st.Segments++
+		read = append(read, b)
 		st.RowsScanned += int64(b.Rows())
 		st.RowsMatched += int64(matched)
 		return nil
@@ -193,6 +195,7 @@ func RunSearch(ctx context.Context, p *SearchPlan, blocks []column.Block) (*Sear
 		return nil, err
 	}
 	r.Warnings = append(r.Warnings, missing(append(p.where.columns(), p.columns...), inWindow(&p.where, blocks))...)
+	st.Segments = segments(read)
 	st.ElapsedNano = time.Since(started).Nanoseconds()
 	r.Stats = st
 	return r, nil

@@ -124,9 +124,9 @@ type Bucket struct {
 // Stats says what a query cost. Sampled: some matching row stands for more than
 // itself, so the counts are estimates of what happened.
 type Stats struct {
-	RowsScanned int64 `json:"rows_scanned"`
-	RowsMatched int64 `json:"rows_matched"`
-	Segments    int   `json:"segments"`
+	RowsScanned int64 `json:"rows_scanned"` // of the blocks that were read: others are left out by their statistics
+	RowsMatched int64 `json:"rows_matched"` // of the rows scanned
+	Segments    int   `json:"segments"`     // of which a block was read
 	ElapsedNano int64 `json:"elapsed_nano,string"`
 	Sampled     bool  `json:"sampled"`
 }

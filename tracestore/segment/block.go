@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 
@@ -250,4 +251,145 @@ func (b *block) links() (*column.Links, error) {
 		}
 		return l, int64(36*len(l.Row)+cap(l.Dict.Arena)+4*cap(l.Dict.Ends)) + entryBytes, nil
 	})
+}
+
+// fixedVectors are the fixed columns while rows are put together.
+type fixedVectors map[string]*column.Vector
+
+func (v fixedVectors) text(key string, row int) string {
+	if c := v[key]; c != nil && c.Has(row) {
+		return strings.Clone(c.Dict.At(c.IDs[row]))
+	}
+	return ""
+}
+
+// Spans reads the shapes of the rows first, and then only the columns that these
+// rows have.
+func (b *block) Spans(rows []int, dst []trace.Span) ([]trace.Span, error) {
+	if len(rows) == 0 {
+		return dst, nil
+	}
+	fixed := make(fixedVectors)
+	for _, info := range column.FixedColumns() {
+		v, err := b.vector(info.Key, info.Type, fixedWidth(info.Key))
+		if err != nil {
+			return dst, err
+		}
+		fixed[info.Key] = v
+	}
+	shapes, err := cached(b, "\x00shapes", func() (*column.Vector, int64, error) {
+		v, err := b.r.shapes(b.group)
+		return v, vectorBytes(v), err
+	})
+	if err != nil {
+		return dst, err
+	}
+	events, err := b.events()
+	if err != nil {
+		return dst, err
+	}
+	links, err := b.links()
+	if err != nil {
+		return dst, err
+	}
+	for _, row := range rows {
+		if row < 0 || row >= b.Rows() {
+			return dst, b.f.corrupt(fmt.Errorf("row group %d has no row %d", b.group, row))
+		}
+		s := trace.Span{
+			TraceID:     trace.ID(fixed[column.TraceID].Fixed[row*16 : row*16+16]),
+			SpanID:      trace.SpanID(fixed[column.SpanID].Fixed[row*8 : row*8+8]),
+			ParentID:    trace.SpanID(fixed[column.ParentID].Fixed[row*8 : row*8+8]),
+			Name:        fixed.text(column.Name, row),
+			Service:     fixed.text(column.Service, row),
+			Environment: fixed.text(column.Environment, row), StatusMessage: fixed.text(column.StatusMessage, row),
+			TraceState:      fixed.text(column.TraceState, row),
+			Signal:          trace.Signal(fixed[column.Signal].Ints[row]),
+			Kind:            trace.Kind(fixed[column.Kind].Ints[row]),
+			Status:          trace.StatusCode(fixed[column.Status].Ints[row]),
+			StartUnixNano:   fixed[column.Start].Ints[row],
+			DurationNano:    fixed[column.Duration].Ints[row],
+			ArrivedUnixNano: fixed[column.Arrived].Ints[row],
+			Error:           fixed[column.Error].Ints[row] != 0,
+		}
+		if err := b.attributes(row, shapes, &s); err != nil {
+			return dst, err
+		}
+		if err := nested(uint32(row), events, links, &s); err != nil {
+			return dst, b.f.corrupt(err)
+		}
+		dst = append(dst, s)
+	}
+	return dst, nil
+}
+
+// attributes fills in the attributes of a row in the order of its shape.
+func (b *block) attributes(row int, shapes *column.Vector, s *trace.Span) error {
+	positions, err := shapePositions(nil, shapes.Dict.At(shapes.IDs[row]))
+	if err != nil {
+		return b.f.corrupt(err)
+	}
+	columns := b.r.layout.Columns
+	var entry int // in the overflow, of the row
+	var over *rare
+	for _, p := range positions {
+		var a trace.Attribute
+		switch {
+		case p > len(columns):
+			return b.f.corrupt(fmt.Errorf("row %d: shape names column %d of %d", row, p, len(columns)))
+		case p > 0:
+			c := columns[p-1]
+			v, err := b.vector(c.Name, c.Type, 0)
+			if err != nil {
+				return err
+			}
+			if v == nil || !v.Has(row) {
+				return b.f.corrupt(fmt.Errorf("row %d has no value in column %q", row, c.Name))
+			}
+			a = trace.Attribute{Key: c.Key, Value: v.Value(row)}
+			a.Value.Str = strings.Clone(a.Value.Str)
+		default:
+			if over == nil {
+				if over, err = b.rare(); err != nil {
+					return err
+				}
+				entry = sort.Search(len(over.row), func(i int) bool { return over.row[i] >= uint32(row) })
+			}
+			if entry == len(over.row) || over.row[entry] != uint32(row) {
+				return b.f.corrupt(fmt.Errorf("row %d has too few overflow entries", row))
+			}
+			k := over.keyOf[over.key[entry]]
+			v, err := parseText(k.typ, over.values.At(over.value[entry]))
+			if err != nil {
+				return b.f.corrupt(err)
+			}
+			v.Str = strings.Clone(v.Str)
+			a = trace.Attribute{Key: k.key, Value: v}
+			entry++
+		}
+		s.Attributes = append(s.Attributes, a)
+	}
+	return nil
+}
+
+func nested(row uint32, events *column.Events, links *column.Links, s *trace.Span) error {
+	from := func(rows []uint32) int { return sort.Search(len(rows), func(i int) bool { return rows[i] >= row }) }
+	for i := from(events.Row); i < len(events.Row) && events.Row[i] == row; i++ {
+		attrs, err := column.ParseAttributes(events.Dict.At(events.Attributes[i]))
+		if err != nil {
+			return err
+		}
+		s.Events = append(s.Events, trace.Event{Name: strings.Clone(events.Dict.At(events.Name[i])), TimeUnixNano: events.Time[i], Attributes: attrs})
+	}
+	for i := from(links.Row); i < len(links.Row) && links.Row[i] == row; i++ {
+		attrs, err := column.ParseAttributes(links.Dict.At(links.Attributes[i]))
+		if err != nil {
+			return err
+		}
+		s.Links = append(s.Links, trace.Link{
+			TraceID: links.TraceID[i], SpanID: links.SpanID[i],
+			TraceState: strings.Clone(links.Dict.At(links.State[i])), Attributes: attrs,
+		})
+	}
+	return nil
 }
