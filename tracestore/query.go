@@ -3,7 +3,6 @@ package tracestore
 import (
 	"context"
 	"errors"
-	"math"
 	"path/filepath"
 	"sync"
 
@@ -94,28 +93,6 @@ func (s *Store) Search(ctx context.Context, q query.Search) (*query.SearchResult
 		}
 		defer p.Lease.End()
 		return query.RunSearch(ctx, p, blocks)
-	})
-}
-
-// columnRows is how many of the newest rows Columns looks at: names and values of
-// older ones are of little use for completion, and all of them cost a full scan.
-const columnRows = 128 << 10
-
-// Columns describes the columns, whose name begins with prefix, of the newest rows
-// of an environment (empty or *: all). Where those have none, all rows are looked
-// at.
-func (s *Store) Columns(ctx context.Context, environment, prefix string) ([]query.ColumnInfo, error) {
-	return read(ctx, s, math.MinInt64, math.MaxInt64, func(blocks []column.Block, _ int) ([]query.ColumnInfo, error) {
-		newest := len(blocks)
-		for rows := 0; newest > 0 && rows < columnRows; {
-			newest--
-			rows += blocks[newest].Rows()
-		}
-		out, err := query.Columns(ctx, blocks[newest:], environment, prefix)
-		if err != nil || len(out) > 0 || newest == 0 {
-			return out, err
-		}
-		return query.Columns(ctx, blocks, environment, prefix)
 	})
 }
 

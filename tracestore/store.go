@@ -84,6 +84,8 @@ type Store struct {
 	writer writer
 	cache  *segment.Cache
 
+	columns columnsCache
+
 	closed     atomic.Bool
 	ready      atomic.Bool
 	inFlight   atomic.Int64
