@@ -6,7 +6,7 @@ import "redthread/tracestore/column"
 // limit while everything happens at once. What the parts leave, a good quarter,
 // is for messages on their way through the log (at most maxUnapplied+2 of them,
 // 1 MiB each, or 4 MiB for parts of large requests), the hashes of recent rows (8
-// to 16 MB), the buffers of a flush and a compaction, and the garbage between two
+// MB), the buffers of a flush and a compaction, and the garbage between two
 // collections.
 const (
 	// tableShare: the memtable that grows may take an eighth, and the frozen one

@@ -11,9 +11,9 @@ import (
 	"redthread/tracestore/otlp"
 )
 
-// recentRows is how many of the last rows the writer surely remembers by hash: 8 MB,
-// and as much again while the table is made anew.
-const recentRows = 384 << 10
+// recentRows is how many of the last rows the writer surely remembers by hash, in 8
+// MB.
+const recentRows = 256 << 10
 
 // measureEvery is how many raw bytes the writer applies between two measures of
 // its memtable's size.

@@ -1,6 +1,10 @@
 package memtable
 
-import "redthread/tracestore/column"
+import (
+	"math/bits"
+
+	"redthread/tracestore/column"
+)
 
 // HashSet is a set of 64-bit hashes without pointers. One goroutine uses it. The
 // zero value is empty.
@@ -67,68 +71,62 @@ func (s *HashSet) Len() int {
 // Recent remembers the last hashes that were added to it, at least as many as it
 // was made for and at most twice as many. One goroutine uses it.
 //
-// It is one table with open addressing, so that a hash costs one miss of the
-// cache. The lowest bit of a slot is not the hash's: it says of which of two
-// generations the hash is. When the young one is full, the table is made anew
-// without the old one.
+// There are two tables of the same size: when the young one is full, it becomes
+// the old one, and the old one is emptied. A hash has its place in the window of
+// its trace, so that rows of one trace, which come together, meet in the cache of
+// the processor; when the window is full, anywhere.
 type Recent struct {
 	keep       int
-	slots      []uint64 // 0 is empty; len is a power of two
-	count      int
-	young      int    // hashes of the young generation
-	generation uint64 // the young one: 0 or 1
+	young, old []uint64 // 0 is empty; len is a power of two
+	count      int      // in young
 }
 
-// NewRecent returns a Recent that remembers keep hashes, in 10 to 22 bytes each.
-func NewRecent(keep int) *Recent { return &Recent{keep: keep} }
+// recentWindow is the number of slots in a window.
+const recentWindow = 32
 
-// Add adds h and reports whether it was new.
-func (r *Recent) Add(h uint64) bool {
-	h &^= 1
+// NewRecent returns a Recent that remembers keep hashes, in 32 to 64 bytes each.
+func NewRecent(keep int) *Recent {
+	n := max(2<<bits.Len(uint(keep-1)), recentWindow)
+	return &Recent{keep: keep, young: make([]uint64, n), old: make([]uint64, n)}
+}
+
+// Add adds h, of a row of the trace with the hash, and reports whether it was new.
+func (r *Recent) Add(h uint64, trace uint32) bool {
 	if h == 0 {
-		h = 2 // an empty slot is 0
+		h = 1 // an empty slot is 0
 	}
-	if r.young >= r.keep {
-		r.rebuild(len(r.slots), false)
-		r.generation ^= 1
-		r.young = 0
-	}
-	if r.count*4 >= len(r.slots)*3 {
-		r.rebuild(max(2*len(r.slots), 1024), true)
-	}
-	i := r.find(h)
-	if r.slots[i] != 0 {
+	if *recentSlot(r.old, h, trace) == h {
 		return false
 	}
-	r.slots[i] = h | r.generation
-	r.count++
-	r.young++
+	slot := recentSlot(r.young, h, trace)
+	if *slot == h {
+		return false
+	}
+	*slot = h
+	if r.count++; r.count == r.keep {
+		r.young, r.old = r.old, r.young
+		clear(r.young)
+		r.count = 0
+	}
 	return true
 }
 
-// find returns the slot of h, whose lowest bit is 0, or the empty one where it
-// belongs.
-func (r *Recent) find(h uint64) int {
-	mask := uint64(len(r.slots) - 1)
-	for i := (h >> 1) & mask; ; i = (i + 1) & mask {
-		if s := r.slots[i]; s&^1 == h || s == 0 {
-			return int(i)
+// recentSlot returns the slot of h or the empty one where it belongs.
+func recentSlot(slots []uint64, h uint64, trace uint32) *uint64 {
+	mask := len(slots) - 1
+	at := int(trace) & mask &^ (recentWindow - 1)
+	window := (*[recentWindow]uint64)(slots[at:])
+	for i := h; i < h+recentWindow; i++ {
+		if s := &window[i%recentWindow]; *s == h || *s == 0 {
+			return s
 		}
 	}
-}
-
-// rebuild moves the hashes to a table of n slots, with the old generation or
-// without.
-func (r *Recent) rebuild(n int, old bool) {
-	was := r.slots
-	r.slots, r.count = make([]uint64, n), 0
-	for _, s := range was {
-		if s != 0 && (old || s&1 == r.generation) {
-			r.slots[r.find(s&^1)] = s
-			r.count++
+	for i := int(h>>8) & mask; ; i = (i + 1) & mask {
+		if s := &slots[i]; *s == h || *s == 0 {
+			return s
 		}
 	}
 }
 
 // Bytes is the memory the hashes take.
-func (r *Recent) Bytes() int64 { return 8 * int64(len(r.slots)) }
+func (r *Recent) Bytes() int64 { return 8 * int64(len(r.young)+len(r.old)) }

@@ -16,7 +16,6 @@ package memtable
 
 import (
 	"fmt"
-	"math"
 	"strings"
 	"sync/atomic"
 
@@ -41,8 +40,11 @@ type Table struct {
 	index index
 }
 
-// New returns an empty table that drops the rows it has already.
-func New() *Table { return NewAfter(nil, NewRecent(math.MaxInt)) }
+// defaultRecent is how many rows a table on its own remembers.
+const defaultRecent = 16 << 10
+
+// New returns an empty table that drops the rows it has had lately.
+func New() *Table { return NewAfter(nil, NewRecent(defaultRecent)) }
 
 // NewAfter returns an empty table that drops the rows recent has already, and adds
 // its own there. It makes room for as much as the table before it, if there is
@@ -64,7 +66,8 @@ func NewAfter(before *Table, recent *Recent) *Table {
 // by false. The hash is the row's own ([column.Row.Hash]) or another that tells it
 // from others. The row is not kept, and not visible before [Table.Publish].
 func (t *Table) AddRow(r *column.Row, hash uint64) (bool, error) {
-	if !t.recent.Add(hash) {
+	print := column.StoredPrint(r.TraceID, hash)
+	if !t.recent.Add(hash, uint32(print>>32)) {
 		return false, nil
 	}
 	if t.current.rows() == column.MaxBlockRows {
@@ -83,7 +86,7 @@ func (t *Table) AddRow(r *column.Row, hash uint64) (bool, error) {
 			To:   r.Ref(),
 		})
 	}
-	t.prints = append(t.prints, column.StoredPrint(r.TraceID, hash))
+	t.prints = append(t.prints, print)
 	t.rows++
 	return true, nil
 }
