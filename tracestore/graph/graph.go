@@ -160,6 +160,9 @@ type EdgeSource interface {
 	// Summaries is TraceSummary for many traces: in their order, without a trace
 	// id where nothing is known.
 	Summaries(ctx context.Context, ids []trace.ID) ([]Summary, error)
+	// SpansOf returns spans by their ids, in any order; those that are not there
+	// are left out. It is asked for spans of traces too large to be read whole.
+	SpansOf(ctx context.Context, refs []trace.Ref) ([]trace.Span, error)
 	// EffectsOf is Effects for many traces, at most limit in all.
 	EffectsOf(ctx context.Context, ids []trace.ID, limit int) (links []Link, truncated bool, err error)
 }

@@ -69,24 +69,14 @@ func newIndex(rules *Rules, id trace.ID, all []trace.Span, truncated bool) *inde
 	}
 	x.tree = Arrange(spans)
 	x.spans = make([]span, len(spans))
-	var halves []Half
 	for i := range spans {
-		s := &spans[i]
+		x.spans[i] = rules.read(&spans[i])
 		n := &x.spans[i]
-		*n = span{
-			id: s.SpanID, parentID: s.ParentID, parent: x.tree.Parent[i], child: none, next: none, kind: s.Kind, err: s.Error,
-			service: s.Service, name: s.Name, start: s.StartUnixNano, end: max(s.EndUnixNano(), s.StartUnixNano),
-		}
-		n.shape, n.topic = shapeOf(s)
-		halves = rules.Halves(halves[:0], s)
-		for j := range halves {
-			n.take(&halves[j])
-		}
-		n.dropped = int32(dropped(s))
-		if x.first < 0 || earlier(s, &spans[x.first]) {
+		n.parent = x.tree.Parent[i]
+		if x.first < 0 || earlier(&spans[i], &spans[x.first]) {
 			x.first = int32(i)
 		}
-		if n.parent == Root && (x.root < 0 || earlier(s, &spans[x.root])) {
+		if n.parent == Root && (x.root < 0 || earlier(&spans[i], &spans[x.root])) {
 			x.root = int32(i)
 		}
 	}
@@ -102,7 +92,29 @@ func newIndex(rules *Rules, id trace.ID, all []trace.Span, truncated bool) *inde
 			}
 		}
 	}
-	// Children in the order of the spans: go backwards, each before the others.
+	x.hang()
+	return x
+}
+
+// read takes from a stored span what the graph keeps.
+func (r *Rules) read(s *trace.Span) span {
+	n := span{
+		id: s.SpanID, parentID: s.ParentID, kind: s.Kind, err: s.Error, service: s.Service, name: s.Name,
+		start: s.StartUnixNano, end: max(s.EndUnixNano(), s.StartUnixNano), dropped: int32(dropped(s)),
+	}
+	n.shape, n.topic = shapeOf(s)
+	var few [4]Half
+	for _, h := range r.Halves(few[:0], s) {
+		n.take(&h)
+	}
+	return n
+}
+
+// hang lists the children of each span, in the order of the spans.
+func (x *index) hang() {
+	for i := range x.spans {
+		x.spans[i].child, x.spans[i].next = none, none
+	}
 	for i := int32(len(x.spans)) - 1; i >= 0; i-- {
 		n := &x.spans[i]
 		if n.parent < 0 {
@@ -117,7 +129,6 @@ func newIndex(rules *Rules, id trace.ID, all []trace.Span, truncated bool) *inde
 			})
 		}
 	}
-	return x
 }
 
 // dropped is how many links of a span its sender dropped.

@@ -36,14 +36,14 @@ func (x *index) effectKeys(i int32) []Half {
 	return slices.DeleteFunc(slices.Clone(n.keys), func(h Half) bool { return h.Side&EffectSide == 0 })
 }
 
-// join finds by ids the causes of the spans of a trace that say none.
-func (g *Graph) join(ctx context.Context, x *index) error {
+// join finds by ids the causes of the spans of a trace, from one on, that say none.
+func (g *Graph) join(ctx context.Context, x *index, from int) error {
 	if g.edges == nil {
 		return nil
 	}
 	var wanted []Half
 	at := map[trace.SpanID]int32{}
-	for i := range x.spans {
+	for i := from; i < len(x.spans); i++ {
 		if keys := x.effectKeys(int32(i)); len(keys) > 0 {
 			wanted = append(wanted, keys...)
 			at[x.spans[i].id] = int32(i)

@@ -163,6 +163,18 @@ func (m *Memory) Summaries(ctx context.Context, ids []trace.ID) ([]Summary, erro
 	return out, ctx.Err()
 }
 
+// SpansOf implements [EdgeSource].
+func (m *Memory) SpansOf(ctx context.Context, refs []trace.Ref) (out []trace.Span, err error) {
+	for _, r := range refs {
+		for _, s := range m.traces[r.TraceID] {
+			if s.SpanID == r.SpanID {
+				out = append(out, s)
+			}
+		}
+	}
+	return out, ctx.Err()
+}
+
 // EffectsOf implements [EdgeSource].
 func (m *Memory) EffectsOf(ctx context.Context, ids []trace.ID, limit int) (links []Link, truncated bool, err error) {
 	for _, id := range ids {

@@ -1,7 +1,6 @@
 package graph
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -67,6 +66,9 @@ func (g *Graph) Origin(ctx context.Context, id trace.ID, spanID trace.SpanID) (*
 
 // spanOrigin is the origin of a span of a loaded trace.
 func (s *session) spanOrigin(ctx context.Context, x *index, id trace.SpanID) (*Origin, error) {
+	if err := s.seek(ctx, x, id); err != nil {
+		return nil, err
+	}
 	at := x.find(id, "")
 	if at < 0 && (len(x.spans) > 0 || !x.hasSummary) {
 		return nil, ErrNotFound
@@ -177,6 +179,9 @@ func (w *walk) arrive(ctx context.Context, k int) error {
 	st := &w.stops[k]
 	x := w.traces[st.cause.from.TraceID]
 	st.x = x
+	if err := w.seek(ctx, x, st.cause.from.SpanID); err != nil {
+		return err
+	}
 	p := &w.stops[st.prev]
 	var effect *span
 	if st.cause.via >= 0 {
@@ -297,11 +302,7 @@ func (w *walk) climb(ctx context.Context, k int) error {
 	x, i := w.stops[k].x, w.stops[k].at
 	incomplete, expired := w.stops[k].incomplete, w.stops[k].expired
 	var hops []Edge
-	seen := w.visited[x]
-	if seen == nil {
-		seen = make([]bool, len(x.spans))
-		w.visited[x] = seen
-	}
+	seen := w.seen(x)
 	end := func(i int32, reason string) {
 		w.endings = append(w.endings, ending{stop: k, hops: len(hops), span: x.origin(i), reason: reason, incomplete: incomplete, expired: expired})
 	}
@@ -352,6 +353,16 @@ func (w *walk) climb(ctx context.Context, k int) error {
 			end(i, reason)
 			break
 		}
+		if x.truncated {
+			if err := w.seek(ctx, x, n.parentID); err != nil {
+				return err
+			}
+			if n = &x.spans[i]; n.parent >= 0 {
+				seen = w.seen(x)
+				seen[i] = false // again, with a parent
+				continue
+			}
+		}
 		// The parent never arrived; the root of its trace stands for it.
 		incomplete = true
 		if n.kind == trace.KindServer || n.shape.has(consumes) {
@@ -376,6 +387,16 @@ func (w *walk) climb(ctx context.Context, k int) error {
 	}
 	w.stops[k].hops = hops
 	return nil
+}
+
+// seen says which spans of a trace the walk has been at.
+func (w *walk) seen(x *index) []bool {
+	seen := w.visited[x]
+	if len(seen) < len(x.spans) {
+		seen = append(seen, make([]bool, len(x.spans)-len(seen))...)
+		w.visited[x] = seen
+	}
+	return seen
 }
 
 // path lists the hops from an ending to the span asked about.
@@ -470,13 +491,6 @@ func (w *walk) earliest() (x *index, at int32) {
 		}
 	}
 	return x, at
-}
-
-// before orders spans by start, whatever the order they were read in.
-func before(x *index, i int32, y *index, j int32) bool {
-	a, b := &x.spans[i], &y.spans[j]
-	return cmp.Or(cmp.Compare(a.start, b.start), bytes.Compare(x.trace[:], y.trace[:]), bytes.Compare(a.id[:], b.id[:]),
-		cmp.Compare(halfRank(a.kind), halfRank(b.kind))) < 0
 }
 
 // beginsChain reports whether the trace's root is known and its own origin.

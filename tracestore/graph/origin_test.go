@@ -531,3 +531,46 @@ func TestOriginWithoutEdgeIndex(t *testing.T) {
 		}
 	}
 }
+
+// TestOriginInALargeTrace: of a trace too large to be read, what leads to the
+// span asked about is read.
+func TestOriginInALargeTrace(t *testing.T) {
+	for _, child := range []bool{true, false} {
+		var w workload
+		root, api := w.request("POST /import")
+		for range 300 {
+			w.add(api.TraceID, api.SpanID, "api", "SELECT", trace.KindClient)
+		}
+		last := api
+		for range 20 {
+			last = w.perform(w.enqueue(last, "worker", "Again"), child, "worker", "Again")
+			for range 50 {
+				w.add(last.TraceID, last.SpanID, "worker", "SELECT", trace.KindClient)
+			}
+			last = w.add(last.TraceID, last.SpanID, "worker", "work", trace.KindInternal)
+		}
+		w.bullRun(w.bullAdd(last, "worker", "Mail"), "mailer", "Mail")
+		last = w.spans[len(w.spans)-1].Ref()
+		whole, err := New(NewMemory(nil, w.spans), Options{}).Origin(context.Background(), last.TraceID, last.SpanID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, limit := range []int{1, 40} {
+			g := New(NewMemory(nil, w.spans), Options{MaxTraceSpans: limit})
+			o, err := g.Origin(context.Background(), last.TraceID, last.SpanID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(whole, o); diff != "" || o.Status != Found || o.Origins[0].Ref != root {
+				t.Errorf("child=%v limit=%d: origin (-whole trace +part of it):\n%s", child, limit, diff)
+			}
+			th, err := g.ThreadOfSpan(context.Background(), last.TraceID, last.SpanID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if th.Origin == nil || th.Origin.Ref != root || th.Selected < 0 || !th.Cut {
+				t.Errorf("child=%v limit=%d: thread from %v selects %d, cut=%v; want %v, a leg, and cut", child, limit, th.Origin, th.Selected, th.Cut, root)
+			}
+		}
+	}
+}

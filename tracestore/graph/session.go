@@ -81,7 +81,7 @@ func (g *Graph) read(ctx context.Context, id trace.ID) (*index, error) {
 			return nil, err
 		}
 	}
-	return x, g.join(ctx, x)
+	return x, g.join(ctx, x, 0)
 }
 
 // each calls fn for 0 ≤ i < n from several goroutines, waits for them and

@@ -73,7 +73,7 @@ func Arrange(spans []trace.Span) *Tree {
 			t.Parent[i] = t.find(s.ParentID, s.Service, service)
 		}
 	}
-	t.cut(spans)
+	t.cut(func(a, b int32) bool { return earlier(&spans[a], &spans[b]) })
 	return t
 }
 
@@ -96,11 +96,11 @@ func (t *Tree) find(id trace.SpanID, service string, serviceOf func(int32) strin
 
 // cut opens each circle of parents at its earliest span; of several as early,
 // at the one with the lowest id.
-func (t *Tree) cut(spans []trace.Span) {
+func (t *Tree) cut(earlier func(a, b int32) bool) {
 	const fresh, onTheWay, done = 0, 1, 2
-	state := make([]uint8, len(spans))
+	state := make([]uint8, len(t.Parent))
 	var way []int32
-	for i := range spans {
+	for i := range t.Parent {
 		way = way[:0]
 		at := int32(i)
 		for at >= 0 && state[at] == fresh {
@@ -111,7 +111,7 @@ func (t *Tree) cut(spans []trace.Span) {
 		if at >= 0 && state[at] == onTheWay {
 			first := at
 			for j := t.Parent[at]; j != at; j = t.Parent[j] {
-				if earlier(&spans[j], &spans[first]) {
+				if earlier(j, first) {
 					first = j
 				}
 			}

@@ -1,0 +1,256 @@
+package graph
+
+import (
+	"bytes"
+	"cmp"
+	"slices"
+
+	"redthread/tracestore/trace"
+)
+
+// members says which leg a span of a trace belongs to, plus one; 0: none.
+func (s *spread) members(x *index) []int32 {
+	legs := s.legOf[x]
+	if legs == nil {
+		legs = make([]int32, len(x.spans))
+		s.legOf[x] = legs
+	}
+	return legs
+}
+
+// join begins a leg at span at, unless it is in the thread already, and lets
+// it grow.
+func (s *spread) join(x *index, at int32, causeLeg int, by Edge, began int64) bool {
+	if s.members(x)[at] != 0 {
+		return false
+	}
+	leg, ok := s.newLeg(x, at, causeLeg, by, began)
+	if ok {
+		s.grow(x, at, leg)
+	}
+	return ok
+}
+
+// newLeg begins a leg that was caused by a span which began then.
+func (s *spread) newLeg(x *index, at int32, causeLeg int, by Edge, began int64) (int32, bool) {
+	if len(s.legs) >= s.g.o.MaxLegs {
+		s.truncated = true
+		return 0, false
+	}
+	n := &x.spans[at]
+	l := Leg{SpanInfo: x.info(at), Kind: n.kind, Work: n.work(), Cause: causeLeg, From: by.From, By: by.Kind, Rule: by.Rule,
+		Inferred: by.Inferred, Topic: n.topic, WaitNano: by.WaitNano, StartUnixNano: n.start}
+	if causeLeg >= 0 {
+		l.Depth = s.legs[causeLeg].Depth + 1
+		l.SkewNano = max(0, began+s.legs[causeLeg].SkewNano-n.start)
+	}
+	s.legs = append(s.legs, l)
+	s.covered = append(s.covered, nil)
+	return int32(len(s.legs) - 1), true
+}
+
+func (n *span) work() Work {
+	switch {
+	case n.shape.jobRun():
+		return WorkJob
+	case n.shape.has(consumes):
+		return WorkMessage
+	case n.kind == trace.KindServer:
+		return WorkRequest
+	}
+	return WorkOther
+}
+
+// grow adds a span and what stands under it. Spans with causes of their own
+// stay out: they join by these.
+func (s *spread) grow(x *index, at, leg int32) {
+	type step struct{ at, leg int32 }
+	members := s.members(x)
+	stack := []step{{at, leg}}
+	descend := func(p, c, leg int32) {
+		if members[c] != 0 {
+			return
+		}
+		if cs := x.causesAt(c); (len(cs.list) > 0 || cs.unknown != "") && !cs.parent {
+			return
+		}
+		orphan := x.spans[c].parent == Absent
+		if orphan && x.spans[c].kind != trace.KindServer && !x.spans[c].shape.has(consumes) && x.spans[c].service == x.spans[p].service ||
+			!orphan && !x.crosses(p, c) {
+			stack = append(stack, step{c, leg})
+			return
+		}
+		by := Edge{From: x.info(p), To: x.info(c), Kind: KindParent, Rule: RuleParentID,
+			WaitNano: wait(x.spans[p].end, x.spans[c].start)}
+		if orphan {
+			by.Rule, by.Inferred, by.WaitNano = RuleSharedRoot, true, 0
+		}
+		if leg, ok := s.newLeg(x, c, int(leg), by, x.spans[p].start); ok {
+			stack = append(stack, step{c, leg})
+		}
+	}
+	for len(stack) > 0 {
+		st := stack[len(stack)-1]
+		stack = stack[:len(stack)-1]
+		if members[st.at] != 0 {
+			continue
+		}
+		members[st.at] = st.leg + 1
+		s.fresh = append(s.fresh, member{x, st.at})
+		s.count(x, st.at, st.leg)
+		for c := x.spans[st.at].child; c >= 0; c = x.spans[c].next {
+			descend(st.at, c, st.leg)
+		}
+		if st.at == x.root {
+			for c := range x.spans {
+				if x.spans[c].parent == Absent {
+					descend(st.at, int32(c), st.leg)
+				}
+			}
+		}
+	}
+}
+
+// count adds one span to the measures of its leg and of the thread.
+func (s *spread) count(x *index, i, leg int32) {
+	n := &x.spans[i]
+	l := &s.legs[leg]
+	l.Spans++
+	s.lastEnd = max(s.lastEnd, n.end)
+	s.covered[leg] = append(s.covered[leg], interval{n.start, n.end})
+	if n.err {
+		l.Errors++
+		s.ripple.Errors++
+	}
+	if n.kind == trace.KindProducer {
+		s.ripple.Messages++
+	}
+	if n.kind == trace.KindServer && (x.trace != s.origin.TraceID || n.id != s.origin.SpanID) {
+		s.ripple.Requests++
+	}
+	// The spans of a job queue and of the framework above it are one run.
+	if n.shape.jobRun() && !(n.parent >= 0 && x.spans[n.parent].shape.jobRun() && !x.crosses(n.parent, i)) {
+		s.ripple.Jobs++
+	}
+}
+
+func (s *spread) addNode(x *index) {
+	s.isNode[x.trace] = true
+	s.truncated = s.truncated || x.truncated
+	s.nodes = append(s.nodes, x.node())
+}
+
+// node describes a trace.
+func (x *index) node() Node {
+	at := x.begin()
+	if at < 0 {
+		m := &x.summary
+		return Node{TraceID: x.trace, SpanID: m.SpanID, Service: m.Service, Name: m.Name, Kind: m.Kind,
+			StartUnixNano: m.StartUnixNano, DurationNano: m.DurationNano, Spans: m.Spans, Errors: m.Errors}
+	}
+	n := &x.spans[at]
+	out := Node{TraceID: x.trace, SpanID: n.id, Service: n.service, Name: n.name, Kind: n.kind,
+		StartUnixNano: x.spans[x.first].start, Spans: len(x.spans)}
+	end := n.end
+	for i := range x.spans {
+		end = max(end, x.spans[i].end)
+		if x.spans[i].err {
+			out.Errors++
+		}
+	}
+	out.DurationNano = end - out.StartUnixNano
+	return out
+}
+
+// finish sums up what needs the whole thread.
+func (s *spread) finish() {
+	s.ripple.Traces += len(s.nodes)
+	for _, b := range s.batches {
+		// The work on a batch is surely this thread's if all its messages are.
+		for _, c := range b.x.causesAt(b.at).list {
+			if y := s.traces[c.from.TraceID]; y != nil {
+				if at := y.causeOf(c.from, &b.x.spans[c.via]); at >= 0 && s.legOf[y] != nil && s.legOf[y][at] != 0 {
+					continue
+				}
+			}
+			s.legs[b.leg].Inferred = true
+		}
+	}
+	for i := range s.legs {
+		l := &s.legs[i]
+		var end int64
+		l.BusyNano, end = cover(s.covered[i])
+		l.DurationNano = max(0, end-l.StartUnixNano)
+		s.ripple.BusyNano += l.BusyNano
+		s.ripple.WaitingNano += l.WaitNano
+	}
+	s.order()
+}
+
+// order puts the legs in the order of the picture, whatever order they were
+// found in.
+func (s *spread) order() {
+	n := len(s.legs)
+	under := make([][]int32, n)
+	var todo []int32 // reversed: the next one is last
+	for i := n - 1; i >= 0; i-- {
+		if c := s.legs[i].Cause; c >= 0 {
+			under[c] = append(under[c], int32(i))
+		} else {
+			todo = append(todo, int32(i))
+		}
+	}
+	later := func(a, b int32) int {
+		x, y := &s.legs[a], &s.legs[b]
+		return -cmp.Or(cmp.Compare(x.StartUnixNano+x.SkewNano, y.StartUnixNano+y.SkewNano), cmp.Compare(x.Service, y.Service), cmp.Compare(x.Name, y.Name),
+			bytes.Compare(x.SpanID[:], y.SpanID[:]))
+	}
+	slices.SortStableFunc(todo, later)
+	legs := make([]Leg, 0, n)
+	now := make([]int, n) // where a leg went
+	for len(todo) > 0 {
+		i := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		now[i] = len(legs)
+		l := s.legs[i]
+		if l.Cause >= 0 {
+			l.Cause = now[l.Cause]
+		}
+		legs = append(legs, l)
+		slices.SortStableFunc(under[i], later)
+		todo = append(todo, under[i]...)
+	}
+	s.legs = legs
+	for _, of := range s.legOf {
+		for i, leg := range of {
+			if leg > 0 {
+				of[i] = int32(now[leg-1]) + 1
+			}
+		}
+	}
+	for i := range s.folds {
+		if c := s.folds[i].Cause; c >= 0 {
+			s.folds[i].Cause = now[c]
+		}
+	}
+	for i := range legs {
+		if at, ok := s.examples[legs[i].TraceID]; ok && s.folds[at].Example < 0 {
+			s.folds[at].Example = i
+		}
+	}
+}
+
+// cover returns how much time the intervals cover together, and their last end.
+func cover(in []interval) (sum, last int64) {
+	slices.SortFunc(in, func(a, b interval) int { return cmp.Compare(a.from, b.from) })
+	for i, iv := range in {
+		if i == 0 || iv.from > last {
+			sum += iv.to - iv.from
+			last = iv.to
+		} else if iv.to > last {
+			sum += iv.to - last
+			last = iv.to
+		}
+	}
+	return sum, last
+}
