@@ -156,8 +156,12 @@ func (b block) Attributes() []column.Info {
 	return out
 }
 
-func (b block) AttributeAt(position int) (*column.Vector, error) {
-	return b.vector(b.v.all[position]), nil
+func (b block) AttributeAt(position int) (*column.Sparse, error) {
+	a := b.v.all[position]
+	if s, ok := a.view.Load().sparse(a.typ, b.v.n); ok {
+		return s, nil
+	}
+	return column.Packed(b.vector(a)), nil
 }
 
 func (b block) Shapes() ([]uint32, column.Dict, error) {

@@ -146,6 +146,40 @@ func (v *attributeView) value(t trace.Type, row int, group uint32) trace.Value {
 	return trace.Value{Type: t, Num: from.nums[i]}
 }
 
+// sparse returns the column's values in the first n rows, nil if there are none.
+// ok is false for a column that groups of rows share.
+func (v *attributeView) sparse(t trace.Type, n int) (s *column.Sparse, ok bool) {
+	if v == nil {
+		return nil, true
+	}
+	if len(v.shared.places) > 0 {
+		return nil, false
+	}
+	count := v.own.before(n)
+	if count == 0 {
+		return nil, true
+	}
+	s = &column.Sparse{Values: column.Vector{Type: t}}
+	if count < n {
+		s.Rows = v.own.places[:count:count]
+	}
+	switch {
+	case column.IsText(t):
+		s.Values.IDs, s.Values.Dict = v.own.ids[:count:count], v.dict
+	case t == trace.TypeFloat:
+		s.Values.Floats = make([]float64, count)
+		for i, x := range v.own.nums[:count] {
+			s.Values.Floats[i] = math.Float64frombits(x)
+		}
+	default:
+		s.Values.Ints = make([]int64, count)
+		for i, x := range v.own.nums[:count] {
+			s.Values.Ints[i] = int64(x)
+		}
+	}
+	return s, true
+}
+
 // vector spreads the column over the rows, of which groups says the groups; nil
 // if none of them has a value.
 func (v *attributeView) vector(t trace.Type, groups []uint32, groupRows []int) *column.Vector {

@@ -16,8 +16,8 @@ const (
 	// still put beside it. It bounds what is decoded at the same time: the row
 	// groups of one column that lie within it.
 	clusterWindow = 2 * column.MaxBlockRows
-	// compactCacheBytes is what may be kept of an input's shapes, overflow, events
-	// and links between two uses.
+	// compactCacheBytes is what may be kept of the inputs' overflow, events and
+	// links between two uses.
 	compactCacheBytes = 8 << 20
 	// maxGroupBytes bounds a row group of long rows, so that it stays a piece that
 	// a query can hold: about this much on disk.
@@ -46,10 +46,11 @@ type Compacted struct {
 // together. It is durable like [Write]. A damaged input is a *[CorruptError], and
 // no file is left. It reads the inputs apart from their cache, column by column.
 func Compact(ctx context.Context, path string, inputs []*File, o CompactOptions) (Compacted, error) {
-	m := &merger{ctx: ctx, pause: o.Pause, positions: make(map[attributeKey]int)}
+	m := &merger{ctx: ctx, pause: o.Pause, positions: make(map[attributeKey]int), rare: make(map[int]*rareKeys)}
 	var bytes int64
+	cache := NewCache(compactCacheBytes)
 	for _, f := range inputs {
-		apart := Open(f.path, f.rows, NewCache(compactCacheBytes))
+		apart := Open(f.path, f.rows, cache)
 		defer apart.Close()
 		if err := m.open(apart); err != nil {
 			return Compacted{}, err
@@ -75,11 +76,13 @@ func Compact(ctx context.Context, path string, inputs []*File, o CompactOptions)
 	if err := m.readShapes(); err != nil {
 		return Compacted{}, err
 	}
-	sources := make([]column.Source, len(m.groups))
-	for i := range m.groups {
-		if sources[i], err = m.group(i); err != nil {
-			return Compacted{}, err
-		}
+	groups, err := m.newGroups()
+	if err != nil {
+		return Compacted{}, err
+	}
+	sources := make([]column.Source, len(groups))
+	for i, g := range groups {
+		sources[i] = g
 	}
 	out.Info, err = Write(path, sources, m.keptPrints(), o.Step)
 	return out, err
@@ -108,9 +111,16 @@ type merger struct {
 	shapeDict  column.DictBuilder   // of positions in attributes
 	shapeParts [][]int              // the same, read
 
+	// sources says for each block where it has each attribute: 0 nowhere, i+1 in
+	// the layout's column i, -k-1 under key k of its overflow.
+	sources [][]int32
+
 	// The column that is being put together, and what of it is decoded, by block.
 	current string
-	loaded  map[int]*column.Vector
+	loaded  map[int]*packed
+	rare    map[int]*rareKeys // by block
+
+	scratch
 }
 
 const dropped = math.MaxUint32
@@ -396,12 +406,28 @@ func (m *merger) position(k attributeKey) int {
 func (m *merger) readShapes() error {
 	last := m.groups[len(m.groups)-1]
 	m.shapes = make([]uint32, last.from+last.rows)
+	places := make([][2][]int, len(m.blocks))
 	for i, b := range m.blocks {
 		if err := m.breathe(); err != nil {
 			return err
 		}
-		if err := m.readBlockShapes(b, m.to[m.base[i]:m.base[i]+b.Rows()]); err != nil {
+		var err error
+		if places[i], err = m.readBlockShapes(b, m.to[m.base[i]:m.base[i]+b.Rows()]); err != nil {
 			return b.f.corrupt(err)
+		}
+	}
+	m.sources = make([][]int32, len(m.blocks))
+	for i, p := range places {
+		m.sources[i] = make([]int32, len(m.attributes))
+		for j, at := range p[0] {
+			if at > 0 {
+				m.sources[i][at-1] = int32(j + 1)
+			}
+		}
+		for k, at := range p[1] {
+			if at > 0 {
+				m.sources[i][at-1] = -int32(k + 1)
+			}
 		}
 	}
 	for g := range m.groups {
@@ -422,14 +448,16 @@ func (m *merger) readShapes() error {
 	return nil
 }
 
-func (m *merger) readBlockShapes(b *block, to []uint32) error {
+// readBlockShapes translates the shapes of one block. It returns the positions,
+// plus one, of the attributes in the layout's columns and in the overflow.
+func (m *merger) readBlockShapes(b *block, to []uint32) (places [2][]int, err error) {
 	shapes, err := b.r.shapes(b.group)
 	if err != nil {
-		return err
+		return places, err
 	}
 	over, err := b.rare()
 	if err != nil {
-		return err
+		return places, err
 	}
 	columns := b.r.layout.Columns
 	promoted := make([]int, len(columns)) // positions, plus one
@@ -440,13 +468,13 @@ func (m *merger) readBlockShapes(b *block, to []uint32) error {
 	for id := range local {
 		parts, err := shapePositions(nil, shapes.Dict.At(uint32(id)))
 		if err != nil {
-			return err
+			return places, err
 		}
 		known[id] = dropped
 		for j, p := range parts {
 			switch {
 			case p > len(columns):
-				return fmt.Errorf("shape names column %d of %d", p, len(columns))
+				return places, fmt.Errorf("shape names column %d of %d", p, len(columns))
 			case p == 0:
 				parts[j] = isRare
 			default:
@@ -479,7 +507,7 @@ func (m *merger) readBlockShapes(b *block, to []uint32) error {
 			if p == isRare {
 				plain = false
 				if e == len(over.row) || over.row[e] != uint32(row) {
-					return fmt.Errorf("row %d has too few overflow entries", row)
+					return places, fmt.Errorf("row %d has too few overflow entries", row)
 				}
 				k := over.key[e]
 				if rare[k] == 0 {
@@ -492,12 +520,12 @@ func (m *merger) readBlockShapes(b *block, to []uint32) error {
 		}
 		shape, err := m.shapeDict.ID(string(text))
 		if err != nil {
-			return err
+			return places, err
 		}
 		if int(shape) == len(m.shapeParts) {
 			parts, err := shapePositions(nil, string(text))
 			if err != nil {
-				return err
+				return places, err
 			}
 			m.shapeParts = append(m.shapeParts, parts)
 		}
@@ -506,7 +534,7 @@ func (m *merger) readBlockShapes(b *block, to []uint32) error {
 			known[id] = shape
 		}
 	}
-	return nil
+	return [2][]int{promoted, rare}, nil
 }
 
 // breathe is called between pieces of work.

@@ -14,7 +14,6 @@ import (
 type mergedGroup struct {
 	m *merger
 	outGroup
-	number   int
 	min, max int64
 	fixed    []column.Info
 	infos    []column.Info
@@ -22,35 +21,41 @@ type mergedGroup struct {
 
 var _ column.Source = (*mergedGroup)(nil)
 
-// group returns a new row group. It reads the columns that say how it looks.
-func (m *merger) group(number int) (*mergedGroup, error) {
-	g := &mergedGroup{m: m, outGroup: m.groups[number], number: number, fixed: column.FixedColumns()}
-	start, err := g.Column(column.Start, trace.TypeInt)
-	if err != nil {
-		return nil, err
+// newGroups returns the new row groups. It reads the columns that say how they
+// look.
+func (m *merger) newGroups() ([]*mergedGroup, error) {
+	groups := make([]*mergedGroup, len(m.groups))
+	for i := range groups {
+		g := &mergedGroup{m: m, outGroup: m.groups[i], fixed: column.FixedColumns()}
+		for j := range g.fixed {
+			g.fixed[j].Rows = g.rows
+		}
+		for j, k := range m.attributes {
+			g.infos = append(g.infos, column.Info{Key: k.key, Type: k.typ, Rows: g.counts[j]})
+		}
+		start, err := g.Column(column.Start, trace.TypeInt)
+		if err != nil {
+			return nil, err
+		}
+		g.min, g.max = slices.Min(start.Ints), slices.Max(start.Ints)
+		groups[i] = g
 	}
-	g.min, g.max = slices.Min(start.Ints), slices.Max(start.Ints)
-	for i := range g.fixed {
-		g.fixed[i].Rows = g.rows
-		if key := g.fixed[i].Key; key == column.StatusMessage || key == column.TraceState {
-			v, err := g.Column(key, g.fixed[i].Type)
+	for _, key := range []string{column.StatusMessage, column.TraceState} {
+		for _, g := range groups {
+			v, err := g.Column(key, trace.TypeString)
 			if err != nil {
 				return nil, err
 			}
-			g.fixed[i].Rows = 0
+			at := slices.IndexFunc(g.fixed, func(i column.Info) bool { return i.Key == key })
 			switch {
-			case v != nil && v.Present == nil:
-				g.fixed[i].Rows = g.rows
-			case v != nil:
-				g.fixed[i].Rows = v.Present.Count()
+			case v == nil:
+				g.fixed[at].Rows = 0
+			case v.Present != nil:
+				g.fixed[at].Rows = v.Present.Count()
 			}
 		}
 	}
-	g.infos = make([]column.Info, len(m.attributes))
-	for i, k := range m.attributes {
-		g.infos[i] = column.Info{Key: k.key, Type: k.typ, Rows: g.counts[i]}
-	}
-	return g, nil
+	return groups, nil
 }
 
 func (g *mergedGroup) Rows() int { return g.rows }
@@ -89,140 +94,45 @@ func (g *mergedGroup) Shapes() ([]uint32, column.Dict, error) {
 	return g.m.shapes[g.from : g.from+g.rows], g.m.shapeDict.Dict(), nil
 }
 
+// Column returns a fixed column. Nobody asks for others before they are written.
 func (g *mergedGroup) Column(key string, t trace.Type) (*column.Vector, error) {
-	if want, fixed := column.FixedType(key); fixed {
-		if t != want {
-			return nil, nil
-		}
-		return g.merge("fixed "+key, t, fixedWidth(key), func(b *block) (*column.Vector, error) {
-			return b.vector(key, t, fixedWidth(key))
-		})
-	}
-	p, ok := g.m.positions[attributeKey{key, t}]
-	if !ok {
+	at := slices.IndexFunc(g.fixed, func(i column.Info) bool { return i.Key == key && i.Type == t })
+	if at < 0 {
 		return nil, nil
 	}
-	return g.AttributeAt(p)
+	s, err := g.merge("fixed "+key, t, fixedWidth(key), func(int) int { return at })
+	if s == nil || err != nil {
+		return nil, err
+	}
+	if s.Rows == nil {
+		return &s.Values, nil
+	}
+	// Only texts may be absent.
+	v := &column.Vector{Type: t, Present: column.NewBitmap(g.rows), IDs: make([]uint32, g.rows), Dict: s.Values.Dict}
+	for i, row := range s.Rows {
+		v.Present.Set(int(row))
+		v.IDs[row] = s.Values.IDs[i]
+	}
+	return v, nil
 }
 
-func (g *mergedGroup) AttributeAt(position int) (*column.Vector, error) {
-	k := g.m.attributes[position]
+func (g *mergedGroup) AttributeAt(position int) (*column.Sparse, error) {
 	if g.counts[position] == 0 {
 		return nil, nil
 	}
-	return g.merge("attribute "+columnName(k), k.typ, 0, func(b *block) (*column.Vector, error) {
-		for _, c := range b.r.layout.Columns {
-			if c.Key == k.key && c.Type == k.typ {
-				if c.Rows[b.group] == 0 {
-					return nil, nil
-				}
-				return b.vector(c.Name, k.typ, 0)
-			}
+	k, sources := g.m.attributes[position], g.m.sources
+	if !slices.ContainsFunc(g.blocks, func(i int) bool { return sources[i][position] > 0 }) {
+		return g.mergeRare(position, k)
+	}
+	return g.merge("attribute "+columnName(k), k.typ, 0, func(i int) int {
+		switch at := int(sources[i][position]); {
+		case at > 0:
+			return firstOther + otherColumns + at - 1
+		case at < 0:
+			return at - 1
 		}
-		if b.meta().Overflow == 0 {
-			return nil, nil
-		}
-		return b.rareVector(k)
+		return -1
 	})
-}
-
-// merge puts a column together. Vectors of the inputs are kept for the next row
-// groups as long as the same column is asked for.
-func (g *mergedGroup) merge(name string, t trace.Type, width int, load func(*block) (*column.Vector, error)) (*column.Vector, error) {
-	m := g.m
-	if m.current != name {
-		if err := m.breathe(); err != nil {
-			return nil, err
-		}
-		m.current = name
-		m.loaded = make(map[int]*column.Vector)
-	}
-	out := &column.Vector{Type: t}
-	switch {
-	case width > 0:
-		out.Fixed, out.Width = make([]byte, g.rows*width), width
-	case column.IsText(t):
-		out.IDs = make([]uint32, g.rows)
-	case t == trace.TypeFloat:
-		out.Floats = make([]float64, g.rows)
-	default:
-		out.Ints = make([]int64, g.rows)
-	}
-	present := column.NewBitmap(g.rows)
-	count := 0
-	var dict column.DictBuilder
-	for block := range m.loaded {
-		if block < g.blocks[0] {
-			delete(m.loaded, block)
-		}
-	}
-	for _, i := range g.blocks {
-		b := m.blocks[i]
-		v, ok := m.loaded[i]
-		if !ok {
-			var err error
-			if v, err = load(b); err != nil {
-				return nil, err
-			}
-			m.loaded[i] = v
-		}
-		if v == nil {
-			continue
-		}
-		n, err := g.take(out, present, v, m.to[m.base[i]:m.base[i]+b.Rows()], &dict)
-		if err != nil {
-			return nil, err
-		}
-		count += n
-	}
-	if count == 0 {
-		return nil, nil
-	}
-	if count < g.rows {
-		out.Present = present
-	}
-	out.Dict = dict.Dict()
-	return out, nil
-}
-
-// take takes over the values of those rows of a block that go to this group, and
-// returns their number.
-func (g *mergedGroup) take(out *column.Vector, present column.Bitmap, v *column.Vector, to []uint32, dict *column.DictBuilder) (n int, err error) {
-	from, rows := uint32(g.from), uint32(g.rows)
-	each := func(fn func(row int, at uint32)) {
-		eachPresent(v.Present, len(to), func(row int) {
-			// dropped is beyond every group.
-			if at := to[row] - from; at < rows {
-				present.Set(int(at))
-				n++
-				fn(row, at)
-			}
-		})
-	}
-	switch {
-	case out.Fixed != nil:
-		w := out.Width
-		each(func(row int, at uint32) { copy(out.Fixed[int(at)*w:int(at+1)*w], v.Fixed[row*w:]) })
-	case out.IDs != nil:
-		// Each value is hashed once, when its first row comes.
-		ids := make([]uint32, v.Dict.Len())
-		each(func(row int, at uint32) {
-			id := v.IDs[row]
-			if ids[id] == 0 {
-				next, e := dict.ID(v.Dict.At(id))
-				if e != nil {
-					err = e
-				}
-				ids[id] = next + 1
-			}
-			out.IDs[at] = ids[id] - 1
-		})
-	case out.Floats != nil:
-		each(func(row int, at uint32) { out.Floats[at] = v.Floats[row] })
-	default:
-		each(func(row int, at uint32) { out.Ints[at] = v.Ints[row] })
-	}
-	return n, err
 }
 
 // entry is an event or a link on its way to its new row.

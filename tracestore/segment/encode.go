@@ -147,18 +147,27 @@ func (e *groupEncoder) write(l *layout, place []int) error {
 		}
 	}
 	for i, c := range l.Columns {
-		var v *column.Vector
+		var v *column.Sparse
 		if at[i] > 0 {
 			var err error
 			if v, err = e.source.AttributeAt(at[i] - 1); err != nil {
 				return err
 			}
 		}
-		if err := e.vector(v); err != nil {
+		if err := e.sparse(v); err != nil {
 			return fmt.Errorf("column %q: %w", c.Name, err)
 		}
 	}
 	return nil
+}
+
+// sparse writes a column by its values; nil is all absent.
+func (e *groupEncoder) sparse(s *column.Sparse) error {
+	if s == nil {
+		return e.out.Column([]uint32{}, &parquet.Values{})
+	}
+	v := &s.Values
+	return e.out.Column(s.Rows, &parquet.Values{Ints: v.Ints, Floats: v.Floats, IDs: v.IDs, Dict: v.Dict})
 }
 
 // vector writes a flat column; a nil vector is all absent.
@@ -248,7 +257,8 @@ func shapePositions(dst []int, shape string) ([]int, error) {
 // overflow writes the attributes without a column, of each row in the order of
 // its shape.
 func (e *groupEncoder) overflow(place []int) error {
-	vectors := make([]*column.Vector, len(place))
+	columns := make([]*column.Sparse, len(place))
+	next := make([]int, len(place)) // the value that comes next, of each column
 	names := make([]uint32, len(place))
 	var keys, texts column.DictBuilder
 	for j, info := range e.source.Attributes() {
@@ -256,7 +266,7 @@ func (e *groupEncoder) overflow(place []int) error {
 			continue
 		}
 		var err error
-		if vectors[j], err = e.source.AttributeAt(j); err != nil {
+		if columns[j], err = e.source.AttributeAt(j); err != nil {
 			return err
 		}
 		if names[j], err = keys.ID(overflowName(attributeKey{info.Key, info.Type})); err != nil {
@@ -282,7 +292,12 @@ func (e *groupEncoder) overflow(place []int) error {
 	rows, key, value := []uint32{}, []uint32{}, []uint32{}
 	for row, id := range ids {
 		for _, p := range rare[id] {
-			text, err := texts.ID(vectors[p].Value(row).Text())
+			c, i := columns[p], next[p]
+			if c == nil || i == c.Len() || c.Rows == nil && i != row || c.Rows != nil && int(c.Rows[i]) != row {
+				return fmt.Errorf("row %d has no value for its shape", row)
+			}
+			next[p]++
+			text, err := texts.ID(c.Values.Value(i).Text())
 			if err != nil {
 				return err
 			}

@@ -72,7 +72,7 @@ func (b *indexBuilder) record(k attributeKey, group int) *groupRecord {
 	return &c.groups[group]
 }
 
-// see takes in a column of a row group. v is not kept.
+// see takes in a column of a row group, or its values alone. v is not kept.
 func (b *indexBuilder) see(group int, key string, t trace.Type, v *column.Vector) {
 	if v == nil {
 		return
@@ -263,12 +263,10 @@ func bounds(g *groupRecord, v *column.Vector) {
 }
 
 // seeRare takes in a column that lies in the overflow.
-func (b *indexBuilder) seeRare(group int, key string, v *column.Vector) {
-	if v == nil {
-		return
+func (b *indexBuilder) seeRare(group int, key string, s *column.Sparse) {
+	for i := range s.Len() {
+		b.rare[group] = append(b.rare[group], rareHash(key, s.Values.Value(i).Text()))
 	}
-	rows := len(v.IDs) + len(v.Ints) + len(v.Floats)
-	eachPresent(v.Present, rows, func(row int) { b.rare[group] = append(b.rare[group], rareHash(key, v.Value(row).Text())) })
 }
 
 // rareHash stands for a key and a value in the filter of the overflow.
@@ -418,9 +416,9 @@ func (s *seen) Column(key string, t trace.Type) (*column.Vector, error) {
 	return v, err
 }
 
-func (s *seen) AttributeAt(position int) (*column.Vector, error) {
+func (s *seen) AttributeAt(position int) (*column.Sparse, error) {
 	v, err := s.Source.AttributeAt(position)
-	if err != nil || s.done[position] {
+	if err != nil || v == nil || s.done[position] {
 		return v, err
 	}
 	s.done[position] = true
@@ -431,7 +429,7 @@ func (s *seen) AttributeAt(position int) (*column.Vector, error) {
 	if s.place[position] < 0 {
 		s.b.seeRare(s.group, info.Key, v)
 	} else {
-		s.b.see(s.group, info.Key, info.Type, v)
+		s.b.see(s.group, info.Key, info.Type, &v.Values)
 	}
 	return v, nil
 }

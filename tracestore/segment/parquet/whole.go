@@ -73,6 +73,50 @@ func (c Chunk) Flat() (present column.Bitmap, v Values, err error) {
 	return present, f.out, nil
 }
 
+// Packed reads a column that has at most one value a row: v holds the values one
+// after the other, present the rows that have one, nil if every row has. The
+// dictionary of byte arrays is as in Flat.
+func (c Chunk) Packed() (present column.Bitmap, v Values, err error) {
+	def, rows := c.def(), c.rows()
+	if err := c.readable(); err != nil || def.Shape == Many {
+		return nil, v, c.wrap(cmp.Or(err, errors.New("not a flat column")))
+	}
+	s := scratches.Get().(*scratch)
+	defer s.release()
+	f := flat{def: def, s: s}
+	if def.Shape == AtMostOne {
+		present = column.NewBitmap(rows)
+	}
+	row, values := 0, 0
+	err = c.each(s, func(d *Values) { f.dict = d }, func(p *page) error {
+		if p.rows > rows-row {
+			return fmt.Errorf("more than %d rows", rows)
+		}
+		n := p.rows
+		if present != nil {
+			ones, err := decodeBits(present, row, p.rows, p.defs)
+			if err != nil {
+				return err
+			}
+			n = ones
+		}
+		row += p.rows
+		values += n
+		return f.append(p, n)
+	})
+	if err == nil && row != rows {
+		err = fmt.Errorf("%d rows, want %d", row, rows)
+	}
+	if err != nil {
+		return nil, v, c.wrap(err)
+	}
+	if values == rows {
+		present = nil
+	}
+	f.finish()
+	return present, f.out, nil
+}
+
 // Many reads a column of any number of values a row; rows holds the row of each
 // value.
 func (c Chunk) Many() (rows []uint32, v Values, err error) {
