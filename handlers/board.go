@@ -212,10 +212,8 @@ func (b *board) connect(v *views.BoardBlock, block *collab.Block) {
 // blockName is what a block is called where it is pointed at.
 func blockName(b *collab.Block) string {
 	switch {
-	case b.Title != "" && b.Kind == collab.KindQuery:
-		return queryWords(b.Title)
 	case b.Title != "":
-		return b.Title
+		return clipRunes(b.Title, 80)
 	case b.Text != "":
 		return excerpt(b.Text)
 	case b.URL != "":

@@ -198,8 +198,22 @@ func drawComparison(body []byte) (*card, error) {
 	return c, nil
 }
 
-// maxTraceBars is how many spans a small waterfall shows.
-const maxTraceBars = 24
+const (
+	// maxTraceRows is how many rows a small waterfall has.
+	maxTraceRows = 14
+	// maxRowBars is how many bars stand in one row: beyond that they cover each
+	// other.
+	maxRowBars = 150
+)
+
+// spanRow is a row of a small waterfall: the spans of one name below one parent.
+type spanRow struct {
+	first *frozenSpan
+	spans []*frozenSpan
+	depth int
+	total int64 // duration of all
+	bad   bool
+}
 
 func drawTrace(body []byte) (*views.TraceCard, error) {
 	var f struct {
@@ -209,25 +223,112 @@ func drawTrace(body []byte) (*views.TraceCard, error) {
 	if err := json.Unmarshal(body, &f); err != nil {
 		return nil, fmt.Errorf("frozen trace: %w", err)
 	}
-	spans := f.Spans
 	c := &views.TraceCard{Text: f.Trace.text()}
-	if len(spans) > maxTraceBars { // the root, then the longest
-		rest := spans[1:]
-		slices.SortStableFunc(rest, func(a, b frozenSpan) int { return cmp.Compare(b.Duration, a.Duration) })
-		spans = spans[:maxTraceBars]
-		c.Text += fmt.Sprintf("; the %d longest spans drawn", maxTraceBars)
+	rows := spanRows(f.Spans)
+	if len(rows) > maxTraceRows {
+		c.Text += fmt.Sprintf("; the longest of %d rows drawn", len(rows))
+		rows = longestRows(rows)
 	}
-	slices.SortStableFunc(spans, func(a, b frozenSpan) int { return cmp.Compare(a.Start, b.Start) })
 	scale := scale{start: f.Trace.Start, length: max(f.Trace.Duration, 1)}
-	for i := range spans {
-		s := &spans[i]
-		b := scale.bar(s.Start, s.Duration)
-		b.Label, b.Note = shortName(s.Name), ui.Duration(s.Duration)
-		b.Class, b.Error = views.ServiceClass(s.Service), s.Error
-		b.Title = s.Service + ": " + s.Name + ", " + ui.Duration(s.Duration)
+	for i := range rows {
+		r := &rows[i]
+		b := scale.bar(r.first.Start, r.first.Duration)
+		for _, s := range r.spans[1:min(len(r.spans), maxRowBars)] {
+			also := scale.bar(s.Start, s.Duration)
+			b.Also = append(b.Also, views.BarPart{X: also.X, W: also.W})
+		}
+		b.Label, b.Note, b.Depth = shortName(r.first.Name), ui.Duration(r.first.Duration), min(r.depth, 6)
+		b.Class, b.Error = views.ServiceClass(r.first.Service), r.bad
+		b.Title = r.first.Service + ": " + r.first.Name + ", " + ui.Duration(r.first.Duration)
+		if n := len(r.spans); n > 1 {
+			b.Note = "×" + ui.Count(n) + " · " + ui.Duration(r.total)
+			b.Title = fmt.Sprintf("%s: %s, %s times, %s in all", r.first.Service, r.first.Name, ui.Count(n), ui.Duration(r.total))
+		}
 		c.Bars = append(c.Bars, b)
 	}
 	return c, nil
+}
+
+// spanRows folds spans of one service and name below one parent into a row, in
+// the order in which a waterfall shows them: below their parent, by their start.
+func spanRows(spans []frozenSpan) []spanRow {
+	children := map[string][]*frozenSpan{}
+	known := make(map[string]bool, len(spans))
+	for i := range spans {
+		known[spans[i].SpanID] = true
+	}
+	for i := range spans {
+		parent := spans[i].ParentID
+		if !known[parent] || parent == spans[i].SpanID {
+			parent = ""
+		}
+		children[parent] = append(children[parent], &spans[i])
+	}
+	var rows []spanRow
+	walked := make(map[string]bool, len(spans)) // two spans may share an id, and parents may run in a circle
+	var walk func(parents []*frozenSpan, depth int)
+	walk = func(parents []*frozenSpan, depth int) {
+		var below []*frozenSpan
+		for _, p := range parents {
+			id := ""
+			if p != nil {
+				id = p.SpanID
+			}
+			if !walked[id] {
+				walked[id] = true
+				below = append(below, children[id]...)
+			}
+		}
+		slices.SortStableFunc(below, func(a, b *frozenSpan) int { return cmp.Compare(a.Start, b.Start) })
+		at := map[[2]string]int{}
+		var groups []spanRow
+		for _, s := range below {
+			k := [2]string{s.Service, s.Name}
+			i, ok := at[k]
+			if !ok {
+				i = len(groups)
+				at[k] = i
+				groups = append(groups, spanRow{first: s, depth: depth})
+			}
+			groups[i].spans = append(groups[i].spans, s)
+			groups[i].total += s.Duration
+			groups[i].bad = groups[i].bad || s.Error
+		}
+		for _, g := range groups {
+			rows = append(rows, g)
+			walk(g.spans, depth+1)
+		}
+	}
+	walk([]*frozenSpan{nil}, 0)
+	return rows
+}
+
+// longestRows keeps the rows that take the most time, in their order.
+func longestRows(rows []spanRow) []spanRow {
+	order := make([]int, len(rows))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order[1:], func(a, b int) int {
+		return cmp.Or(-compareBool(rows[a].bad, rows[b].bad), cmp.Compare(rows[b].total, rows[a].total))
+	})
+	order = order[:maxTraceRows]
+	slices.Sort(order)
+	out := make([]spanRow, 0, maxTraceRows)
+	for _, i := range order {
+		out = append(out, rows[i])
+	}
+	return out
+}
+
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
+	}
+	return -1
 }
 
 // minBar is the least width of a bar, in thousandths: it has to be seen.

@@ -364,9 +364,14 @@ type CardBar struct {
 	Note  string // behind the name and never cut: how long, how many
 	Class string
 	Error bool
-	Times int // how many alike it stands for
+	Times int       // how many alike it stands for
+	Also  []BarPart // further bars in the row
+	Depth int       // how far the name is moved in
 	Title string
 }
+
+// BarPart is a further bar of a row.
+type BarPart struct{ X, W int }
 
 // ThreadCard is a small picture of a thread: bars joined by edges.
 type ThreadCard struct {
@@ -406,6 +411,10 @@ const (
 	PictureWidth  = 1_000
 	PictureMargin = 60
 )
+
+// boardChunk is how many blocks fill the columns before they begin anew below: of
+// two hundred, the hundredth must not stand beside the first.
+const boardChunk = 10
 
 func pictureBox(rows int) string {
 	return strconv.Itoa(-PictureMargin) + " 0 " + strconv.Itoa(PictureWidth+PictureMargin+20) + " " + strconv.Itoa(rows*PictureRow)

@@ -99,7 +99,7 @@ export function mount(el) {
   const showEmpty = () => {
     refreshChoices(el);
     const empty = part("empty");
-    if (empty) empty.hidden = part("blocks").children.length > 0;
+    if (empty) empty.hidden = part("blocks").querySelector("[data-block]") !== null;
   };
   const drawBlock = async (b) => {
     const fresh = await fragment(`${base}/blocks/${encodeURIComponent(b)}`);

@@ -1,0 +1,102 @@
+package views
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/a-h/templ"
+)
+
+var boardNow = time.Date(2026, 11, 22, 14, 9, 0, 0, time.UTC)
+
+func boardAt(minute int) time.Time { return time.Date(2026, 11, 22, 14, minute, 0, 0, time.UTC) }
+
+// boardBlocks is one block of each kind.
+func boardBlocks(write bool) []BoardBlock {
+	up, down := "", "b_3"
+	block := func(id, kind, title string) BoardBlock {
+		return BoardBlock{InvestigationID: "i_1", ID: id, Kind: kind, Position: "V", Title: title, By: "Robin Keller", At: boardAt(2), Now: boardNow, Seen: 12,
+			CanWrite: write, AnnotateRef: "ref-" + id}
+	}
+	pin := func(id, kind, title, state string) BoardBlock {
+		b := block(id, kind, title)
+		b.Href = "/t/0af7651916cd43dd8448eb211c80319c"
+		b.Frozen = &FrozenMark{At: boardAt(3), By: "Robin Keller", SHA256: strings.Repeat("9c41", 16), Bytes: 4096, Href: "/api/v1/investigations/i_1/pins/" + id,
+			Live: LiveMark{ID: id, State: state, Href: "/i/i_1/blocks/" + id + "/compare"}}
+		return b
+	}
+	h := block("b_1", "hypothesis", "Build 7f3c1e9d loads a dealer's whole stock for every quote")
+	h.State, h.Text, h.HTML, h.Up, h.Down = "supported", "since *13:51*", "<p>since <em>13:51</em></p>", &up, &down
+	h.For = []BlockRef{{"b_2", "GET /dealers/:id/stock"}, {"b_5", "P99 by dealer"}}
+	out := block("b_1b", "hypothesis", "Postgres is out of connections")
+	out.State, out.Against = "refuted", []BlockRef{{"b_5", "P99 by dealer"}}
+	span := pin("b_2", "span", "GET /dealers/:id/stock", "same")
+	span.Hypotheses = []HypothesisChoice{{"b_1", "Build 7f3c1e9d", "for"}, {"b_1b", "Postgres", ""}}
+	span.Card.Span = &SpanCard{Service: "dealers-api", Name: "GET /dealers/:id/stock", DurationNano: 611e6, Start: boardAt(1), Error: "too slow", Path: []string{"POST /quotes", "GET /quotes"},
+		Attributes: []CardAttribute{{"db.rows", "18204"}}, More: 4, Share: 33, TraceText: "trace of 1.84 s"}
+	span.Annotations = []BoardAnnotation{{ID: "a_1", ByID: "u_1", By: "Mara Tan", HTML: "<p>The stock query lost its <code>LIMIT</code>.</p>", Text: "x", At: boardAt(7), Now: boardNow, Where: "seen in its trace too", Mine: write, Seen: 12, Back: "/i/i_1#a_1"}}
+	trace := pin("b_3", "trace", "QuotesController#create", "changed")
+	trace.Frozen.Live.What = "span late and 2 other changes"
+	trace.Card.Trace = &TraceCard{Text: "trace of 4.4 s, 65 spans", Bars: []CardBar{{X: 0, W: 1000, Label: "QuotesController#create", Note: "4.4 s", Class: "Service--3", Title: "web-uk: QuotesController#create, 4.4 s"},
+		{X: 10, W: 20, Also: []BarPart{{40, 20}, {70, 20}}, Depth: 1, Label: "SELECT quotes", Note: "×3 · 310 ms", Class: "Service--4", Error: true, Title: "SELECT"}}}
+	thread := pin("b_4", "thread", "POST /quotes", "gone")
+	thread.Card.Thread = &ThreadCard{Text: "33 traces · 24 jobs", More: 3, Bars: []CardBar{{W: 300, Label: "POST /quotes", Note: "1.8 s", Class: "Service--1"}, {X: 400, W: 100, Times: 24, Label: "RecalculateQuotes", Note: "×24", Class: "Service--2"}},
+		Edges: []CardEdge{{D: "M300 17 C300 25 360 33 400 33"}, {D: "M1 1 C1 1 1 1 1 1", Inferred: true}}}
+	query := pin("b_5", "query", "P99(duration_ms) by dealer.id", "")
+	query.Card.Query = &QueryCard{Columns: []QueryColumn{{"dealer.id", false}, {"P99(duration_ms)", true}}, Rows: [][]string{{"D-4471", "1,310"}}, More: 12, Text: "300 rows matched"}
+	both := pin("b_6", "comparison", "Before and after", "same")
+	both.Href = ""
+	both.Card.Sides = []SideCard{{"span", "before", "/t/1", CardBody{Span: span.Card.Span}}, {"query", "after", "/explore?q=1", CardBody{Query: query.Card.Query}}}
+	broken := pin("b_7", "trace", "A copy of another version", "")
+	broken.Card.Broken = true
+	note := block("b_8", "note", "")
+	note.Text, note.HTML = "Rolling **back**", "<p>Rolling <strong>back</strong></p>"
+	link := block("b_9", "link", "Status page")
+	link.URL = "https://status.example/?a=1&b=2"
+	picture := block("b_10", "picture", "The dashboard at 14:02")
+	picture.Picture = &PictureView{Src: "/i/i_1/blocks/b_10/picture", Width: 640, Height: 300}
+	task := block("b_11", "task", "Drain the queue")
+	task.People, task.Assignee, task.AssigneeName = []Option{{"", "nobody"}, {"u_2", "Jo <b>"}}, "u_2", "Jo <b>"
+	done := block("b_12", "task", "Roll back")
+	done.Done = true
+	return []BoardBlock{h, out, span, trace, thread, query, both, broken, note, link, picture, task, done}
+}
+
+func boardPage(write bool, blocks []BoardBlock) Board {
+	me := &Me{ID: "u_1", Name: "Mara Tan", Role: "member", CanWrite: write}
+	return Board{Page: Page{Title: "Slow quotes", Me: me, Now: boardNow, Path: "/i/i_1"}, Epoch: "e1", Offset: 12, Block: blocks, Hypotheses: len(blocks) > 0,
+		Head: BoardHead{ID: "i_1", Title: "Slow quotes", Status: "open", Severity: "sev2", Lead: "u_1", LeadName: "Mara Tan", OpenedBy: "Mara Tan", Created: boardAt(0), Seen: 12, Now: boardNow, CanWrite: write,
+			Statuses: []Option{{"open", "open"}}, Severities: []Option{{"sev2", "sev2"}}, Leads: []Option{{"u_1", "Mara Tan"}}},
+		Notes: BoardNotes{InvestigationID: "i_1", Ref: "ref-notes", CanWrite: write}, Here: []PersonHere{{"u_1", "Mara Tan", "on this board", true}},
+		Timeline: []TimelineEntry{{Offset: 2, At: boardAt(6), Who: "Robin Keller", What: "pinned the thread POST /quotes", Detail: "one request", Href: "#b_4", Tone: "thread"}},
+		Compose:  Composer{InvestigationID: "i_1", Ref: "ref-note", Refs: map[string]string{"task": "ref-task"}, Pins: []Option{{"b_2", "span: GET"}, {"b_3", "trace: Q"}}, People: []Option{{"", "nobody"}}, CanWrite: write}}
+}
+
+func TestBoardGolden(t *testing.T) {
+	hostile := boardBlocks(true)
+	for i := range hostile {
+		hostile[i].Title, hostile[i].Text, hostile[i].By = hostileText, hostileText, hostileText
+	}
+	blocks := boardBlocks(true)
+	lanes := boardPage(true, nil)
+	lanes.ByLanes, lanes.Hypotheses = true, true
+	lanes.Lanes = []Lane{{Head: &blocks[0], For: blocks[2:3]}, {Head: &blocks[1], Against: blocks[5:6]}, {Rest: blocks[8:9]}}
+	many := boardPage(true, append(boardBlocks(true), boardBlocks(true)...))
+	checkGolden(t, "board", map[string]templ.Component{
+		"empty":    BoardPage(boardPage(true, nil)),
+		"member":   BoardPage(boardPage(true, boardBlocks(true))),
+		"viewer":   BoardPage(boardPage(false, boardBlocks(false))),
+		"hostile":  BoardPage(boardPage(true, hostile)),
+		"lanes":    BoardPage(lanes),
+		"new":      NewInvestigationPage(InvestigationForm{Page: boardPage(true, nil).Page, Ref: "r", Severity: "unknown", Problem: "Give it a title.", Templates: []TemplateChoice{{"", "Empty board", "Nothing on it."}, {"slow", "Something is slow", "Usual causes."}}}),
+		"compare":  ComparePage(Compare{Page: boardPage(true, nil).Page, Title: "QuotesController#create", State: "changed", Back: "/i/i_1#b_3", Href: "/t/1", FrozenAt: boardAt(3), FrozenBy: "Robin", FrozenSHA256: "9c", LiveSHA256: "e2", Frozen: blocks[3].Card, Live: blocks[3].Card, Changes: []ValueChange{{"span late", "", "web-uk: late, 2 s"}, {"spans", "3", hostileText}}, MoreChanges: 2}),
+		"gone":     ComparePage(Compare{Page: boardPage(true, nil).Page, Title: "x", State: "gone", Back: "/i/i_1", FrozenAt: boardAt(3), FrozenBy: "Robin", FrozenSHA256: "9c", Frozen: blocks[2].Card}),
+		"conflict": ConflictPage(Conflict{Page: boardPage(true, nil).Page, Action: "/i/i_1/blocks/b_8", Field: "text", Label: "text", Yours: hostileText, Theirs: "theirs", Seen: 13, Ref: "r", Back: "/i/i_1#b_8", Long: true}),
+		"offer":    OfferFragment(OfferView{InvestigationID: "i_1", Text: "x", Offers: []Offer{{Ref: "r", Kind: "trace", TraceID: "0af7", Title: hostileText}, {Ref: "s", Kind: "link", URL: "https://x.example/?a&b", Title: "https://x.example/?a&b"}}}),
+		"unknown":  OfferPage(OfferView{Page: boardPage(true, nil).Page, InvestigationID: "i_1", Text: "x"}),
+	})
+	if got := strings.Count(renderPage(t, BoardPage(many)), `class="Board-break"`); got != 2 {
+		t.Errorf("26 blocks have %d breaks, want 2", got)
+	}
+}
