@@ -76,7 +76,7 @@ func (m *Memory) summarise(s *trace.Span) {
 		sum = &memorySummary{Summary: Summary{TraceID: s.TraceID, StartUnixNano: s.StartUnixNano}}
 		m.summaries[s.TraceID] = sum
 	}
-	sh, _ := shapeOf(s)
+	jobRun, caused := Receipt(s)
 	root := s.ParentID.IsZero() || s.ParentID == s.SpanID
 	end := max(sum.StartUnixNano+sum.DurationNano, s.EndUnixNano())
 	better := sum.Spans == 0 || root && !sum.Root || root == sum.Root && s.StartUnixNano < sum.rootStart
@@ -92,14 +92,14 @@ func (m *Memory) summarise(s *trace.Span) {
 	case s.Kind == trace.KindServer:
 		sum.Requests++
 	}
-	if sh.jobRun() {
+	if jobRun {
 		sum.Jobs++
 	}
 	if better {
 		route, _ := s.Attribute("http.route")
 		sum.SpanID, sum.Root, sum.Service, sum.Name, sum.Kind, sum.Environment = s.SpanID, root, s.Service, s.Name, s.Kind, s.Environment
 		sum.Route, sum.rootStart = route.Text(), s.StartUnixNano
-		sum.Caused = sh.has(consumes) && !sh.has(scheduled)
+		sum.Caused = caused
 	}
 }
 

@@ -178,3 +178,38 @@ func shapeOf(s *trace.Span) (sh shape, topic string) {
 	}
 	return sh, topic
 }
+
+// receiptKeys are those by which a span that has not the kind of a consumer may
+// be one, and receiptLengths refuses nearly all others, see [Rules].
+var (
+	receiptKeys = map[string]bool{"messaging.operation": true, "messaging.operation.type": true, "messaging.operation.name": true,
+		"bullmq.queue.operation": true, "type": true, "span.type": true, "span.kind": true}
+	receiptLengths = func() (out [256]uint64) {
+		for key := range receiptKeys {
+			out[keyByte(key)] |= 1 << (len(key) & 63)
+		}
+		return out
+	}()
+)
+
+// Receipt tells what the summary of a trace needs to know of a span: whether it
+// is one run of a job ([Summary.Jobs]), and whether, as the root, something
+// caused it ([Summary.Caused]).
+func Receipt(s *trace.Span) (jobRun, caused bool) {
+	switch s.Kind {
+	case trace.KindServer, trace.KindProducer:
+		return false, false
+	case trace.KindConsumer:
+	default:
+		for i := 0; ; i++ {
+			if i == len(s.Attributes) {
+				return false, false
+			}
+			if key := s.Attributes[i].Key; key != "" && receiptLengths[keyByte(key)]>>(len(key)&63)&1 != 0 && receiptKeys[key] {
+				break
+			}
+		}
+	}
+	sh, _ := shapeOf(s)
+	return sh.jobRun(), sh.has(consumes) && !sh.has(scheduled)
+}

@@ -46,5 +46,8 @@ func TestShape(t *testing.T) {
 		if got != tt.want || topic != tt.topic {
 			t.Errorf("%s: shape %04b topic %q, want %04b %q", tt.name, got, topic, tt.want, tt.topic)
 		}
+		if run, caused := Receipt(&s); run != tt.want.jobRun() || caused != (tt.want.has(consumes) && !tt.want.has(scheduled)) {
+			t.Errorf("%s: receipt is run=%v caused=%v of shape %04b", tt.name, run, caused, tt.want)
+		}
 	}
 }
