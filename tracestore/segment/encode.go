@@ -23,11 +23,11 @@ func encode(w io.Writer, l *layout, place [][]int, sources []column.Source, effo
 		return err
 	}
 	e := groupEncoder{out: out}
-	for i, s := range sources {
-		e.source = s
-		if err := e.write(l, place[i]); err != nil {
-			return err
-		}
+	for _, s := range sources {
+		out.Group(s.Rows())
+	}
+	if err := e.write(l, place, sources); err != nil {
+		return err
 	}
 	return out.Close(parquet.Pair{Key: layoutKey, Value: text})
 }
@@ -106,7 +106,7 @@ func attributeColumn(name string, t trace.Type) parquet.Column {
 	return c
 }
 
-// groupEncoder writes one source as a row group, column by column.
+// groupEncoder writes sources as row groups, column by column.
 type groupEncoder struct {
 	source column.Source
 	out    *parquet.Writer
@@ -115,47 +115,68 @@ type groupEncoder struct {
 	values parquet.Values
 }
 
-func (e *groupEncoder) write(l *layout, place []int) error {
-	if err := e.out.Group(e.source.Rows()); err != nil {
-		return err
+// write writes all columns, one after the other: what is next to each other in
+// the file is read together, and a source that is made of others takes each of
+// theirs in hand once.
+func (e *groupEncoder) write(l *layout, place [][]int, sources []column.Source) error {
+	each := func(at int, name string, fn func(group int) error) error {
+		for i, s := range sources {
+			e.source = s
+			e.out.At(i, at)
+			if err := fn(i); err != nil {
+				return fmt.Errorf("column %q: %w", name, err)
+			}
+		}
+		return nil
 	}
-	for _, info := range column.FixedColumns() {
-		v, err := e.source.Column(info.Key, info.Type)
+	for i, info := range column.FixedColumns() {
+		err := each(i, info.Key, func(int) error {
+			v, err := e.source.Column(info.Key, info.Type)
+			if err != nil {
+				return err
+			}
+			return e.vector(v)
+		})
 		if err != nil {
 			return err
 		}
-		if err := e.vector(v); err != nil {
-			return fmt.Errorf("column %q: %w", info.Key, err)
+	}
+	for _, c := range []struct {
+		at    int
+		name  string
+		write func(place []int) error
+	}{
+		{shapeAt, shapeColumn, e.shapes},
+		{overflowKeyAt, overflowColumn, e.overflow},
+		{eventNameAt, eventsColumn, func([]int) error { return e.events() }},
+		{linkTraceAt, linksColumn, func([]int) error { return e.links() }},
+	} {
+		if err := each(firstOther+c.at, c.name, func(group int) error { return c.write(place[group]) }); err != nil {
+			return err
 		}
 	}
-	if err := e.shapes(place); err != nil {
-		return err
-	}
-	if err := e.overflow(place); err != nil {
-		return err
-	}
-	if err := e.events(); err != nil {
-		return err
-	}
-	if err := e.links(); err != nil {
-		return err
-	}
-	at := make([]int, len(l.Columns)) // source position plus one, by column
-	for j, p := range place {
-		if p >= 0 {
-			at[p] = j + 1
+	at := make([][]int, len(sources)) // source position plus one, by column
+	for g := range sources {
+		at[g] = make([]int, len(l.Columns))
+		for j, p := range place[g] {
+			if p >= 0 {
+				at[g][p] = j + 1
+			}
 		}
 	}
 	for i, c := range l.Columns {
-		var v *column.Sparse
-		if at[i] > 0 {
-			var err error
-			if v, err = e.source.AttributeAt(at[i] - 1); err != nil {
+		err := each(firstOther+otherColumns+i, c.Name, func(group int) error {
+			if at[group][i] == 0 {
+				return e.sparse(nil)
+			}
+			v, err := e.source.AttributeAt(at[group][i] - 1)
+			if err != nil {
 				return err
 			}
-		}
-		if err := e.sparse(v); err != nil {
-			return fmt.Errorf("column %q: %w", c.Name, err)
+			return e.sparse(v)
+		})
+		if err != nil {
+			return err
 		}
 	}
 	return nil

@@ -22,7 +22,7 @@ const usefulPercent = 95
 // chunk writes the pages that stand in raw.
 func (w *Writer) chunk(i, n int, e chunkEncoder, dict int, v *Values) error {
 	c := &w.columns[i]
-	k := written{encoding: e.encoding}
+	k := written{here: true, encoding: e.encoding}
 	k.offset, k.dict, k.codec = w.at, dict >= 0, codecZstd
 	dictEnd := w.pages[0].from
 	saved := 0
@@ -69,7 +69,7 @@ func (w *Writer) chunk(i, n int, e chunkEncoder, dict int, v *Values) error {
 	k.nulls = int32(k.values - int64(n))
 	// A reader takes the indexes of all chunks as one run of bytes that begins
 	// with the first chunk's (parquet-go), so that one always has its own.
-	if bytes > indexedBytes && len(w.pages) > 1 || bytes > indexedBytes && k.dict || len(w.chunks) == 0 {
+	if bytes > indexedBytes && len(w.pages) > 1 || bytes > indexedBytes && k.dict || w.next == 0 {
 		k.index = int64(len(w.index)) // from the first index, until Close
 		w.index = appendOffsetIndex(w.index, places, w.pages)
 		k.indexSize = int32(int64(len(w.index)) - k.index)
@@ -81,7 +81,8 @@ func (w *Writer) chunk(i, n int, e chunkEncoder, dict int, v *Values) error {
 			k.least, k.top = min(k.least, x), max(k.top, x)
 		}
 	}
-	w.chunks = append(w.chunks, k)
+	w.chunks[w.next] = k
+	w.next++
 	return nil
 }
 
@@ -135,10 +136,11 @@ func appendOffsetIndex(dst []byte, places []int64, pages []dataPage) []byte {
 
 // Close writes the footer with the metadata.
 func (w *Writer) Close(pairs ...Pair) error {
-	if err := w.Group(0); err != nil {
-		return err
+	for i := range w.chunks {
+		if !w.chunks[i].here {
+			return fmt.Errorf("parquet: column %q of row group %d is missing", w.columns[i%len(w.columns)].Path, i/len(w.columns))
+		}
 	}
-	w.rows = w.rows[:len(w.rows)-1]
 	indexes := w.at
 	if err := w.write(w.index); err != nil {
 		return err

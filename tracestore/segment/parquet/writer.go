@@ -50,6 +50,7 @@ type Writer struct {
 
 	rows   []int // of the row groups
 	chunks []written
+	next   int    // the chunk that is written next
 	index  []byte // offset indexes, in the order of chunks
 
 	// Of the chunk being written; kept for the next.
@@ -68,6 +69,7 @@ type Writer struct {
 // written is a chunk with what the footer says of it beyond its place.
 type written struct {
 	chunk
+	here       bool
 	encoding   Encoding
 	values     int64 // nulls too
 	raw        int64
@@ -107,25 +109,27 @@ func (w *Writer) write(b []byte) error {
 	return nil
 }
 
-// Group begins a row group.
-func (w *Writer) Group(rows int) error {
-	if len(w.chunks) != len(w.rows)*len(w.columns) {
-		return fmt.Errorf("parquet: row group %d has %d columns, want %d", len(w.rows)-1, len(w.chunks)-(len(w.rows)-1)*len(w.columns), len(w.columns))
-	}
+// Group adds a row group, whose first column is written next.
+func (w *Writer) Group(rows int) {
+	w.next = len(w.chunks)
+	w.chunks = append(w.chunks, make([]written, len(w.columns))...)
 	w.rows = append(w.rows, rows)
-	return nil
 }
+
+// At says which column of which row group is written next: they may come in any
+// order but for the very first one. After it comes the next of the row group.
+func (w *Writer) At(group, column int) { w.next = group*len(w.columns) + column }
 
 // Column writes the next column of the row group. rows holds the row of each
 // value: ascending, for a Many column not falling. nil says that value i is that
 // of row i.
 func (w *Writer) Column(rows []uint32, v *Values) error {
-	i := len(w.chunks) - (len(w.rows)-1)*len(w.columns)
-	if i >= len(w.columns) {
-		return fmt.Errorf("parquet: more than %d columns", len(w.columns))
+	if w.next >= len(w.chunks) || w.chunks[w.next].here {
+		return fmt.Errorf("parquet: more than %d columns, or one twice", len(w.columns))
 	}
+	group, i := w.next/len(w.columns), w.next%len(w.columns)
 	c := &w.columns[i]
-	n, total := v.size(c), w.rows[len(w.rows)-1]
+	n, total := v.size(c), w.rows[group]
 	if rows == nil && n != total || rows != nil && (len(rows) != n || c.Shape == One && n != total) {
 		return fmt.Errorf("parquet: column %q has %d values and %d places for %d rows", c.Path, n, len(rows), total)
 	}
