@@ -90,7 +90,7 @@ type dataPage struct {
 func NewWriter(out io.Writer, columns []Column, effort Effort) (*Writer, error) {
 	level := zstd.SpeedFastest
 	if effort == Thorough {
-		level = zstd.SpeedBetterCompression
+		level = zstd.SpeedDefault
 	}
 	z, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(level), zstd.WithEncoderCRC(false), zstd.WithLowerEncoderMem(true))
 	if err != nil {
