@@ -51,8 +51,8 @@ type IngestOptions struct {
 	// a loopback address; requests that came through a proxy need a key anyway.
 	Open bool
 	// MaxInFlightBytes bounds the bodies being read and stored at one moment;
-	// beyond it senders are told to come again. Default 256 MiB, and never less
-	// than twice the largest body.
+	// beyond it senders are told to come again. A body that is alone is taken
+	// whatever its size. Default 256 MiB.
 	MaxInFlightBytes int64
 	// BodyTimeout bounds how long a body may take to arrive; default 2 minutes:
 	// the largest one on a line of 1.4 Mbit/s.
@@ -95,7 +95,6 @@ func NewIngest(o IngestOptions) *Ingest {
 	if o.BodyTimeout <= 0 {
 		o.BodyTimeout = 2 * time.Minute
 	}
-	o.MaxInFlightBytes = max(o.MaxInFlightBytes, 2*longestBuf) // a buffer that grows is there twice
 	return &Ingest{o: o, warned: map[string]bool{}}
 }
 
@@ -126,9 +125,10 @@ func errOverloaded() *refusal {
 	return &refusal{http.StatusServiceUnavailable, "The server is busy with other requests. Send this one again.", retryOverload}
 }
 
-// reserve counts n bytes as in flight; false if that is too many.
-func (in *Ingest) reserve(n int64) bool {
-	if in.inFlight.Add(n) > in.o.MaxInFlightBytes {
+// reserve counts n bytes as in flight, for who has own there already; false if
+// that is too many and others have some too.
+func (in *Ingest) reserve(n, own int64) bool {
+	if total := in.inFlight.Add(n); total > in.o.MaxInFlightBytes && total > n+own {
 		in.inFlight.Add(-n)
 		return false
 	}

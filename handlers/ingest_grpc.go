@@ -1,252 +1,210 @@
 package handlers
 
 import (
-	"bytes"
 	"context"
+	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"strconv"
 	"strings"
-
-	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
-	"google.golang.org/genproto/googleapis/rpc/errdetails"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/encoding"
-	"google.golang.org/grpc/mem"
-	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/peer"
-	"google.golang.org/grpc/stats"
-	"google.golang.org/grpc/status"
-	"google.golang.org/grpc/tap"
-	"google.golang.org/protobuf/types/known/durationpb"
+	"time"
 
 	"redthread/tracestore/otlp"
 )
 
-// maxGRPCStreams bounds the calls at work on one connection, and with them the
-// messages it may make the server hold.
+// OTLP over gRPC (https://opentelemetry.io/docs/specs/otlp/#otlpgrpc) is three
+// calls of one message and one answer. They are served by net/http, by the wire
+// protocol (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md): a
+// body is read as it comes, into the buffers and within the limits and deadlines
+// of OTLP over HTTP. A gRPC library would read every message whole before it asks
+// anybody.
+
+// maxGRPCStreams bounds the calls at work on one connection. What they have sent
+// and nobody has read yet is at most 1 MiB a connection: the flow control of
+// net/http.
 const maxGRPCStreams = 64
 
-// GRPCServer returns a server of the three OTLP/gRPC services
-// (https://opentelemetry.io/docs/specs/otlp/#otlpgrpc). Messages are passed on as
-// bytes; the generated types are never made.
-func (in *Ingest) GRPCServer() *grpc.Server {
-	s := grpc.NewServer(
-		grpc.ForceServerCodecV2(rawCodec{}),
-		grpc.MaxRecvMsgSize(maxSentBytes+packedMark),
-		grpc.InTapHandle(in.admitCall),
-		grpc.MaxConcurrentStreams(maxGRPCStreams),
-		grpc.StatsHandler(sentSizes{}),
-	)
-	for name, sig := range map[string]otlp.Signal{
-		"opentelemetry.proto.collector.trace.v1.TraceService":     otlp.Traces,
-		"opentelemetry.proto.collector.logs.v1.LogsService":       otlp.Logs,
-		"opentelemetry.proto.collector.metrics.v1.MetricsService": otlp.Metrics,
-	} {
-		s.RegisterService(&grpc.ServiceDesc{
-			ServiceName: name,
-			HandlerType: (*any)(nil),
-			Methods: []grpc.MethodDesc{{
-				MethodName: "Export",
-				Handler: func(_ any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
-					return in.export(ctx, sig, decode)
-				},
-			}},
-		}, in)
-	}
-	return s
+// grpcSignals are the signals by the path of their call.
+var grpcSignals = map[string]otlp.Signal{
+	"/opentelemetry.proto.collector.trace.v1.TraceService/Export":     otlp.Traces,
+	"/opentelemetry.proto.collector.logs.v1.LogsService/Export":       otlp.Logs,
+	"/opentelemetry.proto.collector.metrics.v1.MetricsService/Export": otlp.Metrics,
 }
 
-// environmentKey holds the environment that a call may write to.
-type environmentKey struct{}
+// The status codes of gRPC that are answered here
+// (https://grpc.io/docs/guides/status-codes/).
+const (
+	grpcOK                = 0
+	grpcCanceled          = 1
+	grpcInvalidArgument   = 3
+	grpcDeadlineExceeded  = 4
+	grpcResourceExhausted = 8
+	grpcUnimplemented     = 12
+	grpcUnauthenticated   = 16
+)
 
-// admitCall looks at the key as soon as the headers of a call are there, before
-// any of its message is read: who has none cannot make the server hold anything.
-func (in *Ingest) admitCall(ctx context.Context, call *tap.Info) (context.Context, error) {
+// grpcCodes are the codes of refusals.
+var grpcCodes = map[int]int{
+	http.StatusUnauthorized:         grpcUnauthenticated,
+	http.StatusServiceUnavailable:   grpcResourceExhausted,
+	http.StatusRequestTimeout:       grpcDeadlineExceeded,
+	http.StatusUnsupportedMediaType: grpcUnimplemented,
+	http.StatusNotFound:             grpcUnimplemented,
+	statusClientGone:                grpcCanceled,
+}
+
+// GRPCServer returns a server of the three OTLP/gRPC services, without TLS. The
+// caller may set what else it wants of it before it serves.
+func (in *Ingest) GRPCServer() *http.Server {
+	srv := &http.Server{
+		Handler:           http.HandlerFunc(in.serveGRPC),
+		Protocols:         new(http.Protocols),
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxGRPCStreams},
+		ReadHeaderTimeout: 10 * time.Second,
+	}
+	srv.Protocols.SetUnencryptedHTTP2(true)
+	srv.Protocols.SetHTTP1(true) // to say that it is the wrong address
+	return srv
+}
+
+func (in *Ingest) serveGRPC(w http.ResponseWriter, r *http.Request) {
 	in.requests.Add(1)
-	environment, err := in.authorize(ctx, firstOf(call.Header), proxied(call.Header))
-	if err != nil {
-		return nil, in.grpcError(ctx, err)
-	}
-	return context.WithValue(ctx, environmentKey{}, environment), nil
-}
-
-func firstOf(md metadata.MD) func(string) string {
-	return func(name string) string {
-		if v := md.Get(name); len(v) > 0 {
-			return v[0]
-		}
-		return ""
-	}
-}
-
-// export answers one call.
-func (in *Ingest) export(ctx context.Context, sig otlp.Signal, decode func(any) error) (any, error) {
-	environment, ok := ctx.Value(environmentKey{}).(string)
-	if !ok {
-		return nil, in.grpcError(ctx, errors.New("a gRPC call came past the check of its key"))
-	}
-	var msg rawMessage
-	defer msg.free()
-	if err := decode(&msg); err != nil {
+	kind := r.Header.Get("Content-Type")
+	if r.ProtoMajor < 2 || kind != "application/grpc" && kind != "application/grpc+proto" {
 		in.refused.Add(1)
+		http.Error(w, "This address takes OTLP over gRPC, as protobuf. OTLP over HTTP has an address of its own, most often with port 4318.", http.StatusUnsupportedMediaType)
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Type", kind)
+	h.Set("Grpc-Accept-Encoding", "identity,gzip,zstd")
+	res, err := in.receiveGRPC(w, r)
+	if err != nil {
+		refuseGRPC(h, in.asRefusal(r.Context(), err))
+		return
+	}
+	message := res.protobuf()
+	answer := append(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(message))), message...)
+	h.Set(http.TrailerPrefix+"Grpc-Status", strconv.Itoa(grpcOK))
+	_, _ = w.Write(answer) // a sender that is gone sends again
+}
+
+// receiveGRPC reads the one message of a call and stores it.
+func (in *Ingest) receiveGRPC(w http.ResponseWriter, r *http.Request) (result, error) {
+	environment, err := in.authorize(r.Context(), r.Header.Get, proxied(r.Header))
+	if err != nil {
+		return result{}, err
+	}
+	sig, ok := grpcSignals[r.URL.Path]
+	if !ok || r.Method != http.MethodPost {
+		return result{}, refuse(http.StatusNotFound, "There is no call %s. Send OTLP traces or logs.", clipHeader(r.URL.Path))
+	}
+	deadline := http.NewResponseController(w)
+	_ = deadline.SetReadDeadline(time.Now().Add(in.o.BodyTimeout))
+	body, err := in.readMessage(r)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return result{}, refuse(http.StatusRequestTimeout, "The message did not arrive within %v.", in.o.BodyTimeout)
+	}
+	if err != nil {
+		return result{}, err
+	}
+	defer in.putBody(body)
+	_ = deadline.SetReadDeadline(time.Time{})
+	return in.take(r.Context(), sig, false, environment, body.b, senderOf(r.RemoteAddr, r.UserAgent()))
+}
+
+// grpcPrefix is what stands before a message: whether it is compressed (1 byte)
+// and its length (4 bytes, big-endian).
+const grpcPrefix = 5
+
+// readMessage reads and decompresses the message, which must be the only one.
+func (in *Ingest) readMessage(r *http.Request) (*body, error) {
+	var prefix [grpcPrefix]byte
+	if _, err := io.ReadFull(r.Body, prefix[:]); err != nil {
+		return nil, cutShort(r.Context(), err)
+	}
+	size := int64(binary.BigEndian.Uint32(prefix[1:]))
+	if size > maxSentBytes {
+		return nil, refuse(http.StatusRequestEntityTooLarge, "The message has %d bytes; at most %d are taken. Send smaller batches.", size, maxSentBytes)
+	}
+	encoding := ""
+	if prefix[0] != 0 {
+		encoding = strings.ToLower(r.Header.Get("Grpc-Encoding"))
+		if encoding == "" || encoding == "identity" {
+			return nil, refuse(http.StatusBadRequest, "The message is compressed and grpc-encoding does not say how.")
+		}
+	}
+	message := &io.LimitedReader{R: r.Body, N: size}
+	b, err := in.unpack(r.Context(), encoding, message, int(size))
+	if err != nil {
 		return nil, err
 	}
-	// An answer is some bytes, and its compression would be marked as ours are.
-	if err := grpc.SetSendCompressor(ctx, encoding.Identity); err != nil {
-		return nil, in.grpcError(ctx, fmt.Errorf("answer without compression: %w", err))
+	// What a decompressor has not looked at, and the end behind it.
+	_, err = io.Copy(io.Discard, message)
+	if err == nil && message.N > 0 {
+		err = io.ErrUnexpectedEOF
 	}
-	raw := msg.buffer.ReadOnlyData()
-	if sent, ok := ctx.Value(sentSizeKey{}).(*int); ok && *sent > maxSentBytes {
-		return nil, in.grpcError(ctx, refuse(http.StatusRequestEntityTooLarge, "The message has %d bytes; at most %d are taken. Send smaller batches.", *sent, maxSentBytes))
-	}
-	if !in.reserve(int64(len(raw))) {
-		return nil, in.grpcError(ctx, errOverloaded())
-	}
-	defer in.release(int64(len(raw)))
-	if name := packedAs(raw); name != "" {
-		b, err := in.unpack(ctx, name, bytes.NewReader(raw[packedMark:]), len(raw))
-		if err != nil {
-			return nil, in.grpcError(ctx, err)
+	if err == nil {
+		if n, _ := io.ReadFull(r.Body, prefix[:1]); n > 0 {
+			err = refuse(http.StatusBadRequest, "The call has more than one message.")
 		}
-		defer in.putBody(b)
-		raw = b.b
 	}
-	address := ""
-	if p, ok := peer.FromContext(ctx); ok {
-		address = p.Addr.String()
-	}
-	md, _ := metadata.FromIncomingContext(ctx)
-	res, err := in.take(ctx, sig, false, environment, raw, senderOf(address, firstOf(md)("user-agent")))
 	if err != nil {
-		return nil, in.grpcError(ctx, err)
+		in.putBody(b)
+		return nil, cutShort(r.Context(), err)
 	}
-	return &rawMessage{answer: res.protobuf()}, nil
+	return b, nil
 }
 
-// grpcError turns an error into a status. A sender that should come again is told
-// when: without the detail it would give up on RESOURCE_EXHAUSTED.
-func (in *Ingest) grpcError(ctx context.Context, err error) error {
-	r := in.asRefusal(ctx, err)
-	code := codes.InvalidArgument
-	switch r.status {
-	case http.StatusUnauthorized:
-		code = codes.Unauthenticated
-	case http.StatusServiceUnavailable:
-		code = codes.ResourceExhausted
-	case statusClientGone:
-		code = codes.Canceled
+// cutShort says that a message ended early, unless another error ended it.
+func cutShort(ctx context.Context, err error) error {
+	var known *refusal
+	switch {
+	case errors.As(err, &known), errors.Is(err, os.ErrDeadlineExceeded):
+		return err
+	case ctx.Err() != nil:
+		return ctx.Err()
 	}
-	st := status.New(code, strings.ToValidUTF8(r.message, "\uFFFD"))
-	if r.retry > 0 {
-		if with, err := st.WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(r.retry)}); err == nil {
-			st = with
+	return refuse(http.StatusBadRequest, "The message is cut short: %v.", err)
+}
+
+// refuseGRPC answers with a status and nothing else. A sender that should come
+// again is told when: without that it would give up on RESOURCE_EXHAUSTED.
+func refuseGRPC(h http.Header, r *refusal) {
+	code, ok := grpcCodes[r.status]
+	if !ok {
+		code = grpcInvalidArgument
+	}
+	message := strings.ToValidUTF8(r.message, "\uFFFD")
+	h.Set("Grpc-Status", strconv.Itoa(code))
+	h.Set("Grpc-Message", grpcText(message))
+	if r.retry <= 0 {
+		return
+	}
+	// google.rpc.Status {code 1, message 2, details 3: Any {type_url 1, value 2:
+	// RetryInfo {retry_delay 1: Duration {seconds 1, nanos 2}}}}.
+	delay := binary.AppendUvarint([]byte{1 << 3}, uint64(r.retry/time.Second))
+	delay = binary.AppendUvarint(append(delay, 2<<3), uint64(r.retry%time.Second))
+	detail := appendBytes(nil, 1, "type.googleapis.com/google.rpc.RetryInfo")
+	detail = appendBytes(detail, 2, string(appendBytes(nil, 1, string(delay))))
+	status := binary.AppendUvarint([]byte{1 << 3}, uint64(code))
+	status = appendBytes(appendBytes(status, 2, message), 3, string(detail))
+	h.Set("Grpc-Status-Details-Bin", base64.RawStdEncoding.EncodeToString(status))
+}
+
+// grpcText is the percent-encoding of grpc-message.
+func grpcText(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c >= ' ' && c <= '~' && c != '%' {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "%%%02X", c)
 		}
 	}
-	return st.Err()
-}
-
-// rawMessage is a message as bytes: buffer of a request, answer of a response.
-type rawMessage struct {
-	buffer mem.Buffer
-	answer []byte
-}
-
-func (m *rawMessage) free() {
-	if m.buffer != nil {
-		m.buffer.Free()
-	}
-}
-
-// rawCodec passes bytes through. It answers to "proto", the content type that
-// every OTLP sender uses.
-type rawCodec struct{}
-
-func (rawCodec) Name() string { return "proto" }
-
-func (rawCodec) Marshal(v any) (mem.BufferSlice, error) {
-	m, ok := v.(*rawMessage)
-	if !ok {
-		return nil, fmt.Errorf("cannot marshal %T", v)
-	}
-	return mem.BufferSlice{mem.SliceBuffer(m.answer)}, nil
-}
-
-func (rawCodec) Unmarshal(data mem.BufferSlice, v any) error {
-	m, ok := v.(*rawMessage)
-	if !ok {
-		return fmt.Errorf("cannot unmarshal into %T", v)
-	}
-	m.buffer = data.MaterializeToBuffer(mem.DefaultBufferPool())
-	return nil
-}
-
-// sentSizes notes the size of each message as sent, which gRPC tells nobody else.
-type sentSizes struct{}
-
-type sentSizeKey struct{}
-
-func (sentSizes) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context {
-	return context.WithValue(ctx, sentSizeKey{}, new(int))
-}
-
-func (sentSizes) HandleRPC(ctx context.Context, s stats.RPCStats) {
-	if p, ok := s.(*stats.InPayload); ok {
-		if n, ok := ctx.Value(sentSizeKey{}).(*int); ok {
-			*n = p.CompressedLength
-		}
-	}
-}
-
-func (sentSizes) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context { return ctx }
-func (sentSizes) HandleConn(context.Context, stats.ConnStats)                       {}
-
-// gRPC finds compressors in a registry of the process.
-func init() {
-	encoding.RegisterCompressor(packedMessages{"gzip", 'g'})
-	encoding.RegisterCompressor(packedMessages{"zstd", 'z'})
-}
-
-// packedMark is the length of what [packedMessages] puts before a message: a zero,
-// which no protobuf message begins with, and a letter for the compression.
-const packedMark = 2
-
-// packedMessages is a compression whose messages are passed on as they were sent,
-// behind a mark. gRPC would unpack them before the key of the call is known to
-// be right and before anybody counts the bytes in flight, each to the limit at
-// once; [Ingest.export] does it after.
-type packedMessages struct {
-	name   string
-	letter byte
-}
-
-func (p packedMessages) Name() string { return p.name }
-
-func (p packedMessages) Decompress(r io.Reader) (io.Reader, error) {
-	return io.MultiReader(bytes.NewReader([]byte{0, p.letter}), r), nil
-}
-
-// Compress is for clients in the same process; answers are not compressed.
-func (p packedMessages) Compress(w io.Writer) (io.WriteCloser, error) {
-	if p.letter == 'z' {
-		return zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
-	}
-	return gzip.NewWriterLevel(w, gzip.BestSpeed)
-}
-
-// packedAs returns the compression of a message, "" if it has none.
-func packedAs(raw []byte) string {
-	if len(raw) < packedMark || raw[0] != 0 {
-		return ""
-	}
-	switch raw[1] {
-	case 'g':
-		return "gzip"
-	case 'z':
-		return "zstd"
-	}
-	return ""
+	return b.String()
 }

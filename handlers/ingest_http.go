@@ -124,10 +124,10 @@ func bodySize(n int) (class, size int) {
 }
 
 // takeBody returns an empty buffer of at least n bytes, n at most longestBuf, and
-// reserves it.
-func (in *Ingest) takeBody(n int) (*body, error) {
+// reserves it for who has reserved own bytes before.
+func (in *Ingest) takeBody(n int, own int64) (*body, error) {
 	class, size := bodySize(n)
-	if !in.reserve(int64(size)) {
+	if !in.reserve(int64(size), own) {
 		return nil, errOverloaded()
 	}
 	b, ok := bodyPools[class].Get().(*body)
@@ -209,13 +209,13 @@ func (in *Ingest) unpack(ctx context.Context, encoding string, r io.Reader, size
 
 // fill reads all of r, at most limit bytes, into a buffer that grows as needed.
 func (in *Ingest) fill(r io.Reader, sizeHint, limit int) (*body, error) {
-	b, err := in.takeBody(sizeHint + 1) // one more, to meet the end without growing
+	b, err := in.takeBody(sizeHint+1, 0) // one more, to meet the end without growing
 	if err != nil {
 		return nil, err
 	}
 	for {
 		if len(b.b) == cap(b.b) {
-			larger, err := in.takeBody(min(2*cap(b.b), longestBuf))
+			larger, err := in.takeBody(min(2*cap(b.b), longestBuf), b.reserved)
 			if err != nil {
 				in.putBody(b)
 				return nil, err

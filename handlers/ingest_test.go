@@ -352,11 +352,11 @@ func (s *blockingStore) Append(context.Context, tracestore.Batch) (tracestore.Ac
 func TestIngestBoundsBodiesInFlight(t *testing.T) {
 	store := &blockingStore{make(chan struct{}, 100), make(chan struct{})}
 	letGo := sync.OnceFunc(func() { close(store.leave) })
-	in := NewIngest(IngestOptions{Store: store, Keys: oneKey{}, Open: true, MaxInFlightBytes: 1})
+	in := NewIngest(IngestOptions{Store: store, Keys: oneKey{}, Open: true, MaxInFlightBytes: 128 << 20})
 	srv := ingestServer(t, in)
 	defer letGo()
 	h := map[string]string{"Content-Type": typeProtobuf}
-	large := make([]byte, 15<<20) // each takes a buffer of 16 MiB; nine of them pass 128 MiB
+	large := make([]byte, 15<<20) // each takes a buffer of 16 MiB
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() { post(t, srv.URL+"/v1/traces", h, bytes.NewReader(large)) })
@@ -381,7 +381,7 @@ func TestIngestManySmallRequestsAtOnce(t *testing.T) {
 	const n = 500
 	store := &blockingStore{make(chan struct{}, n), make(chan struct{})}
 	letGo := sync.OnceFunc(func() { close(store.leave) })
-	in := NewIngest(IngestOptions{Store: store, Keys: oneKey{}, Open: true, MaxInFlightBytes: 1})
+	in := NewIngest(IngestOptions{Store: store, Keys: oneKey{}, Open: true, MaxInFlightBytes: n * 64 << 10})
 	srv := ingestServer(t, in)
 	defer letGo()
 	h := map[string]string{"Content-Type": typeProtobuf}

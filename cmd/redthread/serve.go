@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"golang.org/x/term"
-	"google.golang.org/grpc"
 
 	"redthread/collab"
 	"redthread/collab/auth"
@@ -182,7 +181,7 @@ func (a *app) open(ctx context.Context, failed chan<- error) error {
 		a.serveHTTP("otlp-http-addr", a.server.IngestHandler(), failed)
 	}
 	if c.OTLPGRPCAddr != "" {
-		a.serveGRPC(takeSpans.GRPCServer(), failed)
+		a.serveOn("otlp-grpc-addr", takeSpans.GRPCServer(), failed)
 	}
 	for _, flag := range listenerFlags {
 		if l := a.listeners[flag]; l != nil {
@@ -222,12 +221,13 @@ func (a *app) bind() error {
 }
 
 func (a *app) serveHTTP(flag string, h http.Handler, failed chan<- error) {
-	srv := &http.Server{
-		Handler:           h,
-		ReadHeaderTimeout: 10 * time.Second,
-		IdleTimeout:       2 * time.Minute,
-		ErrorLog:          slog.NewLogLogger(a.log.With("component", "http").Handler(), slog.LevelDebug),
-	}
+	a.serveOn(flag, &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}, failed)
+}
+
+// serveOn runs a server on the listener of a flag until the app drains.
+func (a *app) serveOn(flag string, srv *http.Server, failed chan<- error) {
+	srv.IdleTimeout = 2 * time.Minute
+	srv.ErrorLog = slog.NewLogLogger(a.log.With("component", "http").Handler(), slog.LevelDebug)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -243,29 +243,6 @@ func (a *app) serveHTTP(flag string, h http.Handler, failed chan<- error) {
 		}
 		<-done
 		return err
-	}})
-}
-
-func (a *app) serveGRPC(srv *grpc.Server, failed chan<- error) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		if err := srv.Serve(a.listeners["otlp-grpc-addr"]); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
-			failed <- fmt.Errorf("--otlp-grpc-addr: %w", err)
-		}
-	}()
-	a.servers = append(a.servers, closer{"otlp-grpc-addr", func(ctx context.Context) error {
-		graceful := make(chan struct{})
-		go func() { defer close(graceful); srv.GracefulStop() }()
-		select {
-		case <-graceful:
-		case <-ctx.Done():
-			a.log.Warn("requests still under way were cut off", "listener", "otlp-grpc-addr")
-			srv.Stop()
-			<-graceful
-		}
-		<-done
-		return nil
 	}})
 }
 
