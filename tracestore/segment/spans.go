@@ -1,7 +1,6 @@
 package segment
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -73,24 +72,24 @@ func (b *block) pick(leaf int, rows []uint32) (at []uint32, v parquet.Values, er
 			return at, v, nil
 		}
 	}
-	var dict *parquet.Values
-	if c.HasDictionary() {
+	head := new(parquet.Head)
+	if c.HasHead() {
 		// A NUL keeps these names apart from columns.
-		name := "\x00dictionary " + def.Path[0]
+		name := "\x00head " + def.Path[0]
 		if def.Shape == parquet.Many {
 			name += " " + def.Path[len(def.Path)-1]
 		}
-		if dict, err = cached(b, name, func() (*parquet.Values, int64, error) {
-			d, err := c.Dictionary()
+		if head, err = cached(b, name, func() (*parquet.Head, int64, error) {
+			h, err := c.Head()
 			if err != nil {
 				return nil, 0, err
 			}
-			return d, d.Bytes() + entryBytes, nil
+			return h, h.Bytes() + entryBytes, nil
 		}); err != nil {
 			return nil, v, err
 		}
 	}
-	return c.At(rows, dict)
+	return c.At(rows, head)
 }
 
 // pickVector takes the values of rows from a decoded column.
@@ -205,10 +204,10 @@ func (p *picked) fixed(leaf int, key string) error {
 	return nil
 }
 
-// cell is a place in the shape of a row: where an attribute goes.
+// cell is where an attribute goes.
 type cell struct {
-	column    int // of the layout; -1: the row's next entry in the overflow map
 	span, pos int
+	next      int32 // cell of the same column, plus one; 0: the last
 }
 
 // attributes reads the shapes of the rows, and then column by column what they
@@ -222,7 +221,10 @@ func (p *picked) attributes() error {
 		return errors.New("rows without a shape")
 	}
 	columns := p.b.r.layout.Columns
+	// Cells are listed by column, each list in the order of rows.
 	var cells []cell
+	last := make([]int32, len(columns)+1) // by column: the last cell, plus one
+	first := make([]int32, len(columns)+1)
 	var positions []int
 	for i := range p.spans {
 		if i == 0 || v.IDs[i] != v.IDs[i-1] {
@@ -238,28 +240,31 @@ func (p *picked) attributes() error {
 			if c > len(columns) {
 				return fmt.Errorf("row %d: shape names column %d of %d", p.rows[i], c, len(columns))
 			}
-			cells = append(cells, cell{c - 1, i, pos})
+			cells = append(cells, cell{span: i, pos: pos})
+			if n := int32(len(cells)); last[c] == 0 {
+				first[c], last[c] = n, n
+			} else {
+				cells[last[c]-1].next, last[c] = n, n
+			}
 		}
 	}
-	slices.SortStableFunc(cells, func(a, b cell) int { return cmp.Compare(a.column, b.column) })
+	var here []cell
 	var rows []uint32
-	for len(cells) > 0 {
-		n := 1
-		for n < len(cells) && cells[n].column == cells[0].column {
-			n++
+	for c := range first {
+		if first[c] == 0 {
+			continue
 		}
-		here := cells[:n]
-		cells = cells[n:]
-		rows = rows[:0]
-		for _, c := range here {
-			if r := p.rows[c.span]; len(rows) == 0 || rows[len(rows)-1] != r {
+		here, rows = here[:0], rows[:0]
+		for n := first[c]; n > 0; n = cells[n-1].next {
+			here = append(here, cells[n-1])
+			if r := p.rows[cells[n-1].span]; len(rows) == 0 || rows[len(rows)-1] != r {
 				rows = append(rows, r)
 			}
 		}
-		if here[0].column < 0 {
+		if c == 0 {
 			err = p.rare(here, rows)
 		} else {
-			err = p.attribute(here, rows)
+			err = p.attribute(c-1, here, rows)
 		}
 		if err != nil {
 			return err
@@ -269,9 +274,9 @@ func (p *picked) attributes() error {
 }
 
 // attribute reads a column of the layout into the cells.
-func (p *picked) attribute(cells []cell, rows []uint32) error {
-	c := &p.b.r.layout.Columns[cells[0].column]
-	at, v, err := p.b.pick(firstOther+otherColumns+cells[0].column, rows)
+func (p *picked) attribute(position int, cells []cell, rows []uint32) error {
+	c := &p.b.r.layout.Columns[position]
+	at, v, err := p.b.pick(firstOther+otherColumns+position, rows)
 	if err != nil {
 		return err
 	}

@@ -129,7 +129,6 @@ type scratch struct {
 	defs   column.Bitmap
 	reps   column.Bitmap
 	places []int32
-	pages  []place
 }
 
 // maxScratch is the buffer size, in bytes, beyond which one is not kept.

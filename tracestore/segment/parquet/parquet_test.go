@@ -280,7 +280,7 @@ func sameValues(t *testing.T, s *sample, c Chunk, group, total int) {
 func sameAt(t *testing.T, rng *rand.Rand, s *sample, c Chunk, group, total int) {
 	t.Helper()
 	want := s.byRow(group, total)
-	d, err := c.Dictionary()
+	d, err := c.Head()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 type picker struct {
 	def  *Column
 	dict *Values
+	long bool // ids go to out as they are, to be resolved
 	s    *scratch
 
 	rows []uint32
@@ -23,29 +24,27 @@ type picker struct {
 	repeat bool   // lastID is valid
 }
 
-// countRows returns the rows of a page. It reads the levels of a Many column.
-func (k *picker) countRows(p *page) (int, error) {
-	if k.def.Shape != Many {
-		return p.rows, nil
-	}
-	k.s.reps, k.s.defs = emptyBits(k.s.reps, p.entries), emptyBits(k.s.defs, p.entries)
-	inner, err := decodeBits(k.s.reps, 0, p.entries, p.reps)
+// read takes the values of those of the rows that are in the page at the start of
+// b, and returns how many rows the page has, the first of which is row first. The
+// page's header is h of n bytes.
+func (k *picker) read(codec uint8, b []byte, h *pageHeader, n, first int, rows []uint32) (int, error) {
+	body, _, err := k.s.body(b, h, n)
 	if err != nil {
 		return 0, err
 	}
-	if _, err := decodeBits(k.s.defs, 0, p.entries, p.defs); err != nil {
+	p, err := k.s.data(k.def, codec, h, body)
+	if err != nil {
 		return 0, err
 	}
-	if k.s.reps.Has(0) || p.rows >= 0 && p.rows != p.entries-inner {
-		return 0, errors.New("repetition levels do not fit the rows")
+	total := p.rows
+	if k.def.Shape == Many {
+		if total, err = k.s.levels(&p); err != nil {
+			return 0, err
+		}
 	}
-	return p.entries - inner, nil
-}
-
-// page picks the values of rows, all of which are in the page of n rows.
-func (k *picker) page(p *page, first, n int, rows []uint32) error {
+	rows = rows[:rowsBefore(rows, first+total)]
 	if len(rows) == 0 {
-		return nil
+		return total, nil
 	}
 	places := k.s.places[:0]
 	switch k.def.Shape {
@@ -55,30 +54,56 @@ func (k *picker) page(p *page, first, n int, rows []uint32) error {
 		}
 		k.rows = append(k.rows, rows...)
 	case AtMostOne:
-		k.s.defs = emptyBits(k.s.defs, n)
-		if _, err := decodeBits(k.s.defs, 0, n, p.defs); err != nil {
-			return err
-		}
-		word, before := 0, 0
-		for _, r := range rows {
-			i := int(r) - first
-			if !k.s.defs.Has(i) {
-				continue
-			}
-			for ; word < i>>6; word++ {
-				before += bits.OnesCount64(k.s.defs[word])
-			}
-			places = append(places, int32(before+bits.OnesCount64(k.s.defs[word]&(1<<(uint(i)&63)-1))))
-			k.rows = append(k.rows, r)
+		if places, err = k.present(places, &p, first, rows); err != nil {
+			return 0, err
 		}
 	case Many:
 		places = k.many(places, p.entries, first, rows)
 	}
 	k.s.places = places
 	if len(places) == 0 {
-		return nil
+		return total, nil
 	}
-	return k.values(p, places)
+	return total, k.values(&p, places)
+}
+
+// levels reads the levels of a page of a Many column into the scratch and returns
+// the page's rows.
+func (s *scratch) levels(p *page) (rows int, err error) {
+	s.reps, s.defs = emptyBits(s.reps, p.entries), emptyBits(s.defs, p.entries)
+	inner, err := decodeBits(s.reps, 0, p.entries, p.reps)
+	if err != nil {
+		return 0, err
+	}
+	if _, err := decodeBits(s.defs, 0, p.entries, p.defs); err != nil {
+		return 0, err
+	}
+	if p.entries == 0 || s.reps.Has(0) || p.rows >= 0 && p.rows != p.entries-inner {
+		return 0, errors.New("repetition levels do not fit the rows")
+	}
+	return p.entries - inner, nil
+}
+
+// present finds the values of those of the rows that have one.
+func (k *picker) present(places []int32, p *page, first int, rows []uint32) ([]int32, error) {
+	n := int(rows[len(rows)-1]) - first + 1
+	k.s.defs = emptyBits(k.s.defs, n)
+	if _, err := decodeBits(k.s.defs, 0, n, p.defs); err != nil {
+		return places, err
+	}
+	word, before := 0, 0
+	for _, r := range rows {
+		i := int(r) - first
+		if !k.s.defs.Has(i) {
+			continue
+		}
+		for ; word < i>>6; word++ {
+			before += bits.OnesCount64(k.s.defs[word])
+		}
+		places = append(places, int32(before+bits.OnesCount64(k.s.defs[word]&(1<<(uint(i)&63)-1))))
+		k.rows = append(k.rows, r)
+	}
+	return places, nil
 }
 
 // many finds the values of rows by the levels in reps and defs: a row begins at
@@ -194,7 +219,7 @@ func (k *picker) values(p *page, places []int32) error {
 			return nil
 		}
 	case ByteArray:
-		if p.encoding == Plain {
+		if p.encoding == Plain && !k.long {
 			src, at := p.values, 0
 			for _, i := range places {
 				var text []byte
@@ -228,12 +253,16 @@ func (k *picker) text(b []byte) error {
 }
 
 func (k *picker) fromDictionary(p *page, places []int32) error {
-	if k.dict == nil {
-		return errors.New("ids without a dictionary")
-	}
 	width, runs, err := p.ids()
 	if err != nil {
 		return err
+	}
+	if k.long {
+		k.out.IDs, err = pickHybrid(k.out.IDs, places, runs, width)
+		return err
+	}
+	if k.dict == nil {
+		return errors.New("ids without a dictionary")
 	}
 	if k.s.ids, err = pickHybrid(k.s.ids[:0], places, runs, width); err != nil {
 		return err

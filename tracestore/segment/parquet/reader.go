@@ -129,9 +129,6 @@ func (c Chunk) Nulls() int { return int(c.meta().nulls) }
 // Bytes is what the chunk takes in the file.
 func (c Chunk) Bytes() int64 { return int64(c.meta().size) }
 
-// HasDictionary reports whether there is a dictionary to read.
-func (c Chunk) HasDictionary() bool { return c.meta().dict }
-
 // wrap makes err an [*Error] of the chunk.
 func (c Chunk) wrap(err error) error {
 	if err == nil {
@@ -162,12 +159,12 @@ func (c Chunk) index(s *scratch) ([]place, error) {
 		return nil, err
 	}
 	r := &thriftReader{b: b}
-	pages := s.pages[:0]
 	id, typ := r.field(0)
 	if id != 1 || typ != thriftList {
 		return nil, errIndex
 	}
 	_, n := r.list()
+	pages := make([]place, 0, n)
 	for range n {
 		var at, size, row int64
 		for last := 0; ; {
@@ -195,7 +192,6 @@ func (c Chunk) index(s *scratch) ([]place, error) {
 		}
 		pages = append(pages, place{at, int32(size), int32(row)})
 	}
-	s.pages = pages
 	if n == 0 {
 		return nil, errIndex
 	}
@@ -249,47 +245,80 @@ func (c Chunk) each(s *scratch, dict func(*Values), fn func(*page) error) error 
 	return nil
 }
 
-// Dictionary reads the chunk's dictionary; nil if it has none.
-func (c Chunk) Dictionary() (*Values, error) {
-	m := c.meta()
-	if !m.dict {
-		return nil, nil
+// Head is what must be read of a chunk before some of its rows can be: its
+// dictionary, unless it is long, and where the pages stand if they are many. It
+// holds no bytes of the file and may be kept.
+type Head struct {
+	dict   *Values
+	long   int // bytes of the page of a long dictionary, read frame by frame; 0: none
+	places []place
+}
+
+// Bytes is the memory that the head takes.
+func (h *Head) Bytes() int64 {
+	n := int64(cap(h.places))*16 + 64
+	if h.dict != nil {
+		n += h.dict.Bytes()
 	}
+	return n
+}
+
+// Head reads the head of the chunk.
+func (c Chunk) Head() (*Head, error) {
 	if err := c.readable(); err != nil {
 		return nil, c.wrap(err)
 	}
 	s := scratches.Get().(*scratch)
 	defer s.release()
-	d, err := c.dictionary(s)
-	return d, c.wrap(err)
+	h := new(Head)
+	m := c.meta()
+	if m.indexSize > 0 {
+		var err error
+		if h.places, err = c.index(s); err != nil {
+			return nil, c.wrap(err)
+		}
+	}
+	if m.dict {
+		if err := c.dictionary(s, h); err != nil {
+			return nil, c.wrap(err)
+		}
+	}
+	return h, nil
 }
 
-func (c Chunk) dictionary(s *scratch) (*Values, error) {
+// HasHead reports whether Head reads anything.
+func (c Chunk) HasHead() bool { return c.meta().dict || c.meta().indexSize > 0 }
+
+// headerBytes is more than a header of a dictionary page takes, of this package.
+const headerBytes = 64
+
+// dictionary reads the chunk's dictionary, or only its header if it is long.
+func (c Chunk) dictionary(s *scratch, head *Head) error {
 	m := c.meta()
-	size := int(m.size)
-	if m.indexSize > 0 {
-		pages, err := c.index(s)
-		if err != nil {
-			return nil, err
-		}
-		size = int(pages[0].offset - m.offset)
-	}
-	b, err := c.readAt(s, m.offset, size)
+	b, err := c.readAt(s, m.offset, min(int(m.size), headerBytes))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	h, n, err := readHeader(b)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if h.typ != pageDictionary {
-		return nil, errHeader
+	if h.typ != pageDictionary || h.packed > int(m.size)-n {
+		return errHeader
+	}
+	if c.file.sound && c.def().Type == ByteArray && h.raw > frameBytes {
+		head.long = n + h.packed
+		return nil
+	}
+	if b, err = c.readAt(s, m.offset, n+h.packed); err != nil {
+		return err
 	}
 	body, _, err := s.body(b, &h, n)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return s.dictionary(c.def(), m.codec, &h, body)
+	head.dict, err = s.dictionary(c.def(), m.codec, &h, body)
+	return err
 }
 
 func (c Chunk) readable() error {
@@ -299,11 +328,11 @@ func (c Chunk) readable() error {
 	return nil
 }
 
-// At reads the values of some rows, which ascend, and only the pages that hold
-// them. d is what Dictionary returned. at holds the row of each value: a row has
-// as many as the column's shape allows. Byte arrays come with a dictionary of
-// their own, which may hold a value more than once.
-func (c Chunk) At(rows []uint32, d *Values) (at []uint32, v Values, err error) {
+// At reads the values of some rows, which ascend, and of the pages only those that
+// hold them. at holds the row of each value: a row has as many as the column's
+// shape allows. Byte arrays come with a dictionary of their own, which may hold a
+// value more than once.
+func (c Chunk) At(rows []uint32, h *Head) (at []uint32, v Values, err error) {
 	if err := c.readable(); err != nil {
 		return nil, v, c.wrap(err)
 	}
@@ -312,72 +341,86 @@ func (c Chunk) At(rows []uint32, d *Values) (at []uint32, v Values, err error) {
 	}
 	s := scratches.Get().(*scratch)
 	defer s.release()
-	k := picker{def: c.def(), dict: d, s: s}
-	k.rows = make([]uint32, 0, len(rows))
-	m := c.meta()
-	if m.indexSize == 0 {
-		first := 0
-		err = c.each(s, nil, func(p *page) error {
-			n, err := k.countRows(p)
-			if err != nil {
-				return err
-			}
-			here := sort.Search(len(rows), func(i int) bool { return int(rows[i]) >= first+n })
-			if err := k.page(p, first, n, rows[:here]); err != nil {
-				return err
-			}
-			rows = rows[here:]
-			first += n
-			return nil
-		})
-		if err == nil && first != c.rows() {
-			err = fmt.Errorf("%d rows, want %d", first, c.rows())
-		}
-		return k.rows, k.out, c.wrap(err)
+	k := picker{def: c.def(), dict: h.dict, long: h.long > 0, s: s, rows: make([]uint32, 0, len(rows))}
+	if len(h.places) > 0 {
+		err = c.atPlaces(&k, rows, h.places)
+	} else {
+		err = c.atWalk(&k, rows)
 	}
-	pages, err := c.index(s)
-	if err != nil {
-		return nil, v, c.wrap(err)
+	if err == nil && k.long && len(k.out.IDs) > 0 {
+		err = c.resolve(&k, h.long)
 	}
-	for i, place := range pages {
+	return k.rows, k.out, c.wrap(err)
+}
+
+// atPlaces reads pages by their places.
+func (c Chunk) atPlaces(k *picker, rows []uint32, places []place) error {
+	for i, p := range places {
 		end := c.rows()
-		if i+1 < len(pages) {
-			end = int(pages[i+1].firstRow)
+		if i+1 < len(places) {
+			end = int(places[i+1].firstRow)
 		}
-		here := sort.Search(len(rows), func(i int) bool { return int(rows[i]) >= end })
+		here := rowsBefore(rows, end)
 		if here == 0 {
 			continue
 		}
-		if err := k.placed(c, place, end, rows[:here]); err != nil {
-			return nil, v, c.wrap(err)
+		b, err := c.readAt(k.s, p.offset, int(p.size))
+		if err != nil {
+			return err
+		}
+		h, n, err := readHeader(b)
+		if err != nil {
+			return err
+		}
+		got, err := k.read(c.meta().codec, b, &h, n, int(p.firstRow), rows[:here])
+		if err != nil {
+			return err
+		}
+		if got != end-int(p.firstRow) {
+			return errIndex
 		}
 		rows = rows[here:]
 	}
-	return k.rows, k.out, nil
+	return nil
 }
 
-// placed reads the page at a place and picks from it.
-func (k *picker) placed(c Chunk, at place, end int, rows []uint32) error {
+// atWalk reads the whole chunk and passes over pages that are not needed and say
+// how many rows they have.
+func (c Chunk) atWalk(k *picker, rows []uint32) error {
 	m := c.meta()
-	b, err := c.readAt(k.s, at.offset, int(at.size))
+	b, err := c.readAt(k.s, m.offset, int(m.size))
 	if err != nil {
 		return err
 	}
-	h, n, err := readHeader(b)
-	if err != nil {
-		return err
+	for first := 0; len(rows) > 0; {
+		h, n, err := readHeader(b)
+		if err != nil {
+			return err
+		}
+		if h.packed > len(b)-n {
+			return errSize
+		}
+		if h.typ == pageDictionary {
+			b = b[n+h.packed:]
+			continue
+		}
+		got := h.rows
+		if k.def.Shape != Many {
+			got = h.entries
+		}
+		if got < 0 || rowsBefore(rows, first+got) > 0 {
+			if got, err = k.read(m.codec, b, &h, n, first, rows); err != nil {
+				return err
+			}
+			rows = rows[rowsBefore(rows, first+got):]
+		}
+		first += got
+		b = b[n+h.packed:]
 	}
-	body, _, err := k.s.body(b, &h, n)
-	if err != nil {
-		return err
-	}
-	p, err := k.s.data(k.def, m.codec, &h, body)
-	if err != nil {
-		return err
-	}
-	first := int(at.firstRow)
-	if n, err := k.countRows(&p); err != nil || n != end-first {
-		return errors.Join(err, errIndex)
-	}
-	return k.page(&p, first, end-first, rows)
+	return nil
+}
+
+// rowsBefore is the number of rows below end.
+func rowsBefore(rows []uint32, end int) int {
+	return sort.Search(len(rows), func(i int) bool { return int(rows[i]) >= end })
 }

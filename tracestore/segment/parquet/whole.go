@@ -127,13 +127,12 @@ func (c Chunk) Many() (rows []uint32, v Values, err error) {
 	s := scratches.Get().(*scratch)
 	defer s.release()
 	f := flat{def: def, s: s}
-	k := picker{def: def, s: s}
 	row, entries := -1, 0
 	err = c.each(s, func(d *Values) { f.dict = d }, func(p *page) error {
 		if entries += p.entries; entries > maxEntries {
 			return fmt.Errorf("more than %d entries", maxEntries)
 		}
-		n, err := k.countRows(p)
+		n, err := s.levels(p)
 		if err != nil {
 			return err
 		}

@@ -27,7 +27,12 @@ func (w *Writer) chunk(i, n int, e chunkEncoder, dict int, v *Values) error {
 	dictEnd := w.pages[0].from
 	saved := 0
 	if k.dict {
-		w.packed = w.zstd.EncodeAll(w.raw[:dictEnd], w.packed[:0])
+		w.packed = w.packed[:0]
+		from := 0
+		for _, end := range w.frames(c, v, dict, dictEnd) {
+			w.packed = w.zstd.EncodeAll(w.raw[from:end], w.packed)
+			from = end
+		}
 		saved = dictEnd - len(w.packed)
 		err := w.page(pageDictionary, dictEnd, w.packed, 7, func(h *thriftWriter) {
 			h.i32(1, int64(dict))
@@ -84,6 +89,25 @@ func (w *Writer) chunk(i, n int, e chunkEncoder, dict int, v *Values) error {
 	w.chunks[w.next] = k
 	w.next++
 	return nil
+}
+
+// frames says where the frames end that a dictionary is compressed in. A long one
+// of byte arrays is a row of them, all of the same number of values but the last,
+// so that a reader of one row needs to decompress but one; to others it is all the
+// same, as zstd lets frames follow each other.
+func (w *Writer) frames(c *Column, v *Values, dict, dictEnd int) (ends []int) {
+	if c.Type != ByteArray || dictEnd <= frameBytes {
+		return []int{dictEnd}
+	}
+	n := (dictEnd + frameBytes - 1) / frameBytes
+	each := (dict + n - 1) / n
+	end := 0
+	for i, id := range w.order {
+		if end += 4 + textLen(v.Dict, id); (i+1)%each == 0 || i+1 == dict {
+			ends = append(ends, end)
+		}
+	}
+	return ends
 }
 
 // compress returns the bytes of a page: levels as they are, and the values

@@ -25,7 +25,9 @@ const (
 const (
 	magic = "PAR1"
 	// pageBytes is about the size of a data page before compression.
-	pageBytes = 32 << 10
+	pageBytes = 16 << 10
+	// frameBytes is about the size of a zstd frame of a dictionary.
+	frameBytes = 16 << 10
 	// maxDictionaryBytes is the size from which a dictionary is not worth a read
 	// of its own, and long values are written plain.
 	maxDictionaryBytes = 8 << 20
@@ -33,7 +35,7 @@ const (
 	// written without a dictionary.
 	maxDictionaryNumbers = 4096
 	// indexedBytes: smaller chunks are read whole and have no offset index.
-	indexedBytes = 4 << 10
+	indexedBytes = 32 << 10
 	// checkKey is the last key of the metadata; its value is the CRC-32 (IEEE) of
 	// the footer before its pair, in hex.
 	checkKey = "redthread.crc32"
