@@ -132,21 +132,21 @@ func storageGroups(st tracestore.Storage) []views.StorageGroup {
 	}
 	kept := []views.AboutFact{fact("Spans, since arrival", age(st.Retention.Spans))}
 	for _, e := range st.Retention.Environments {
-		kept = append(kept, fact("in "+e.Environment, age(e.Age)))
+		kept = append(kept, fact("Spans in "+e.Environment, age(e.Age)))
 	}
 	kept = append(kept, fact("Links between traces", age(st.Retention.Edges)), fact("Size limit", size(st.Retention.MaxDiskBytes)),
 		fact("Rows gone by environment", ui.Count(st.ExpiredRowsTotal)))
 	return []views.StorageGroup{
 		{Title: "Ingest", Facts: []views.AboutFact{
-			fact("Log, not in segments yet", ui.Bytes(st.Log.Bytes)), fact("of messages", ui.Count(st.Log.Messages)), fact("not findable yet", ui.Count(st.Log.Unapplied)),
+			fact("Log of rows in no segment", ui.Bytes(st.Log.Bytes)), fact("Messages in the log", ui.Count(st.Log.Messages)), fact("Messages not findable yet", ui.Count(st.Log.Unapplied)),
 			fact("Rows since the start", ui.Count(st.AppendedRowsTotal)), fact("Duplicates dropped", ui.Count(st.DuplicateRowsTotal)), fact("Rejected", ui.Count(st.RejectedRowsTotal)),
 		}},
 		{Title: "Memory", Facts: []views.AboutFact{
-			fact("Tables of new rows", ui.Bytes(st.MemtableBytes)), fact("Decoded columns kept", ui.Bytes(st.CacheBytes)), fact("found there", hits),
+			fact("Tables of new rows", ui.Bytes(st.MemtableBytes)), fact("Decoded columns kept", ui.Bytes(st.CacheBytes)), fact("Cache hits", hits),
 			fact("Bodies in flight", ui.Bytes(st.InFlightBytes)),
 		}},
 		{Title: "Segments", Facts: []views.AboutFact{
-			fact("Segments", fmt.Sprintf("%s, %s", ui.Count(st.Segments), ui.Bytes(st.SegmentBytes))), fact("Runs of links", fmt.Sprintf("%s, %s", ui.Count(st.EdgeRuns), ui.Bytes(st.EdgeBytes))),
+			fact("Segments", fmt.Sprintf("%s · %s", ui.Count(st.Segments), ui.Bytes(st.SegmentBytes))), fact("Runs of links", fmt.Sprintf("%s · %s", ui.Count(st.EdgeRuns), ui.Bytes(st.EdgeBytes))),
 			fact("Written from memory", flush), fact("Merging", merging), fact("Rows written by merging", ui.Count(st.CompactedRowsTotal)),
 		}},
 		{Title: "Kept for", Facts: kept},

@@ -71,7 +71,7 @@ func TestStorageView(t *testing.T) {
 			facts[f.Name] = f.Value
 		}
 	}
-	for name, want := range map[string]string{"Spans, since arrival": "30 days", "in staging": "36 hours", "Links between traces": "for ever", "Size limit": "none", "Merging": "3 wait", "found there": "75.0 %"} {
+	for name, want := range map[string]string{"Spans, since arrival": "30 days", "Spans in staging": "36 hours", "Links between traces": "for ever", "Size limit": "none", "Merging": "3 wait", "Cache hits": "75.0 %"} {
 		if facts[name] != want {
 			t.Errorf("%s: %q, want %q", name, facts[name], want)
 		}

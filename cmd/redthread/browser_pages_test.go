@@ -83,7 +83,7 @@ func TestBrowserPages(t *testing.T) {
 		{name: "board", path: "/i/" + board},
 		{name: "inbox", path: "/inbox"},
 		{name: "account", path: "/settings/account"}, {name: "people", path: "/settings/people"}, {name: "keys", path: "/settings/keys"}, {name: "tokens", path: "/settings/tokens"},
-		{name: "notifications", path: "/settings/notifications"}, {name: "audit", path: "/settings/audit"}, {name: "about", path: "/settings/about"},
+		{name: "notifications", path: "/settings/notifications"}, {name: "storage", path: "/settings/storage"}, {name: "audit", path: "/settings/audit"}, {name: "about", path: "/settings/about"},
 		{name: "not-found", path: "/nothing/here", refused: true},
 	}...)
 	a.leave()
