@@ -42,7 +42,8 @@ type EvidenceSource interface {
 	// locator makes no sense.
 	Freeze(ctx context.Context, l Locator) (Frozen, error)
 	// Compare says what differs between two bodies of a kind, the weightiest first;
-	// none if the differences do not concern what is pinned.
+	// none if the differences do not concern what is pinned. It answers ErrNotFound
+	// if the live body shows that all of it is gone, as an answer without rows does.
 	Compare(kind BlockKind, frozen, live json.RawMessage) ([]Difference, error)
 }
 

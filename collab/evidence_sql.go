@@ -71,7 +71,11 @@ func (s *Store) ComparePin(ctx context.Context, id InvestigationID, block BlockI
 	if err != nil {
 		return nil, err
 	}
-	if c.Changes, err = s.differences(b.Kind, frozen.Body, f.Body); err != nil {
+	c.Changes, err = s.differences(b.Kind, frozen.Body, f.Body)
+	if errors.Is(err, ErrNotFound) {
+		return &Comparison{State: LiveGone, FrozenSHA256: b.Evidence.SHA256, Changes: []Difference{}}, nil
+	}
+	if err != nil {
 		return nil, fmt.Errorf("compare %s: %w", block, err)
 	}
 	if len(c.Changes) > 0 {

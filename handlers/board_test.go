@@ -8,10 +8,18 @@ import (
 	"mime/multipart"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"redthread/collab"
+	"redthread/tracestore"
+	"redthread/tracestore/graph"
+	"redthread/tracestore/ingestlog/logtest"
 )
 
 // upload sends a picture as a browser's form does.
@@ -81,7 +89,7 @@ func TestBoardKindsWithoutScripts(t *testing.T) {
 	// Evidence: for one, against the other; the same again from an old page asks.
 	ana.post(page+"/blocks/"+span+"/cite", "seen", "7", "hypothesis", h1, "side", "for").wantRedirect(t, "cite", page+"#"+span)
 	bo.post(page+"/blocks/"+span+"/cite", "seen", "7", "hypothesis", h2, "side", "against").wantRedirect(t, "cite another", page+"#"+span)
-	bo.post(page+"/blocks/"+span+"/cite", "seen", "7", "hypothesis", h1, "side", "against").want(t, "cite the same", 409)
+	bo.post(page+"/blocks/"+span+"/cite", "seen", "7", "hypothesis", h1, "side", "against").want(t, "cite the same", 409, "Two of you changed the evidence", `name="hypothesis" value="`+h1+`"`, `name="side" value="against"`)
 	bo.post(page+"/blocks/"+h2, "seen", "8", "state", "refuted").wantRedirect(t, "refute", page+"#"+h2)
 	bo.post(page+"/blocks/"+job, "seen", "8", "done", "true").wantRedirect(t, "do", page+"#"+job)
 	bo.get("/inbox").want(t, "inbox", 200, "gave you a task", "Roll back")
@@ -200,18 +208,18 @@ func TestCompareSaysWhat(t *testing.T) {
 		collab.KindComparison: {"right: spans 3→4"},
 	}
 	for _, p := range pins {
-		var cmp collab.Comparison
-		b.api("GET", base+"/pins/"+string(p.ID)+"/compare", "", 200, &cmp)
+		var now collab.Comparison
+		b.api("GET", base+"/pins/"+string(p.ID)+"/compare", "", 200, &now)
 		var got []string
-		for _, d := range cmp.Changes {
+		for _, d := range now.Changes {
 			got = append(got, d.What+" "+d.Frozen+"→"+d.Live)
 		}
 		state := collab.LiveChanged
 		if want[p.Kind] == nil {
 			state = collab.LiveSame
 		}
-		if all := strings.Join(got, "\n"); cmp.State != state || len(got) == 0 != (want[p.Kind] == nil) {
-			t.Errorf("%s: %s, changes\n%s", p.Kind, cmp.State, all)
+		if all := strings.Join(got, "\n"); now.State != state || len(got) == 0 != (want[p.Kind] == nil) {
+			t.Errorf("%s: %s, changes\n%s", p.Kind, now.State, all)
 		}
 		for _, w := range want[p.Kind] {
 			if !strings.Contains(strings.Join(got, "\n"), w) {
@@ -223,4 +231,76 @@ func TestCompareSaysWhat(t *testing.T) {
 	}
 	// The board remembers what was found.
 	b.get("/i/"+string(inv.ID)).want(t, "board", 200, "now: changed", "now: same")
+}
+
+// Evidence outlives the spans: after retention has run the pins show what they
+// showed, say that the live data is gone, and their hashes hold.
+func TestEvidenceOutlivesRetention(t *testing.T) {
+	var age atomic.Int64
+	log, _ := logtest.Start(t, t.TempDir())
+	store, err := tracestore.Open(t.Context(), tracestore.Options{Dir: t.TempDir(), Log: log, MinFreeBytes: 1,
+		SpanRetention: time.Hour, EdgeRetention: time.Hour, Now: func() time.Time { return time.Now().Add(time.Duration(age.Load())) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		if ok, progress := store.Ready(); ok {
+			break
+		} else if time.Now().After(deadline) {
+			t.Fatalf("the store is not ready after 20 s: %s", progress)
+		}
+	}
+	s := newSite(t, func(d *Deps) { d.Store, d.Graph = store, graph.New(store, graph.Options{}) })
+	s.addTrace()
+	b := s.as(collab.RoleMember)
+	inv := b.openInvestigation("x")
+	base := "/api/v1/investigations/" + string(inv.ID)
+	var pins []collab.Block
+	for _, body := range []string{`{"kind":"span","trace_id":"` + boardTrace + `","span_id":"0000000000000003"}`, `{"kind":"trace","trace_id":"` + boardTrace + `"}`,
+		`{"kind":"thread","trace_id":"` + boardTrace + `"}`, `{"kind":"query","query":{"breakdowns":["name"],"calculations":[{"op":"COUNT"}]}}`} {
+		var p collab.Block
+		b.api("POST", base+"/pins", body, 201, &p)
+		pins = append(pins, p)
+	}
+	before := regexp.MustCompile(`(?s)<div class="Block-body">.*?</article>`).FindAllString(b.get("/i/"+string(inv.ID)).body, -1)
+	if err := store.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	age.Store(int64(3 * time.Hour))
+	if err := store.Maintain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	id := boardSpan(1, 0, "", "", 0, 0).TraceID
+	if left, _, err := store.TraceSpans(t.Context(), id, 10); err != nil || len(left) != 0 {
+		t.Fatalf("retention left %d spans, %v", len(left), err)
+	}
+	for _, p := range pins {
+		var now collab.Comparison
+		b.api("GET", base+"/pins/"+string(p.ID)+"/compare", "", 200, &now)
+		if now.State != collab.LiveGone || now.LiveSHA256 != "" || len(now.Changes) != 0 {
+			t.Errorf("%s: after retention the live data is %+v, want gone", p.Kind, now)
+		}
+		b.get("/i/"+string(inv.ID)+"/blocks/"+string(p.ID)+"/compare").want(t, "page", 200, "It is gone", "sha256 "+p.Evidence.SHA256)
+	}
+	s.cards = cardCache{} // drawn anew, from the copies
+	page := b.get("/i/" + string(inv.ID))
+	page.want(t, "board", 200, "now: gone", "D-4471", "Picture-bar")
+	after := regexp.MustCompile(`(?s)<div class="Block-body">.*?</article>`).FindAllString(page.body, -1)
+	if len(before) != len(pins) || len(after) != len(pins) {
+		t.Fatalf("%d and %d blocks on the board, want %d", len(before), len(after), len(pins))
+	}
+	ids := regexp.MustCompile(`name="ref" value="[^"]+"`)
+	for i := range before {
+		if diff := cmp.Diff(ids.ReplaceAllString(before[i], ""), ids.ReplaceAllString(after[i], "")); diff != "" {
+			t.Errorf("%s is drawn otherwise (-before +after):\n%s", pins[i].Kind, diff)
+		}
+	}
+	if err := s.Collab.CheckEvidence(t.Context()); err != nil {
+		t.Error(err)
+	}
 }

@@ -37,6 +37,9 @@ func (e evidence) Compare(kind collab.BlockKind, frozen, live json.RawMessage) (
 	if err != nil {
 		return nil, err
 	}
+	if kind == collab.KindQuery && matchedRows(frozen) > 0 && matchedRows(live) == 0 {
+		return nil, fmt.Errorf("no row is left: %w", collab.ErrNotFound)
+	}
 	list := compareParts(was, is)
 	if len(list) == 0 && kind != collab.KindSpan {
 		// The hashes say that something differs, and nobody may be told that it is
@@ -45,6 +48,15 @@ func (e evidence) Compare(kind collab.BlockKind, frozen, live json.RawMessage) (
 		list = append(list, collab.Difference{What: "something in the copy that is not listed here"})
 	}
 	return list, nil
+}
+
+// matchedRows is how many rows an answer is made of.
+func matchedRows(body json.RawMessage) int64 {
+	var f struct{ Result struct{ Stats query.Stats } }
+	if json.Unmarshal(body, &f) != nil {
+		return 0
+	}
+	return int64(f.Result.Stats.RowsMatched)
 }
 
 func compareParts(was, is []part) []collab.Difference {

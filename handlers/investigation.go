@@ -2,10 +2,12 @@ package handlers
 
 import (
 	"errors"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -233,9 +235,32 @@ func (s *Server) conflictPage(c echo.Context, err error, action, back string) er
 	if pageErr != nil {
 		return pageErr
 	}
-	page.Styles = []string{"css/investigation.css"}
-	text := func(v any) string { t, _ := v.(string); return t }
-	return render(c, http.StatusConflict, views.ConflictPage(views.Conflict{Page: page, Action: action, Field: conflict.Field, Label: conflict.Field,
-		Yours: text(conflict.Yours), Theirs: text(conflict.Theirs), Seen: conflict.Offset, Ref: uuid.NewString(), Back: back, Long: conflict.Field == "text"}))
+	page.Styles = []string{"css/investigation.css", "css/board.css"}
+	form, formErr := c.FormParams()
+	if formErr != nil {
+		return formErr
+	}
+	v := views.Conflict{Page: page, Action: action, Field: conflict.Field, Label: conflict.Field, Yours: conflictText(conflict.Yours), Theirs: conflictText(conflict.Theirs),
+		Seen: conflict.Offset, Ref: uuid.NewString(), Back: back, Long: conflict.Field == "text"}
+	if strings.HasPrefix(v.Field, "references.") {
+		v.Field, v.Label = "side", "evidence"
+	}
+	// Whatever else was filled in goes along.
+	for _, name := range slices.Sorted(maps.Keys(form)) {
+		if name != v.Field && name != "was_"+v.Field && name != "seen" && name != "ref" {
+			v.Keep = append(v.Keep, views.Option{Value: form.Get(name), Label: name})
+		}
+	}
+	return render(c, http.StatusConflict, views.ConflictPage(v))
 }
 
+// conflictText is one version of a field as a form shows and sends it.
+func conflictText(v any) string {
+	switch v := v.(type) {
+	case string:
+		return v
+	case bool:
+		return strconv.FormatBool(v)
+	}
+	return ""
+}

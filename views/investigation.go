@@ -475,7 +475,8 @@ func breakable(s string) templ.Component {
 
 func (e TimelineEntry) id() string { return "change-" + strconv.FormatInt(e.Offset, 10) }
 
-// Conflict shows two versions of one field, for the person to decide.
+// Conflict shows two versions of one field, for the person to decide. Of Keep,
+// Label is the name of a field.
 type Conflict struct {
 	Page   Page
 	Action string // where the decision goes
@@ -487,6 +488,7 @@ type Conflict struct {
 	Ref    string
 	Back   string
 	Long   bool
+	Keep   []Option // the other fields of the form, by name
 }
 
 func severityTone(s string) string {

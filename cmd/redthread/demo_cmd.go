@@ -172,6 +172,19 @@ func tellStory(ctx context.Context, a *app, s demo.Story) error {
 			return err
 		}
 	}
+	// What is believed, and what speaks for and against it: the answer by dealer
+	// supports the one and rules out the other.
+	for _, b := range []map[string]any{
+		{"ref": "demo-7", "kind": "hypothesis", "state": "supported", "title": "Build " + s.Build + " loads a dealer's whole stock for every quote",
+			"references": map[string]string{pins[1]: "for", pins[2]: "for"}},
+		{"ref": "demo-8", "kind": "hypothesis", "state": "refuted", "title": "The new build is slow for every dealer",
+			"references": map[string]string{pins[1]: "against"}},
+		{"ref": "demo-9", "kind": "task", "title": "Roll back quotes-api"},
+	} {
+		if _, err = post("/api/v1/investigations/"+inv+"/blocks", b); err != nil {
+			return err
+		}
+	}
 	_, err = post("/api/v1/annotations", map[string]any{"ref": "demo-6", "anchor": map[string]any{"investigation_id": inv, "pin_id": pins[2]},
 		"text": "Only this build loads the dealer's whole stock for every quote."})
 	return err
