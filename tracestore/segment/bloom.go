@@ -8,8 +8,8 @@ import "encoding/binary"
 // that a question touches one cache line and one page of the file.
 const (
 	bloomBlockBytes = 32
-	// bloomBitsPerEntry gives about 1.2 % false answers (measured: TestBloom).
-	bloomBitsPerEntry = 10
+	// bloomBitsPerEntry gives about 2 % false answers (measured: TestBloom).
+	bloomBitsPerEntry = 9
 )
 
 // bloomSalts are the odd constants of the Parquet specification.

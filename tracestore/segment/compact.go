@@ -73,6 +73,10 @@ func Compact(ctx context.Context, path string, inputs []*File, o CompactOptions)
 		return out, nil
 	}
 	m.order(rows, min(column.MaxBlockRows, max(1, int(int64(len(m.to))*maxGroupBytes/max(bytes, 1)))))
+	m.traces = nil
+	if rows >= printRows {
+		m.prints = nil
+	}
 	if err := m.readShapes(); err != nil {
 		return Compacted{}, err
 	}
@@ -378,7 +382,7 @@ func (m *merger) order(rows, groupRows int) {
 
 // keptPrints returns the fingerprints in the new order, nil if they are not known.
 func (m *merger) keptPrints() []uint64 {
-	if m.prints == nil || len(m.shapes) >= printRows {
+	if m.prints == nil {
 		return nil
 	}
 	out := make([]uint64, len(m.shapes))

@@ -4,11 +4,13 @@
 //
 // # Segment
 //
-// One Parquet file, zstd, a row group for each block of at most 128 k rows, in
-// the order of arrival. Columns: the fixed ones under the names of package
-// column (trace.trace_id FIXED(16), trace.span_id and trace.parent_id FIXED(8),
-// start_unix_nano, duration_nano, name, service.name, …); one OPTIONAL column for
-// each key and type that at least 0.2 % of the rows have, at most 1,000 of them;
+// One Parquet file, zstd, a row group for each block of at most 64 k rows, in the
+// order of arrival; after compaction the rows of a trace lie together. The chunks
+// of one column stand one after the other, those of all row groups. Columns: the
+// fixed ones under the names of package column (trace.trace_id FIXED(16),
+// trace.span_id and trace.parent_id FIXED(8), start_unix_nano, duration_nano, name,
+// service.name, …); one OPTIONAL column for each key and type that at least 0.2 %
+// of the rows have, at most 1,000 of them;
 //
 //	meta.shape     BYTE_ARRAY, the row's attributes in order: a uvarint each, 0
 //	               for the next entry of attr.overflow, else 1 + the position in
@@ -23,21 +25,27 @@
 // strings have the plain name. The file's metadata redthread.layout (JSON) says
 // what each column means: names are for people.
 //
-// # Sidecar (.idx), version 1
+// # Sidecar (.idx), version 2
 //
-// Little-endian. It is made anew from the Parquet file when it is lost or
-// damaged.
+// What finds rows without reading columns. It is made anew from the Parquet file
+// when it is lost or damaged. Little-endian, in pages of 4,096 bytes: 4,092 of
+// payload and the CRC-32C of the page's number (u64) and payload; the last page may
+// be shorter. In the payload:
 //
-//	0   "rtix"      4   version u32   8  rows u32    12  traces u32
-//	16  bytes of lists u32            20 zero u32
-//	24  CRC-32C of all after the header              28  CRC-32C of bytes 0 to 27
-//	32  traces × u32      trace hashes, sorted
-//	    (traces+1) × u32  where in lists each one's rows begin
-//	    lists             rows of a trace: uvarint first row, uvarint distances
-//	    rows × u32        lower half of each row's fingerprint
+//	0   "rtix"         4  version u32    8  rows u32    12  row groups u32
+//	16  traces u32    20  zero u32
+//	24  6 × u64        bytes of the sections, which follow in this order
+//	72  trace blocks   first hash u32, offset in the traces u32: each 256 traces
+//	    columns        hash of the key u32, offset in the records u32, length u32; by
+//	                   hash
+//	    records        what is known of each column: see indexstats.go
+//	    traces         uvarint distance to the hash before, then runs of rows: uvarint
+//	                   gap to the end of the one before, uvarint 2 × rows + 1 if
+//	                   another follows
+//	    blooms         filters of the values of a column in a row group: bloom.go
+//	    fingerprints   u64 a row; none from 512 k rows on
 //
-// Example: two rows of one trace (hash 7) with fingerprints …0a and …0b have
-// traces 1, hashes [7], starts [0, 2], lists [00 01], prints [0a, 0b].
+// Example: rows 0, 1 and 5 of a trace are the runs 00 05, 03 02.
 //
 // # Edges (.edges), version 1
 //

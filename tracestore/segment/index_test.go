@@ -291,7 +291,7 @@ func TestUnknownValueDecodesNothing(t *testing.T) {
 
 // TestSidecarIsMadeAnew loses and damages the sidecar and wants the same one back.
 func TestSidecarIsMadeAnew(t *testing.T) {
-	m, spans := table(t, 4, 3000)
+	m, spans := table(t, 4, 700)
 	f := write(t, m)
 	path := IndexPath(f.Path())
 	want, err := os.ReadFile(path)
@@ -326,7 +326,7 @@ func TestSidecarIsMadeAnew(t *testing.T) {
 	}
 	check("lost")
 	rng := rand.New(rand.NewPCG(3, 3))
-	for range 20 {
+	for range 12 {
 		b := slices.Clone(want)
 		what := "cut short"
 		if rng.IntN(3) == 0 {

@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"sort"
+	"strings"
 
 	"redthread/tracestore/column"
 	"redthread/tracestore/trace"
@@ -50,10 +51,20 @@ const (
 	// all keeps none of them.
 	maxTopBytes = 16 << 10
 	// numberBloomShare: numbers that are different in more than a fifth of a
-	// group's rows are measures rather than ids. A filter would cost more than
-	// two bits a row, and nobody asks for one of them.
+	// group's rows are measures rather than ids. A filter would cost two bits a
+	// row, and nobody asks for one of them.
 	numberBloomShare = 5
 )
+
+// measures are the last words of keys whose numbers are measures whatever their
+// values, as OpenTelemetry names them (semantic conventions, metric units).
+var measures = map[string]bool{
+	"bytes": true, "count": true, "duration": true, "latency": true, "length": true, "size": true, "time": true,
+	"ms": true, "us": true, "ns": true, "seconds": true, "percent": true, "ratio": true,
+}
+
+// isMeasure reports whether a key is named for a measure.
+func isMeasure(key string) bool { return measures[key[strings.LastIndexAny(key, "._")+1:]] }
 
 func newIndexBuilder(groupRows []int) *indexBuilder {
 	n := len(groupRows)
@@ -93,7 +104,7 @@ func (b *indexBuilder) see(group int, key string, t trace.Type, v *column.Vector
 		g.here = true
 		bounds(g, v)
 	case v.Ints != nil:
-		b.seeInts(g, v, b.groupRows[group])
+		b.seeInts(g, v, b.groupRows[group], isMeasure(key))
 	case v.Floats != nil:
 		b.seeFloats(g, v)
 	}
@@ -193,13 +204,13 @@ func (g *groupRecord) complete() bool {
 	return g.Distinct >= 0 && g.Top != nil && len(g.Top) == g.Distinct
 }
 
-func (b *indexBuilder) seeInts(g *groupRecord, v *column.Vector, rows int) {
+func (b *indexBuilder) seeInts(g *groupRecord, v *column.Vector, rows int, measure bool) {
 	bounds(g, v)
 	b.ints.reset()
 	eachPresent(v.Present, len(v.Ints), func(row int) { b.ints.add(v.Ints[row]) })
 	text := func(x uint64) string { return trace.Value{Type: v.Type, Num: x}.Text() }
 	b.seeNumbers(g, text)
-	if g.here && !g.complete() && g.Distinct*numberBloomShare <= rows {
+	if g.here && !g.complete() && g.Distinct*numberBloomShare <= rows && !measure {
 		b.hashes = b.hashes[:0]
 		b.ints.each(func(x int64, _ uint32) { b.hashes = append(b.hashes, column.HashString(0, text(uint64(x)))) })
 		b.bloom(g)
