@@ -8,6 +8,8 @@ type layout struct {
 	sums      []string // columns with SUM, AVG, MIN or MAX
 	hists     []string // columns with percentiles or HEATMAP
 	distincts []string // columns with COUNT_DISTINCT
+	ends      []string // columns with RATE_SUM, RATE_AVG or RATE_MAX
+	busy      bool     // CONCURRENCY
 }
 
 // names is the list of columns that an operator of the kind needs; nil: none.
@@ -19,12 +21,15 @@ func (l *layout) names(k opKind) *[]string {
 		return &l.hists
 	case opDistinct:
 		return &l.distincts
+	case opRateSum, opRateAvg, opRateMax:
+		return &l.ends
 	}
 	return nil
 }
 
 // need adds the accumulator of a calculation and returns its place.
 func (l *layout) need(c Calculation) int {
+	l.busy = l.busy || operators[c.Op].kind == opConcurrency
 	names := l.names(operators[c.Op].kind)
 	if names == nil {
 		return 0
@@ -86,11 +91,13 @@ func (s *summary) merge(o *summary) {
 // groups are the accumulators of all groups, by group number.
 type groups struct {
 	layout    *layout
-	weight    []float64 // COUNT; 0: no row, the group does not exist
+	weight    []float64 // COUNT
 	sums      [][]summary
 	hists     [][]histogram
 	fractions []bool // by column of hists: not only integers
 	distincts [][]distinct
+	ends      [][]ends
+	busy      []float64 // span nanoseconds within the window or the time bucket; nil: not asked for
 	slab      slab
 	heap      int64 // bytes held by histograms and distinct sets
 }
@@ -102,10 +109,15 @@ func newGroups(l *layout, n int) *groups {
 		hists:     make([][]histogram, len(l.hists)),
 		fractions: make([]bool, len(l.hists)),
 		distincts: make([][]distinct, len(l.distincts)),
+		ends:      make([][]ends, len(l.ends)),
 	}
 	g.grow(n)
 	return g
 }
+
+// has reports whether a group exists: whether a row is in it, or a span of another
+// time bucket ran on into it.
+func (g *groups) has(i int) bool { return g.weight[i] != 0 || g.busy != nil && g.busy[i] != 0 }
 
 // grow makes room for group numbers below n.
 func (g *groups) grow(n int) {
@@ -122,6 +134,12 @@ func (g *groups) grow(n int) {
 	for i := range g.distincts {
 		g.distincts[i] = extend(g.distincts[i], n)
 	}
+	for i := range g.ends {
+		g.ends[i] = extend(g.ends[i], n)
+	}
+	if g.layout.busy {
+		g.busy = extend(g.busy, n)
+	}
 }
 
 func extend[T any](s []T, n int) []T { return slices.Grow(s, n-len(s))[:n] }
@@ -129,8 +147,8 @@ func extend[T any](s []T, n int) []T { return slices.Grow(s, n-len(s))[:n] }
 // bytes is about the memory that n groups take, without what their histograms
 // and sets come to hold.
 func (l *layout) bytes(n int) int64 {
-	const histogramBytes, distinctBytes, summaryBytes = 40, 56, 32
-	return int64(n) * int64(8+summaryBytes*len(l.sums)+histogramBytes*len(l.hists)+distinctBytes*len(l.distincts))
+	const histogramBytes, distinctBytes, summaryBytes, endsBytes = 40, 56, 32, 80
+	return int64(n) * int64(16+summaryBytes*len(l.sums)+histogramBytes*len(l.hists)+distinctBytes*len(l.distincts)+endsBytes*len(l.ends))
 }
 
 // bytes is about the memory held.
@@ -224,26 +242,29 @@ func (g *groups) tell(column int, group []uint32, hashes []uint64) {
 // has not.
 func (g *groups) merge(to int, other *groups, from int) {
 	g.weight[to] += other.weight[from]
+	if g.busy != nil {
+		g.busy[to] += other.busy[from]
+	}
+	o := other.layout
 	for i, name := range g.layout.sums {
-		g.sums[i][to].merge(&other.sums[other.layout.sum(i, name)][from])
+		g.sums[i][to].merge(&other.sums[place(o.sums, i, name)][from])
+	}
+	for i, name := range g.layout.ends {
+		g.ends[i][to].merge(&other.ends[place(o.ends, i, name)][from])
 	}
 	grown := 0
 	for i, name := range g.layout.hists {
-		o := other.layout.hist(i, name)
-		grown += g.hists[i][to].merge(&other.hists[o][from], &g.slab)
-		g.fractions[i] = g.fractions[i] || other.fractions[o]
+		at := place(o.hists, i, name)
+		grown += g.hists[i][to].merge(&other.hists[at][from], &g.slab)
+		g.fractions[i] = g.fractions[i] || other.fractions[at]
 	}
 	for i, name := range g.layout.distincts {
-		grown += g.distincts[i][to].merge(&other.distincts[other.layout.distinct(i, name)][from])
+		grown += g.distincts[i][to].merge(&other.distincts[place(o.distincts, i, name)][from])
 	}
 	g.heap += int64(grown)
 }
 
-// sum, hist and distinct return the place of a column, which is likely at i.
-func (l *layout) sum(i int, name string) int      { return place(l.sums, i, name) }
-func (l *layout) hist(i int, name string) int     { return place(l.hists, i, name) }
-func (l *layout) distinct(i int, name string) int { return place(l.distincts, i, name) }
-
+// place is the position of a name, which is likely i.
 func place(names []string, i int, name string) int {
 	if i < len(names) && names[i] == name {
 		return i
@@ -255,15 +276,22 @@ func place(names []string, i int, name string) int {
 // must not be used again.
 func (g *groups) adopt(to int, other *groups, from int) {
 	g.weight[to] = other.weight[from]
+	if g.busy != nil {
+		g.busy[to] = other.busy[from]
+	}
+	o := other.layout
 	for i, name := range g.layout.sums {
-		g.sums[i][to] = other.sums[other.layout.sum(i, name)][from]
+		g.sums[i][to] = other.sums[place(o.sums, i, name)][from]
+	}
+	for i, name := range g.layout.ends {
+		g.ends[i][to] = other.ends[place(o.ends, i, name)][from]
 	}
 	for i, name := range g.layout.hists {
-		o := other.layout.hist(i, name)
-		g.hists[i][to] = other.hists[o][from]
-		g.fractions[i] = g.fractions[i] || other.fractions[o]
+		at := place(o.hists, i, name)
+		g.hists[i][to] = other.hists[at][from]
+		g.fractions[i] = g.fractions[i] || other.fractions[at]
 	}
 	for i, name := range g.layout.distincts {
-		g.distincts[i][to] = other.distincts[other.layout.distinct(i, name)][from]
+		g.distincts[i][to] = other.distincts[place(o.distincts, i, name)][from]
 	}
 }

@@ -38,7 +38,10 @@ const (
 	opMax
 	opQuantile
 	opHeatmap
-	opLater // known, not available yet
+	opRateSum
+	opRateAvg
+	opRateMax
+	opConcurrency
 )
 
 type operator struct {
@@ -68,16 +71,16 @@ var operators = map[string]operator{
 	"P99":            {opQuantile, 0.99},
 	"P999":           {opQuantile, 0.999},
 	"HEATMAP":        {kind: opHeatmap},
-	"CONCURRENCY":    {kind: opLater},
-	"RATE_AVG":       {kind: opLater},
-	"RATE_SUM":       {kind: opLater},
-	"RATE_MAX":       {kind: opLater},
+	"CONCURRENCY":    {kind: opConcurrency},
+	"RATE_AVG":       {kind: opRateAvg},
+	"RATE_SUM":       {kind: opRateSum},
+	"RATE_MAX":       {kind: opRateMax},
 }
 
 // Operators lists the calculation operators that a query may use, in the order
 // to offer them.
 var Operators = []string{"COUNT", "COUNT_DISTINCT", "SUM", "AVG", "MIN", "MAX", "P50", "P75", "P90", "P95", "P99", "P999",
-	"HEATMAP", "P001", "P01", "P05", "P10", "P20", "P25", "P80"}
+	"HEATMAP", "CONCURRENCY", "RATE_SUM", "RATE_AVG", "RATE_MAX", "P001", "P01", "P05", "P10", "P20", "P25", "P80"}
 
 // Plan is a compiled query: checked, typed and bound to a time window. It may
 // be run any number of times and at once.
@@ -104,7 +107,7 @@ type Plan struct {
 	series    bool
 	stepNano  int64 // width of a time bucket
 	firstNano int64 // begin of the first bucket, a multiple of stepNano
-	buckets   int
+	buckets   int   // also without a series, if a calculation goes by time
 }
 
 type order struct {
@@ -262,11 +265,11 @@ func checkCalculation(c Calculation, field, opField string) error {
 	case !ok:
 		known := slices.Sorted(maps.Keys(operators))
 		return &InvalidError{field + "." + opField, fmt.Sprintf("Unknown operator %q. Use one of %s.", c.Op, strings.Join(known, ", "))}
-	case op.kind == opLater:
-		return &InvalidError{field + "." + opField, c.Op + " is not available yet."}
 	case op.kind == opCount && c.Column != "":
 		return &InvalidError{field + ".column", "COUNT counts rows and takes no column. To count the rows that have one, filter with exists."}
-	case op.kind == opCount:
+	case op.kind == opConcurrency && c.Column != "":
+		return &InvalidError{field + ".column", "CONCURRENCY counts running spans and takes no column."}
+	case op.kind == opCount, op.kind == opConcurrency:
 		return nil
 	case c.Column == "":
 		return &InvalidError{field + ".column", c.Op + " needs a column."}
@@ -346,11 +349,15 @@ var steps = []int64{1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 720
 	86400, 2 * 86400, 7 * 86400, 14 * 86400, 30 * 86400}
 
 func (p *Plan) compileSeries(s *Spec) error {
-	if s.Granularity == nil {
+	p.series = s.Granularity != nil
+	if !p.series && len(p.layout.ends) == 0 {
 		return nil
 	}
 	seconds := (float64(p.where.to) - float64(p.where.from)) / 1e9
-	step := *s.Granularity
+	step := int64(0)
+	if p.series {
+		step = *s.Granularity
+	}
 	switch {
 	case step < 0 || step > math.MaxInt64/1_000_000_000:
 		return &InvalidError{"granularity", "Want a number of seconds, or 0 for automatic."}
@@ -367,7 +374,6 @@ func (p *Plan) compileSeries(s *Spec) error {
 		return &InvalidError{"granularity", fmt.Sprintf("This is finer than a %dth of the time range; use at least %d seconds, or 0 for automatic.",
 			maxBuckets, int64(math.Ceil(seconds/maxBuckets)))}
 	}
-	p.series = true
 	p.stepNano = step * 1e9
 	p.firstNano = floorTo(p.where.from, p.stepNano)
 	p.buckets = int((uint64(p.where.to)-uint64(p.firstNano)-1)/uint64(p.stepNano)) + 1

@@ -2,6 +2,7 @@ package query
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"sort"
@@ -186,8 +187,65 @@ func refMatches(spans []trace.Span, filters []Filter, combination, environment s
 	return out
 }
 
+// refTime is where a query lies in time: from ≤ start < to, in buckets that begin
+// at the multiples of step.
+type refTime struct{ from, to, step int64 }
+
+func (w refTime) bucket(t int64) int64 { return t - ((t%w.step)+w.step)%w.step }
+
+// refConcurrency is the mean number of the rows that run at once from ≤ t < to.
+func refConcurrency(rows []*trace.Span, from, to int64) float64 {
+	busy := 0.0
+	for _, s := range rows {
+		if begin, end := max(s.StartUnixNano, from), min(s.StartUnixNano+s.DurationNano, to); begin < end {
+			busy += refWeight(s) * float64(end-begin)
+		}
+	}
+	return busy / float64(to-from)
+}
+
+// refRates are the buckets of the rows that have numbers, in order, with the value
+// of a RATE's operator.
+func refRates(c Calculation, rows []*trace.Span, w refTime) (buckets []int64, values []float64) {
+	byBucket := make(map[int64][]*trace.Span)
+	for _, s := range rows {
+		byBucket[w.bucket(s.StartUnixNano)] = append(byBucket[w.bucket(s.StartUnixNano)], s)
+	}
+	op := Calculation{Op: strings.TrimPrefix(c.Op, "RATE_"), Column: c.Column}
+	for _, b := range slices.Sorted(maps.Keys(byBucket)) {
+		if x, ok := refCalculate(op, byBucket[b], w).(float64); ok {
+			buckets, values = append(buckets, b), append(values, x)
+		}
+	}
+	return buckets, values
+}
+
+// refPoint computes one calculation over the rows of a group for a time bucket.
+func refPoint(c Calculation, rows, inBucket []*trace.Span, w refTime, bucket int64) any {
+	switch {
+	case c.Op == "CONCURRENCY":
+		return refConcurrency(rows, max(bucket, w.from), min(bucket+w.step, w.to))
+	case strings.HasPrefix(c.Op, "RATE_"):
+		buckets, values := refRates(c, rows, w)
+		if i := slices.Index(buckets, bucket); i > 0 {
+			return values[i] - values[i-1]
+		}
+		return nil
+	}
+	return refCalculate(c, inBucket, w)
+}
+
 // refCalculate computes one calculation over rows; a HEATMAP as its weight.
-func refCalculate(c Calculation, rows []*trace.Span) any {
+func refCalculate(c Calculation, rows []*trace.Span, w refTime) any {
+	switch {
+	case c.Op == "CONCURRENCY":
+		return refConcurrency(rows, w.from, w.to)
+	case strings.HasPrefix(c.Op, "RATE_"):
+		if _, values := refRates(c, rows, w); len(values) > 1 {
+			return values[len(values)-1] - values[0]
+		}
+		return nil
+	}
 	var weight float64
 	var nums []sample
 	texts := make(map[string]bool)
@@ -288,18 +346,28 @@ func refGroups(rows []*trace.Span, breakdowns []string) []*refGroup {
 
 // refRun answers a valid specification.
 func refRun(s Spec, spans []trace.Span, now time.Time) *Result {
+	return refRunSteps(s, spans, now, 1)
+}
+
+// refRunSteps answers a specification whose calculations go by time in steps of so
+// many nanoseconds, if it does not ask for a series.
+func refRunSteps(s Spec, spans []trace.Span, now time.Time, step int64) *Result {
 	if len(s.Calculations) == 0 {
 		s.Calculations = []Calculation{{Op: "COUNT"}}
 	}
 	from, to, _ := window(s.TimeRange, s.StartTime, s.EndTime, now)
 	rows := refMatches(spans, s.Filters, s.FilterCombination, s.Environment, from, to)
+	if s.Granularity != nil {
+		step = *s.Granularity * 1e9
+	}
+	w := refTime{from, to, step}
 	groups := refGroups(rows, s.Breakdowns)
 	if len(s.Breakdowns) == 0 && len(groups) == 0 {
 		groups = []*refGroup{{}}
 	}
 	groups = slices.DeleteFunc(groups, func(g *refGroup) bool {
 		for _, h := range s.Havings {
-			x, ok := refCalculate(Calculation{h.CalculateOp, h.Column}, g.rows).(float64)
+			x, ok := refCalculate(Calculation{h.CalculateOp, h.Column}, g.rows, w).(float64)
 			holds := map[string]bool{"=": x == h.Value, "!=": x != h.Value, ">": x > h.Value, ">=": x >= h.Value, "<": x < h.Value, "<=": x <= h.Value}[h.Op]
 			if !ok || !holds {
 				return true
@@ -328,8 +396,8 @@ func refRun(s Spec, spans []trace.Span, now time.Time) *Result {
 				}
 				c = compareValues(a, b)
 			} else {
-				a, aok := refCalculate(Calculation{o.Op, o.Column}, x.rows).(float64)
-				b, bok := refCalculate(Calculation{o.Op, o.Column}, y.rows).(float64)
+				a, aok := refCalculate(Calculation{o.Op, o.Column}, x.rows, w).(float64)
+				b, bok := refCalculate(Calculation{o.Op, o.Column}, y.rows, w).(float64)
 				if aok != bok {
 					return aok
 				}
@@ -349,15 +417,18 @@ func refRun(s Spec, spans []trace.Span, now time.Time) *Result {
 		}
 		return false
 	})
-	data := func(rows []*trace.Span, vals []trace.Value) map[string]any {
-		d := make(map[string]any)
+	name := func(d map[string]any, vals []trace.Value) {
 		for i, v := range vals {
 			if d[s.Breakdowns[i]] = nil; v.Type != trace.TypeNone {
 				d[s.Breakdowns[i]] = v
 			}
 		}
+	}
+	data := func(rows []*trace.Span, vals []trace.Value) map[string]any {
+		d := make(map[string]any)
+		name(d, vals)
 		for _, c := range s.Calculations {
-			d[c.Name()] = refCalculate(c, rows)
+			d[c.Name()] = refCalculate(c, rows, w)
 		}
 		return d
 	}
@@ -381,8 +452,8 @@ func refRun(s Spec, spans []trace.Span, now time.Time) *Result {
 		return r
 	}
 	r.Series = []Point{}
-	step := *s.Granularity * 1e9
-	for t := from - ((from%step)+step)%step; t < to; t += step {
+	concurrent := slices.ContainsFunc(s.Calculations, func(c Calculation) bool { return c.Op == "CONCURRENCY" })
+	for t := w.bucket(from); t < to; t += step {
 		for i, g := range groups {
 			var in []*trace.Span
 			for _, s := range g.rows {
@@ -390,9 +461,15 @@ func refRun(s Spec, spans []trace.Span, now time.Time) *Result {
 					in = append(in, s)
 				}
 			}
-			if i < limit && len(in) > 0 {
-				r.Series = append(r.Series, Point{time.Unix(0, t).UTC().Format(time.RFC3339), data(in, g.vals)})
+			if i >= limit || len(in) == 0 && !(concurrent && refConcurrency(g.rows, max(t, from), min(t+step, to)) > 0) {
+				continue
 			}
+			d := make(map[string]any)
+			name(d, g.vals)
+			for _, c := range s.Calculations {
+				d[c.Name()] = refPoint(c, g.rows, in, w, t)
+			}
+			r.Series = append(r.Series, Point{time.Unix(0, t).UTC().Format(time.RFC3339), d})
 		}
 	}
 	return r

@@ -52,8 +52,8 @@ func (a *answer) choose() {
 		best = best[:min(p.limit, len(best))]
 	}
 	var worst *candidate
-	for g, weight := range a.groups.weight {
-		if weight == 0 || !a.passes(g) {
+	for g := range a.groups.weight {
+		if !a.groups.has(g) || !a.passes(g) {
 			continue
 		}
 		c := a.candidate(g)
@@ -185,21 +185,17 @@ func (a *answer) number(gs *groups, g, calculation int) (float64, bool) {
 		a.lost = a.lost || estimated
 	case opQuantile:
 		x, ok = gs.hists[at][g].quantile(op.quantile, !gs.fractions[at])
+	case opRateSum, opRateAvg, opRateMax:
+		x, ok = gs.ends[at][g].change(op.kind)
+	case opConcurrency:
+		x = gs.busy[g] / a.plan.width(-1)
 	default:
 		s := &gs.sums[at][g]
-		ok = s.weight != 0
-		switch op.kind {
-		case opSum:
-			x = s.sum
-		case opAvg:
-			x = s.sum / s.weight
-		case opMin:
-			x = s.min
-		case opMax:
-			x = s.max
+		if ok = s.weight != 0; ok {
+			x = s.of(op.kind)
 		}
 	}
-	return x, ok && !math.IsNaN(x) && !math.IsInf(x, 0)
+	return x, ok && finite(x)
 }
 
 // data renders the calculations of one group; grids are those of gridFor.
@@ -235,8 +231,8 @@ func (a *answer) result() *Result {
 	p := a.plan
 	r := &Result{Results: make([]Group, 0, len(a.listed))}
 	total := newGroups(&p.layout, 1)
-	for g, weight := range a.final.weight {
-		if weight != 0 {
+	for g := range a.final.weight {
+		if a.final.has(g) {
 			total.merge(0, a.final, g)
 		}
 	}
@@ -258,20 +254,51 @@ func (a *answer) result() *Result {
 		return r
 	}
 	r.Series = []Point{}
+	before := make([]int, len(a.listed)*len(p.calculations)) // bucket+1 that had the last number
 	for t := range p.buckets {
 		begin := time.Unix(0, p.firstNano+int64(t)*p.stepNano).UTC().Format(time.RFC3339)
 		for i := range a.listed {
 			cell := i*p.buckets + t
-			if a.series.weight[cell] == 0 {
+			if !a.series.has(cell) {
 				continue
 			}
 			data := a.data(a.series, cell, grids)
+			a.overTime(data, i, t, before)
 			a.name(data, vals[i])
 			r.Series = append(r.Series, Point{Time: begin, Data: data})
 		}
 	}
 	return r
 }
+
+// overTime puts into a point what depends on more than its own rows: changes since
+// the bucket that had a number before, and how many spans ran.
+func (a *answer) overTime(data map[string]any, listed, bucket int, before []int) {
+	cell := listed*a.plan.buckets + bucket
+	for i, op := range a.plan.ops {
+		name := a.plan.calculations[i].Name()
+		switch op.kind {
+		case opConcurrency:
+			data[name] = a.series.busy[cell] / a.plan.width(bucket)
+		case opRateSum, opRateAvg, opRateMax:
+			data[name] = nil
+			ends := a.series.ends[a.plan.accumulators[i]]
+			if ends[cell].first.weight == 0 {
+				continue
+			}
+			last := &before[listed*len(a.plan.ops)+i]
+			if *last > 0 {
+				was := &ends[listed*a.plan.buckets+*last-1].first
+				if x := ends[cell].first.of(op.kind) - was.of(op.kind); finite(x) {
+					data[name] = x
+				}
+			}
+			*last = bucket + 1
+		}
+	}
+}
+
+func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 
 // warnings says what about the numbers is not exact.
 func (a *answer) warnings(sampled bool) []string {
@@ -319,7 +346,7 @@ func (v *view) has(name string) bool {
 func (p *Plan) notNumbers(blocks []column.Block) []string {
 	var out []string
 	for _, c := range p.calculations {
-		if !slices.Contains(p.layout.sums, c.Column) && !slices.Contains(p.layout.hists, c.Column) || operators[c.Op].kind == opDistinct {
+		if c.Column == "" || operators[c.Op].kind == opDistinct {
 			continue
 		}
 		known, numbers := false, false

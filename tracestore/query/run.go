@@ -127,19 +127,19 @@ func (a *answer) gather(all *worker, b *budget) error {
 		a.series = newGroups(&p.layout, len(a.listed)*all.buckets)
 	}
 	a.final = newGroups(&p.layout, n)
-	for g, weight := range a.groups.weight {
-		if weight == 0 {
+	for g := range a.groups.weight {
+		if !a.groups.has(g) {
 			continue
 		}
 		to := int(slot[g])
 		if p.series && to < len(a.listed) {
 			for t := range all.buckets {
-				if cell := g*all.buckets + t; cell < len(all.groups.weight) && all.groups.weight[cell] != 0 {
+				if cell := g*all.buckets + t; cell < len(all.groups.weight) && all.groups.has(cell) {
 					a.series.adopt(to*all.buckets+t, all.groups, cell)
 				}
 			}
 		}
-		if a.final.weight[to] == 0 {
+		if !a.final.has(to) {
 			a.final.adopt(to, a.groups, g)
 		} else {
 			a.final.merge(to, a.groups, g)
@@ -152,8 +152,8 @@ func (a *answer) gather(all *worker, b *budget) error {
 func (a *answer) pointBytes() int64 {
 	const pointBytes, valueBytes = 400, 100
 	points := int64(0)
-	for _, weight := range a.series.weight[:len(a.listed)*a.plan.buckets] {
-		points += int64(b2u(weight != 0))
+	for cell := range len(a.listed) * a.plan.buckets {
+		points += int64(b2u(a.series.has(cell)))
 	}
 	return points * int64(pointBytes+valueBytes*(len(a.plan.calculations)+len(a.plan.breakdowns)))
 }

@@ -12,7 +12,7 @@ type pass struct {
 	plan    *Plan
 	layout  *layout
 	frozen  *grouper // the only groups wanted, shared; nil: every worker numbers what it meets
-	slots   []uint32 // by group of frozen: where to count; nil: at its number
+	slots   []uint32 // by group of frozen: where to count
 	rest    uint32   // where to count the rows of other groups
 	buckets int      // time buckets counted apart: cell slot*buckets+bucket; 1: none
 	cells   int      // of a frozen pass, rest included
@@ -36,7 +36,8 @@ type worker struct {
 	numbers []numberColumn
 	hashes  []hashReader
 	weights weightReader
-	starts  []int64 // of the block, where there are buckets
+	starts  []int64 // of the block, where time matters
+	ran     []int64 // durations of the block, where they are asked for
 
 	scanned, matched int64
 	sampled          bool
@@ -46,17 +47,24 @@ type worker struct {
 	group []uint32
 	other []uint32 // of the rows that have a number
 	heavy []float64
+	at    []uint32 // time bucket of each row
+	later []uint32 // of the rows that have a number
+	when  [2][]int64
 }
 
 // numberColumn is a column whose numbers go to sums, histograms or both.
 type numberColumn struct {
 	name      string
 	sum, hist int // places in the layout, -1: none
+	ends      int
 	reader    numberReader
 }
 
 func newWorker(p *pass) *worker {
 	w := &worker{pass: p, buckets: p.buckets, rows: make([]int32, chunkRows), group: make([]uint32, chunkRows)}
+	if p.layout.busy {
+		w.when = [2][]int64{make([]int64, chunkRows), make([]int64, chunkRows)}
+	}
 	if w.grouper = p.frozen; w.grouper == nil {
 		w.grouper = newGrouper(p.plan.breakdowns)
 	}
@@ -68,15 +76,23 @@ func newWorker(p *pass) *worker {
 // count makes the worker count into g.
 func (w *worker) count(g *groups) {
 	w.groups, w.numbers = g, nil
+	column := func(name string) *numberColumn {
+		for i := range w.numbers {
+			if w.numbers[i].name == name {
+				return &w.numbers[i]
+			}
+		}
+		w.numbers = append(w.numbers, numberColumn{name: name, sum: -1, hist: -1, ends: -1})
+		return &w.numbers[len(w.numbers)-1]
+	}
 	for i, name := range g.layout.sums {
-		w.numbers = append(w.numbers, numberColumn{name: name, sum: i, hist: -1})
+		column(name).sum = i
 	}
 	for i, name := range g.layout.hists {
-		if at := place(g.layout.sums, i, name); at >= 0 {
-			w.numbers[at].hist = i
-		} else {
-			w.numbers = append(w.numbers, numberColumn{name: name, sum: -1, hist: i})
-		}
+		column(name).hist = i
+	}
+	for i, name := range g.layout.ends {
+		column(name).ends = i
 	}
 	w.hashes = make([]hashReader, len(g.layout.distincts))
 }
@@ -100,14 +116,14 @@ func (w *worker) deferred() bool { return w.pass.light != nil && w.groups.layout
 func (w *worker) lighten() {
 	g := newGroups(w.pass.light, w.grouper.len())
 	g.fold(w.groups, w.buckets)
-	w.buckets, w.starts = 1, nil
+	w.buckets = 1
 	w.count(g)
 }
 
 // fold adds up the buckets of each group of other.
 func (g *groups) fold(other *groups, buckets int) {
-	for cell, weight := range other.weight {
-		if weight != 0 {
+	for cell := range other.weight {
+		if other.has(cell) {
 			g.merge(cell/buckets, other, cell)
 		}
 	}
@@ -182,12 +198,20 @@ func (w *worker) open(v *view) error {
 	if err := w.reader.open(v); err != nil {
 		return err
 	}
-	if w.buckets > 1 {
+	l := w.groups.layout
+	if w.timed() || l.busy {
 		starts, err := v.fixed(column.Start)
 		if err != nil {
 			return err
 		}
 		w.starts = starts.Ints
+	}
+	if l.busy {
+		durations, err := v.fixed(column.Duration)
+		if err != nil {
+			return err
+		}
+		w.ran = durations.Ints
 	}
 	for i := range w.numbers {
 		c := &w.numbers[i]
@@ -217,31 +241,45 @@ func (w *worker) drop() {
 	for i := range w.hashes {
 		w.hashes[i].vecs = nil
 	}
-	w.weights.vecs, w.weights.memos, w.starts = nil, nil, nil
+	w.weights.vecs, w.weights.memos, w.starts, w.ran = nil, nil, nil, nil
 }
+
+// timed reports whether rows are counted by the time bucket they start in.
+func (w *worker) timed() bool { return w.buckets > 1 || len(w.groups.layout.ends) > 0 }
 
 // add counts the rows of a chunk.
 func (w *worker) add(s rowSet) error {
 	group := w.group[:s.len()]
 	w.reader.read(s, group)
-	switch {
-	case w.pass.frozen == nil:
+	if w.pass.frozen == nil {
 		w.groups.grow(w.grouper.len() * w.buckets)
-		if w.buckets > 1 {
-			w.bucket(s, group)
+	} else {
+		w.place(group)
+	}
+	if w.timed() {
+		w.bucket(s)
+	}
+	if w.buckets > 1 {
+		for i, at := range w.at {
+			group[i] = group[i]*uint32(w.buckets) + at
 		}
-	default:
-		w.place(s, group)
 	}
 	weights := w.weights.read(s)
 	w.sampled = w.sampled || weights != nil
 	w.groups.count(group, weights)
+	if w.ran != nil {
+		starts, durations := valuesOf(w.when[0], s, w.starts), valuesOf(w.when[1], s, w.ran)
+		w.groups.run(w.pass.plan, w.buckets, group, w.at, starts, durations, weights)
+	}
 	for i := range w.numbers {
 		c := &w.numbers[i]
 		numbers, at := c.reader.read(s)
 		of, heavy := take(&w.other, group, at), take(&w.heavy, weights, at)
 		if c.sum >= 0 {
 			w.groups.sum(c.sum, of, numbers, heavy)
+		}
+		if c.ends >= 0 {
+			w.groups.rate(c.ends, of, take(&w.later, w.at, at), numbers, heavy)
 		}
 		if c.hist >= 0 {
 			w.groups.spread(c.hist, of, numbers, heavy)
@@ -254,34 +292,24 @@ func (w *worker) add(s rowSet) error {
 	return nil
 }
 
-// place turns the group numbers of a frozen grouper into cells.
-func (w *worker) place(s rowSet, group []uint32) {
+// place turns the group numbers of a frozen grouper into slots.
+func (w *worker) place(group []uint32) {
 	p := w.pass
-	if p.slots != nil {
-		for i, g := range group {
+	for i, g := range group {
+		if g == none {
 			group[i] = p.rest
-			if g != none {
-				group[i] = p.slots[g]
-			}
+		} else {
+			group[i] = p.slots[g]
 		}
-	} else {
-		for i, g := range group {
-			if g == none {
-				group[i] = p.rest
-			}
-		}
-	}
-	if w.buckets > 1 {
-		w.bucket(s, group)
 	}
 }
 
-// bucket turns groups into cells of their time bucket.
-func (w *worker) bucket(s rowSet, group []uint32) {
-	first, step, buckets := w.pass.plan.firstNano, w.pass.plan.stepNano, uint32(w.buckets)
-	at, from := uint32(0), int64(0)
-	until := from // none yet: from ≤ start-first < until is bucket at
-	for i := range group {
+// bucket finds the time bucket of each row.
+func (w *worker) bucket(s rowSet) {
+	first, step := w.pass.plan.firstNano, w.pass.plan.stepNano
+	w.at = resize(w.at, s.len())
+	at, from, until := uint32(0), int64(0), int64(0) // from ≤ start-first < until is bucket at; none yet
+	for i := range w.at {
 		row := s.from + i
 		if s.rows != nil {
 			row = int(s.rows[i])
@@ -292,7 +320,7 @@ func (w *worker) bucket(s rowSet, group []uint32) {
 			at, from = uint32(n), n*step
 			until = from + step
 		}
-		group[i] = group[i]*buckets + at
+		w.at[i] = at
 	}
 }
 
@@ -338,15 +366,15 @@ func (w *worker) merge(other *worker) *worker {
 		numbers = w.grouper.absorb(other.grouper)
 		w.groups.grow(w.grouper.len() * w.buckets)
 	}
-	for cell, weight := range other.groups.weight {
-		if weight == 0 {
+	for cell := range other.groups.weight {
+		if !other.groups.has(cell) {
 			continue
 		}
 		to := cell
 		if numbers != nil {
 			to = numbers[cell/w.buckets]*w.buckets + cell%w.buckets
 		}
-		if w.groups.weight[to] == 0 {
+		if !w.groups.has(to) {
 			w.groups.adopt(to, other.groups, cell)
 		} else {
 			w.groups.merge(to, other.groups, cell)

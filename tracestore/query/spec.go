@@ -2,11 +2,17 @@
 // blocks of columns.
 //
 // [ParseSpec] reads the JSON, [Compile] checks it and binds it to a time window,
-// [Run] answers it. A run reads each block once (twice for a series by group) on
-// as many goroutines as there are processors: filters make a selection bitmap,
-// testing each dictionary value once; breakdown values become group numbers
-// (group.go); accumulators are slices by group number (aggregate.go). At the end
-// the goroutines' groups are merged by value, ordered and rendered (result.go).
+// [Run] answers it. A run leaves out the blocks of which their statistics say that
+// no row matches (prune.go) and reads the others on as many goroutines as there are
+// processors, in turns with other queries (pool.go). Of each block the filters make
+// a selection bitmap, testing a dictionary value once (select.go). Then, in chunks
+// of some thousand rows, breakdown values become group numbers (encode.go, group.go)
+// and numbers, weights and hashes are added to accumulators that are slices by
+// group number (scan.go, aggregate.go), one for each time bucket if there is a
+// series. Where the groups turn out to be many, percentiles, distinct counts and the
+// series wait for a second reading of the blocks, when it is known which groups are
+// in the answer (run.go). At the end the goroutines' groups are merged by value,
+// ordered and rendered (result.go).
 //
 // # What a query means
 //
@@ -24,6 +30,11 @@
 //   - SUM, AVG, MIN, MAX, percentiles and HEATMAP use the finite numbers only;
 //     percentiles are the nearest rank, exact for up to 512 numbers and within
 //     0.8 % beyond; COUNT_DISTINCT is exact up to 100,000.
+//   - A RATE is the difference of a sum, average or maximum to that of the time
+//     bucket before that has one; its result is the change from the first such
+//     bucket to the last. CONCURRENCY is how many spans ran at once, on average
+//     over the part of the bucket, or of the result, that lies in the window; of
+//     spans that start in the window.
 //   - A row weighs as much as its sample rate says in all of them but
 //     COUNT_DISTINCT, MIN and MAX.
 //   - Names that OpenTelemetry has replaced are found under either (alias.go).
@@ -91,7 +102,8 @@ type CalculatedField struct {
 
 // Result answers a query (DESIGN.md §8). The series has a point for every group
 // of the results and time bucket that has rows, by time and then in the order of
-// the results; buckets without rows are left out.
+// the results; buckets without rows are left out, unless CONCURRENCY is asked for
+// and a span ran on into them.
 type Result struct {
 	Results  []Group  `json:"results"`
 	Series   []Point  `json:"series,omitzero"` // only if granularity is present
