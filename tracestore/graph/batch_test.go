@@ -105,6 +105,16 @@ func TestBatchOf500(t *testing.T) {
 				t.Errorf("%s: links (-want +got):\n%s", tt.name, diff)
 			}
 		}
+		// What has expired is not surer than what was there.
+		old := NewMemory(nil, tt.b.spans)
+		old.Expire(tt.b.receipt.TraceID)
+		o, err := New(old, Options{}).Origin(context.Background(), tt.b.job.TraceID, tt.b.job.SpanID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if o.Status != tt.want || o.Status == Ambiguous && len(o.Origins) != tt.known || o.Status == Unknown && o.Reason != LinksDropped || !o.Expired {
+			t.Errorf("%s, the receipt expired: origin is %s %s with %d origins, expired=%v; want %s with %d", tt.name, o.Status, o.Reason, len(o.Origins), o.Expired, tt.want, tt.known)
+		}
 		// From a request there is one branch to the batch, whichever it is.
 		for _, i := range []int{0, kept - 1, kept, messages - 1} {
 			th := threadOf(t, g, tt.b.roots[i].TraceID)

@@ -75,3 +75,23 @@ func BenchmarkOrigin(b *testing.B) {
 	_, last := tree(&w, 2, 10_000)
 	bench("spans=10000", &w, last, 1)
 }
+
+func BenchmarkOrigins(b *testing.B) {
+	const traces = 20_000
+	var w workload
+	tree(&w, traces, 2)
+	g, _ := testGraph(b, w.spans, Options{})
+	var ids []trace.ID
+	for i := range w.spans {
+		ids = append(ids, w.spans[i].TraceID)
+	}
+	ids = distinct(ids, len(ids))
+	b.ReportAllocs()
+	for b.Loop() {
+		got, err := g.Origins(context.Background(), ids)
+		if err != nil || got[len(got)-1].Origin != ids[0] {
+			b.Fatalf("origin of the last of %d traces = %+v, %v; want %s", len(ids), got[len(got)-1], err, ids[0])
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(ids)), "ns/trace")
+}

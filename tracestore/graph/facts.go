@@ -172,13 +172,16 @@ func (f *facts) add(h Half) {
 		h.Of = f.span.Ref()
 	}
 	h.StartUnixNano = f.span.StartUnixNano
+	if h.Side&EffectSide != 0 && f.has&(1<<fieldDroppedLinks|1<<fieldBatchCount|hasDatadogLinks) != 0 {
+		h.Dropped = int32(dropped(f.span))
+	}
 	f.out = append(f.out, h)
 }
 
-// addLink appends the recorded half for a cause, unless it is the span itself or
-// an ancestor's trace with nothing in it.
+// addLink appends the recorded half for a cause, unless it is the span itself,
+// its own trace, or its parent, which the span names already.
 func (f *facts) addLink(of trace.Ref, by RuleID, to trace.Ref, unsampled bool) {
-	if to.TraceID.IsZero() || to == of || to.SpanID.IsZero() && to.TraceID == of.TraceID {
+	if to.TraceID.IsZero() || to == of || to.TraceID == of.TraceID && (to.SpanID.IsZero() || to.SpanID == f.span.ParentID) {
 		return
 	}
 	f.add(Half{Of: of, Side: EffectSide, Rule: by, Target: to, Unsampled: unsampled})

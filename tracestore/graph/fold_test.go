@@ -159,8 +159,10 @@ func TestStormIsWhatItSays(t *testing.T) {
 }
 
 func (s *storm) Ends(context.Context, Side, []Key, int) ([]Half, bool, error) { return nil, false, nil }
-func (s *storm) Causes(context.Context, trace.ID, int) ([]Half, bool, error)  { return nil, false, nil }
-func (s *storm) SpansOf(context.Context, []trace.Ref) ([]trace.Span, error)   { return nil, nil }
+func (s *storm) Causes(context.Context, []trace.ID, int) ([]Half, bool, error) {
+	return nil, false, nil
+}
+func (s *storm) SpansOf(context.Context, []trace.Ref) ([]trace.Span, error) { return nil, nil }
 
 // TestThreadOfAStorm: a million spans in a hundred thousand traces and more are
 // counted, and some of them read.

@@ -153,10 +153,9 @@ type EdgeSource interface {
 	// of each; a half that stands on both sides is on either. They outlive the
 	// spans.
 	Ends(ctx context.Context, side Side, keys []Key, limit int) (ends []Half, truncated bool, err error)
-	// Causes returns the halves on the effect side of the spans of a trace, at
-	// most limit. It is asked for traces whose spans are gone, so an index needs
-	// to keep only those of each trace's root, or if that has none, of all.
-	Causes(ctx context.Context, id trace.ID, limit int) (halves []Half, truncated bool, err error)
+	// Causes returns the halves on the effect side of the spans of some traces, at
+	// most limit in all. They outlive the spans.
+	Causes(ctx context.Context, ids []trace.ID, limit int) (halves []Half, truncated bool, err error)
 	// Summaries is TraceSummary for many traces: in their order, without a trace
 	// id where nothing is known.
 	Summaries(ctx context.Context, ids []trace.ID) ([]Summary, error)

@@ -45,7 +45,9 @@ type index struct {
 
 	summary    Summary // set when there are no spans, or no root among them
 	hasSummary bool
-	gone       []target // what caused the spans that are no longer there
+	gone       []target       // what caused the spans that are no longer there
+	dropped    []trace.SpanID // those of them whose senders dropped links
+	lost       bool           // and not all of these were found by ids
 
 	senders   map[string]int32 // producers by topic, none where there are several
 	senderKey map[Key]int32    // and by what they offer

@@ -74,7 +74,7 @@ func (g *Graph) recall(ctx context.Context, x *index) error {
 	if g.edges == nil {
 		return nil
 	}
-	halves, _, err := g.edges.Causes(ctx, x.trace, maxGone)
+	halves, _, err := g.edges.Causes(ctx, []trace.ID{x.trace}, maxGone)
 	if err != nil {
 		return err
 	}
@@ -87,13 +87,26 @@ func (g *Graph) recall(ctx context.Context, x *index) error {
 		}
 	}
 	wanted = slices.DeleteFunc(wanted, func(h Half) bool {
-		return slices.ContainsFunc(x.gone, func(t target) bool { return t.at == h.Of })
+		return h.Dropped == 0 && slices.ContainsFunc(x.gone, func(t target) bool { return t.at == h.Of })
 	})
 	found, err := g.ends(ctx, wanted)
 	if err != nil {
 		return err
 	}
-	x.gone = append(x.gone, slices.DeleteFunc(found, func(t target) bool { return t.TraceID == x.trace })...)
+	var lost int32
+	for _, t := range found {
+		if t.TraceID != x.trace && !slices.ContainsFunc(x.gone, func(o target) bool { return o.Ref == t.Ref }) {
+			lost--
+			x.gone = append(x.gone, t)
+		}
+	}
+	for _, h := range halves {
+		if h.Dropped > 0 && !slices.Contains(x.dropped, h.Of.SpanID) {
+			x.dropped = append(x.dropped, h.Of.SpanID)
+			lost += h.Dropped
+		}
+	}
+	x.lost = len(x.dropped) > 0 && lost > 0
 	slices.SortFunc(x.gone, func(a, b target) int { return cmp.Or(compareRefs(a.at, b.at), compareRefs(a.Ref, b.Ref)) })
 	return nil
 }

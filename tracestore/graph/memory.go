@@ -147,9 +147,14 @@ func (m *Memory) Ends(ctx context.Context, side Side, keys []Key, limit int) (en
 }
 
 // Causes implements [EdgeSource].
-func (m *Memory) Causes(ctx context.Context, id trace.ID, limit int) ([]Half, bool, error) {
-	list := m.causes[id]
-	return slices.Clone(first(list, limit)), len(list) > limit, ctx.Err()
+func (m *Memory) Causes(ctx context.Context, ids []trace.ID, limit int) (halves []Half, truncated bool, err error) {
+	for _, id := range ids {
+		halves = append(halves, m.causes[id]...)
+		if len(halves) > limit {
+			return halves[:limit], true, ctx.Err()
+		}
+	}
+	return halves, false, ctx.Err()
 }
 
 // Summaries implements [EdgeSource].

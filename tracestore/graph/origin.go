@@ -242,6 +242,12 @@ func (w *walk) recall(k int, id trace.SpanID) {
 		return
 	}
 	incomplete, hops := st.incomplete, len(st.hops)
+	if slices.ContainsFunc(list, func(t target) bool { return slices.Contains(x.dropped, t.at.SpanID) }) {
+		list = x.gone // the links of its messages stand for those dropped
+	}
+	if x.lost && slices.ContainsFunc(list, func(t target) bool { return slices.Contains(x.dropped, t.at.SpanID) }) {
+		w.endings = append(w.endings, ending{stop: k, hops: hops, span: x.summary.origin(), reason: LinksDropped, expired: true, incomplete: incomplete})
+	}
 	for i := range list {
 		t := &list[i]
 		c := t.cause(none)

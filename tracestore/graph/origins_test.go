@@ -1,0 +1,80 @@
+package graph
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"redthread/tracestore/trace"
+)
+
+// TestOriginsInNumbers: what is answered for many traces at once is what is
+// answered for each.
+func TestOriginsInNumbers(t *testing.T) {
+	workloads := map[string]func(seed uint64) []trace.Span{
+		"random": func(seed uint64) []trace.Span { return randomWorkload(rand.New(rand.NewPCG(seed, 1))) },
+		"mix":    func(seed uint64) []trace.Span { spans, _ := encode(seed, "mix"); return spans },
+	}
+	statuses := map[Status]int{}
+	differ := 0
+	for name, spansOf := range workloads {
+		for seed := range uint64(300) {
+			spans := spansOf(seed)
+			if hasCircle(spans) {
+				continue
+			}
+			g, _ := testGraph(t, spans, Options{})
+			var ids []trace.ID
+			for i := range spans {
+				ids = append(ids, spans[i].TraceID)
+			}
+			ids = append(distinct(ids, len(ids)), trace.ID{1})
+			got, err := g.Origins(context.Background(), ids)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, id := range ids {
+				o, err := g.TraceOrigin(context.Background(), id)
+				if errors.Is(err, ErrNotFound) {
+					o = &Origin{Status: Unknown, Reason: NotArrived}
+				} else if err != nil {
+					t.Fatal(err)
+				}
+				want := TraceOrigin{Status: o.Status, Reason: o.Reason, Cause: got[i].Cause}
+				if o.Status == Found {
+					want.Origin = o.Origins[0].TraceID
+				}
+				statuses[o.Status]++
+				if got[i] != want {
+					differ++
+					t.Errorf("%s, seed %d: origin of trace %s is %+v, want %+v", name, seed, id, got[i], want)
+				}
+			}
+			if differ > 3 {
+				t.FailNow()
+			}
+		}
+	}
+	for _, s := range []Status{Found, Ambiguous, Unknown} {
+		if statuses[s] == 0 {
+			t.Errorf("no origin was %s: %v", s, statuses)
+		}
+	}
+}
+
+// hasCircle reports whether parents of some trace form a circle: that only its
+// spans tell.
+func hasCircle(spans []trace.Span) bool {
+	byTrace := map[trace.ID][]trace.Span{}
+	for _, s := range spans {
+		byTrace[s.TraceID] = append(byTrace[s.TraceID], s)
+	}
+	for _, list := range byTrace {
+		if slices.Contains(Arrange(list).Parent, Circle) {
+			return true
+		}
+	}
+	return false
+}
