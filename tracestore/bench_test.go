@@ -61,7 +61,7 @@ func BenchmarkFlush(b *testing.B) {
 	fill := func() *memtable.Table {
 		m := memtable.New()
 		_, err := d.Decode(otlp.Traces, raw, otlp.Arrival{UnixNano: 1}, func(s *trace.Span) error {
-			_, err := m.Add(s, column.Fingerprint(s))
+			_, err := m.Add(s, column.RowHash(s))
 			return err
 		})
 		if err != nil {

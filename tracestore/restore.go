@@ -172,11 +172,12 @@ func (s *Store) chooseEpoch(ctx context.Context) error {
 }
 
 // recall fills the writer's memory of the rows before the start from the newest
-// segments.
+// segments; large ones, of compaction, remember none.
 func (s *Store) recall(segments []*segmentFile) {
-	set := &s.writer.restored
-	for i := len(segments) - 1; i >= 0 && set.Len() < recentRows; i-- {
+	set, rows := &s.writer.restored, 0
+	for i := len(segments) - 1; i >= 0 && rows < recentRows; i-- {
 		f := segments[i]
+		rows += f.Rows
 		prints, err := f.file.Fingerprints()
 		if err != nil {
 			s.o.Logger.Warn("segment's fingerprints cannot be read", "path", f.Path, "error", err)

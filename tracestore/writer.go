@@ -242,7 +242,7 @@ func (s *Store) applyMessage(seq uint64, msg []byte) {
 // add adds a row unless it is known already.
 func (w *writer) add(row *column.Row) (bool, error) {
 	hash := row.Hash()
-	if w.restored.Len() > 0 && w.restored.Has(column.StoredPrint(row.TraceID, hash)) {
+	if w.restored.Len() > 0 && w.restored.Has(hash) {
 		return false, nil
 	}
 	return w.table.mem.AddRow(row, hash)

@@ -8,19 +8,10 @@ import (
 
 // RowHash is the identity of a row's content: two rows with equal hashes are one
 // row that was sent twice. Everything the sender said counts, but for the order
-// of attributes; when it arrived does not. Its lower half is stored in segments:
-// the function must not change.
+// of attributes; when it arrived does not. Segments keep it as a row's
+// fingerprint: the function must not change.
 func RowHash(s *trace.Span) uint64 {
 	return rowHash(s, HashString(0, s.Service), HashString(0, s.Environment), sumAttributes(s.Attributes))
-}
-
-// Fingerprint is what a segment keeps of [RowHash]: the upper half is
-// [TraceHash], the lower that of the hash.
-func Fingerprint(s *trace.Span) uint64 { return StoredPrint(s.TraceID, RowHash(s)) }
-
-// StoredPrint makes a fingerprint of a row hash and the row's trace.
-func StoredPrint(id trace.ID, rowHash uint64) uint64 {
-	return uint64(TraceHash(id))<<32 | rowHash&0xffffffff
 }
 
 // rowHash joins what a row says with the hashes of its service and environment

@@ -66,8 +66,7 @@ func NewAfter(before *Table, recent *Recent) *Table {
 // by false. The hash is the row's own ([column.Row.Hash]) or another that tells it
 // from others. The row is not kept, and not visible before [Table.Publish].
 func (t *Table) AddRow(r *column.Row, hash uint64) (bool, error) {
-	print := column.StoredPrint(r.TraceID, hash)
-	if !t.recent.Add(hash, uint32(print>>32)) {
+	if !t.recent.Add(hash, column.TraceHash(r.TraceID)) {
 		return false, nil
 	}
 	if t.current.rows() == column.MaxBlockRows {
@@ -86,7 +85,7 @@ func (t *Table) AddRow(r *column.Row, hash uint64) (bool, error) {
 			To:   r.Ref(),
 		})
 	}
-	t.prints = append(t.prints, print)
+	t.prints = append(t.prints, hash)
 	t.rows++
 	return true, nil
 }

@@ -62,7 +62,7 @@ func TestSnapshots(t *testing.T) {
 	for round := range 15 {
 		for range rng.IntN(150) {
 			s := randomSpan(rng)
-			if ok, err := m.Add(&s, column.Fingerprint(&s)); err != nil || !ok {
+			if ok, err := m.Add(&s, column.RowHash(&s)); err != nil || !ok {
 				t.Fatal(ok, err)
 			}
 			all = append(all, s)
@@ -159,7 +159,7 @@ func TestDuplicateAndRepeatedKeys(t *testing.T) {
 	s := randomSpan(rand.New(rand.NewPCG(1, 1)))
 	s.Attributes = []trace.Attribute{{Key: "k", Value: trace.Int(1)}, {Key: "k", Value: trace.Int(2)}, {Key: "k", Value: trace.String("x")}, {Key: "nothing"}}
 	for n, want := range []bool{true, false} {
-		if ok, err := m.Add(&s, column.Fingerprint(&s)); err != nil || ok != want {
+		if ok, err := m.Add(&s, column.RowHash(&s)); err != nil || ok != want {
 			t.Fatalf("add %d: %v, %v; want %v", n, ok, err, want)
 		}
 	}
@@ -235,7 +235,7 @@ func BenchmarkAdd(b *testing.B) {
 	for i := 0; b.Loop(); i++ {
 		s := &spans[i%len(spans)]
 		binary.BigEndian.PutUint64(s.SpanID[:], uint64(i))
-		if _, err := m.Add(s, column.Fingerprint(s)); err != nil {
+		if _, err := m.Add(s, column.RowHash(s)); err != nil {
 			b.Fatal(err)
 		}
 		if i%1000 == 999 {

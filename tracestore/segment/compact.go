@@ -61,9 +61,7 @@ func Compact(ctx context.Context, path string, inputs []*File, o CompactOptions)
 	}
 	var out Compacted
 	var err error
-	if out.Duplicates, err = m.dropDuplicates(); err != nil {
-		return Compacted{}, err
-	}
+	out.Duplicates = m.dropDuplicates()
 	if out.Expired, err = m.dropExpired(o.Keep); err != nil {
 		return Compacted{}, err
 	}
@@ -172,17 +170,16 @@ func (m *merger) open(f *File) error {
 	return nil
 }
 
-// dropDuplicates drops rows that equal an earlier one.
-func (m *merger) dropDuplicates() (n int, err error) {
+// dropDuplicates drops rows that equal an earlier one, and returns their number.
+func (m *merger) dropDuplicates() (n int) {
 	if m.prints == nil {
-		return 0, nil
+		return 0
 	}
 	size := 1024
 	for size < 2*len(m.prints) {
 		size *= 2
 	}
 	table := make([]uint32, size) // row plus one, by fingerprint
-	pairs := make(map[int]int)    // of a row with an earlier one of the same fingerprint
 	mask := uint64(size - 1)
 	for row, p := range m.prints {
 		for i := column.Mix(p, 0) & mask; ; i = (i + 1) & mask {
@@ -190,59 +187,14 @@ func (m *merger) dropDuplicates() (n int, err error) {
 				table[i] = uint32(row + 1)
 				break
 			}
-			if first := int(table[i] - 1); m.prints[first] == p {
-				pairs[row] = first
+			if m.prints[table[i]-1] == p {
+				m.to[row] = dropped
+				n++
 				break
 			}
 		}
 	}
-	if len(pairs) == 0 {
-		return 0, nil
-	}
-	// A fingerprint is short: only what is equal in everything is dropped.
-	hashes, err := m.rowHashes(pairs)
-	if err != nil {
-		return 0, err
-	}
-	for row, first := range pairs {
-		if hashes[row] == hashes[first] {
-			m.to[row] = dropped
-			n++
-		}
-	}
-	return n, nil
-}
-
-// rowHashes hashes the rows of pairs in full.
-func (m *merger) rowHashes(pairs map[int]int) (map[int]uint64, error) {
-	var rows []int
-	for a, b := range pairs {
-		rows = append(rows, a, b)
-	}
-	slices.Sort(rows)
-	rows = slices.Compact(rows)
-	out := make(map[int]uint64, len(rows))
-	var spans []trace.Span
-	for i, b := range m.blocks {
-		var local []int
-		for len(rows) > 0 && rows[0] < m.base[i]+b.Rows() {
-			local = append(local, rows[0]-m.base[i])
-			rows = rows[1:]
-		}
-		for part := range slices.Chunk(local, 1024) {
-			if err := m.ctx.Err(); err != nil {
-				return nil, err
-			}
-			var err error
-			if spans, err = b.Spans(part, spans[:0]); err != nil {
-				return nil, err
-			}
-			for j := range spans {
-				out[m.base[i]+part[j]] = column.RowHash(&spans[j])
-			}
-		}
-	}
-	return out, nil
+	return n
 }
 
 // dropExpired drops rows that arrived too long ago for their environment, and

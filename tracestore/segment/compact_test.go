@@ -23,7 +23,7 @@ func segmentOf(t testing.TB, spans []trace.Span) *File {
 	t.Helper()
 	m := memtable.New()
 	for i := range spans {
-		if ok, err := m.Add(&spans[i], column.Fingerprint(&spans[i])); err != nil || !ok {
+		if ok, err := m.Add(&spans[i], column.RowHash(&spans[i])); err != nil || !ok {
 			t.Fatal(ok, err)
 		}
 	}

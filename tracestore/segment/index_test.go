@@ -309,7 +309,7 @@ func TestSidecarIsMadeAnew(t *testing.T) {
 				t.Fatalf("%s: trace %s: %d spans, %v", what, s.TraceID, len(got), err)
 			}
 		}
-		if prints, err := again.Fingerprints(); err != nil || len(prints) != len(spans) || prints[7] != column.Fingerprint(&spans[7]) {
+		if prints, err := again.Fingerprints(); err != nil || len(prints) != len(spans) || prints[7] != column.RowHash(&spans[7]) {
 			t.Fatalf("%s: %d fingerprints, %v", what, len(prints), err)
 		}
 		if err := again.Verify(t.Context()); err != nil {

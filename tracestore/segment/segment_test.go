@@ -106,7 +106,7 @@ func table(t testing.TB, seed uint64, rows int) (*memtable.Table, []trace.Span) 
 	var spans []trace.Span
 	for len(spans) < rows {
 		s := randomSpan(rng)
-		ok, err := m.Add(&s, column.Fingerprint(&s))
+		ok, err := m.Add(&s, column.RowHash(&s))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -252,7 +252,7 @@ func TestRowGroups(t *testing.T) {
 		if i > column.MaxBlockRows {
 			s.Attributes = append(s.Attributes, trace.Attribute{Key: "late", Value: trace.String("x")})
 		}
-		if ok, err := m.Add(&s, column.Fingerprint(&s)); err != nil || !ok {
+		if ok, err := m.Add(&s, column.RowHash(&s)); err != nil || !ok {
 			t.Fatal(ok, err)
 		}
 	}

@@ -167,7 +167,7 @@ func appendPrints(dst []uint64, b column.Block) ([]uint64, error) {
 			return nil, err
 		}
 		for i := range spans {
-			dst = append(dst, column.Fingerprint(&spans[i]))
+			dst = append(dst, column.RowHash(&spans[i]))
 		}
 	}
 	return dst, nil
