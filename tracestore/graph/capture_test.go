@@ -266,3 +266,31 @@ func TestCapturesByIDsAlone(t *testing.T) {
 		}
 	}
 }
+
+// TestCaptureAttempts: the jobs that were run twice are two attempts of one.
+func TestCaptureAttempts(t *testing.T) {
+	for _, c := range captures {
+		spans, tr := readCapture(t, c.name)
+		g := New(NewMemory(nil, spans), Options{})
+		twice := 0
+		for _, job := range tr.Jobs {
+			for n, run := range job.Runs {
+				th, err := g.ThreadOfSpan(context.Background(), run.TraceID, run.SpanID)
+				if err != nil {
+					t.Fatal(err)
+				}
+				leg := &th.Legs[th.Selected]
+				switch {
+				case len(job.Runs) == 1 && leg.Attempts == 0:
+				case len(job.Runs) > 1 && leg.Attempt == n+1 && leg.Attempts == len(job.Runs):
+					twice++
+				default:
+					t.Errorf("%s: run %d of %d of %s is attempt %d of %d", c.name, n+1, len(job.Runs), job.Job, leg.Attempt, leg.Attempts)
+				}
+			}
+		}
+		if twice != 2 {
+			t.Errorf("%s: %d attempts, want two of one job", c.name, twice)
+		}
+	}
+}

@@ -9,6 +9,28 @@
 // would reach the thread's origin. shape.go says what the spans of real
 // libraries look like, causes.go which causes a span has.
 //
+// # Edges across traces
+//
+// What one span tells of its edges are its halves ([Half]), found by a table of
+// rules (rules.go) when it arrives and, by the same rules, whenever it is read.
+// A recorded half names its cause: a link, in any of the forms that senders have
+// for it, or the trace of the cause. A half with a key has an id in common with
+// its other end: of a message, a job, a request, or of what the settings say.
+// The edge index ([EdgeSource]) keeps both sorts, by the trace of the cause, by
+// the trace of the effect and by key; either end may come first, and halves
+// outlive the spans, as the summaries of traces do.
+//
+// Nothing is guessed: what the sender recorded outranks what ids say, which is
+// marked as inferred; an id that is only unique in its queue counts within that
+// queue; of several possible causes all are candidates (join.go).
+//
+// # Large threads
+//
+// Up to [Options].MaxTraceSpans spans of a trace are read (in a larger one, also
+// what leads to the span asked about), and of more than FoldAbove effects of one
+// kind a few; the others are counted from their summaries ([Fold]). What does
+// not even count says that it was cut.
+//
 // A [Graph] has no state of its own and takes no locks; every answer reads the
 // [Source] as it is at that moment and is bounded by [Options].
 package graph
@@ -305,20 +327,24 @@ const (
 // the picture of a thread is drawn from. Legs stand after their cause, those of
 // one cause by their start, each before what it caused.
 type Leg struct {
-	SpanInfo                 // its first span
-	Kind          trace.Kind `json:"kind"`
-	Work          Work       `json:"work"`
-	Cause         int        `json:"cause"` // index of the leg that caused it, -1 for the first
-	From          SpanInfo   `json:"from"`  // the span there that caused it
-	By            Kind       `json:"by"`    // how that is known; "" for the first
-	Rule          string     `json:"rule"`
-	Inferred      bool       `json:"inferred"`
-	Topic         string     `json:"topic"` // topic, queue or job class it came by, or ""
-	Depth         int        `json:"depth"`
-	Spans         int        `json:"spans"`
-	Errors        int        `json:"errors"`
-	WaitNano      int64      `json:"wait_nano,string"`
-	StartUnixNano int64      `json:"start_unix_nano,string"` // as sent
+	SpanInfo            // its first span
+	Kind     trace.Kind `json:"kind"`
+	Work     Work       `json:"work"`
+	Cause    int        `json:"cause"` // index of the leg that caused it, -1 for the first
+	From     SpanInfo   `json:"from"`  // the span there that caused it
+	By       Kind       `json:"by"`    // how that is known; "" for the first
+	Rule     string     `json:"rule"`
+	Inferred bool       `json:"inferred"`
+	Topic    string     `json:"topic"` // topic, queue or job class it came by, or ""
+	Depth    int        `json:"depth"`
+	// Attempt counts from 1 where a message or job was handled several times by
+	// one service, Attempts is how often; 0 where it was not, or has no id.
+	Attempt       int   `json:"attempt"`
+	Attempts      int   `json:"attempts"`
+	Spans         int   `json:"spans"`
+	Errors        int   `json:"errors"`
+	WaitNano      int64 `json:"wait_nano,string"`
+	StartUnixNano int64 `json:"start_unix_nano,string"` // as sent
 	// SkewNano is how much later its clock has to be drawn, so that it does not
 	// begin before the span that caused it: an effect never does. 0 if none.
 	SkewNano     int64 `json:"skew_nano,string"`

@@ -20,6 +20,7 @@ type span struct {
 	dropped       int32 // links that the sender dropped
 	service, name string
 	topic         string
+	handles       Key // the message or job, 0 if it has no id
 	start, end    int64
 	links         []target // recorded, each once
 	inferred      []target // found by ids, see session.join
@@ -104,7 +105,9 @@ func (r *Rules) read(s *trace.Span) span {
 		id: s.SpanID, parentID: s.ParentID, kind: s.Kind, err: s.Error, service: s.Service, name: s.Name,
 		start: s.StartUnixNano, end: max(s.EndUnixNano(), s.StartUnixNano), dropped: int32(dropped(s)),
 	}
-	n.shape, n.topic = shapeOf(s)
+	if n.shape, n.topic = shapeOf(s); n.shape.has(consumes) {
+		n.handles = r.identity(s)
+	}
 	var few [4]Half
 	for _, h := range r.Halves(few[:0], s) {
 		n.take(&h)

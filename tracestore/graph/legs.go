@@ -46,6 +46,7 @@ func (s *spread) newLeg(x *index, at int32, causeLeg int, by Edge, began int64) 
 	}
 	s.legs = append(s.legs, l)
 	s.covered = append(s.covered, nil)
+	s.handles = append(s.handles, n.handles)
 	return int32(len(s.legs) - 1), true
 }
 
@@ -184,7 +185,35 @@ func (s *spread) finish() {
 		s.ripple.BusyNano += l.BusyNano
 		s.ripple.WaitingNano += l.WaitNano
 	}
+	s.attempts()
 	s.order()
+}
+
+// attempts numbers the legs that handled the same message or job, by start.
+func (s *spread) attempts() {
+	type same struct {
+		handles       Key
+		service, name string
+	}
+	tries := map[same][]int{}
+	for i, k := range s.handles {
+		if k != 0 {
+			of := same{k, s.legs[i].Service, s.legs[i].Name}
+			tries[of] = append(tries[of], i)
+		}
+	}
+	for _, list := range tries {
+		if len(list) < 2 {
+			continue
+		}
+		slices.SortFunc(list, func(a, b int) int {
+			x, y := &s.legs[a], &s.legs[b]
+			return cmp.Or(cmp.Compare(x.StartUnixNano, y.StartUnixNano), compareRefs(x.Ref, y.Ref))
+		})
+		for n, i := range list {
+			s.legs[i].Attempt, s.legs[i].Attempts = n+1, len(list)
+		}
+	}
 }
 
 // order puts the legs in the order of the picture, whatever order they were

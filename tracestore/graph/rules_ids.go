@@ -77,6 +77,39 @@ func (f *facts) offerID(side Side, by RuleID, system, queue, id string) {
 	}
 }
 
+// identity is the key of the message or job that a receipt handles, whatever
+// else says where it came from; 0 if it has no single id. Attempts share it.
+func (r *Rules) identity(s *trace.Span) Key {
+	var f facts
+	f.read(r, s.Attributes)
+	if f.has&(hasMessageID|hasJobID) == 0 {
+		return 0
+	}
+	f.span = s
+	queue := f.text(fieldQueue)
+	if queue == "" {
+		queue = f.text(fieldDestination)
+	}
+	var ids [2]string
+	n := 0
+	for _, at := range [...]field{fieldMessageID, fieldJobID} {
+		if n > 0 {
+			break
+		}
+		each(f.values[at], func(id string) {
+			ids[min(n, 1)] = id
+			n++
+		})
+	}
+	if n != 1 {
+		return 0
+	}
+	if o := opaque(ids[0]); o != "" {
+		return KeyOf("id", o)
+	}
+	return KeyOf("id", s.Environment, "", queue, ids[0])
+}
+
 // offerKafkaOffset offers the place of a message in its log.
 func offerKafkaOffset(f *facts) {
 	side := f.side()

@@ -282,3 +282,38 @@ func BenchmarkHalves(b *testing.B) {
 		})
 	}
 }
+
+// FuzzHalves: whatever stands in the attributes that rules read, they neither
+// panic nor answer differently when asked again, and name no zero ends.
+func FuzzHalves(f *testing.F) {
+	f.Add("_dd.span_links", `[{"trace_id":"abc","span_id":"ef"},{"trace_id":12,"trace_id_high":{},"span_id":null}]`, uint8(5), true)
+	f.Add("messaging.message.ids", `["a",1,null,["b"]]`, uint8(4), false)
+	f.Add("trace.parent_id", low, uint8(1), true)
+	f.Add("traceparent", "00-"+low+"-00000000000000ef-01", uint8(2), true)
+	rules, err := NewRules(Correlation{Name: "c", Means: MeansTrace, Effect: []string{"traceparent"}}, Correlation{Name: "d", Means: MeansJob, Cause: []string{"d"}, Effect: []string{"d"}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, key, value string, kind uint8, root bool) {
+		if len(value) > 1<<16 {
+			return
+		}
+		s := trace.Span{TraceID: trace.ID{0: 7}, SpanID: trace.SpanID{7: 8}, Kind: trace.Kind(kind % 6)}
+		if !root {
+			s.ParentID = trace.SpanID{7: 9}
+		}
+		attr(key, value)(&s)
+		attr("messaging.destination.name", "quotes")(&s)
+		attr("trace.link.trace_id", low)(&s)
+		asJSON(&s)
+		got := rules.Halves(nil, &s)
+		if diff := cmp.Diff(got, rules.Halves(nil, &s)); diff != "" {
+			t.Errorf("asked again: %s", diff)
+		}
+		for _, h := range got {
+			if h.Of.TraceID.IsZero() || h.Of.SpanID.IsZero() || h.Side == 0 || h.Rule.Name() == "" || h.recorded() == (h.Key != 0) || h.Target == h.Of {
+				t.Errorf("%q=%q offers %+v", key, value, h)
+			}
+		}
+	})
+}

@@ -23,6 +23,7 @@ type spread struct {
 	legs      []Leg
 	legOf     map[*index][]int32 // leg of each span plus one; 0: not in the thread
 	covered   [][]interval       // by leg
+	handles   []Key              // by leg
 	effects   map[trace.ID]map[trace.SpanID][]Link
 	open      map[trace.ID][]entry // effects of which only the causing trace is known, until their turn
 	nodes     []Node
