@@ -2,6 +2,7 @@ package tracestore
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
@@ -50,6 +51,43 @@ func BenchmarkAppend(b *testing.B) {
 			stop()
 		})
 	}
+}
+
+// BenchmarkApply decodes wide spans into a memtable, as the writer does.
+func BenchmarkApply(b *testing.B) {
+	const batch, batches = 800, 150
+	rng := rand.New(rand.NewPCG(1, 2))
+	var raws [][]byte
+	size := 0
+	for range batches {
+		raws = append(raws, wideBatch(rng, batch))
+		size += len(raws[len(raws)-1])
+	}
+	var d otlp.Decoder
+	var mem *memtable.Table
+	recent := memtable.NewRecent(recentRows)
+	round := uint64(0)
+	b.SetBytes(int64(size))
+	b.ReportAllocs()
+	for b.Loop() {
+		round++
+		mem = memtable.NewAfter(mem, recent)
+		for _, raw := range raws {
+			if _, err := d.DecodeRows(otlp.Traces, raw, otlp.Arrival{UnixNano: 1}, func(r *column.Row) error {
+				_, err := mem.AddRow(r, column.Mix(r.Hash(), round)) // other rows each time
+				return err
+			}); err != nil {
+				b.Fatal(err)
+			}
+			mem.Publish()
+		}
+	}
+	if mem.Rows() != batch*batches {
+		b.Fatalf("%d rows, want %d", mem.Rows(), batch*batches)
+	}
+	b.ReportMetric(float64(b.N*batch*batches)/b.Elapsed().Seconds(), "rows/s")
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*batch*batches), "ns/row")
+	b.ReportMetric(float64(mem.Measure())/(batch*batches), "B/row")
 }
 
 // BenchmarkFlush decodes 60,000 spans into a memtable and writes it to a segment.

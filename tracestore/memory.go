@@ -3,15 +3,14 @@ package tracestore
 import "redthread/tracestore/column"
 
 // Options.MemoryBytes is shared out so that all of it together stays within the
-// limit while everything happens at once. What the parts leave, a good quarter,
-// is for messages on their way through the log (at most maxUnapplied+2 of them,
-// 1 MiB each, or 4 MiB for parts of large requests), the hashes of recent rows (8
-// MB), the buffers of a flush and a compaction, and the garbage between two
-// collections.
+// limit while everything happens at once. What the parts leave, a fifth, is for
+// messages on their way through the log (at most maxUnapplied+2 of them, 1 MiB
+// each, or 4 MiB for parts of large requests), the hashes of recent rows (8 MB),
+// the buffers of a flush and a compaction, and the garbage between two collections.
 const (
-	// tableShare: the memtable that grows may take an eighth, and the frozen one
+	// tableShare: the memtable that grows may take a sixth, and the frozen one
 	// that is being written as much again. The writer waits while there are two.
-	tableShare = 8
+	tableShare = 6
 	// cacheShare: decoded columns that queries have read.
 	cacheShare = 6
 	// bodyShare: bodies that are being read, validated and logged. Beyond it
