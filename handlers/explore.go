@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -53,7 +54,7 @@ func (s *Server) showExplore(c echo.Context) error {
 	if m.Page, err = s.page(c, "Explore", views.SectionExplore); err != nil {
 		return err
 	}
-	m.Page.Styles = []string{"third_party/uPlot.min.css", "css/explore.css"}
+	m.Page.Styles = []string{"third_party/uPlot.min.css", "css/explore.css", "css/bubbleup.css"}
 	m.Page.Scripts = []string{"third_party/uPlot.iife.min.js"}
 	m.Page.Wide = true
 	names, err := e.environments(ctx)
@@ -187,7 +188,7 @@ func (st *exploreState) firstError() error {
 	if st.Error != "" {
 		return &query.InvalidError{Field: "q", Message: st.Error}
 	}
-	for _, param := range append(slices.Clone(clauseParams), paramLimit, paramGranularity, paramWindow) {
+	for _, param := range append(slices.Clone(clauseParams), paramLimit, paramGranularity, paramWindow, paramSelectFrom, paramSelectTo) {
 		for _, c := range st.Clauses[param] {
 			if c.Error != "" {
 				return &query.InvalidError{Field: param, Message: c.Error}
@@ -198,7 +199,7 @@ func (st *exploreState) firstError() error {
 }
 
 // clauseParams are the parameters that repeat.
-var clauseParams = []string{paramVisualize, paramWhere, paramGroupBy, paramOrder, paramHaving, paramCalculated}
+var clauseParams = []string{paramVisualize, paramWhere, paramGroupBy, paramOrder, paramHaving, paramCalculated, paramSelect}
 
 // form is the query as inputs.
 func (st *exploreState) form(columns []query.ColumnInfo) views.ExploreForm {
@@ -212,6 +213,8 @@ func (st *exploreState) form(columns []query.ColumnInfo) views.ExploreForm {
 		MatchAny:   st.Spec.FilterCombination == "OR", Limit: st.single(paramLimit), Granularity: st.single(paramGranularity),
 		Automatic:   formatNumber(float64(bucketStep(st.Window, maxChartBuckets))),
 		Environment: st.Spec.Environment, RawColumns: st.Columns, Error: st.Error, Operators: query.Operators,
+		Select:     st.clauses(paramSelect, "Filter of the selection", "duration_ms >= 1000"),
+		SelectFrom: st.momentInput(paramSelectFrom), SelectTo: st.momentInput(paramSelectTo),
 		Window: views.ExploreWindow{Range: st.Window.Range, From: st.Window.From, To: st.Window.To, Error: st.single(paramWindow).Error},
 	}
 	if st.Tab != tabResults {
@@ -239,6 +242,15 @@ func (st *exploreState) single(param string) views.ExploreClause {
 		return views.ExploreClause{Text: cs[0].Text, Error: cs[0].Error}
 	}
 	return views.ExploreClause{}
+}
+
+// momentInput is a time of the selection as its input shows it.
+func (st *exploreState) momentInput(param string) views.ExploreClause {
+	c := st.single(param)
+	if sec, err := strconv.ParseFloat(c.Text, 64); err == nil && c.Error == "" {
+		c.Text = time.UnixMicro(int64(math.Round(sec * 1e6))).UTC().Format("2006-01-02T15:04:05.999999")
+	}
+	return c
 }
 
 // calculations are those of the query; none means COUNT.

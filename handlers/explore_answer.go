@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"redthread/tracestore"
 	"redthread/tracestore/graph"
 	"redthread/tracestore/query"
 	"redthread/tracestore/trace"
@@ -20,9 +21,11 @@ import (
 // exploreStore is the span store as Explore and Home ask it.
 type exploreStore interface {
 	Query(ctx context.Context, spec query.Spec) (*query.Result, error)
+	BubbleUp(ctx context.Context, spec query.BubbleUp) (*query.BubbleUpResult, error)
 	Search(ctx context.Context, s query.Search) (*query.SearchResult, error)
 	Columns(ctx context.Context, environment, prefix string) ([]query.ColumnInfo, error)
 	TraceSummary(ctx context.Context, id trace.ID) (graph.Summary, bool, error)
+	Stats() tracestore.Stats
 }
 
 // explorer answers the questions of the pages Explore and Home.
@@ -84,7 +87,7 @@ func (e explorer) answer(ctx context.Context, st *exploreState, after string) (v
 		return a, err
 	}
 	a.Ran, a.Warnings = true, res.Warnings
-	a.Foot = footOf(res.Stats)
+	a.Foot = e.foot(res.Stats)
 	a.JSONURL, a.CSVURL = downloadURL(st, "json"), downloadURL(st, "csv")
 	if res.Stats.RowsMatched == 0 {
 		a.Empty, err = e.emptyAnswer(ctx, st)
@@ -95,6 +98,8 @@ func (e explorer) answer(ctx context.Context, st *exploreState, after string) (v
 	}
 	a.Tabs = exploreTabs(st, len(res.Results))
 	switch st.Tab {
+	case tabBubble:
+		a.BubbleUp, err = e.bubbleTab(ctx, st, &a)
 	case tabTraces:
 		a.Traces, err = e.tracesTab(ctx, st)
 	case tabRaw:
@@ -108,7 +113,7 @@ func (e explorer) answer(ctx context.Context, st *exploreState, after string) (v
 func exploreTabs(st *exploreState, groups int) []views.ExploreTab {
 	var tabs []views.ExploreTab
 	for _, t := range []struct{ tab, label, count string }{
-		{tabResults, "Results", ui.Count(groups)}, {tabTraces, "Traces", ""}, {tabRaw, "Raw", ""},
+		{tabResults, "Results", ui.Count(groups)}, {tabBubble, "BubbleUp", ""}, {tabTraces, "Traces", ""}, {tabRaw, "Raw", ""},
 	} {
 		tabs = append(tabs, views.ExploreTab{Label: t.label, Count: t.count, Current: st.Tab == t.tab,
 			URL: st.address(func(q url.Values) {
@@ -121,15 +126,19 @@ func exploreTabs(st *exploreState, groups int) []views.ExploreTab {
 	return tabs
 }
 
-func footOf(s query.Stats) views.ExploreFoot {
+func (e explorer) foot(s query.Stats) views.ExploreFoot {
 	return views.ExploreFoot{Scanned: ui.Count(s.RowsScanned), Matched: ui.Count(s.RowsMatched),
-		Elapsed: ui.Duration(s.ElapsedNano), Segments: segmentsOf(s), Sampled: s.Sampled}
+		Elapsed: ui.Duration(s.ElapsedNano), Segments: segmentsOf(s, e.store.Stats().Segments), Sampled: s.Sampled}
 }
 
-// segmentsOf says where the rows were: the newest are in no segment yet.
-func segmentsOf(s query.Stats) string {
-	if s.Segments == 0 && s.RowsScanned > 0 {
+// segmentsOf says where the rows were, of how many segments there are: the newest
+// are in none yet.
+func segmentsOf(s query.Stats, all int) string {
+	switch {
+	case s.Segments == 0 && s.RowsScanned > 0:
 		return "in memory"
+	case s.Segments < all:
+		return ui.Count(s.Segments) + " of " + countWord(all, "segment")
 	}
 	return countWord(s.Segments, "segment")
 }
@@ -162,7 +171,7 @@ func resultsTab(st *exploreState, res *query.Result) *views.ExploreResults {
 		if len(st.Spec.Breakdowns) == 0 {
 			row.Class = ""
 		}
-		row.TracesURL = groupTraces(st, g)
+		row.TracesURL, row.CompareURL = groupTraces(st, g), groupCompare(st, g)
 		r.Rows = append(r.Rows, row)
 	}
 	if len(st.Spec.Breakdowns) > 0 {
@@ -275,6 +284,21 @@ func groupTraces(st *exploreState, g query.Group) string {
 		q.Del(paramOrder)
 		q.Del(paramHaving)
 		q.Set(paramTab, tabTraces)
+	})
+}
+
+// groupCompare is the address that compares a group with the rest; "" if all rows
+// are one group.
+func groupCompare(st *exploreState, g query.Group) string {
+	if len(st.Spec.Breakdowns) == 0 {
+		return ""
+	}
+	return st.address(func(q url.Values) {
+		dropSelection(q)
+		for _, b := range st.Spec.Breakdowns {
+			q.Add(paramSelect, formatFilter(equals(b, g.Data[b])))
+		}
+		q.Set(paramTab, tabBubble)
 	})
 }
 

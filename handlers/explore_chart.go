@@ -48,6 +48,7 @@ func charts(st *exploreState, res *query.Result, step int64) []views.ExploreChar
 		id := "chart-" + strconv.Itoa(i)
 		if c.Op == "HEATMAP" {
 			h := heatmap(id, c, res, axis)
+			h.Selected = st.Select.box(c.Column, axis)
 			if res.Other != nil {
 				h.Note = "of the " + ui.Count(len(res.Results)) + " groups listed; the rest is beyond the limit"
 			}
@@ -57,6 +58,35 @@ func charts(st *exploreState, res *query.Result, step int64) []views.ExploreChar
 		}
 	}
 	return append(heats, lines...)
+}
+
+// box is the selection as a box of the heatmap of a column; nil if it is none.
+func (s *exploreSelection) box(column string, axis views.ChartTime) *views.HeatBox {
+	if !s.any() {
+		return nil
+	}
+	b := &views.HeatBox{From: float64(axis.From), To: float64(axis.To), Min: math.Inf(-1), Max: math.Inf(1)}
+	if s.From != nil {
+		b.From = *s.From * 1000
+	}
+	if s.To != nil {
+		b.To = *s.To * 1000
+	}
+	for _, f := range s.Filters {
+		v, ok := numberOf(f.Value)
+		if f.Column != column || !ok {
+			return nil
+		}
+		switch f.Op {
+		case ">=", ">":
+			b.Min = max(b.Min, v)
+		case "<", "<=":
+			b.Max = min(b.Max, v)
+		default:
+			return nil
+		}
+	}
+	return b
 }
 
 func lineChart(id string, c query.Calculation, st *exploreState, res *query.Result, order map[string]int, axis views.ChartTime) *views.LineChart {

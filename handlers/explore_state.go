@@ -14,6 +14,7 @@ import (
 // Tabs of the Explore page.
 const (
 	tabResults = "results"
+	tabBubble  = "bubbleup"
 	tabTraces  = "traces"
 	tabRaw     = "raw"
 )
@@ -35,6 +36,12 @@ const (
 	paramAfter       = "after" // the raw rows after those of the page before
 	paramWindow      = "range"
 	paramEnvironment = "environment"
+
+	// What the tab BubbleUp compares with the rest: filters that repeat, and times
+	// in seconds.
+	paramSelect     = "s"
+	paramSelectFrom = "sfrom"
+	paramSelectTo   = "sto"
 )
 
 const (
@@ -54,6 +61,7 @@ type exploreState struct {
 	Window  timeWindow
 	Tab     string
 	Columns []string
+	Select  exploreSelection
 
 	// The clauses as typed, with what is wrong with them; where there is no
 	// error they say the same as Spec.
@@ -62,12 +70,29 @@ type exploreState struct {
 	Error string
 }
 
+// exploreSelection is a part of the query's rows: those of a stretch of time, that
+// pass filters.
+type exploreSelection struct {
+	Filters  []query.Filter
+	From, To *float64 // seconds since the epoch; nil: not bounded
+}
+
+// any reports whether something is selected.
+func (s *exploreSelection) any() bool { return len(s.Filters) > 0 || s.From != nil || s.To != nil }
+
+// dropSelection takes the selection out of an address.
+func dropSelection(q url.Values) {
+	q.Del(paramSelect)
+	q.Del(paramSelectFrom)
+	q.Del(paramSelectTo)
+}
+
 // readExplore reads the address: either q, a query specification in JSON, or
 // the clauses in their text form. Time range and environment may be given
 // beside q and then count instead of what it says.
 func readExplore(q url.Values, now time.Time) exploreState {
 	st := exploreState{Clauses: map[string][]clause{}, Tab: tabResults}
-	if t := q.Get(paramTab); t == tabTraces || t == tabRaw {
+	if t := q.Get(paramTab); t == tabTraces || t == tabRaw || t == tabBubble {
 		st.Tab = t
 	}
 	for _, c := range q[paramColumns] {
@@ -125,7 +150,7 @@ func withFirstQuery(q url.Values) url.Values {
 // relative range that counts if nothing else is said.
 func withSpec(q url.Values, spec query.Spec) (url.Values, string) {
 	out := specValues(spec)
-	for _, p := range []string{paramTab, paramColumns, paramEnvironment, "range", "from", "to"} {
+	for _, p := range []string{paramTab, paramColumns, paramEnvironment, paramSelect, paramSelectFrom, paramSelectTo, "range", "from", "to"} {
 		if vs, ok := q[p]; ok {
 			out[p] = vs
 		}
@@ -203,6 +228,18 @@ func (st *exploreState) readClauses(q url.Values) {
 	readClause(st, q, paramCalculated, parseCalculated, func(f query.CalculatedField) string {
 		return quoteColumn(f.Name) + " = " + f.Expression
 	}, &s.CalculatedFields)
+	readClause(st, q, paramSelect, parseFilter, formatFilter, &st.Select.Filters)
+	for param, into := range map[string]**float64{paramSelectFrom: &st.Select.From, paramSelectTo: &st.Select.To} {
+		if text := cleanText(q.Get(param)); text != "" {
+			if at, err := parseMoment(text); err != nil {
+				st.Clauses[param] = []clause{{Text: text, Error: err.Error()}}
+			} else {
+				sec := secondsOf(at)
+				*into = &sec
+				st.Clauses[param] = []clause{{Text: seconds(sec)}}
+			}
+		}
+	}
 	if q.Get(paramMatch) == "any" {
 		s.FilterCombination = "OR"
 	}
@@ -306,6 +343,16 @@ func (st *exploreState) values() url.Values {
 	return q
 }
 
+// bubbleUp is the comparison that the tab BubbleUp shows.
+func (st *exploreState) bubbleUp() query.BubbleUp {
+	b := query.BubbleUp{Query: st.bound(), SelectionFilters: st.Select.Filters}
+	b.Query.Granularity = nil
+	if st.Select.From != nil || st.Select.To != nil {
+		b.Selection = &query.Box{StartTime: st.Select.From, EndTime: st.Select.To}
+	}
+	return b
+}
+
 // address is the page's address with some parameters changed.
 func (st *exploreState) address(change func(url.Values)) string {
 	q := st.values()
@@ -358,7 +405,7 @@ var fieldOf = regexp.MustCompile(`^([a-z_]+)(?:\[([0-9]+)\])?`)
 var specParams = map[string]string{
 	"calculations": paramVisualize, "filters": paramWhere, "filter_combination": paramMatch, "breakdowns": paramGroupBy,
 	"orders": paramOrder, "havings": paramHaving, "limit": paramLimit, "granularity": paramGranularity,
-	"calculated_fields": paramCalculated, "time_range": paramWindow, "start_time": paramWindow, "end_time": paramWindow,
+	"calculated_fields": paramCalculated, "selection_filters": paramSelect, "selection": paramSelectFrom, "time_range": paramWindow, "start_time": paramWindow, "end_time": paramWindow,
 }
 
 // refuse notes what the engine found wrong beside the clause it belongs to.

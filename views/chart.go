@@ -74,6 +74,44 @@ type Heatmap struct {
 	Rows   []HeatRow // lowest first
 	Cells  []HeatCell
 	Note   string // what is not in it
+	// Selected is the part that is compared with the rest; nil: none.
+	Selected *HeatBox
+}
+
+// HeatBox is a part of a heatmap: times in milliseconds since the epoch, and values.
+// What is beyond the heatmap's own ends does not bound.
+type HeatBox struct {
+	From, To float64
+	Min, Max float64
+}
+
+// shows reports whether a part of the heatmap lies in the box.
+func (h Heatmap) shows(b HeatBox) bool {
+	return len(h.Rows) > 0 && b.From < float64(h.Time.To) && b.To > float64(h.Time.From) && b.Min < h.Rows[len(h.Rows)-1].Max && b.Max > h.Rows[0].Min
+}
+
+// box is the place of the selected part in the plot.
+func (h Heatmap) box() (x, y, width, height string) {
+	left, right := max(h.Time.x(int64(max(h.Selected.From, float64(h.Time.From)))), 0), min(h.Time.x(int64(min(h.Selected.To, float64(h.Time.To)))), plotWidth)
+	low, high := h.place(h.Selected.Min), h.place(h.Selected.Max)
+	return trimFloat(left, 1), trimFloat((1-high)*plotHeight, 1), trimFloat(max(right-left, 1), 1), trimFloat(max((high-low)*plotHeight, 1), 1)
+}
+
+// place is where a value lies on the value axis, 0 to 1: within its band by the
+// logarithm where the bands are of positive numbers.
+func (h Heatmap) place(v float64) float64 {
+	n := float64(len(h.Rows))
+	for i, r := range h.Rows {
+		switch {
+		case v <= r.Min:
+			return float64(i) / n
+		case v < r.Max && r.Min > 0:
+			return (float64(i) + math.Log(v/r.Min)/math.Log(r.Max/r.Min)) / n
+		case v < r.Max:
+			return (float64(i) + (v-r.Min)/(r.Max-r.Min)) / n
+		}
+	}
+	return 1
 }
 
 // ExploreChart is a heatmap or a line chart.

@@ -27,6 +27,11 @@ type ExploreForm struct {
 	Granularity ExploreClause
 	Automatic   string // the width of a bucket if none is given: "30 s"
 	Window      ExploreWindow
+
+	// Of the tab BubbleUp: what is compared with the rest.
+	Select               ExploreClauses
+	SelectFrom, SelectTo ExploreClause
+
 	Environment string
 	Tab         string
 	RawColumns  []string
@@ -99,6 +104,7 @@ type ExploreAnswer struct {
 	Results  *ExploreResults
 	Traces   *ExploreTraces
 	Raw      *ExploreRaw
+	BubbleUp *ExploreBubbleUp
 	Empty    *ExploreEmpty
 	Foot     ExploreFoot
 	JSONURL  string
@@ -116,6 +122,7 @@ type ExploreTab struct {
 type ExploreFoot struct {
 	Scanned, Matched, Elapsed, Segments string
 	Sampled                             bool
+	Sample                              bool // not all rows were read
 }
 
 // ExploreResults is the table of groups.
@@ -140,7 +147,9 @@ type ExploreRow struct {
 	Class     string // of the colour ring
 	Cells     []ExploreCell
 	TracesURL string // the traces of this group
-	Label     string // the group in words
+	// CompareURL compares this group with the rest.
+	CompareURL string
+	Label      string // the group in words
 }
 
 // ExploreCell is one value. Column and Value are set where the value can be

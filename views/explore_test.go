@@ -98,10 +98,38 @@ func TestExploreGolden(t *testing.T) {
 	hostile := exploreForm1()
 	hostile.Where.Clauses = []ExploreClause{{Text: hostileText, Error: hostileText}}
 	hostile.Environment, hostile.Error, hostile.Suggestions, hostile.RawColumns = hostileText, hostileText, []string{hostileText}, []string{hostileText}
+	bubble := exploreForm1()
+	bubble.Tab = "bubbleup"
+	bubble.Select = ExploreClauses{"s", "Filter of the selection", "duration_ms >= 1000", []ExploreClause{{Text: "duration_ms >= 500"}, {Text: "x", Error: "Say how x compares."}}}
+	bubble.SelectFrom, bubble.SelectTo = ExploreClause{Text: "2026-11-22T14:00:00"}, ExploreClause{Text: "noon", Error: "Write a time."}
+	heat := *results.Charts[0].Heat
+	heat.Selected = &HeatBox{From: float64(exploreAxis().From) + 600_000, To: math.Inf(1), Min: 15, Max: math.Inf(1)}
+	compared := ExploreAnswer{Ran: true, Now: exploreNow, Foot: ExploreFoot{Scanned: "20,000,160", Matched: "20,000,160", Elapsed: "0.9 s", Segments: "20 of 24 segments", Sampled: true, Sample: true},
+		Tabs: exploreTabs(), Charts: []ExploreChart{{Heat: &heat}},
+		BubbleUp: &ExploreBubbleUp{Selection: "8,402", Baseline: "1,204,118", DropURL: "/explore", TracesURL: "/explore?tab=traces", ZoomURL: "/explore?w=x", Compared: "41", More: 3,
+			Sampled: []string{"The shares of the rest are of 100 of its rows."}, Warnings: []string{"No row is odd."},
+			Cards: []BubbleCard{
+				{Name: "build.id", GroupURL: "/explore?g=build.id", Difference: "+98.2 pt", Score: "0.97", Rows: []BubbleRow{
+					{Text: "bld-7f3c1e9d", Best: true, Column: "build.id", Value: `"bld-7f3c1e9d"`, FilterURL: "/explore?w=a", Selection: "99.0 %", Baseline: "0.8 %", SelectionShare: 0.99, BaselineShare: 0.008},
+					{Text: "no value", Missing: true, Column: "build.id", FilterURL: "/explore?w=b", Selection: "0", Baseline: "< 0.1 %", BaselineShare: 0.0004}},
+					MoreRows: []BubbleRow{{Text: "other values", Rest: true, Selection: "1.0 %", Baseline: "99.1 %", SelectionShare: 0.01, BaselineShare: 0.991}}},
+				{Name: "db.rows", GroupURL: "/explore?g=db.rows", Difference: "+91.0 pt", Score: "0.9", Statement: "≥ 10,000", StatementURL: "/explore?w=c", NearUnique: true,
+					Bars: &BubbleBars{Low: "1", High: "100,000", Bars: []BubbleBar{{"1", "10", 0, 0.5, "0", "50.0 %"}, {"10", "100", 0, 0, "0", "0"}, {"100", "100,000", 1, 0.5, "100.0 %", "50.0 %"}}}},
+			},
+			Rest: []BubbleCard{{Name: "duration_ms", GroupURL: "/explore?g=duration_ms", Defines: true}, {Name: hostileText, GroupURL: "javascript:alert(1)", Rows: []BubbleRow{
+				{Text: hostileText, Title: hostileText, Column: hostileText, Value: `"x"`, FilterURL: "/explore", Selection: "1.0 %", Baseline: "1.0 %"}}}},
+		}}
+	help := ExploreAnswer{Ran: true, Now: exploreNow, Foot: foot, Tabs: exploreTabs(),
+		BubbleUp: &ExploreBubbleUp{Help: true, Offers: []ExploreLink{{"Errors", "/explore?s=error+%3D+true&tab=bubbleup"}}}}
+	alike := ExploreAnswer{Ran: true, Now: exploreNow, Foot: foot, Tabs: exploreTabs(),
+		BubbleUp: &ExploreBubbleUp{Selection: "2", Baseline: "9", Compared: "1", Rest: []BubbleCard{{Name: "name", GroupURL: "/explore?g=name"}}}}
 	checkGolden(t, "explore", map[string]templ.Component{
-		"results": ExploreContent(Explore{Form: exploreForm1(), Answer: results}),
-		"wrong":   ExploreContent(Explore{Form: wrong}),
-		"traces":  ExploreContent(Explore{Form: exploreForm1(), Answer: traces}),
+		"bubbleup":       ExploreContent(Explore{Form: bubble, Answer: compared}),
+		"bubbleup_help":  ExploreContent(Explore{Form: bubble, Answer: help}),
+		"bubbleup_alike": ExploreContent(Explore{Form: bubble, Answer: alike}),
+		"results":        ExploreContent(Explore{Form: exploreForm1(), Answer: results}),
+		"wrong":          ExploreContent(Explore{Form: wrong}),
+		"traces":         ExploreContent(Explore{Form: exploreForm1(), Answer: traces}),
 		"nothing": ExploreContent(Explore{Form: exploreForm1(), Answer: ExploreAnswer{Ran: true, Now: exploreNow, Foot: ExploreFoot{Scanned: "9", Matched: "0", Elapsed: "1 ms", Segments: "in memory", Sampled: true},
 			Empty: &ExploreEmpty{Window: "the last 1 h", Newest: exploreNow.Add(-3 * time.Hour), Now: exploreNow, Links: []ExploreLink{{"The last 24 h", "/explore?range=24h"}}}}}),
 		"no_data": ExploreContent(Explore{Form: exploreForm1(), Answer: ExploreAnswer{Ran: true, Now: exploreNow, Empty: &ExploreEmpty{NoData: true}}}),

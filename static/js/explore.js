@@ -2,7 +2,7 @@ import { mountAll, toast, unmountAll } from "./app.js";
 import { isTyping } from "./keys.js";
 import { liveCells } from "./explore_cells.js";
 import { liveClauses } from "./explore_clauses.js";
-import { searchOf, withFilter, withTab, withWindow } from "./explore_url.js";
+import { searchOf, withFilter, withSelection, withTab, withWindow, withoutSelection } from "./explore_url.js";
 
 /**
  * The Explore page: runs the query without loading the page again, makes the
@@ -34,7 +34,8 @@ export function mount(el) {
     }
     if (e.key === "Escape" && running) running.abort();
   });
-  on(el, "chart:select", (e) => offer(e.target, e.detail, current, go));
+  const shown = { from: Number(form.dataset.from), to: Number(form.dataset.to) };
+  on(el, "chart:select", (e) => offer(e.target, e.detail, current, shown, go));
   on(el, "submit", (e) => { // the form that adds a column of the raw rows
     if (!e.target.matches(".Raw-columns")) return;
     e.preventDefault();
@@ -126,7 +127,7 @@ function show(request) {
 }
 
 // What can be done with a selection on a chart.
-function offer(figure, s, current, go) {
+function offer(figure, s, current, shown, go) {
   for (const other of document.querySelectorAll(".Chart")) {
     if (other !== figure) clearSelection(other);
   }
@@ -139,11 +140,13 @@ function offer(figure, s, current, go) {
     title.append(actions);
   }
   const values = (q) => (s.column === undefined ? q : withFilter(withFilter(q, s.column, ">=", s.min), s.column, "<", s.max));
+  const rest = () => withoutSelection(current());
   const choices = [
-    ["Zoom", "Button Button--small Button--primary", () => go(withWindow(current(), s.from, s.to))],
-    ["Traces in selection", "Button Button--small", () => go(withTab(values(withWindow(current(), s.from, s.to)), "traces"))],
+    ["BubbleUp", "Button Button--small Button--primary", () => go(withSelection(current(), s, shown))],
+    ["Zoom", "Button Button--small", () => go(withWindow(rest(), s.from, s.to))],
+    ["Traces in selection", "Button Button--small", () => go(withTab(values(withWindow(rest(), s.from, s.to)), "traces"))],
   ];
-  if (s.column !== undefined) choices.push(["Keep these values", "Button Button--small", () => go(values(current()))]);
+  if (s.column !== undefined) choices.push(["Keep these values", "Button Button--small", () => go(values(rest()))]);
   choices.push(["×", "Button Button--small Button--quiet", () => clearSelection(figure)]);
   actions.replaceChildren(...choices.map(([text, name, act]) => {
     const b = document.createElement("button");

@@ -1,6 +1,6 @@
 import { toast } from "./app.js";
 import { formatFilter } from "./explore_text.js";
-import { withGroup, withValue } from "./explore_url.js";
+import { withGroup, withValue, withoutSelection } from "./explore_url.js";
 
 /**
  * Gives the cells of the tables a menu: keep, exclude, group by, copy.
@@ -75,6 +75,7 @@ function button(cell) {
 
 function build(cell, current, go, done) {
   const { column } = cell.dataset;
+  const now = cell.closest(".BubbleUp") ? () => withoutSelection(current()) : current; // the rows it speaks of are not those of a selection
   const value = cell.dataset.value === undefined ? undefined : JSON.parse(cell.dataset.value);
   const missing = value === undefined || value === null;
   const menu = document.createElement("div");
@@ -85,9 +86,9 @@ function build(cell, current, go, done) {
   const text = formatFilter(missing ? { column, op: "does-not-exist" } : { column, op: "=", value });
   title.textContent = text.length > 120 ? `${text.slice(0, 120)}…` : text;
   const items = [
-    ["Only rows with this", () => go(withValue(current(), column, value, false))],
-    ["Without these rows", () => go(withValue(current(), column, value, true))],
-    ["Group by this column", () => go(withGroup(current(), column))],
+    ["Only rows with this", () => go(withValue(now(), column, value, false))],
+    ["Without these rows", () => go(withValue(now(), column, value, true))],
+    ["Group by this column", () => go(withGroup(now(), column))],
   ];
   if (!missing) items.push(["Copy the value", () => copy(String(typeof value === "object" ? JSON.stringify(value) : value))]);
   menu.append(title, ...items.map(([label, act]) => {

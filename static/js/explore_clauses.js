@@ -1,7 +1,7 @@
 import { TextError, formatFilterValue, parseCalculation, parseColumn, parseFilter, parseHaving, parseOrder } from "./explore_text.js";
 import { canonical, choices } from "./explore_complete.js";
 
-const parsers = { v: parseCalculation, w: parseFilter, g: parseColumn, o: parseOrder, h: parseHaving };
+const parsers = { v: parseCalculation, w: parseFilter, s: parseFilter, g: parseColumn, o: parseOrder, h: parseHaving };
 
 /**
  * Makes the inputs of a query chips: a chip shows its clause, a click edits it,
@@ -148,7 +148,7 @@ function show(param, text) {
     const c = parseCalculation(text);
     return c.column ? [bold(c.op), plain(c.column)] : [bold(c.op)];
   }
-  if (param === "w") {
+  if (param === "w" || param === "s") {
     const f = parseFilter(text);
     return [plain(f.column), bold(f.op), plain(formatFilterValue(f), "Clause-value")];
   }

@@ -26,6 +26,7 @@ export function choices(param, text, known) {
 const byParam = {
   v: calculations,
   w: filters,
+  s: filters,
   g: (text, known) => columns(text, known, (c) => quoteColumn(c.name), true),
   c: (text, known) => columns(text, known, (c) => quoteColumn(c.name), true),
   o: orders,

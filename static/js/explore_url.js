@@ -73,6 +73,38 @@ export function withWindow(search, from, to) {
   return q;
 }
 
+/**
+ * Selects a part of the rows, to be compared with the rest: a stretch of time in
+ * milliseconds since the epoch and, if there is a column, its numbers. The window
+ * becomes absolute, so that the address keeps meaning the same.
+ * @param {URLSearchParams} search
+ * @param {{from?: number, to?: number, column?: string, min?: number, max?: number}} s
+ * @param {{from: number, to: number}} window
+ */
+export function withSelection(search, s, window) {
+  const q = withTab(withoutSelection(search), "bubbleup");
+  if (q.has("range")) {
+    q.delete("range");
+    q.set("from", seconds(window.from));
+    q.set("to", seconds(window.to));
+  }
+  if (s.from !== undefined && s.from > window.from) q.set("sfrom", seconds(s.from));
+  if (s.to !== undefined && s.to < window.to) q.set("sto", seconds(s.to));
+  if (s.column !== undefined) {
+    q.append("s", formatFilter({ column: s.column, op: ">=", value: s.min }));
+    q.append("s", formatFilter({ column: s.column, op: "<", value: s.max }));
+  }
+  return q;
+}
+
+/** Drops the selection, and the tab that compares it. @param {URLSearchParams} search */
+export function withoutSelection(search) {
+  const q = copy(search);
+  for (const name of ["s", "sfrom", "sto"]) q.delete(name);
+  if (q.get("tab") === "bubbleup") q.delete("tab");
+  return q;
+}
+
 /** Shows another tab. @param {URLSearchParams} search @param {string} tab */
 export function withTab(search, tab) {
   const q = copy(search);

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { searchOf, withFilter, withGroup, withTab, withValue, withWindow } from "./explore_url.js";
+import { searchOf, withFilter, withGroup, withSelection, withTab, withValue, withWindow, withoutSelection } from "./explore_url.js";
 
 const base = new URLSearchParams("v=COUNT&w=a+%3D+b&range=1h&after=x");
 
@@ -36,4 +36,30 @@ test("grouping and tabs", () => {
   assert.deepEqual(withGroup(base, "odd column").getAll("g"), ['"odd column"']);
   assert.equal(withTab(base, "traces").get("tab"), "traces");
   assert.equal(withTab(withTab(base, "raw"), "results").has("tab"), false);
+});
+
+test("a box is selected, the window made absolute", () => {
+  const window = { from: 1_700_000_000_000, to: 1_700_000_060_000 };
+  const q = withSelection(base, { from: 1_700_000_010_000, to: 1_700_000_020_500, column: "duration_ms", min: 250, max: 1e21 }, window);
+  assert.equal(q.get("from"), "1700000000");
+  assert.equal(q.get("to"), "1700000060");
+  assert.equal(q.has("range"), false);
+  assert.equal(q.get("sfrom"), "1700000010");
+  assert.equal(q.get("sto"), "1700000020.5");
+  assert.deepEqual(q.getAll("s"), ["duration_ms >= 250", "duration_ms < 1e+21"]);
+  assert.equal(q.get("tab"), "bubbleup");
+  assert.deepEqual(q.getAll("w"), ["a = b"], "the query stays");
+  assert.equal(q.has("after"), false);
+});
+
+test("another selection replaces the first; ends of the window do not bound", () => {
+  const window = { from: 1_700_000_000_000, to: 1_700_000_060_000 };
+  const first = withSelection(base, { column: "x", min: 1, max: 2 }, window);
+  const q = withSelection(first, { from: window.from, to: 1_700_000_030_000 }, window);
+  assert.deepEqual(q.getAll("s"), []);
+  assert.equal(q.has("sfrom"), false);
+  assert.equal(q.get("sto"), "1700000030");
+  const gone = withoutSelection(q);
+  assert.equal(gone.has("sto") || gone.has("tab"), false);
+  assert.equal(withoutSelection(withTab(q, "raw")).get("tab"), "raw");
 });
