@@ -100,6 +100,10 @@ type chunk struct {
 // maxChunkBytes bounds a column chunk, so that its size fits 32 bits.
 const maxChunkBytes = 1<<31 - 1
 
+// maxRows bounds the rows of a row group that is read, and with them what a
+// damaged footer can make a reader allocate.
+const maxRows = 1 << 24
+
 // Pair is a key and a value of a file's metadata.
 type Pair struct{ Key, Value string }
 
@@ -397,7 +401,7 @@ func (f *footer) group(r *thriftReader, end int64) error {
 			r.skip(typ, 0)
 		}
 	}
-	if r.bad || rows < 0 || rows > 1<<31-1 || columns == 0 {
+	if r.bad || rows < 0 || rows > maxRows || columns == 0 {
 		return errFooter
 	}
 	f.rows = append(f.rows, int(rows))

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"math/bits"
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
@@ -278,16 +277,4 @@ func (p *page) ids() (width uint, runs []byte, err error) {
 		return 0, nil, errHybrid
 	}
 	return uint(p.values[0]), p.values[1:], nil
-}
-
-// rank counts the bits of b before bit n.
-func rank(b column.Bitmap, n int) int {
-	ones := 0
-	for _, w := range b[:n>>6] {
-		ones += bits.OnesCount64(w)
-	}
-	if n&63 != 0 {
-		ones += bits.OnesCount64(b[n>>6] & (1<<(uint(n)&63) - 1))
-	}
-	return ones
 }
