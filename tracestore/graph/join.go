@@ -249,8 +249,8 @@ func causesByKey(e *Half, list []Half) []Half {
 			return nil
 		}
 	case byRequestID:
-		// A request is caused by a caller only; a job by the request, and if that
-		// is not there by its caller.
+		// A request is caused by the router only; a job by the request, and if
+		// that is not there by the router.
 		requests := slices.DeleteFunc(slices.Clone(out), func(c Half) bool { return c.Rule != byRequestID })
 		if e.Side&CauseSide == 0 && len(requests) > 0 {
 			return requests

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -572,5 +573,41 @@ func TestOriginInALargeTrace(t *testing.T) {
 				t.Errorf("child=%v limit=%d: thread from %v selects %d, cut=%v; want %v, a leg, and cut", child, limit, th.Origin, th.Selected, th.Cut, root)
 			}
 		}
+	}
+}
+
+// TestRequestIDs: the router is before the request, the request before the jobs
+// that were handed its id, however many spans the id is stamped on.
+func TestRequestIDs(t *testing.T) {
+	var w workload
+	id := attr("request_id", uuid)
+	router := w.add(w.newTrace(), trace.SpanID{}, "heroku", "router", trace.KindServer, id, attr("fwd", "203.0.113.42"), attr("dyno", "web.1"))
+	web := w.add(w.newTrace(), trace.SpanID{}, "web", "POST /quotes", trace.KindServer, id)
+	w.add(web.TraceID, web.SpanID, "web", "SELECT", trace.KindClient, id)
+	job := w.add(w.newTrace(), trace.SpanID{}, "worker", "Mail", trace.KindInternal, id, attr("type", "job"), attr("job.class", "Mail"), at(-3*time.Second, time.Second))
+	under := w.add(job.TraceID, job.SpanID, "worker", "GET", trace.KindClient, id, at(-2*time.Second, time.Second))
+	other := w.add(w.newTrace(), trace.SpanID{}, "web", "POST /quotes", trace.KindServer, attr("request_id", strings.Replace(uuid, "3", "4", 1)))
+	g, m := testGraph(t, w.spans, Options{})
+	toWeb, toJob := "request_id router>POST /quotes inferred", "request_id POST /quotes>Mail inferred"
+	for _, tt := range []struct {
+		ask  trace.Ref
+		want said
+	}{
+		{router, said{Status: Found, Origins: []trace.Ref{router}}},
+		{web, said{Status: Found, Origins: []trace.Ref{router}, Hops: []string{toWeb}}},
+		{under, said{Status: Found, Origins: []trace.Ref{router}, Hops: []string{toWeb, toJob}}},
+		{other, said{Status: Found, Origins: []trace.Ref{other}}},
+	} {
+		o, err := g.Origin(context.Background(), tt.ask.TraceID, tt.ask.SpanID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(tt.want, summarise(o)); diff != "" {
+			t.Errorf("origin of %v (-want +got):\n%s", tt.ask, diff)
+		}
+	}
+	th, err := New(m, Options{}).Thread(context.Background(), job.TraceID)
+	if err != nil || len(th.Nodes) != 3 || len(th.Legs) != 3 {
+		t.Errorf("thread of the job = %d traces in %d legs, %v; want router, request and job", len(th.Nodes), len(th.Legs), err)
 	}
 }

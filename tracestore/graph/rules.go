@@ -51,10 +51,10 @@ var ruleTable = [ruleCount]rule{
 		source: "OpenTelemetry Java and Go record the offset on the producer too once the broker has answered: topic, partition and offset are the message"},
 	byKafkaKey: {name: "kafka_key", kind: KindMessageID, needs: hasKafkaKey, offer: offerKafkaKey,
 		source: "messaging.kafka.message.key, before 1.17 messaging.kafka.message_key, on both sides. A key often names a thing and not a message: it counts only while one single send has it"},
-	byRouter: {name: "caller_request_id", kind: KindRequestID, needs: hasRequestID, offer: offerRequestID,
-		source: "Heroku router (devcenter.heroku.com/articles/http-request-id) and HTTP clients that forward X-Request-ID"},
+	byRouter: {name: "router_request_id", kind: KindRequestID, needs: hasRequestID, offer: offerRequestID,
+		source: "Heroku router, devcenter.heroku.com/articles/http-request-id; its log line has request_id, fwd and dyno"},
 	byRequestID: {name: "request_id", kind: KindRequestID,
-		source: "the other ends of caller_request_id: roots of requests, and of jobs that were handed the id of their request"},
+		source: "the other ends of router_request_id: roots of requests, and of jobs that were handed the id of their request"},
 	byCorrelation: {name: "attribute", kind: KindAttribute, needs: hasCorrelated, offer: offerCorrelations,
 		source: "Settings: attributes that mean the same message, job or request"},
 }

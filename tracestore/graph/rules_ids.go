@@ -145,10 +145,11 @@ func offerKafkaKey(f *facts) {
 // minRequestID is the length below which a request id is a counter.
 const minRequestID = 8
 
-// offerRequestID offers the id of a request. A caller, which is the router or a
-// client, causes the request of that id; the request causes the jobs that were
-// handed it. A request or job that knows its cause by context needs no id, and
-// offers none as an effect.
+// offerRequestID offers the id of a request. The router causes the request of
+// that id; the request causes the jobs that were handed it. A request or job that
+// knows its cause by context needs no id, and offers none as an effect. Clients
+// cause nothing by it: many applications stamp the id on all their spans, those
+// of the jobs too.
 func offerRequestID(f *facts) {
 	var id string
 	each(f.values[fieldRequestID], func(text string) {
@@ -165,7 +166,7 @@ func offerRequestID(f *facts) {
 		if f.alone() {
 			f.addKey(EffectSide, byRequestID, key)
 		}
-	case f.router(), f.span.Kind == trace.KindClient:
+	case f.router():
 		f.addKey(CauseSide, byRouter, key)
 	case f.span.Kind == trace.KindServer && f.alone():
 		f.addKey(CauseSide|EffectSide, byRequestID, key)

@@ -128,10 +128,10 @@ func TestRules(t *testing.T) {
 		}, want: []string{"effect message_id " + key("id", jid)}},
 
 		{name: "Heroku router", kind: trace.KindServer, root: true, attrs: []string{"request_id", uuid, "fwd", "203.0.113.42", "dyno", "web.1", "connect", "1"},
-			want: []string{"cause caller_request_id " + key("request", uuid)}},
+			want: []string{"cause router_request_id " + key("request", uuid)}},
 		{name: "a request behind the router", kind: trace.KindServer, root: true, attrs: []string{"http.request.header.x-request-id", `["` + uuid + `"]`}, more: asJSON,
 			want: []string{"both request_id " + key("request", uuid)}},
-		{name: "a call that forwards the id", kind: trace.KindClient, attrs: []string{"request_id", uuid}, want: []string{"cause caller_request_id " + key("request", uuid)}},
+		{name: "a call on whose span the id is stamped", kind: trace.KindClient, attrs: []string{"request_id", uuid}},
 		{name: "a job that was handed the id", kind: trace.KindUnspecified, root: true, attrs: []string{"type", "job", "job.class", "Mail", "request_id", uuid},
 			want: []string{"effect request_id " + key("request", uuid)}},
 		{name: "a request with a caller needs no id", kind: trace.KindServer, attrs: []string{"request_id", uuid}},
@@ -229,7 +229,7 @@ func TestOpaque(t *testing.T) {
 // TestRulesAreNumberedForEver: edge indexes on disk hold the numbers.
 func TestRulesAreNumberedForEver(t *testing.T) {
 	want := []string{"", "span_link", "link_event", "dd_span_links", "child_trace", "message_id", "job_id", "queue_id", "kafka_offset", "kafka_key",
-		"caller_request_id", "request_id", "attribute"}
+		"router_request_id", "request_id", "attribute"}
 	var got []string
 	for r := range ruleCount {
 		got = append(got, r.Name())
