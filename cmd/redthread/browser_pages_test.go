@@ -64,7 +64,7 @@ func TestBrowserPages(t *testing.T) {
 	s := tell(t, p)
 	traffic(t, p, 600)
 	big := bigTrace(t, p, 2_000)
-	board := fillBoard(t, p, s)
+	board, pin := fillBoard(t, p, s)
 	a.look(axe, []site{
 		{name: "home", path: "/"},
 		{name: "explore", path: "/explore?v=HEATMAP(duration_ms)&v=COUNT&v=P95(duration_ms)&w=duration_ms+>+30&g=service.name&g=http.route&o=COUNT+desc"},
@@ -80,7 +80,8 @@ func TestBrowserPages(t *testing.T) {
 		{name: "find", path: "/find?q=u-4711-nothing"},
 		{name: "investigations", path: "/investigations"},
 		{name: "investigation-new", path: "/investigations/new"},
-		{name: "board", path: "/i/" + board},
+		{name: "board", path: "/i/" + board}, {name: "lanes", path: "/i/" + board + "?view=lanes"}, {name: "compare", path: "/i/" + board + "/blocks/" + pin + "/compare"},
+		{name: "offer", path: "/i/" + board + "/offer?text=" + s.request.String()},
 		{name: "inbox", path: "/inbox"},
 		{name: "account", path: "/settings/account"}, {name: "people", path: "/settings/people"}, {name: "keys", path: "/settings/keys"}, {name: "tokens", path: "/settings/tokens"},
 		{name: "notifications", path: "/settings/notifications"}, {name: "storage", path: "/settings/storage"}, {name: "audit", path: "/settings/audit"}, {name: "about", path: "/settings/about"},
@@ -92,8 +93,8 @@ func TestBrowserPages(t *testing.T) {
 }
 
 // fillBoard makes an investigation with a block of every kind, and messages in
-// the inbox of Ann.
-func fillBoard(t *testing.T, p *process, s story) string {
+// the inbox of Ann. pin is a span on it.
+func fillBoard(t *testing.T, p *process, s story) (board, pin string) {
 	t.Helper()
 	var made investigationState
 	post := func(path string, body map[string]any, out any) {
@@ -114,11 +115,20 @@ func fillBoard(t *testing.T, p *process, s story) string {
 		"breakdowns": []any{"service.name"}, "time_range": 3600, "granularity": 0}}, nil)
 	post(pins, map[string]any{"ref": "5", "kind": "note", "text": "It waits for **dealer 17**. @Ann, who runs that?\n\n- `GET /dealers/17/price` takes 500 ms\n- others do not"}, nil)
 	post(pins, map[string]any{"ref": "6", "kind": "link", "url": "https://example.com/deploys/1234", "title": "The deploy"}, nil)
+	post(pins, map[string]any{"ref": "10", "kind": "comparison", "sides": []any{map[string]any{"pin_id": span.ID}, map[string]any{"kind": "trace", "trace_id": s.request.String()}}}, nil)
+	post(pins, map[string]any{"ref": "11", "kind": "hypothesis", "title": "Dealer 17 is down", "state": "supported", "references": map[string]any{span.ID: "for"}}, nil)
+	post(pins, map[string]any{"ref": "12", "kind": "hypothesis", "title": "RecalculateQuotesForEveryDealer::PerformLater retries itself", "text": "Count `runs` against `jobs`."}, nil)
+	post(pins, map[string]any{"ref": "13", "kind": "task", "title": "Switch dealer 17 off", "assignee": "Ann"}, nil)
+	post(pins, map[string]any{"ref": "14", "kind": "task", "title": "Tell support", "done": true}, nil)
+	post(pins, map[string]any{"ref": "15", "kind": "picture", "title": "The dashboard", "picture": dotPNG}, nil)
 	post("/api/v1/annotations", map[string]any{"ref": "7", "anchor": map[string]any{"pin_id": span.ID}, "text": "The dealer answers others in time."}, nil)
 	post("/api/v1/annotations", map[string]any{"ref": "8", "anchor": map[string]any{"investigation_id": made.ID}, "text": "Started at ten, @Ann."}, nil)
 	post("/api/v1/annotations", map[string]any{"ref": "9", "anchor": map[string]any{"trace_id": s.job.String(), "span_id": s.failed.String()}, "text": "This one."}, nil)
-	return made.ID
+	return made.ID, span.ID
 }
+
+// dotPNG is a picture of one grey dot, in base64.
+const dotPNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg=="
 
 // look opens pages in all views and reports what is wrong with them.
 func (b *tab) look(axe []byte, sites ...site) {
