@@ -139,8 +139,8 @@ type Block interface {
 	// Stats returns what is known of a column without reading it; false: nothing.
 	Stats(key string, t trace.Type) (Stats, bool)
 	// MayHave reports whether a row may have a value of the key, in any of its
-	// types, whose canonical text has the hash HashString(0, text). False is
-	// certain.
+	// types, whose canonical text has the hash HashString(0, text); that of an id
+	// column is its lower-case hex. False is certain.
 	MayHave(key string, hash uint64) bool
 	// Column returns the column of a key and type, nil if the block has none.
 	// Rare keys that lie together in an overflow column look the same.

@@ -115,7 +115,7 @@ func (b *testBlock) MayHave(key string, hash uint64) bool {
 		for _, vec := range b.cols[key] {
 			for i := range b.spans {
 				if vec.Has(i) {
-					b.has[key][column.HashString(0, vec.Value(i).Text())] = true
+					b.has[key][column.HashString(0, at(vec, i).Text())] = true
 				}
 			}
 		}

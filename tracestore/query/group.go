@@ -34,11 +34,10 @@ type coder struct {
 // smallInts is how many integers a coder finds without hashing.
 const smallInts = 4 << 10
 
+// entry is a value, in 16 bytes: there may be millions.
 type entry struct {
-	hash  uint64
-	num   int64  // the integer, if whole
-	from  uint32 // text in the arena, unless whole
-	to    uint32
+	bits  uint64 // the integer, if whole; else where its text begins in the arena, and its length
+	hash  uint32
 	typ   trace.Type // to show it as; see rank
 	whole bool
 }
@@ -48,7 +47,7 @@ func newCoder(name string) *coder {
 }
 
 func (c *coder) bytes() int64 {
-	const entryBytes, floatBytes = 32, 40
+	const entryBytes, floatBytes = 16, 40
 	return int64(cap(c.entries)*entryBytes + cap(c.arena) + 4*len(c.slots) + 4*len(c.small) + floatBytes*len(c.floats))
 }
 
@@ -69,7 +68,7 @@ func (c *coder) number(v trace.Value) uint32 {
 	if i, ok := canonicalInt(t); ok {
 		return c.whole(i, v.Type)
 	}
-	return c.find(entry{hash: hashText(t), typ: v.Type}, t)
+	return c.find(entry{hash: uint32(hashText(t)), typ: v.Type}, t)
 }
 
 // float returns the number of a float.
@@ -104,7 +103,7 @@ func (c *coder) integer(i int64) uint32 {
 }
 
 func (c *coder) whole(i int64, t trace.Type) uint32 {
-	return c.find(entry{hash: mix(uint64(i)), num: i, typ: t, whole: true}, "")
+	return c.find(entry{bits: uint64(i), hash: uint32(mix(uint64(i))), typ: t, whole: true}, "")
 }
 
 // canonicalInt returns the integer whose canonical text is t.
@@ -130,7 +129,7 @@ func mix(x uint64) uint64 {
 // find returns the number of the entry with this hash and text or integer.
 func (c *coder) find(e entry, text string) uint32 {
 	mask := uint32(len(c.slots) - 1)
-	for at := uint32(e.hash) & mask; ; at = (at + 1) & mask {
+	for at := e.hash & mask; ; at = (at + 1) & mask {
 		n := c.slots[at]
 		if n == 0 {
 			if c.frozen {
@@ -139,7 +138,7 @@ func (c *coder) find(e entry, text string) uint32 {
 			return c.insert(at, e, text)
 		}
 		have := &c.entries[n]
-		if have.hash == e.hash && have.whole == e.whole && have.num == e.num && (e.whole || c.text(have) == text) {
+		if have.hash == e.hash && have.whole == e.whole && (e.whole && have.bits == e.bits || !e.whole && c.text(have) == text) {
 			if !c.frozen && rank(e.typ) < rank(have.typ) {
 				have.typ = e.typ
 			}
@@ -150,16 +149,17 @@ func (c *coder) find(e entry, text string) uint32 {
 
 func (c *coder) insert(at uint32, e entry, text string) uint32 {
 	n := uint32(len(c.entries))
-	e.from = uint32(len(c.arena))
-	c.arena = append(c.arena, text...)
-	e.to = uint32(len(c.arena))
+	if !e.whole {
+		e.bits = uint64(len(c.arena))<<32 | uint64(len(text))
+		c.arena = append(c.arena, text...)
+	}
 	c.entries = append(c.entries, e)
 	c.slots[at] = n
 	if 4*len(c.entries) > 3*len(c.slots) {
 		c.slots = make([]uint32, 2*len(c.slots))
 		mask := uint32(len(c.slots) - 1)
 		for i := range c.entries[1:] {
-			at := uint32(c.entries[i+1].hash) & mask
+			at := c.entries[i+1].hash & mask
 			for c.slots[at] != 0 {
 				at = (at + 1) & mask
 			}
@@ -171,7 +171,10 @@ func (c *coder) insert(at uint32, e entry, text string) uint32 {
 
 // text is the entry's text, aliasing the arena, which only grows.
 func (c *coder) text(e *entry) string {
-	b := c.arena[e.from:e.to]
+	if e.whole {
+		return ""
+	}
+	b := c.arena[e.bits>>32:][:uint32(e.bits)]
 	return unsafe.String(unsafe.SliceData(b), len(b))
 }
 
@@ -184,11 +187,11 @@ func (c *coder) value(n uint32) trace.Value {
 	if e.whole {
 		switch e.typ {
 		case trace.TypeInt:
-			return trace.Int(e.num)
+			return trace.Int(int64(e.bits))
 		case trace.TypeFloat:
-			return trace.Float(float64(e.num))
+			return trace.Float(float64(int64(e.bits)))
 		}
-		return valueOfText(e.typ, strconv.FormatInt(e.num, 10))
+		return valueOfText(e.typ, strconv.FormatInt(int64(e.bits), 10))
 	}
 	return valueOfText(e.typ, c.text(e))
 }

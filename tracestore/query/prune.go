@@ -90,7 +90,12 @@ func (c *filter) hitsBlock(v *view) verdict {
 			return keepsSome
 		}
 		return intsKnown(v, column.Duration, &c.nanos)
-	case isRoot, column.TraceID, column.SpanID, column.ParentID:
+	case column.TraceID:
+		if c.equals != nil && !mayHaveOne(v, column.TraceID, c.equals) {
+			return keepsNone
+		}
+		return keepsSome
+	case isRoot, column.SpanID, column.ParentID:
 		return keepsSome
 	case column.Kind:
 		return c.enumKnown(v, kindNames.names)
@@ -126,9 +131,7 @@ func (c *filter) known(v *view, name string, t trace.Type) verdict {
 	if c.any {
 		return keepsSome
 	}
-	if c.equals != nil && t != trace.TypeBool && !slices.ContainsFunc(c.equals, func(text string) bool {
-		return v.block.MayHave(name, column.HashString(0, text))
-	}) {
+	if c.equals != nil && t != trace.TypeBool && !mayHaveOne(v, name, c.equals) {
 		return keepsNone
 	}
 	st, ok := v.block.Stats(name, t)
@@ -152,6 +155,11 @@ func (c *filter) known(v *view, name string, t trace.Type) verdict {
 		}
 	}
 	return keepsSome
+}
+
+// mayHaveOne reports whether the block may have one of the texts in a column.
+func mayHaveOne(v *view, name string, texts []string) bool {
+	return slices.ContainsFunc(texts, func(text string) bool { return v.block.MayHave(name, column.HashString(0, text)) })
 }
 
 // ofTop tests all values that a column has.

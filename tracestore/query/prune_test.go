@@ -36,7 +36,7 @@ func TestPruning(t *testing.T) {
 	spans := make([]trace.Span, 3)
 	for i := range spans {
 		spans[i] = trace.Span{
-			StartUnixNano: testNow.UnixNano() - 1e9, DurationNano: int64(i+1) * 1e6, Service: "web", Environment: "uk", Kind: trace.KindServer,
+			TraceID: trace.ID{15: 7}, StartUnixNano: testNow.UnixNano() - 1e9, DurationNano: int64(i+1) * 1e6, Service: "web", Environment: "uk", Kind: trace.KindServer,
 			Attributes: []trace.Attribute{
 				{Key: "http.status_code", Value: trace.Int(int64(200 + i))},
 				{Key: "user.id", Value: trace.String("u" + string(rune('1'+i)))},
@@ -78,10 +78,12 @@ func TestPruning(t *testing.T) {
 		{"both", `{"filters":[{"column":"user.id","op":"=","value":"u1"},{"column":"error","op":"=","value":true}]}`, false, nil},
 		{"one of both", `{"filters":[{"column":"user.id","op":"=","value":"u1"},{"column":"error","op":"=","value":true}],"filter_combination":"OR"}`, true, []string{column.Error}},
 		{"neither", `{"filters":[{"column":"user.id","op":"=","value":"u9"},{"column":"error","op":"=","value":true}],"filter_combination":"OR"}`, false, nil},
+		{"no such trace", `{"filters":[{"column":"trace.trace_id","op":"=","value":"00000000-0000-0000-0000-0000000000FF"}]}`, false, nil},
+		{"a trace that may be", `{"filters":[{"column":"trace.trace_id","op":"=","value":"00000000000000000000000000000007"}]}`, true, nil},
 		{"outside the window", `{"start_time":1}`, true, nil},
 		{"before the window", `{"start_time":0,"end_time":1}`, false, nil},
 	} {
-		b := &statsBlock{Block: newTestBlock(spans), read: make(map[string]bool), has: map[string]string{"user.id": "u1"},
+		b := &statsBlock{Block: newTestBlock(spans), read: make(map[string]bool), has: map[string]string{"user.id": "u1", column.TraceID: "00000000000000000000000000000007"},
 			stats: map[column.Info]column.Stats{
 				{Key: column.Signal, Type: trace.TypeInt}:         {},
 				{Key: column.Duration, Type: trace.TypeInt}:       {Min: 1e6, Max: 3e6, Distinct: -1},

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -42,6 +43,31 @@ func TestScripts(t *testing.T) {
 	}
 	for _, f := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(f), ".txt"), func(t *testing.T) { runScript(t, f) })
+	}
+}
+
+// TestScriptsNameEverything: there is no operator that the scripts, which are the
+// specification, do not speak of.
+func TestScriptsNameEverything(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all strings.Builder
+	for _, f := range files {
+		if filepath.Base(f) == "errors.txt" {
+			continue
+		}
+		text, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.Write(text)
+	}
+	for _, op := range slices.Concat(Operators, FilterOps) {
+		if !strings.Contains(all.String(), `"op":"`+op+`"`) {
+			t.Errorf("no script has the operator %s", op)
+		}
 	}
 }
 
