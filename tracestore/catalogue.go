@@ -14,9 +14,9 @@ import (
 const catalogueName = "catalogue.db"
 
 // catalogueVersion is the schema's version, in PRAGMA user_version.
-const catalogueVersion = 2
+const catalogueVersion = 3
 
-// catalogueSchema is version 2. A path is relative to the data folder.
+// catalogueSchema is version 3. A path is relative to the data folder.
 const catalogueSchema = `
 CREATE TABLE epochs (
   id INTEGER PRIMARY KEY,
@@ -32,6 +32,7 @@ CREATE TABLE segments (
   path TEXT NOT NULL,
   rows INTEGER NOT NULL,
   size_bytes INTEGER NOT NULL,
+  checksum INTEGER NOT NULL,         -- CRC-32C of the Parquet file
   min_start_unix_nano INTEGER NOT NULL,
   max_start_unix_nano INTEGER NOT NULL,
   min_arrived_unix_nano INTEGER NOT NULL,
@@ -65,6 +66,7 @@ type segmentRecord struct {
 	Path                   string
 	Rows                   int
 	SizeBytes              int64
+	Checksum               uint32
 	MinStart, MaxStart     int64
 	MinArrived, MaxArrived int64
 	Level                  int // 0: a flush wrote it
@@ -206,10 +208,10 @@ func (c *catalogue) commitFlush(ctx context.Context, epochID int64, applied uint
 
 // insertSegment does nothing if the segment is there already.
 func insertSegment(ctx context.Context, tx *sql.Tx, seg *segmentRecord) error {
-	_, err := tx.ExecContext(ctx, `INSERT INTO segments (id, epoch_id, first_sequence, last_sequence, path, rows, size_bytes,
+	_, err := tx.ExecContext(ctx, `INSERT INTO segments (id, epoch_id, first_sequence, last_sequence, path, rows, size_bytes, checksum,
 		min_start_unix_nano, max_start_unix_nano, min_arrived_unix_nano, max_arrived_unix_nano, level, created_unix_nano)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`,
-		seg.ID, seg.EpochID, int64(seg.FirstSeq), int64(seg.LastSeq), seg.Path, seg.Rows, seg.SizeBytes,
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`,
+		seg.ID, seg.EpochID, int64(seg.FirstSeq), int64(seg.LastSeq), seg.Path, seg.Rows, seg.SizeBytes, int64(seg.Checksum),
 		seg.MinStart, seg.MaxStart, seg.MinArrived, seg.MaxArrived, seg.Level, seg.Created)
 	return err
 }
@@ -309,7 +311,7 @@ func (c *catalogue) replaceEdges(ctx context.Context, old []*edgeFile, run *edge
 
 // findSegments lists all segments by age.
 func (c *catalogue) findSegments(ctx context.Context) ([]segmentRecord, error) {
-	rows, err := c.db.QueryContext(ctx, `SELECT id, epoch_id, first_sequence, last_sequence, path, rows, size_bytes,
+	rows, err := c.db.QueryContext(ctx, `SELECT id, epoch_id, first_sequence, last_sequence, path, rows, size_bytes, checksum,
 		min_start_unix_nano, max_start_unix_nano, min_arrived_unix_nano, max_arrived_unix_nano, level, corrupt, created_unix_nano
 		FROM segments ORDER BY epoch_id, last_sequence, id`)
 	if err != nil {
@@ -320,7 +322,7 @@ func (c *catalogue) findSegments(ctx context.Context) ([]segmentRecord, error) {
 	for rows.Next() {
 		var s segmentRecord
 		var first, last int64
-		if err := rows.Scan(&s.ID, &s.EpochID, &first, &last, &s.Path, &s.Rows, &s.SizeBytes,
+		if err := rows.Scan(&s.ID, &s.EpochID, &first, &last, &s.Path, &s.Rows, &s.SizeBytes, &s.Checksum,
 			&s.MinStart, &s.MaxStart, &s.MinArrived, &s.MaxArrived, &s.Level, &s.Corrupt, &s.Created); err != nil {
 			return nil, err
 		}

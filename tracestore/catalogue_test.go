@@ -38,7 +38,7 @@ func TestNewerCatalogueIsRefused(t *testing.T) {
 	must(t, err)
 	must(t, c.close())
 	_, err = openCatalogue(t.Context(), dir)
-	if err == nil || !strings.Contains(err.Error(), "version 7") || !strings.Contains(err.Error(), "knows 2") {
+	if err == nil || !strings.Contains(err.Error(), "version 7") || !strings.Contains(err.Error(), "knows 3") {
 		t.Fatalf("got %v, want an error that names both versions", err)
 	}
 }
@@ -52,7 +52,7 @@ func TestOlderCatalogueIsRefused(t *testing.T) {
 	must(t, err)
 	must(t, c.close())
 	_, err = openCatalogue(t.Context(), dir)
-	if err == nil || !strings.Contains(err.Error(), "version 1") || !strings.Contains(err.Error(), "knows 2") {
+	if err == nil || !strings.Contains(err.Error(), "version 1") || !strings.Contains(err.Error(), "knows 3") {
 		t.Fatalf("got %v, want an error that names both versions", err)
 	}
 }

@@ -310,6 +310,13 @@ func (c *checker) segment(ctx context.Context, p, sidecars *Part, r *segmentReco
 	if err == nil {
 		err = c.bounds(f, r)
 	}
+	if err == nil {
+		var sum uint32
+		if sum, err = segment.Checksum(ctx, full); err == nil && sum != r.Checksum {
+			// Each page has a checksum of its own, so the rows are right.
+			c.fault(p, r.Path, errors.New("it is not as it was written: its rows can be read here, other programs may stumble over it"))
+		}
+	}
 	switch {
 	case err != nil && ctx.Err() != nil:
 	case err != nil:

@@ -285,7 +285,7 @@ func (s *Store) compact(ctx context.Context, old []*segmentFile) error {
 		}
 		return err
 	}
-	record.Rows, record.SizeBytes, record.MinStart, record.MaxStart = out.Rows, out.SizeBytes, out.MinStart, out.MaxStart
+	record.Rows, record.SizeBytes, record.Checksum, record.MinStart, record.MaxStart = out.Rows, out.SizeBytes, out.Checksum, out.MinStart, out.MaxStart
 	record.MinArrived, record.MaxArrived, record.Created = out.MinArrived, out.MaxArrived, s.now()
 	if err := s.commitCompaction(ctx, old, &record, full); err != nil {
 		return err

@@ -135,7 +135,7 @@ func (s *Store) writeSegment(t *table) (*segmentFile, error) {
 	return &segmentFile{
 		segmentRecord: segmentRecord{
 			ID: id, EpochID: s.epoch.ID, FirstSeq: t.firstSeq, LastSeq: t.lastSeq, Path: path,
-			Rows: info.Rows, SizeBytes: info.SizeBytes, MinStart: info.MinStart, MaxStart: info.MaxStart,
+			Rows: info.Rows, SizeBytes: info.SizeBytes, Checksum: info.Checksum, MinStart: info.MinStart, MaxStart: info.MaxStart,
 			MinArrived: t.minArrived, MaxArrived: t.maxArrived, Created: s.now(),
 		},
 		file: segment.Open(full, info.Rows, s.cache),

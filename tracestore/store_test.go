@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -18,6 +19,8 @@ import (
 	"redthread/tracestore/ingestlog"
 	"redthread/tracestore/ingestlog/logtest"
 	"redthread/tracestore/otlp"
+	"redthread/tracestore/segment"
+	"redthread/tracestore/segment/segmenttest"
 	"redthread/tracestore/trace"
 )
 
@@ -77,6 +80,8 @@ type harness struct {
 	log     *ingestlog.JetStream
 	stopLog func()
 	broken  bool // the test damages files
+	// compared are the segments that parquet-go has read too.
+	compared map[string]bool
 	*Store
 }
 
@@ -141,6 +146,33 @@ func (h *harness) stop() {
 		}
 		h.Store = nil
 		h.stopLog()
+		if !h.broken {
+			h.oracle()
+		}
+	}
+}
+
+// oracle compares what we read of each segment with what parquet-go reads, once.
+func (h *harness) oracle() {
+	h.t.Helper()
+	cat, err := openCatalogue(context.Background(), h.dir)
+	must(h.t, err)
+	defer cat.close()
+	segments, err := cat.findSegments(context.Background())
+	must(h.t, err)
+	for _, r := range segments {
+		if h.compared[r.ID] || r.Corrupt != "" {
+			continue
+		}
+		if h.compared == nil {
+			h.compared = map[string]bool{}
+		}
+		h.compared[r.ID] = true
+		f := segment.Open(filepath.Join(h.dir, r.Path), r.Rows, segment.NewCache(16<<20))
+		blocks, err := f.Blocks()
+		must(h.t, err)
+		segmenttest.Check(h.t, f.Path(), blocks)
+		f.Close()
 	}
 }
 

@@ -205,7 +205,7 @@ func (e *edgesWriter) flush() error {
 // writeEdges writes sorted links and summaries. An error of theirs is in failed.
 func writeEdges(path string, links iter.Seq[graph.Link], summaries iter.Seq[graph.Summary], failed *error, step Step) (EdgesInfo, error) {
 	var info EdgesInfo
-	size, err := writeFile(path, step, func(w *bufio.Writer) error {
+	file, err := writeFile(path, step, func(w *bufio.Writer) error {
 		e := edgesWriter{w: w}
 		for l := range links {
 			info.Links++
@@ -245,7 +245,7 @@ func writeEdges(path string, links iter.Seq[graph.Link], summaries iter.Seq[grap
 	if err != nil {
 		return EdgesInfo{}, fmt.Errorf("segment: write %s: %w", path, err)
 	}
-	info.SizeBytes = size
+	info.SizeBytes = file.bytes
 	return info, nil
 }
 

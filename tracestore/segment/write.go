@@ -2,8 +2,11 @@ package segment
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
+	"io"
 	"os"
 	"path/filepath"
 
@@ -14,7 +17,8 @@ import (
 // Info says what a written segment holds.
 type Info struct {
 	Rows               int
-	SizeBytes          int64 // with the sidecar
+	SizeBytes          int64  // with the sidecar
+	Checksum           uint32 // CRC-32C of the Parquet file
 	MinStart, MaxStart int64
 }
 
@@ -61,7 +65,7 @@ func Write(path string, sources []column.Source, prints []uint64, step Step) (In
 	for i, s := range sources {
 		watched[i] = index.watch(s, i, place[i])
 	}
-	size, err := writeFile(path, step, func(w *bufio.Writer) error { return encode(w, l, place, watched, effort) })
+	file, err := writeFile(path, step, func(w *bufio.Writer) error { return encode(w, l, place, watched, effort) })
 	if err != nil {
 		return Info{}, fmt.Errorf("segment: write %s: %w", path, err)
 	}
@@ -69,59 +73,122 @@ func Write(path string, sources []column.Source, prints []uint64, step Step) (In
 	if err != nil {
 		return Info{}, fmt.Errorf("segment: write %s: %w", IndexPath(path), err)
 	}
-	indexSize, err := writeFile(IndexPath(path), step, func(w *bufio.Writer) error { return writePages(w, payload) })
+	sidecar, err := writeFile(IndexPath(path), step, func(w *bufio.Writer) error { return writePages(w, payload) })
 	if err != nil {
 		return Info{}, fmt.Errorf("segment: write %s: %w", IndexPath(path), err)
 	}
-	info.SizeBytes = size + indexSize
+	info.SizeBytes, info.Checksum = file.bytes+sidecar.bytes, file.checksum
 	return info, nil
+}
+
+// written is what a file that was written has.
+type written struct {
+	bytes    int64
+	checksum uint32 // CRC-32C of all bytes
 }
 
 // writeFile writes a file durably: temporary name, sync, rename, sync of the
 // folder.
-func writeFile(path string, step Step, fill func(*bufio.Writer) error) (size int64, err error) {
+func writeFile(path string, step Step, fill func(*bufio.Writer) error) (w written, err error) {
 	kind := filepath.Ext(path)
 	if err := step.do("create" + kind); err != nil {
-		return 0, err
+		return written{}, err
 	}
 	f, err := os.Create(path + ".tmp")
 	if err != nil {
-		return 0, err
+		return written{}, err
 	}
 	defer func() {
 		if err != nil {
 			f.Close()
 		}
 	}()
-	w := bufio.NewWriterSize(f, 256<<10)
-	if err := fill(w); err != nil {
-		return 0, err
+	out := &stepWriter{f: f, step: step, name: "bytes" + kind}
+	buffer := bufio.NewWriterSize(out, 256<<10)
+	if err := fill(buffer); err != nil {
+		return written{}, err
 	}
 	if err := step.do("write" + kind); err != nil {
-		return 0, err
+		return written{}, err
 	}
-	if err := w.Flush(); err != nil {
-		return 0, err
-	}
-	if size, err = f.Seek(0, 1); err != nil {
-		return 0, err
+	if err := buffer.Flush(); err != nil {
+		return written{}, err
 	}
 	if err := step.do("sync" + kind); err != nil {
-		return 0, err
+		return written{}, err
 	}
 	if err := errors.Join(f.Sync(), f.Close()); err != nil {
-		return 0, err
+		return written{}, err
 	}
 	if err := step.do("rename" + kind); err != nil {
-		return 0, err
+		return written{}, err
 	}
 	if err := os.Rename(path+".tmp", path); err != nil {
-		return 0, err
+		return written{}, err
 	}
 	if err := step.do("syncdir" + kind); err != nil {
+		return written{}, err
+	}
+	return out.written, SyncDir(filepath.Dir(path))
+}
+
+// ShortWrite is an error of a [Step] named bytes…: so many bytes of the write
+// reach the file before it fails, as on a disk that becomes full.
+type ShortWrite struct {
+	Bytes int
+	Err   error
+}
+
+func (e *ShortWrite) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *ShortWrite) Unwrap() error { return e.Err }
+
+// stepWriter asks its step before each write to the file, and sums up what is
+// written.
+type stepWriter struct {
+	written
+	f    *os.File
+	step Step
+	name string
+}
+
+func (w *stepWriter) Write(b []byte) (int, error) {
+	err := w.step.do(w.name)
+	var short *ShortWrite
+	if errors.As(err, &short) {
+		n, failed := w.f.Write(b[:min(short.Bytes, len(b))])
+		return n, errors.Join(err, failed)
+	}
+	if err != nil {
 		return 0, err
 	}
-	return size, SyncDir(filepath.Dir(path))
+	n, err := w.f.Write(b)
+	w.bytes += int64(n)
+	w.checksum = crc32.Update(w.checksum, castagnoli, b[:n])
+	return n, err
+}
+
+// Checksum returns the CRC-32C of the bytes of a file.
+func Checksum(ctx context.Context, path string) (uint32, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	var sum uint32
+	for b := make([]byte, 1<<20); ; {
+		n, err := f.Read(b)
+		sum = crc32.Update(sum, castagnoli, b[:n])
+		switch {
+		case errors.Is(err, io.EOF):
+			return sum, nil
+		case err != nil:
+			return 0, err
+		case ctx.Err() != nil:
+			return 0, ctx.Err()
+		}
+	}
 }
 
 // SyncDir makes the names in a folder durable.

@@ -27,6 +27,7 @@ CREATE TABLE segments (
   path TEXT NOT NULL,
   rows INTEGER NOT NULL,
   size_bytes INTEGER NOT NULL,
+  checksum INTEGER NOT NULL,         -- CRC-32C of the Parquet file
   min_start_unix_nano INTEGER NOT NULL,
   max_start_unix_nano INTEGER NOT NULL,
   min_arrived_unix_nano INTEGER NOT NULL,
