@@ -15,7 +15,8 @@ import (
 
 // TraceSpans returns the spans of a trace by start, at most limit of them;
 // truncated says there are more. Log records are joined to their span as events
-// named "log"; one whose span is not there is left out. An unknown trace has no
+// named "log"; one whose span is not there to the root, or else to the first span,
+// with the missing id as its attribute "span_id". An unknown trace has no
 // spans and no error.
 func (s *Store) TraceSpans(ctx context.Context, id trace.ID, limit int) (spans []trace.Span, truncated bool, err error) {
 	v := s.acquire()
@@ -73,7 +74,8 @@ func dropEqual(rows []trace.Span) []trace.Span {
 // logEvent is the name of the event that a log record becomes.
 const logEvent = "log"
 
-// joinLogs makes log records events of their spans and sorts spans by start.
+// joinLogs makes log records events of their spans and sorts spans by start. A
+// record may come before its span, or its span never: then the root has it.
 func joinLogs(rows []trace.Span) []trace.Span {
 	spans := make([]trace.Span, 0, len(rows))
 	var logs []trace.Span
@@ -97,14 +99,21 @@ func joinLogs(rows []trace.Span) []trace.Span {
 			at[spans[i].SpanID] = i
 		}
 	}
+	if len(spans) == 0 {
+		return spans
+	}
+	root := max(slices.IndexFunc(spans, func(s trace.Span) bool { return s.ParentID.IsZero() }), 0)
 	touched := make(map[int]bool)
 	for _, l := range logs {
+		attrs := make([]trace.Attribute, 0, len(l.Attributes)+2)
+		attrs = append(attrs, trace.Attribute{Key: "body", Value: trace.String(l.Name)})
 		i, ok := at[l.ParentID]
 		if !ok {
-			continue
+			i = root
+			if !l.ParentID.IsZero() {
+				attrs = append(attrs, trace.Attribute{Key: "span_id", Value: trace.String(l.ParentID.String())})
+			}
 		}
-		attrs := make([]trace.Attribute, 0, len(l.Attributes)+1)
-		attrs = append(attrs, trace.Attribute{Key: "body", Value: trace.String(l.Name)})
 		attrs = append(attrs, l.Attributes...)
 		spans[i].Events = append(spans[i].Events, trace.Event{Name: logEvent, TimeUnixNano: l.StartUnixNano, Attributes: attrs})
 		touched[i] = true
