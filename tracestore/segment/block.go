@@ -135,7 +135,9 @@ func (b *block) vector(name string, t trace.Type, width int) (*column.Vector, er
 type rare struct {
 	*overflow
 	keyOf []attributeKey // by key id
-	infos []column.Info  // but for those under the name of a fixed column
+	// The entries of key k are entries[first[k]:first[k+1]], in the order of rows.
+	first, entries []uint32
+	infos          []column.Info // but for those under the name of a fixed column
 }
 
 func (b *block) rare() (*rare, error) {
@@ -145,21 +147,28 @@ func (b *block) rare() (*rare, error) {
 		if err != nil {
 			return nil, 0, err
 		}
-		x := &rare{overflow: o, keyOf: make([]attributeKey, o.keys.Len())}
-		counts := make([]int, o.keys.Len())
+		x := &rare{overflow: o, keyOf: make([]attributeKey, o.keys.Len()), first: make([]uint32, o.keys.Len()+1), entries: make([]uint32, len(o.key))}
 		for _, id := range o.key {
-			counts[id]++
+			x.first[id+1]++
 		}
-		size := int64(12*len(o.row) + cap(o.keys.Arena) + cap(o.values.Arena) + entryBytes)
+		for id := range x.keyOf {
+			x.first[id+1] += x.first[id]
+		}
+		next := slices.Clone(x.first)
+		for i, id := range o.key {
+			x.entries[next[id]] = uint32(i)
+			next[id]++
+		}
+		size := int64(16*len(o.row) + cap(o.keys.Arena) + cap(o.values.Arena) + entryBytes)
 		for id := range x.keyOf {
 			k, err := parseOverflowName(strings.Clone(o.keys.At(uint32(id))))
 			if err != nil {
 				return nil, 0, err
 			}
 			x.keyOf[id] = k
-			size += int64(len(k.key)) + 96
-			if _, taken := column.FixedType(k.key); !taken && counts[id] > 0 {
-				x.infos = append(x.infos, column.Info{Key: k.key, Type: k.typ, Rows: counts[id]})
+			size += int64(len(k.key)) + 104
+			if n := int(x.first[id+1] - x.first[id]); n > 0 && !hiddenKey(k.key) {
+				x.infos = append(x.infos, column.Info{Key: k.key, Type: k.typ, Rows: n})
 			}
 		}
 		return x, size, nil
@@ -188,10 +197,7 @@ func (b *block) rareVector(k attributeKey) (*column.Vector, error) {
 			v.IDs = make([]uint32, n)
 		}
 		var dict column.DictBuilder
-		for i, e := range x.key {
-			if e != uint32(id) {
-				continue
-			}
+		for _, i := range x.entries[x.first[id]:x.first[id+1]] {
 			row := x.row[i]
 			val, err := parseText(k.typ, x.values.At(x.value[i]))
 			if err != nil {

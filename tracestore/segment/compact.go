@@ -46,7 +46,7 @@ type Compacted struct {
 // together. It is durable like [Write]. A damaged input is a *[CorruptError], and
 // no file is left. It reads the inputs apart from their cache, column by column.
 func Compact(ctx context.Context, path string, inputs []*File, o CompactOptions) (Compacted, error) {
-	m := &merger{ctx: ctx, pause: o.Pause, positions: make(map[attributeKey]int), rare: make(map[int]*rareKeys)}
+	m := &merger{ctx: ctx, pause: o.Pause, positions: make(map[attributeKey]int), rare: make(map[int]*rare)}
 	var bytes int64
 	cache := NewCache(compactCacheBytes)
 	for _, f := range inputs {
@@ -120,7 +120,7 @@ type merger struct {
 	// The column that is being put together, and what of it is decoded, by block.
 	current string
 	loaded  map[int]*packed
-	rare    map[int]*rareKeys // by block
+	rare    map[int]*rare // by block
 
 	scratch
 }

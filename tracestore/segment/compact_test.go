@@ -15,6 +15,7 @@ import (
 
 	"redthread/tracestore/column"
 	"redthread/tracestore/memtable"
+	"redthread/tracestore/segment/segmenttest"
 	"redthread/tracestore/trace"
 )
 
@@ -103,6 +104,7 @@ func TestCompact(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		segmenttest.Check(t, f.Path(), blocks)
 		got := allSpans(t, blocks)
 		if diff := cmp.Diff(byHash(all), byHash(got)); diff != "" {
 			t.Fatalf("round %d (-want +got):\n%s", round, diff)
@@ -215,6 +217,7 @@ func TestCompactGroups(t *testing.T) {
 	if err != nil || len(blocks) != 3 {
 		t.Fatalf("%d row groups, %v; want 3", len(blocks), err)
 	}
+	segmenttest.Check(t, f.Path(), blocks)
 	var seen [2 * per]bool
 	for _, b := range blocks {
 		start, err := b.Column(column.Start, trace.TypeInt)

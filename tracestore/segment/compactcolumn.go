@@ -182,17 +182,9 @@ func (g *mergedGroup) places(present column.Bitmap, to []uint32, fn func(i int, 
 	return n
 }
 
-// rareKeys are the entries of a block's overflow by key: those of key k are
-// entries[first[k]:first[k+1]], in the order of rows.
-type rareKeys struct {
-	*rare
-	entries []uint32
-	first   []uint32
-}
-
 // rareOf returns the overflow of a block. It is kept until the groups have gone
 // past the block.
-func (g *mergedGroup) rareOf(block int) (*rareKeys, error) {
+func (g *mergedGroup) rareOf(block int) (*rare, error) {
 	m := g.m
 	for i := range m.rare {
 		if i < g.blocks[0] {
@@ -202,24 +194,11 @@ func (g *mergedGroup) rareOf(block int) (*rareKeys, error) {
 	if r := m.rare[block]; r != nil {
 		return r, nil
 	}
-	x, err := m.blocks[block].rare()
-	if err != nil {
-		return nil, err
+	r, err := m.blocks[block].rare()
+	if err == nil {
+		m.rare[block] = r
 	}
-	r := &rareKeys{rare: x, entries: make([]uint32, len(x.key)), first: make([]uint32, len(x.keyOf)+1)}
-	for _, k := range x.key {
-		r.first[k+1]++
-	}
-	for k := range x.keyOf {
-		r.first[k+1] += r.first[k]
-	}
-	next := slices.Clone(r.first)
-	for i, k := range x.key {
-		r.entries[next[k]] = uint32(i)
-		next[k]++
-	}
-	m.rare[block] = r
-	return r, nil
+	return r, err
 }
 
 // eachRare calls fn with the values of an overflow key whose rows go to this

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+
+	"redthread/tracestore/column"
 )
 
 // CheckIndex says what is wrong with the sidecar of the segment at path, which
@@ -24,12 +26,27 @@ func (f *File) VerifyColumns(ctx context.Context) error {
 		return err
 	}
 	for _, b := range blocks {
-		for _, info := range b.Columns() {
+		b := b.(*block)
+		for _, info := range column.FixedColumns() {
+			if _, err := b.Column(info.Key, info.Type); err != nil {
+				return err
+			}
+		}
+		for _, c := range b.r.layout.Columns {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			if _, err := b.Column(info.Key, info.Type); err != nil {
+			if _, err := b.vector(c.Name, c.Type, 0); err != nil {
 				return err
+			}
+		}
+		rare, err := b.rare()
+		if err != nil {
+			return err
+		}
+		for i, k := range rare.key {
+			if _, err := parseText(rare.keyOf[k].typ, rare.values.At(rare.value[i])); err != nil {
+				return b.f.corrupt(err)
 			}
 		}
 	}
