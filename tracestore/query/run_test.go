@@ -307,6 +307,10 @@ func FuzzParseSpec(f *testing.F) {
 	for _, s := range []string{`{}`, `{"granularity":0,"breakdowns":["a","mixed"],"calculations":[{"op":"P99","column":"duration_ms"},{"op":"HEATMAP","column":"load"}]}`,
 		`{"filters":[{"column":"mixed","op":"in","value":["500",1e400,-0,9223372036854775808]}],"filter_combination":"OR","start_time":-1e300,"time_range":1e300}`,
 		`{"orders":[{"op":"COUNT","order":"descending"},{"column":"name"}],"havings":[{"calculate_op":"COUNT","op":">","value":1}],"limit":3,"breakdowns":["name"]}`,
+		`{"calculations":[{"op":"CONCURRENCY"},{"op":"RATE_AVG","column":"retries"},{"op":"COUNT_DISTINCT","column":"mixed"}],"breakdowns":["http.status_code","is_root"],"granularity":7,"time_range":7000}`,
+		`{"calculations":[{"op":"CONCURRENCY"},{"op":"RATE_SUM","column":"duration_nano"}],"start_time":-4e9,"end_time":4e12,"havings":[{"calculate_op":"CONCURRENCY","op":">","value":0}]}`,
+		`{"filters":[{"column":"duration_ms","op":"<=","value":1e308},{"column":"duration_ms","op":"contains","value":5},{"column":"load","op":">","value":-1e-320},{"column":"retries","op":"<","value":9223372036854775807}]}`,
+		`{"filters":[{"column":"span.kind","op":"not-in","value":["server",true,1]},{"column":"trace.parent_id","op":"starts-with","value":"0"}],"filter_combination":"or","breakdowns":["trace.parent_id","start_unix_nano","load"]}`,
 		`{"granularity":9223372036,"end_time":1e18,"filters":[{"column":"trace.trace_id","op":"=","value":"Zz"}]}`} {
 		f.Add([]byte(s))
 	}
@@ -327,6 +331,8 @@ func FuzzParseSpec(f *testing.F) {
 			}
 			return
 		}
+		p.MemoryBytes = 256 << 20
+		p.heavyCells = len(data) // now and then less than there are
 		r, err := Run(context.Background(), p, blocks)
 		if err != nil {
 			t.Fatalf("%q: Run: %v", data, err)
