@@ -683,7 +683,7 @@ func LiveMarkFragment(m LiveMark) templ.Component {
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
-				templ_7745c5c3_Err = breakable(m.What).Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = breakable("("+m.What+")").Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
