@@ -32,16 +32,11 @@ func (b *block) Bounds() (int64, int64) { return b.meta().MinStart, b.meta().Max
 func (b *block) Columns() []column.Info {
 	out := column.FixedColumns()
 	for i := range out {
-		out[i].Rows = b.Rows()
-		for _, s := range b.r.layout.Fixed {
-			if s.Key == out[i].Key {
-				out[i].Rows = s.Rows[b.group]
-			}
-		}
+		out[i].Rows = b.r.having(b.group, i)
 	}
 	for _, c := range b.r.layout.Columns {
 		if _, taken := column.FixedType(c.Key); !taken && c.Rows[b.group] > 0 {
-			out = append(out, column.Info{Key: c.Key, Type: c.Type, Rows: c.Rows[b.group]})
+			out = append(out, column.Info{Key: c.Key, Type: c.Type, Rows: int(c.Rows[b.group])})
 		}
 	}
 	rare, err := b.rare()

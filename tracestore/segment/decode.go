@@ -39,18 +39,30 @@ func newReader(r io.ReaderAt, size int64) (*reader, error) {
 			return nil, fmt.Errorf("row group %d has %d rows, its layout says %d", i, n, l.Groups[i].Rows)
 		}
 	}
-	for _, c := range l.Columns {
-		if len(c.Rows) != len(l.Groups) {
-			return nil, fmt.Errorf("layout of column %q has %d row groups, want %d", c.Name, len(c.Rows), len(l.Groups))
-		}
-	}
 	same := func(a, b parquet.Column) bool {
 		return slices.Equal(a.Path, b.Path) && a.Type == b.Type && a.Width == b.Width && a.Shape == b.Shape
 	}
-	if !slices.EqualFunc(schema(l), f.Columns(), same) {
+	want := schema(l)
+	if !slices.EqualFunc(want, f.Columns(), same) {
 		return nil, errors.New("the columns are not those of the layout")
 	}
-	return &reader{f, l}, nil
+	f.Share(want)
+	out := &reader{f, l}
+	counts := make([]uint32, len(l.Columns)*len(l.Groups))
+	for i := range l.Columns {
+		c := &l.Columns[i]
+		c.Rows, counts = counts[:len(l.Groups):len(l.Groups)], counts[len(l.Groups):]
+		for g := range l.Groups {
+			c.Rows[g] = uint32(out.having(g, firstOther+otherColumns+i))
+		}
+	}
+	return out, nil
+}
+
+// having is the number of rows that have a value in a flat column.
+func (r *reader) having(group, leaf int) int {
+	n := r.layout.Groups[group].Rows
+	return n - min(n, max(0, r.file.Chunk(group, leaf).Nulls()))
 }
 
 // other returns one of the columns that are neither fixed nor of the layout.

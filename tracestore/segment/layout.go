@@ -32,7 +32,7 @@ const (
 const layoutKey = "redthread.layout"
 
 // layoutVersion is refused when it is not known.
-const layoutVersion = 2
+const layoutVersion = 3
 
 // layout says what the columns of a file mean. It is the authority: names are
 // for people.
@@ -40,21 +40,16 @@ type layout struct {
 	Version int        `json:"version"`
 	Columns []promoted `json:"columns"` // in the order that shapes count them
 	Groups  []group    `json:"groups"`
-	Fixed   []sparse   `json:"fixed"` // the fixed columns that may be absent
 }
 
 // promoted is an attribute with a column of its own.
 type promoted struct {
-	Name string     `json:"name"` // of the column
+	Name string     `json:"name,omitempty"` // of the column; empty in JSON: the key
 	Key  string     `json:"key"`
 	Type trace.Type `json:"type"`
-	Rows []int      `json:"rows"` // with a value, by row group
-}
-
-// sparse is a fixed column that not every row has.
-type sparse struct {
-	Key  string `json:"key"`
-	Rows []int  `json:"rows"`
+	// Rows is how many rows have a value, by row group. It stands in the file's
+	// footer and is set when it is read.
+	Rows []uint32 `json:"-"`
 }
 
 type group struct {
@@ -65,7 +60,14 @@ type group struct {
 }
 
 func (l *layout) encode() (string, error) {
-	b, err := json.Marshal(l)
+	short := *l
+	short.Columns = slices.Clone(l.Columns)
+	for i := range short.Columns {
+		if c := &short.Columns[i]; c.Name == c.Key {
+			c.Name = ""
+		}
+	}
+	b, err := json.Marshal(&short)
 	return string(b), err
 }
 
@@ -76,6 +78,11 @@ func decodeLayout(text string) (*layout, error) {
 	}
 	if l.Version != layoutVersion {
 		return nil, fmt.Errorf("layout has version %d, this program knows %d", l.Version, layoutVersion)
+	}
+	for i := range l.Columns {
+		if c := &l.Columns[i]; c.Name == "" {
+			c.Name = c.Key
+		}
 	}
 	return l, nil
 }
@@ -118,7 +125,7 @@ func plan(sources []column.Source) (l *layout, place [][]int) {
 			named[name] = true
 		}
 		position[k] = len(l.Columns)
-		l.Columns = append(l.Columns, promoted{Name: name, Key: k.key, Type: k.typ, Rows: make([]int, len(sources))})
+		l.Columns = append(l.Columns, promoted{Name: name, Key: k.key, Type: k.typ})
 	}
 	place = make([][]int, len(sources))
 	for i, s := range sources {
@@ -131,31 +138,12 @@ func plan(sources []column.Source) (l *layout, place [][]int) {
 			if !ok {
 				at = -1
 				g.Overflow += a.Rows
-			} else {
-				l.Columns[at].Rows[i] = a.Rows
 			}
 			place[i][j] = at
 		}
 		l.Groups = append(l.Groups, g)
 	}
-	l.countFixed(sources)
 	return l, place
-}
-
-// countFixed notes the rows of the fixed columns that may be absent.
-func (l *layout) countFixed(sources []column.Source) {
-	for _, key := range []string{column.StatusMessage, column.TraceState} {
-		rows := make([]int, len(sources))
-		for i, s := range sources {
-			for _, info := range s.Columns() {
-				if info.Key == key {
-					rows[i] = info.Rows
-					break
-				}
-			}
-		}
-		l.Fixed = append(l.Fixed, sparse{key, rows})
-	}
 }
 
 // plainName reports whether a key may stand for itself as the name of a column.

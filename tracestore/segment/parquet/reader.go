@@ -88,25 +88,15 @@ func (f *File) Lookup(key string) (string, bool) {
 	return "", false
 }
 
+// Share makes the file use columns in place of its own, which must be equal, and
+// forget its metadata: what a caller keeps anyway is then held once.
+func (f *File) Share(columns []Column) { f.columns, f.pairs = columns, nil }
+
 // Columns returns the leaves of the schema, in the order of the file.
 func (f *File) Columns() []Column { return f.columns }
 
 // Groups returns the number of rows of each row group.
 func (f *File) Groups() []int { return f.rows }
-
-// Bytes is about the memory that the file's metadata takes.
-func (f *File) Bytes() int64 {
-	n := int64(cap(f.chunks))*40 + int64(cap(f.columns))*80
-	for _, c := range f.columns {
-		for _, name := range c.Path {
-			n += 16 + int64(len(name))
-		}
-	}
-	for _, p := range f.pairs {
-		n += 32 + int64(len(p.Key)+len(p.Value))
-	}
-	return n
-}
 
 // Chunk is a column of a row group.
 type Chunk struct {

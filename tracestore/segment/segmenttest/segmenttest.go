@@ -108,6 +108,11 @@ func Read(t testing.TB, path string) []trace.Span {
 		t.Fatalf("%s: layout: %v", path, err)
 	}
 	f.columns = l.Columns
+	for i := range f.columns {
+		if c := &f.columns[i]; c.Name == "" {
+			c.Name = c.Key
+		}
+	}
 	var out []trace.Span
 	for g, group := range pf.RowGroups() {
 		rows := group.Rows()
