@@ -24,16 +24,16 @@ import (
 const (
 	compactRows  = 1 << 20
 	compactBytes = 128 << 20
-	// quietFor is how long no flush has come when a merge no longer waits for
-	// more rows than half of compactRows.
+	// quietFor is how long no row has come when a merge no longer waits for more
+	// rows than half of compactRows.
 	quietFor = 1500 * time.Millisecond
 	// compactFiles is how many segments of about one size are merged although
 	// they are few rows together.
 	compactFiles = 8
 	// maxSmall is how many small neighbours there may be at all.
 	maxSmall = 32
-	// compactTick is how often is looked whether it is quiet.
-	compactTick = time.Second
+	// compactTick is how often is looked whether there is something to merge.
+	compactTick = 500 * time.Millisecond
 	// compactRetryMin and compactRetryMax: the pause after a compaction that went
 	// wrong doubles between them.
 	compactRetryMin = 5 * time.Second
@@ -49,8 +49,8 @@ func (r *segmentRecord) small() bool {
 }
 
 // nextMerge picks the segments to be merged next out of all, which are in the
-// order of arrival; nil: there is nothing to do. quiet says that no flush came
-// for a while, all that even the smallest neighbours are to be merged.
+// order of arrival; nil: there is nothing to do. quiet says that no row came for
+// a while, all that even the smallest neighbours are to be merged.
 func nextMerge(segments []*segmentFile, quiet, all bool) []*segmentFile {
 	for from := 0; from < len(segments); {
 		to, rows, bytes := from, 0, int64(0)
@@ -98,8 +98,12 @@ func (s *Store) compactAll() {
 	defer cancel()
 	var retryAt time.Time
 	pause := compactRetryMin
+	rows, since := s.appended.Load(), time.Now()
 	round := func(all bool) error {
-		err := s.compactRound(ctx, all)
+		if n := s.appended.Load(); n != rows {
+			rows, since = n, time.Now()
+		}
+		err := s.compactRound(ctx, time.Since(since) >= quietFor, all)
 		if ctx.Err() != nil {
 			return ErrClosed
 		}
@@ -148,9 +152,9 @@ func (s *Store) Compact(ctx context.Context) error {
 }
 
 // compactRound merges what is to be merged until nothing is left.
-func (s *Store) compactRound(ctx context.Context, all bool) error {
+func (s *Store) compactRound(ctx context.Context, quiet, all bool) error {
 	for ctx.Err() == nil {
-		old, err := s.nextCompaction(all)
+		old, err := s.nextCompaction(quiet, all)
 		if err != nil || old == nil {
 			return err
 		}
@@ -167,14 +171,13 @@ func (s *Store) compactRound(ctx context.Context, all bool) error {
 
 // nextCompaction picks the segments to be compacted next and holds them; nil:
 // none.
-func (s *Store) nextCompaction(all bool) ([]*segmentFile, error) {
+func (s *Store) nextCompaction(quiet, all bool) ([]*segmentFile, error) {
 	v := s.acquire()
 	if v == nil {
 		return nil, nil
 	}
 	// Only the files are held: the view's memtables are not to wait for this.
 	defer v.release()
-	quiet := len(v.segments) > 0 && s.now()-v.segments[len(v.segments)-1].Created >= int64(quietFor)
 	old := nextMerge(v.segments, quiet, all)
 	if old == nil {
 		for _, f := range v.segments {

@@ -35,7 +35,7 @@
 //	0   "rtix"         4  version u32    8  rows u32    12  row groups u32
 //	16  traces u32    20  zero u32
 //	24  6 × u64        bytes of the sections, which follow in this order
-//	72  trace blocks   first hash u32, offset in the traces u32: each 256 traces
+//	72  trace blocks   first hash u32, offset in the traces u32: each 64 traces
 //	    columns        hash of the key u32, offset in the records u32, length u32; by
 //	                   hash
 //	    records        what is known of each column: see indexstats.go

@@ -39,8 +39,9 @@ const (
 	indexMagic       = "rtix"
 	indexVersion     = 2
 	indexHeaderBytes = 72
-	// traceBlockItems is the traces of a block: about 2 KiB, half a page.
-	traceBlockItems = 256
+	// traceBlockItems is the traces of a block, which is decoded as a whole: about
+	// 500 bytes.
+	traceBlockItems = 64
 	firstBytes      = 8
 	keyBytes        = 12
 	printBytes      = 8

@@ -451,3 +451,48 @@ func BenchmarkWrite(b *testing.B) {
 	b.ReportMetric(float64(n*len(spans))/b.Elapsed().Seconds(), "rows/s")
 	b.ReportMetric(float64(size)/float64(len(spans)), "B/row")
 }
+
+// TestMissOpensNothing: whether a trace is in a segment is told by the sidecar.
+func TestMissOpensNothing(t *testing.T) {
+	m, _ := table(t, 4, 500)
+	f := write(t, m)
+	for n := range uint64(50) {
+		if spans, _, err := f.TraceSpans(numbered(1_000_000+n), 10); err != nil || len(spans) > 0 {
+			t.Fatalf("%d spans of an unknown trace, %v", len(spans), err)
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.fd != nil {
+		t.Fatal("the Parquet file was opened")
+	}
+}
+
+func BenchmarkTraceMiss(b *testing.B) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	traces := make([]uint32, 1<<20)
+	for i := range traces {
+		if i%12 == 0 {
+			traces[i] = rng.Uint32()
+		} else {
+			traces[i] = traces[i-1]
+		}
+	}
+	path := filepath.Join(b.TempDir(), "s.idx")
+	if err := os.WriteFile(path, pagesOf(b, builtIndex(b, [][]uint32{traces}, nil)), 0o644); err != nil {
+		b.Fatal(err)
+	}
+	x, err := openIndex(path, len(traces))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer x.close()
+	b.ReportAllocs()
+	n := uint64(0)
+	for b.Loop() {
+		n++
+		if _, err := x.find(numbered(n)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
