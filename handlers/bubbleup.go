@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -23,6 +25,11 @@ func (s *Server) compareRows(c echo.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(c.Request().Context(), queryTimeout)
 	defer cancel()
+	if strings.Contains(c.Request().Header.Get(echo.HeaderAccept), typeNDJSON) {
+		tick := time.NewTicker(progressEvery)
+		defer tick.Stop()
+		return streamQuery(c, tick.C, func(p *query.Progress) (*query.BubbleUpResult, error) { return s.Store.BubbleUpProgress(ctx, spec, p) })
+	}
 	res, err := s.Store.BubbleUp(ctx, spec)
 	if err != nil {
 		return fmt.Errorf("bubbleup: %w", err)

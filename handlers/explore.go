@@ -32,6 +32,9 @@ func (s *Server) showExplore(c echo.Context) error {
 	ctx, cancel := context.WithTimeout(c.Request().Context(), queryTimeout)
 	defer cancel()
 	e := s.explorer()
+	var done func()
+	e.progress, done = s.watched.begin(c.Request().Header.Get(headerProgress))
+	defer done()
 	st := readExplore(c.QueryParams(), s.Now())
 	answer, err := e.answer(ctx, &st, c.QueryParam(paramAfter))
 	if err != nil {
@@ -107,7 +110,7 @@ func (e explorer) download(ctx context.Context, st *exploreState) (download, err
 	if st.Tab != tabRaw {
 		spec := st.bound()
 		spec.Granularity = nil
-		res, err := e.store.Query(ctx, spec)
+		res, err := e.store.QueryProgress(ctx, spec, e.progress)
 		if err != nil {
 			return download{}, err
 		}

@@ -21,7 +21,8 @@ import (
 // exploreStore is the span store as Explore and Home ask it.
 type exploreStore interface {
 	Query(ctx context.Context, spec query.Spec) (*query.Result, error)
-	BubbleUp(ctx context.Context, spec query.BubbleUp) (*query.BubbleUpResult, error)
+	QueryProgress(ctx context.Context, spec query.Spec, progress *query.Progress) (*query.Result, error)
+	BubbleUpProgress(ctx context.Context, spec query.BubbleUp, progress *query.Progress) (*query.BubbleUpResult, error)
 	Search(ctx context.Context, s query.Search) (*query.SearchResult, error)
 	Columns(ctx context.Context, environment, prefix string) ([]query.ColumnInfo, error)
 	TraceSummary(ctx context.Context, id trace.ID) (graph.Summary, bool, error)
@@ -30,8 +31,9 @@ type exploreStore interface {
 
 // explorer answers the questions of the pages Explore and Home.
 type explorer struct {
-	store exploreStore
-	now   func() time.Time
+	store    exploreStore
+	now      func() time.Time
+	progress *query.Progress // of its queries; nil: nobody watches
 }
 
 const (
@@ -77,7 +79,7 @@ func (e explorer) answer(ctx context.Context, st *exploreState, after string) (v
 	if st.faulty() {
 		return a, nil
 	}
-	res, err := e.store.Query(ctx, st.aggregateSpec())
+	res, err := e.store.QueryProgress(ctx, st.aggregateSpec(), e.progress)
 	var invalid *query.InvalidError
 	if errors.As(err, &invalid) {
 		st.refuse(invalid)

@@ -35,7 +35,7 @@ func (e explorer) bubbleTab(ctx context.Context, st *exploreState, a *views.Expl
 	limit := maxBubbleCards + maxBubbleRest
 	spec := st.bubbleUp()
 	spec.Limit = &limit
-	res, err := e.store.BubbleUp(ctx, spec)
+	res, err := e.store.BubbleUpProgress(ctx, spec, e.progress)
 	var invalid *query.InvalidError
 	if errors.As(err, &invalid) {
 		st.refuse(&query.InvalidError{Field: strings.TrimPrefix(invalid.Field, "query."), Message: invalid.Message})
@@ -144,7 +144,7 @@ func (e explorer) bubbleHelp(ctx context.Context, st *exploreState) (*views.Expl
 	spec := st.bound()
 	spec.Breakdowns, spec.Orders, spec.Havings, spec.Limit, spec.Granularity = nil, nil, nil, nil, nil
 	spec.Calculations = []query.Calculation{{Op: "P99", Column: "duration_ms"}, {Op: "MIN", Column: "duration_ms"}}
-	res, err := e.store.Query(ctx, spec)
+	res, err := e.store.QueryProgress(ctx, spec, e.progress)
 	if err != nil {
 		return nil, err
 	}

@@ -58,7 +58,7 @@ const progressEvery = 200 * time.Millisecond
 // its result or its error.
 type queryLine struct {
 	Progress *queryProgress `json:"progress,omitempty"`
-	Result   *query.Result  `json:"result,omitempty"`
+	Result   any            `json:"result,omitempty"`
 	*errorBody
 }
 
@@ -69,9 +69,9 @@ type queryProgress struct {
 
 // streamQuery answers a query line by line, telling how far it is at each tick. An
 // error before the first line is answered like any other.
-func streamQuery(c echo.Context, tick <-chan time.Time, run func(*query.Progress) (*query.Result, error)) error {
+func streamQuery[T any](c echo.Context, tick <-chan time.Time, run func(*query.Progress) (T, error)) error {
 	var progress query.Progress
-	var res *query.Result
+	var res T
 	var err error
 	done := make(chan struct{})
 	go func() {

@@ -105,6 +105,7 @@ func (s *Server) routes() []route {
 		{groupAPI, get, "/home/first-trace", accessViewer, s.showFirstTrace},
 		{groupPage, get, "/explore", accessViewer, s.showExplore},
 		{groupPage, get, "/explore/download/:format", accessViewer, s.downloadExplore},
+		{groupAPI, get, "/explore/progress/:id", accessViewer, s.showProgress},
 
 		// Investigations, inbox, notifications.
 		{groupPage, get, "/investigations", accessViewer, s.showInvestigations},

@@ -56,6 +56,7 @@ type Server struct {
 	draining  atomic.Bool
 	cards     cardCache
 	marks     liveMarks
+	watched   watchedQueries
 	browser   http.Handler
 	ingest    http.Handler
 }

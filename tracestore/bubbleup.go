@@ -7,20 +7,24 @@ import (
 	"redthread/tracestore/query"
 )
 
-// BubbleUp compares a selection of a query's rows with its other rows. A
-// specification at fault is a *query.InvalidError.
+// BubbleUp compares a selection of a query's rows with its other rows. Errors are
+// those of [Store.Query].
 func (s *Store) BubbleUp(ctx context.Context, spec query.BubbleUp) (*query.BubbleUpResult, error) {
+	return s.BubbleUpProgress(ctx, spec, nil)
+}
+
+// BubbleUpProgress is [Store.BubbleUp], whose progress can be watched meanwhile.
+func (s *Store) BubbleUpProgress(ctx context.Context, spec query.BubbleUp, progress *query.Progress) (*query.BubbleUpResult, error) {
 	p, err := query.CompileBubbleUp(spec, s.o.Now())
 	if err != nil {
 		return nil, err
 	}
-	p.MemoryBytes = min(p.MemoryBytes, max(s.o.MemoryBytes/4, minQueryBytes))
 	from, to := p.Window()
-	return read(ctx, s, from, to, func(blocks []column.Block, segments int) (*query.BubbleUpResult, error) {
-		r, err := query.RunBubbleUp(ctx, p, blocks)
-		if err == nil {
-			r.Stats.Segments = segments
+	return read(ctx, s, from, to, func(blocks []column.Block, _ int) (*query.BubbleUpResult, error) {
+		if p.Lease, err = s.begin(ctx, progress); err != nil {
+			return nil, err
 		}
-		return r, err
+		defer p.Lease.End()
+		return query.RunBubbleUp(ctx, p, blocks)
 	})
 }

@@ -1,4 +1,5 @@
 import { mountAll, toast, unmountAll } from "./app.js";
+import { number } from "./chart_format.js";
 import { isTyping } from "./keys.js";
 import { liveCells } from "./explore_cells.js";
 import { liveClauses } from "./explore_clauses.js";
@@ -72,9 +73,10 @@ async function load(href) {
   running?.abort();
   const request = new AbortController();
   running = request;
-  const progress = show(request);
+  const id = [...crypto.getRandomValues(new Uint8Array(16))].map((b) => b.toString(16).padStart(2, "0")).join("");
+  const progress = show(request, id);
   try {
-    const answer = await fetch(href, { signal: request.signal, headers: { Accept: "text/html" } });
+    const answer = await fetch(href, { signal: request.signal, headers: { Accept: "text/html", "X-Redthread-Progress": id } });
     if (answer.redirected || ![200, 400].includes(answer.status)) {
       if (answer.redirected) location.assign(href);
       else toast(`The query did not run (${answer.status}). Nothing you typed is lost; try again, or a shorter time range.`, "warn");
@@ -106,23 +108,58 @@ function swap(page, selector) {
   if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
 }
 
-// While a query runs its button stops it and counts the seconds.
-function show(request) {
+// While a query runs its button stops it and counts the seconds; a bar shows the
+// rows read of those to read.
+function show(request, id) {
   const button = document.getElementById("explore-run");
   const answer = document.getElementById("explore-answer");
   const status = document.querySelector('#explore-form [data-part="status"]');
   const label = [...button.childNodes];
   const begin = performance.now();
+  const bar = progressBar();
   answer?.setAttribute("aria-busy", "true");
+  let asking = false;
+  const ask = async () => {
+    if (asking) return;
+    asking = true;
+    try {
+      const reply = await fetch(`/explore/progress/${id}`, { signal: request.signal, headers: { Accept: "application/json" } });
+      if (reply.ok && running === request) bar.tell(answer, await reply.json());
+    } catch {
+      // The page's own request tells what is wrong.
+    }
+    asking = false;
+  };
   const slow = setInterval(() => {
+    ask();
     button.textContent = `Stop · ${((performance.now() - begin) / 1000).toFixed(1)} s`;
     if (status) status.textContent = "The query is running.";
   }, 300);
   return () => {
     clearInterval(slow);
+    bar.element.remove();
     if (running !== request) return;
     button.replaceChildren(...label);
     answer?.removeAttribute("aria-busy");
+  };
+}
+
+function progressBar() {
+  const element = document.createElement("p");
+  element.className = "Answer-progress";
+  const bar = document.createElement("progress");
+  bar.setAttribute("aria-label", "Rows read");
+  const text = document.createElement("span");
+  element.append(bar, text);
+  return {
+    element,
+    tell(answer, p) {
+      if (!p.rows_total) return;
+      bar.max = p.rows_total;
+      bar.value = Math.min(p.rows_scanned, p.rows_total);
+      text.textContent = `${number(p.rows_scanned)} of ${number(p.rows_total)} rows read`;
+      if (!element.isConnected) answer?.before(element);
+    },
   };
 }
 

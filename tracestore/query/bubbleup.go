@@ -139,8 +139,10 @@ var defaultBubbleLimits = bubbleLimits{
 // BubblePlan is a compiled [BubbleUp]. It may be run any number of times and at
 // once.
 type BubblePlan struct {
-	// MemoryBytes bounds what a run may hold, as in [Plan].
+	// MemoryBytes bounds what a run may hold, as in [Plan]. With a Lease the pool's
+	// bounds count, its turns are taken and its progress told.
 	MemoryBytes int64
+	Lease       *Lease
 
 	where    where
 	from, to int64    // of the selection, Unix nanoseconds

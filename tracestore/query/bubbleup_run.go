@@ -3,8 +3,7 @@ package query
 import (
 	"cmp"
 	"context"
-	"fmt"
-	"runtime"
+	"errors"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -37,7 +36,7 @@ type bubbleBlock struct {
 func RunBubbleUp(ctx context.Context, p *BubblePlan, blocks []column.Block) (*BubbleUpResult, error) {
 	started := time.Now()
 	live := p.where.live(blocks)
-	r := &bubbleRun{plan: p, workers: max(1, min(runtime.GOMAXPROCS(0), len(live)))}
+	r := &bubbleRun{plan: p, workers: p.Lease.workers(len(live))}
 	if err := r.divide(ctx, live); err != nil {
 		return nil, err
 	}
@@ -55,7 +54,7 @@ func RunBubbleUp(ctx context.Context, p *BubblePlan, blocks []column.Block) (*Bu
 	for _, b := range live {
 		out.Stats.RowsScanned += int64(b.Rows())
 	}
-	out.Stats.Segments = len(live)
+	out.Stats.Segments = segments(live)
 	out.Stats.RowsMatched = out.Selection.Rows + out.Baseline.Rows
 	out.Stats.ElapsedNano = time.Since(started).Nanoseconds()
 	return out, nil
@@ -79,7 +78,8 @@ type bubbleRun struct {
 // divide finds the rows of both sides.
 func (r *bubbleRun) divide(ctx context.Context, live []column.Block) error {
 	found := make([][]*bubbleBlock, r.workers)
-	err := eachBlock(ctx, r.workers, live, func(worker int, b column.Block) error {
+	r.plan.Lease.expect(live)
+	err := r.plan.Lease.eachBlock(ctx, r.workers, live, func(worker int, b column.Block) error {
 		v := newView(b)
 		all, err := r.plan.where.selectRows(v)
 		if err != nil {
@@ -216,13 +216,19 @@ func (r *bubbleRun) choose() {
 	}
 }
 
+var tooMuchToCompare = &InvalidError{"query", "The comparison needs more memory than a query may have. Filter more or take a shorter time range."}
+
 // charge counts memory held against the plan's bound.
 func (r *bubbleRun) charge(bytes int64) error {
-	if r.held.Add(bytes) > r.plan.MemoryBytes {
-		return &InvalidError{"query", fmt.Sprintf(
-			"The comparison needs more than %d MiB. Filter more or take a shorter time range.", r.plan.MemoryBytes>>20)}
+	if r.plan.Lease == nil && r.held.Add(bytes) > r.plan.MemoryBytes {
+		return tooMuchToCompare
 	}
-	return nil
+	err := r.plan.Lease.hold(bytes)
+	var invalid *InvalidError
+	if errors.As(err, &invalid) {
+		return tooMuchToCompare
+	}
+	return err
 }
 
 // eachRead calls fn for every block that is read.
@@ -233,5 +239,6 @@ func (r *bubbleRun) eachRead(ctx context.Context, fn func(worker int, b *bubbleB
 			list = append(list, b)
 		}
 	}
-	return eachBlock(ctx, r.workers, list, func(worker int, b column.Block) error { return fn(worker, b.(*bubbleBlock)) })
+	r.plan.Lease.expect(list)
+	return r.plan.Lease.eachBlock(ctx, r.workers, list, func(worker int, b column.Block) error { return fn(worker, b.(*bubbleBlock)) })
 }
