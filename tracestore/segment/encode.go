@@ -61,8 +61,6 @@ func schema(l *layout) []parquet.Column {
 		switch info.Key {
 		case column.TraceID, column.SpanID, column.ParentID:
 			c.Type, c.Width = parquet.Fixed, fixedWidth(info.Key)
-		case column.Start, column.Arrived:
-			c.Meaning = parquet.Time
 		case column.StatusMessage, column.TraceState:
 			c.Shape = parquet.AtMostOne
 		}
@@ -79,7 +77,7 @@ func schema(l *layout) []parquet.Column {
 		text(overflowColumn, "key_value", "key"),
 		text(overflowColumn, "key_value", "value"),
 		text(eventsColumn, "list", "element", "name"),
-		parquet.Column{Path: []string{eventsColumn, "list", "element", "time_unix_nano"}, Type: parquet.Int64, Meaning: parquet.Time, Shape: parquet.Many},
+		parquet.Column{Path: []string{eventsColumn, "list", "element", "time_unix_nano"}, Type: parquet.Int64, Shape: parquet.Many},
 		text(eventsColumn, "list", "element", "attributes"),
 		raw(16, linksColumn, "list", "element", "trace_id"),
 		raw(8, linksColumn, "list", "element", "span_id"),

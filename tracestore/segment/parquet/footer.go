@@ -19,10 +19,9 @@ const (
 	convertedMap  = 1
 	convertedList = 3
 
-	logicalString    = 1
-	logicalMap       = 2
-	logicalList      = 3
-	logicalTimestamp = 8
+	logicalString = 1
+	logicalMap    = 2
+	logicalList   = 3
 )
 
 // Type is a physical type.
@@ -68,7 +67,6 @@ type Meaning uint8
 const (
 	Raw  Meaning = iota
 	Text         // UTF-8
-	Time         // nanoseconds since the epoch
 )
 
 // Column is a leaf of the schema.
@@ -182,20 +180,10 @@ func appendLeaf(w *thriftWriter, name string, c Column) {
 		w.i32(3, required)
 	}
 	w.string(4, name)
-	switch c.Meaning {
-	case Text:
+	if c.Meaning == Text {
 		w.i32(6, convertedUTF8)
 		l := w.begin(10)
 		w.empty(logicalString)
-		w.end(l)
-	case Time:
-		l := w.begin(10)
-		ts := w.begin(logicalTimestamp)
-		w.bool(1, true)
-		unit := w.begin(2)
-		w.empty(3)
-		w.end(unit)
-		w.end(ts)
 		w.end(l)
 	}
 	w.end(outer)
@@ -278,7 +266,7 @@ type element struct {
 	width      int64
 	repetition int64
 	children   int64
-	text, time bool
+	text       bool
 }
 
 func readElement(r *thriftReader) (e element) {
@@ -300,16 +288,6 @@ func readElement(r *thriftReader) (e element) {
 			e.children = r.varint()
 		case id == 6 && typ == thriftI32:
 			e.text = r.varint() == convertedUTF8
-		case id == 10 && typ == thriftStruct:
-			for last := 0; ; {
-				id, typ := r.field(last)
-				if typ == thriftStop {
-					break
-				}
-				last = id
-				e.time = id == logicalTimestamp
-				r.skip(typ, 0)
-			}
 		default:
 			r.skip(typ, 0)
 		}
@@ -347,11 +325,8 @@ func (f *footer) schema(r *thriftReader) error {
 			return nil
 		}
 		c := Column{Path: path, Type: Type(e.typ), Width: int(e.width), Shape: Many}
-		switch {
-		case e.text && c.Type == ByteArray:
+		if e.text && c.Type == ByteArray {
 			c.Meaning = Text
-		case e.time:
-			c.Meaning = Time
 		}
 		if reps == 0 {
 			c.Shape = Shape(min(defs, 1))

@@ -141,8 +141,6 @@ func randomSamples(rng *rand.Rand, groups []int) []sample {
 		switch {
 		case c.Type == Fixed:
 			c.Width = 8 + 8*rng.IntN(2)
-		case c.Type == Int64 && rng.IntN(2) == 0:
-			c.Meaning = Time
 		case c.Type == ByteArray && rng.IntN(2) == 0:
 			c.Meaning = Text
 		}

@@ -80,7 +80,7 @@ func (w *Writer) chunk(i, n int, e chunkEncoder, dict int, v *Values) error {
 		k.indexSize = int32(int64(len(w.index)) - k.index)
 	}
 	k.raw = bytes + int64(saved)
-	if c.Meaning == Time && c.Shape == One && n > 0 {
+	if c.Type == Int64 && c.Shape == One && n > 0 {
 		k.bounded, k.least, k.top = true, v.Ints[0], v.Ints[0]
 		for _, x := range v.Ints {
 			k.least, k.top = min(k.least, x), max(k.top, x)
