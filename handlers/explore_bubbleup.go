@@ -208,6 +208,7 @@ func bubbleCard(st *exploreState, d query.Difference) views.BubbleCard {
 		row := bubbleRow(v.Compared)
 		row.Column, row.Value = d.Name, jsonOf(v.Value)
 		row.Text, row.Title = clipCell(v.Value.Text())
+		row.Title = cmp.Or(row.Title, row.Text)
 		if isNumber(v.Value) && unit == views.UnitMilliseconds {
 			row.Text = views.FormatUnit(v.Value.Float(), unit)
 		}

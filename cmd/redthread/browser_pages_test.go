@@ -68,6 +68,8 @@ func TestBrowserPages(t *testing.T) {
 	a.look(axe, []site{
 		{name: "home", path: "/"},
 		{name: "explore", path: "/explore?v=HEATMAP(duration_ms)&v=COUNT&v=P95(duration_ms)&w=duration_ms+>+30&g=service.name&g=http.route&o=COUNT+desc"},
+		{name: "explore-bubbleup", path: "/explore?v=HEATMAP(duration_ms)&v=COUNT&tab=bubbleup&s=duration_ms+>%3D+30"},
+		{name: "explore-bubbleup-help", path: "/explore?v=HEATMAP(duration_ms)&v=COUNT&tab=bubbleup"},
 		{name: "explore-traces", path: "/explore?v=COUNT&tab=traces"},
 		{name: "explore-raw", path: "/explore?v=COUNT&tab=raw"},
 		{name: "explore-nothing", path: "/explore?w=service.name+%3D+nobody"},

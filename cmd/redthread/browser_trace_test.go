@@ -212,6 +212,24 @@ func TestBrowserExplore(t *testing.T) {
 	if got := query(); got.Get("range") != "" {
 		t.Errorf("after zooming the address still has range=%s", got.Get("range"))
 	}
+
+	// A box on the heatmap is compared with the rest, and a value of it filters.
+	a.open("/explore?v=HEATMAP(duration_ms)&v=COUNT&range=1h")
+	const plot = `.Chart--heat [data-part="plot"]`
+	a.until("the heatmap is there", `document.querySelector('`+plot+`')?.clientWidth > 100`)
+	a.do("show the heatmap", chromedp.ScrollIntoView(chromedp.CSS(plot)))
+	box = value[[]float64](a, `(() => { const r = document.querySelector('`+plot+`').getBoundingClientRect(); return [r.left, r.top, r.width, r.height]; })()`)
+	a.do("drag a box", chromedp.DragAndDropXY(box[0]+2, box[1]+2, box[0]+box[2]-2, box[1]+box[3]*0.4))
+	a.click(`//button[normalize-space()="BubbleUp"]`)
+	a.until("the comparison", `document.querySelectorAll(".BubbleUp .BubbleCard").length > 3`)
+	if got := query(); got.Get("tab") != "bubbleup" || len(got["s"]) != 2 || got.Has("range") {
+		t.Errorf("after comparing the address is %s", a.path())
+	}
+	a.until("the box is drawn", `document.querySelector(".Chart-selected") !== null`)
+	value[bool](a, `(document.querySelector("a.BubbleTable-text").click(), true)`)
+	a.until("the value filters and the selection is gone", `(() => { const q = new URLSearchParams(location.search); return q.getAll("w").length === 1 && !q.has("s") && !q.has("tab"); })()`)
+	a.do("go back", chromedp.NavigateBack())
+	a.until("back has the comparison", `document.querySelector(".BubbleUp .BubbleCard") !== null`)
 	a.leave()
 	p.stop()
 }
