@@ -28,8 +28,10 @@ type Config struct {
 	SpanRetention time.Duration // by age since arrival
 	EdgeRetention time.Duration
 	MaxDisk       int64 // bytes; 0: none
-	Memory        int64 // bytes, see limitMemory
-	Dev           bool
+	// EnvironmentRetention are shorter ages for the spans of some environments.
+	EnvironmentRetention map[string]time.Duration
+	Memory               int64 // bytes, see limitMemory
+	Dev                  bool
 }
 
 // setting is one row of the table that makes the flag, the environment name and
@@ -64,6 +66,10 @@ func (c *Config) settings(getenv func(string) string) []setting {
 		{"ingest-sync", "always", "always: sync to disk before each answer; interval: once a second", str(&c.IngestSync)},
 		{"nats-url", "", "NATS server to use; empty: one inside, with no socket", str(&c.NATSURL)},
 		{"span-retention", "30d", "age since arrival at which spans go", age(&c.SpanRetention)},
+		{"environment-retention", "", "shorter ages for the spans of some environments, as staging=7d,dev=36h", func(v string) (err error) {
+			c.EnvironmentRetention, err = parseAges(v)
+			return err
+		}},
 		{"edge-retention", "400d", "age since arrival at which links between traces go", age(&c.EdgeRetention)},
 		{"max-disk", "0", "size limit of stored spans, as 50GiB; 0: none", size(&c.MaxDisk)},
 		{"memory", "25%", "memory that the server keeps to, as 2GiB or a share of RAM; below 256MiB its fixed parts do not fit", size(&c.Memory)},
@@ -211,6 +217,27 @@ func parseAge(v string) (time.Duration, error) {
 		return 0, fmt.Errorf("want an age as 30d or 12h, got %q", v)
 	}
 	return d, nil
+}
+
+// parseAges reads ages by name: staging=7d,dev=36h.
+func parseAges(v string) (map[string]time.Duration, error) {
+	ages := map[string]time.Duration{}
+	for _, item := range strings.Split(v, ",") {
+		if strings.TrimSpace(item) == "" {
+			continue
+		}
+		name, text, ok := strings.Cut(item, "=")
+		name = strings.TrimSpace(name)
+		if _, twice := ages[name]; !ok || name == "" || twice {
+			return nil, fmt.Errorf("want an age for each environment once, as staging=7d,dev=36h, got %q", v)
+		}
+		age, err := parseAge(strings.TrimSpace(text))
+		if err != nil {
+			return nil, fmt.Errorf("environment %s: %w", name, err)
+		}
+		ages[name] = age
+	}
+	return ages, nil
 }
 
 var sizeUnits = []struct {

@@ -29,6 +29,11 @@ func TestParseConfig(t *testing.T) {
 		{name: "sizes", args: []string{"--memory", "400MiB", "--max-disk", "1.5GB"}, want: func(c Config) bool {
 			return c.Memory == 400<<20 && c.MaxDisk == 1_500_000_000
 		}},
+		{name: "ages of environments", args: []string{"--environment-retention", "staging=7d, dev=36h"}, want: func(c Config) bool {
+			return len(c.EnvironmentRetention) == 2 && c.EnvironmentRetention["staging"] == 7*24*time.Hour && c.EnvironmentRetention["dev"] == 36*time.Hour
+		}},
+		{name: "no ages of environments", args: []string{"--environment-retention", "staging=7d,staging=8d"}, err: []string{"--environment-retention"}},
+		{name: "half an age of an environment", args: []string{"--environment-retention", "staging"}, err: []string{"--environment-retention"}},
 		{name: "switches", args: []string{"--dev", "--open-ingest=off"}, want: func(c Config) bool { return c.Dev && !c.OpenIngest }},
 		{name: "all faults at once", args: []string{"--addr", "nowhere", "--memory", "lots", "--span-retention", "soon", "--public-url", "ftp://x", "--ingest-sync", "never"},
 			err: []string{"--addr", "--memory", "--span-retention", "--public-url", "--ingest-sync"}},

@@ -148,7 +148,7 @@ func (a *app) open(ctx context.Context, failed chan<- error) error {
 	a.onClose("ingest log", func(context.Context) error { return ingest.Close() })
 	a.store, err = tracestore.Open(ctx, tracestore.Options{
 		Dir: c.Data, Log: ingest, Logger: a.log.With("component", "tracestore"), MemoryBytes: c.Memory,
-		SpanRetention: c.SpanRetention, EdgeRetention: c.EdgeRetention, MaxDiskBytes: c.MaxDisk,
+		SpanRetention: c.SpanRetention, EnvironmentRetention: c.EnvironmentRetention, EdgeRetention: c.EdgeRetention, MaxDiskBytes: c.MaxDisk,
 	})
 	if err != nil {
 		return err
