@@ -24,6 +24,7 @@ func (s *Server) showMetrics(c echo.Context) error {
 	defer cancel()
 	var b bytes.Buffer
 	writeStats(&b, "store", s.Store.Stats())
+	writeStats(&b, "queries", s.Store.QueryStats())
 	log, err := s.Store.LogStats(ctx)
 	if err != nil {
 		// A scrape without these lines says more than none at all.
@@ -73,6 +74,11 @@ var metricHelp = map[string]string{
 	"store_waiting_segments":                 "Segments that will be merged soon.",
 	"store_compacting":                       "1 while segments are being merged.",
 	"store_oldest_arrived_timestamp_seconds": "Arrival of the oldest row; 0: there is none.",
+	"queries_running":                        "Queries, searches and comparisons that run.",
+	"queries_waiting":                        "Queries that wait for others to end.",
+	"queries_held_bytes":                     "Memory that the running ones take.",
+	"queries_begun_total":                    "Queries begun.",
+	"queries_refused_total":                  "Queries told to come back later.",
 	"ingest_log_messages":                    "Messages of the ingest log that are not trimmed.",
 	"ingest_log_bytes":                       "Bytes of them.",
 	"ingest_log_unapplied":                   "Messages whose rows are not findable yet.",

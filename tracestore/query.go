@@ -22,6 +22,9 @@ func (s *Store) newPool() *query.Pool {
 	return query.NewPool(query.PoolOptions{MemoryBytes: all, QueryBytes: all / 4 * 3, Ingesting: s.ingesting})
 }
 
+// QueryStats tells what queries run.
+func (s *Store) QueryStats() query.PoolStats { return s.queries.Stats() }
+
 // begin takes a place in the pool, which progress, if not nil, watches.
 func (s *Store) begin(ctx context.Context, progress *query.Progress) (*query.Lease, error) {
 	l, err := s.queries.Begin(ctx)

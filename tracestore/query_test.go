@@ -58,8 +58,8 @@ func TestQueriesShareAPool(t *testing.T) {
 	if _, err := h.Query(ctx, query.Spec{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("a cancelled query: %v", err)
 	}
-	if st := h.Store.queries.Stats(); st != (query.PoolStats{}) {
-		t.Errorf("%+v when no query runs", st)
+	if st := h.QueryStats(); st.Running != 0 || st.Waiting != 0 || st.HeldBytes != 0 || st.RefusedTotal != 2 {
+		t.Errorf("%+v when no query runs and 2 were refused", st)
 	}
 }
 

@@ -36,6 +36,8 @@ type Pool struct {
 	o    PoolOptions
 	held atomic.Int64 // bytes
 
+	begun, refused atomic.Int64
+
 	mu      sync.Mutex
 	running int
 	waiting []chan struct{} // queries that wait to begin, by age
@@ -92,16 +94,21 @@ const retryAfter = 2 * time.Second
 
 // PoolStats are a pool's counters.
 type PoolStats struct {
-	Running   int
-	Waiting   int
-	HeldBytes int64
+	Running      int
+	Waiting      int // for their beginning
+	HeldBytes    int64
+	BegunTotal   int64
+	RefusedTotal int64 // told to come back: too many, or no memory left
 }
 
 // Stats returns the counters.
 func (p *Pool) Stats() PoolStats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return PoolStats{Running: p.running, Waiting: len(p.waiting), HeldBytes: p.held.Load()}
+	return PoolStats{
+		Running: p.running, Waiting: len(p.waiting), HeldBytes: p.held.Load(),
+		BegunTotal: p.begun.Load(), RefusedTotal: p.refused.Load(),
+	}
 }
 
 // Lease is the place of one query in a pool. A nil Lease belongs to no pool: its
@@ -127,44 +134,53 @@ func (p *Pool) Begin(ctx context.Context) (*Lease, error) {
 	if p == nil {
 		return nil, nil
 	}
-	busy := &BusyError{"Too many queries are running. Try again in a moment.", retryAfter}
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.running < p.o.MaxRunning {
 		p.running++
-		l := &Lease{pool: p, had: p.floor - headStart}
-		p.mu.Unlock()
-		return l, nil
+		return p.lease(), nil
 	}
 	if len(p.waiting) >= p.o.MaxWaiting {
-		p.mu.Unlock()
-		return nil, busy
+		return nil, p.refuse(tooManyRun)
 	}
 	begin := make(chan struct{})
 	p.waiting = append(p.waiting, begin)
 	p.mu.Unlock()
-
 	late := time.NewTimer(p.o.MaxWait)
 	defer late.Stop()
 	var err error
 	select {
-	case <-begin: // by End, which leaves running as it is
+	case <-begin: // by next, which leaves running as it is
 		p.mu.Lock()
-		defer p.mu.Unlock()
-		return &Lease{pool: p, had: p.floor - headStart}, nil
+		return p.lease(), nil
 	case <-late.C:
-		err = busy
+		err = p.refuse(tooManyRun)
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	at := slices.Index(p.waiting, begin)
-	if at < 0 { // it may begin at this very moment
+	if at := slices.Index(p.waiting, begin); at >= 0 {
+		p.waiting = slices.Delete(p.waiting, at, at+1)
+	} else { // it may begin at this very moment
 		p.next()
-		return nil, err
 	}
-	p.waiting = slices.Delete(p.waiting, at, at+1)
 	return nil, err
+}
+
+func (p *Pool) lease() *Lease {
+	p.begun.Add(1)
+	return &Lease{pool: p, had: p.floor - headStart}
+}
+
+const (
+	tooManyRun = "Too many queries are running. Try again in a moment."
+	noMemory   = "The queries that are running take all the memory there is for queries. Try again in a moment."
+)
+
+// refuse tells a query to come back.
+func (p *Pool) refuse(why string) error {
+	p.refused.Add(1)
+	return &BusyError{why, retryAfter}
 }
 
 // End gives back all that the query holds.
@@ -295,7 +311,7 @@ func (l *Lease) hold(bytes int64) error {
 	case own > l.pool.o.QueryBytes:
 		return tooMuch(l.pool.o.QueryBytes)
 	case all > l.pool.o.MemoryBytes:
-		return &BusyError{"The queries that are running take all the memory there is for queries. Try again in a moment.", retryAfter}
+		return l.pool.refuse(noMemory)
 	}
 	return nil
 }

@@ -65,8 +65,8 @@ func TestPoolLetsSomeWait(t *testing.T) {
 			t.Errorf("waited %v: %v, want a BusyError after a minute", time.Since(from), err)
 		}
 		second.End()
-		if st := p.Stats(); st.Running != 0 || st.Waiting != 0 {
-			t.Errorf("%d run and %d wait at the end", st.Running, st.Waiting)
+		if st := p.Stats(); st != (PoolStats{BegunTotal: 2, RefusedTotal: 2}) {
+			t.Errorf("%+v at the end, want 2 begun and 2 refused", st)
 		}
 	})
 }
