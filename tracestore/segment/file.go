@@ -23,7 +23,8 @@
 // type of a key with most rows has the key as its column's name, the others
 // key#type, and so has a key that contains # or is taken; in attr.overflow only
 // strings have the plain name. The file's metadata redthread.layout (JSON) says
-// what each column means: names are for people.
+// what each column means: names are for people. Pages, encodings and what they take:
+// package parquet.
 //
 // # Sidecar (.idx), version 2
 //
@@ -62,6 +63,7 @@ import (
 	"sync/atomic"
 
 	"redthread/tracestore/column"
+	"redthread/tracestore/segment/parquet"
 	"redthread/tracestore/trace"
 )
 
@@ -115,7 +117,12 @@ func (f *File) corrupt(err error) error {
 	if errors.As(err, &c) {
 		return err
 	}
-	return &CorruptError{Path: f.path, Offset: -1, Err: err}
+	at := int64(-1)
+	var page *parquet.Error
+	if errors.As(err, &page) {
+		at = page.Offset
+	}
+	return &CorruptError{Path: f.path, Offset: at, Err: err}
 }
 
 // Blocks returns the row groups. An error is a *[CorruptError], or says that the

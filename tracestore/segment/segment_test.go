@@ -313,3 +313,42 @@ func TestCorruptFile(t *testing.T) {
 		t.Errorf("damage found in %d of 60 files", found)
 	}
 }
+
+// FuzzSegment opens and verifies any bytes as a segment.
+func FuzzSegment(f *testing.F) {
+	for _, rows := range []int{1, 40} {
+		m, _ := table(f, uint64(rows), rows)
+		b, err := os.ReadFile(write(f, m).Path())
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b, rows)
+	}
+	path := filepath.Join(f.TempDir(), "fuzz.parquet")
+	f.Fuzz(func(t *testing.T, b []byte, rows int) {
+		if len(b) > 64<<10 {
+			return
+		}
+		if err := os.WriteFile(path, b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		s := Open(path, rows, NewCache(1<<20))
+		defer s.Close()
+		blocks, err := s.Blocks()
+		if err == nil {
+			for _, b := range blocks {
+				if b.Rows() > 0 {
+					_, err = b.Spans([]int{b.Rows() - 1, 0}, nil)
+				}
+				for _, c := range b.Columns() {
+					_, columnErr := b.Column(c.Key, c.Type)
+					err = errors.Join(err, columnErr)
+				}
+			}
+		}
+		var bad *CorruptError
+		if err != nil && !errors.As(err, &bad) {
+			t.Fatalf("got %v, want a CorruptError", err)
+		}
+	})
+}
