@@ -8,16 +8,19 @@ import (
 	"redthread/tracestore/column"
 )
 
-// Cache keeps decoded columns, the least recently used going first, within a
-// limit of bytes. It is shared by all segments of a store and may be used by
-// several goroutines at once.
+// Cache keeps decoded columns within a limit of bytes. Those that were asked for
+// once go first, the oldest before the others: a scan over more than the cache
+// holds pushes out its own columns and not those in daily use. It is shared by all
+// segments of a store and may be used by several goroutines at once.
 type Cache struct {
 	limit int64
 
-	mu    sync.Mutex
-	bytes int64
-	order *list.List // of *cacheEntry, newest in front
-	byKey map[cacheKey]*list.Element
+	mu        sync.Mutex
+	bytes     int64
+	keptBytes int64
+	once      *list.List // of *cacheEntry, newest in front
+	kept      *list.List // asked for again, at most keptPercent of the limit
+	byKey     map[cacheKey]*list.Element
 
 	hits, misses atomic.Int64
 }
@@ -33,11 +36,16 @@ type cacheEntry struct {
 	key   cacheKey
 	value any
 	bytes int64
+	kept  bool
 }
+
+// keptPercent is the share of a cache for what was asked for more than once: the
+// rest is room for what is new to be asked for again.
+const keptPercent = 75
 
 // NewCache returns a cache of at most limit bytes.
 func NewCache(limit int64) *Cache {
-	return &Cache{limit: limit, order: list.New(), byKey: make(map[cacheKey]*list.Element)}
+	return &Cache{limit: limit, once: list.New(), kept: list.New(), byKey: make(map[cacheKey]*list.Element)}
 }
 
 // get returns the cached value or makes it. Two goroutines may make the same
@@ -45,7 +53,7 @@ func NewCache(limit int64) *Cache {
 func (c *Cache) get(key cacheKey, load func() (value any, bytes int64, err error)) (any, error) {
 	c.mu.Lock()
 	if e, ok := c.byKey[key]; ok {
-		c.order.MoveToFront(e)
+		c.use(e)
 		c.mu.Unlock()
 		c.hits.Add(1)
 		return e.Value.(*cacheEntry).value, nil
@@ -61,12 +69,35 @@ func (c *Cache) get(key cacheKey, load func() (value any, bytes int64, err error
 	if _, ok := c.byKey[key]; ok || bytes > c.limit {
 		return value, nil
 	}
-	c.byKey[key] = c.order.PushFront(&cacheEntry{key, value, bytes})
+	c.byKey[key] = c.once.PushFront(&cacheEntry{key: key, value: value, bytes: bytes})
 	c.bytes += bytes
 	for c.bytes > c.limit {
-		c.remove(c.order.Back())
+		if oldest := c.once.Back(); oldest != nil {
+			c.remove(oldest)
+		} else {
+			c.remove(c.kept.Back())
+		}
 	}
 	return value, nil
+}
+
+// use notes that an entry was asked for again.
+func (c *Cache) use(e *list.Element) {
+	entry := e.Value.(*cacheEntry)
+	if entry.kept {
+		c.kept.MoveToFront(e)
+		return
+	}
+	c.once.Remove(e)
+	entry.kept = true
+	c.byKey[entry.key] = c.kept.PushFront(entry)
+	c.keptBytes += entry.bytes
+	for c.keptBytes > c.limit/100*keptPercent && c.kept.Len() > 1 {
+		oldest := c.kept.Remove(c.kept.Back()).(*cacheEntry)
+		oldest.kept = false
+		c.keptBytes -= oldest.bytes
+		c.byKey[oldest.key] = c.once.PushFront(oldest)
+	}
 }
 
 // peek returns the cached value if there is one.
@@ -77,12 +108,19 @@ func (c *Cache) peek(key cacheKey) (any, bool) {
 	if !ok {
 		return nil, false
 	}
-	c.order.MoveToFront(e)
-	return e.Value.(*cacheEntry).value, true
+	value := e.Value.(*cacheEntry).value
+	c.use(e)
+	return value, true
 }
 
 func (c *Cache) remove(e *list.Element) {
-	entry := c.order.Remove(e).(*cacheEntry)
+	entry := e.Value.(*cacheEntry)
+	if entry.kept {
+		c.kept.Remove(e)
+		c.keptBytes -= entry.bytes
+	} else {
+		c.once.Remove(e)
+	}
 	delete(c.byKey, entry.key)
 	c.bytes -= entry.bytes
 }
@@ -91,12 +129,10 @@ func (c *Cache) remove(e *list.Element) {
 func (c *Cache) forget(file uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for e := c.order.Front(); e != nil; {
-		next := e.Next()
-		if e.Value.(*cacheEntry).key.file == file {
+	for key, e := range c.byKey {
+		if key.file == file {
 			c.remove(e)
 		}
-		e = next
 	}
 }
 

@@ -198,3 +198,30 @@ func BenchmarkTraceSpans(b *testing.B) {
 	run("file=open/miss", func() *File { return opened }, missing)
 	opened.Close()
 }
+
+// BenchmarkDecode decodes every column of captured rows, nothing cached.
+func BenchmarkDecode(b *testing.B) {
+	sources := captured(b)
+	path := filepath.Join(b.TempDir(), "s.parquet")
+	info, err := Write(path, sources, nil, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		f := Open(path, info.Rows, NewCache(0))
+		blocks, err := f.Blocks()
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, block := range blocks {
+			for _, c := range block.Columns() {
+				if _, err := block.Column(c.Key, c.Type); err != nil {
+					b.Fatal(err)
+				}
+			}
+		}
+		f.Close()
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(info.Rows), "ns/row")
+}
