@@ -116,11 +116,7 @@ func Columns(ctx context.Context, blocks []column.Block, environment, prefix str
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			known, all := false, false
-			if whole {
-				known, all = c.know(b, q.environment != "")
-			}
-			if all || known && !b.read {
+			if whole && c.know(b, q.environment != "") {
 				continue
 			}
 			if !b.read {
@@ -137,7 +133,7 @@ func Columns(ctx context.Context, blocks []column.Block, environment, prefix str
 			if err != nil {
 				return err
 			}
-			c.observe(vecs, sel, known, q.environment != "")
+			c.observe(vecs, sel, q.environment != "")
 		}
 		return nil
 	})
@@ -164,24 +160,22 @@ func (q *where) holds(v *view) (whole, in bool) {
 	return env == keepsAll && v.onlySpans(), env != keepsNone
 }
 
-// know counts a column of a block from the block's statistics and tells whether
-// they say anything, and whether they list all its values; countRows adds its rows
-// too.
-func (c *columnStats) know(b *columnBlock, countRows bool) (known, all bool) {
+// know counts a column of a block from the block's statistics, unless they say
+// nothing, or not all and the block may be read; countRows adds its rows too.
+func (c *columnStats) know(b *columnBlock, countRows bool) bool {
 	name := c.info.Name
 	switch name {
 	case durationMS, isRoot, column.ParentID:
-		return false, false
+		return false
 	}
 	types := b.Types(name)
 	stats := make([]column.Stats, len(types))
 	for i, t := range types {
 		var ok bool
-		if stats[i], ok = b.Stats(name, t); !ok || stats[i].Distinct < 0 {
-			return false, false
+		if stats[i], ok = b.Stats(name, t); !ok || stats[i].Distinct < 0 || b.read && stats[i].Distinct > len(stats[i].Top) {
+			return false
 		}
 	}
-	all = true
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i, st := range stats {
@@ -191,7 +185,6 @@ func (c *columnStats) know(b *columnBlock, countRows bool) (known, all bool) {
 			c.info.Rows += rows
 		}
 		if st.Distinct > len(st.Top) {
-			all = false
 			c.sum += float64(st.Distinct)
 		}
 		for _, top := range st.Top {
@@ -204,7 +197,7 @@ func (c *columnStats) know(b *columnBlock, countRows bool) (known, all bool) {
 			}
 		}
 	}
-	return true, all
+	return true
 }
 
 // skip notes rows that were not looked at.
@@ -293,10 +286,9 @@ func listColumns(blocks []column.Block, prefix string, countRows bool) []*column
 	return out
 }
 
-// observe counts the values of the selected rows of one block: only to guess how
-// many there are if the rest is known. countRows adds the rows to those of the
-// column too.
-func (c *columnStats) observe(vecs []*column.Vector, sel column.Bitmap, known, countRows bool) {
+// observe counts the values of the selected rows of one block; countRows adds the
+// rows to those of the column too.
+func (c *columnStats) observe(vecs []*column.Vector, sel column.Bitmap, countRows bool) {
 	for _, vec := range vecs {
 		has := slices.Clone(sel)
 		if vec.Present != nil {
@@ -314,19 +306,15 @@ func (c *columnStats) observe(vecs []*column.Vector, sel column.Bitmap, known, c
 				hash = hashText(r.value(vec).Text())
 			}
 			c.sampled.add(hash)
-			if !known {
-				c.distinct.add(hash)
-			}
+			c.distinct.add(hash)
 		}
-		if !known {
-			c.read += int64(len(rows))
-			if countRows {
-				c.info.Rows += int64(len(rows))
-			}
-			if c.values {
-				for _, r := range frequent(runs) {
-					c.count(r.value(vec), r.rows)
-				}
+		c.read += int64(len(rows))
+		if countRows {
+			c.info.Rows += int64(len(rows))
+		}
+		if c.values {
+			for _, r := range frequent(runs) {
+				c.count(r.value(vec), r.rows)
 			}
 		}
 		c.mu.Unlock()
@@ -418,7 +406,7 @@ func (c *columnStats) finish() ColumnInfo {
 		found, _ := c.sampled.count()
 		most := c.sum
 		if c.read > 0 {
-			most = max(most, found*float64(c.read+c.skipped)/float64(c.read))
+			most += found * float64(c.read+c.skipped) / float64(c.read)
 		}
 		n = max(n, min(expectDistinct(found, c.drawn), most))
 	}
