@@ -62,8 +62,11 @@ fuzz: ## each fuzz target for FUZZTIME
 	  for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
 	    echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$pkg; done; done
 
-soak: static tools ## the long tests at full size
-	REDTHREAD_SOAK=1 $(GO) test -timeout 60m -count=1 ./...
+# Tests whose figures soak prints.
+LONG := TestKill|TestCrash|TestEveryStepFails|TestOverload|TestQueriesDuringIngest
+soak: static tools ## the long tests at full size, with their figures, then 10 minutes of each fuzz target (hours)
+	set -o pipefail; REDTHREAD_SOAK=1 $(GO) test -timeout 120m -count=1 -p 1 -v -run '$(LONG)' ./tracestore ./cmd/redthread | grep -vE '"level":|level=|^=== '
+	REDTHREAD_SOAK=1 $(GO) test -timeout 120m -count=1 -p 1 -skip '$(LONG)' ./...
 	$(MAKE) fuzz FUZZTIME=10m
 
 bench: ## Go benchmarks

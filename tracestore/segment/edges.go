@@ -327,6 +327,13 @@ func (e *Edges) readIndex(fd *os.File) error {
 	if crc32.Checksum(index, castagnoli) != uint32(u32(32)) {
 		return e.corrupt(from, errEdges)
 	}
+	for i := range blocks {
+		entry := index[i*edgesIndexBytes:]
+		offset, length := binary.LittleEndian.Uint64(entry[16:]), binary.LittleEndian.Uint32(entry[24:])
+		if offset > uint64(from) || uint64(length) > uint64(from)-offset {
+			return e.corrupt(from, errEdges)
+		}
+	}
 	e.index, e.linkBlocks, e.blocks, e.links, e.traces = index, u32(8), blocks, u32(16), u32(20)
 	return nil
 }
