@@ -144,6 +144,9 @@ func (l *load) run(ctx context.Context, url string, conns int, templates []*load
 				body, _ := io.ReadAll(res.Body)
 				res.Body.Close()
 				l.answered(n, res, body)
+				if res.StatusCode != http.StatusOK {
+					buf = nil // refused before it was read: it may still be on its way
+				}
 			}
 		})
 	}
