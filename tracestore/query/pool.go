@@ -136,7 +136,7 @@ func (p *Pool) Begin(ctx context.Context) (*Lease, error) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.running < p.o.MaxRunning {
+	if len(p.waiting) == 0 && p.room() {
 		p.running++
 		return p.lease(), nil
 	}
@@ -150,7 +150,7 @@ func (p *Pool) Begin(ctx context.Context) (*Lease, error) {
 	defer late.Stop()
 	var err error
 	select {
-	case <-begin: // by next, which leaves running as it is
+	case <-begin: // by admit, which has counted it
 		p.mu.Lock()
 		return p.lease(), nil
 	case <-late.C:
@@ -162,9 +162,16 @@ func (p *Pool) Begin(ctx context.Context) (*Lease, error) {
 	if at := slices.Index(p.waiting, begin); at >= 0 {
 		p.waiting = slices.Delete(p.waiting, at, at+1)
 	} else { // it may begin at this very moment
-		p.next()
+		p.running--
+		p.admit()
 	}
 	return nil, err
+}
+
+// room reports whether one more query may begin: half of the memory is left to
+// those that run, so that they seldom have to be refused when they are half done.
+func (p *Pool) room() bool {
+	return p.running == 0 || p.running < p.o.MaxRunning && p.held.Load() < p.o.MemoryBytes/2
 }
 
 func (p *Pool) lease() *Lease {
@@ -191,17 +198,17 @@ func (l *Lease) End() {
 	l.pool.held.Add(-l.held.Swap(0))
 	l.pool.mu.Lock()
 	defer l.pool.mu.Unlock()
-	l.pool.next()
+	l.pool.running--
+	l.pool.admit()
 }
 
-// next lets the oldest waiting query begin in the place of one that ended.
-func (p *Pool) next() {
-	if len(p.waiting) == 0 {
-		p.running--
-		return
+// admit lets the oldest waiting queries begin, as many as there is room for.
+func (p *Pool) admit() {
+	for len(p.waiting) > 0 && p.room() {
+		p.running++
+		close(p.waiting[0])
+		p.waiting = slices.Delete(p.waiting, 0, 1)
 	}
-	close(p.waiting[0])
-	p.waiting = slices.Delete(p.waiting, 0, 1)
 }
 
 // workers is how many turns may be taken now.

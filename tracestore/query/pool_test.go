@@ -71,6 +71,43 @@ func TestPoolLetsSomeWait(t *testing.T) {
 	})
 }
 
+// TestPoolWaitsForMemory: a query begins when half of the memory is free, and not
+// while it is not, unless none runs.
+func TestPoolWaitsForMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := NewPool(PoolOptions{MemoryBytes: 100, QueryBytes: 100, MaxWait: time.Minute})
+		big, small := mustBegin(t, p), mustBegin(t, p)
+		if err := errors.Join(big.hold(45), small.hold(10)); err != nil {
+			t.Fatal(err)
+		}
+		begun := make(chan *Lease, 2)
+		for range 2 {
+			go func() {
+				l, err := p.Begin(t.Context())
+				if err != nil {
+					t.Error(err)
+				}
+				begun <- l
+			}()
+		}
+		synctest.Wait()
+		if st := p.Stats(); st.Running != 2 || st.Waiting != 2 {
+			t.Fatalf("%d run and %d wait while 55 of 100 bytes are held, want 2 and 2", st.Running, st.Waiting)
+		}
+		small.End()
+		synctest.Wait()
+		if st := p.Stats(); st.Running != 3 || st.Waiting != 0 {
+			t.Fatalf("%d run and %d wait while 45 of 100 bytes are held, want 3 and 0", st.Running, st.Waiting)
+		}
+		big.End()
+		(<-begun).End()
+		(<-begun).End()
+		if st := p.Stats(); st.Running != 0 || st.HeldBytes != 0 {
+			t.Errorf("%d run and hold %d bytes at the end", st.Running, st.HeldBytes)
+		}
+	})
+}
+
 // TestPoolSharesTurns: no more blocks are read at once than there are workers,
 // and a new query does not wait for an old one that still has much to read.
 func TestPoolSharesTurns(t *testing.T) {
