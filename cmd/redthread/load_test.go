@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -15,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -116,8 +118,8 @@ func (l *loadTemplate) fill(buf []byte, batch int) []byte {
 // load sends batches over many connections until it is stopped.
 type load struct {
 	mu       sync.Mutex
-	acked    []int // batches
-	refused  map[int]int
+	acked    []int       // batches
+	refused  map[int]int // by status; 0: the connection was closed
 	faults   []string
 	sentNext int
 }
@@ -137,6 +139,15 @@ func (l *load) run(ctx context.Context, url string, conns int, templates []*load
 				l.mu.Unlock()
 				buf = templates[c%len(templates)].fill(buf, n)
 				res, err := client.Post(url, "application/x-protobuf", bytes.NewReader(buf))
+				if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
+					// Refused, and the connection closed before the answer was read:
+					// a sender tries again, as after any lost connection.
+					l.mu.Lock()
+					l.refused[0]++
+					l.mu.Unlock()
+					buf = nil
+					continue
+				}
 				if err != nil {
 					l.fault("post: %v", err)
 					return
@@ -252,6 +263,9 @@ func TestOverload(t *testing.T) {
 	}
 	if len(l.acked) == 0 || len(l.refused) == 0 {
 		t.Fatalf("%d batches acknowledged, refused %v; want both", len(l.acked), l.refused)
+	}
+	if cut := l.refused[0]; cut*20 > l.sentNext-len(l.acked) {
+		t.Errorf("%d of %d refusals were cut off before they said when to come again", cut, l.sentNext-len(l.acked))
 	}
 	peak := rssPeak(t, p.cmd.Process.Pid)
 	eventually(t, time.Minute, "all is applied", func() error {
