@@ -50,7 +50,11 @@ func (in *Ingest) serve(w http.ResponseWriter, r *http.Request, sig otlp.Signal)
 	isJSON := mediaType == typeJSON
 	res, err := in.receive(w, r, sig, mediaType, isJSON)
 	if err != nil {
-		writeRefusal(w, in.asRefusal(r.Context(), err), mediaType)
+		why := in.asRefusal(r.Context(), err)
+		if why.retry > 0 {
+			discardBody(w, r)
+		}
+		writeRefusal(w, why, mediaType)
 		return
 	}
 	if isJSON {
@@ -60,6 +64,21 @@ func (in *Ingest) serve(w http.ResponseWriter, r *http.Request, sig otlp.Signal)
 	}
 	w.Header().Set("Content-Type", typeProtobuf)
 	_, _ = w.Write(res.protobuf())
+}
+
+// Of the body of a request that is to come again so much is read and thrown away,
+// for so long: whoever still writes does not read the answer, and net/http closes
+// the connection of a sender that has more than 256 KiB to go.
+const (
+	discardBytes = 4 << 20
+	discardTime  = 5 * time.Second
+)
+
+func discardBody(w http.ResponseWriter, r *http.Request) {
+	deadline := http.NewResponseController(w)
+	_ = deadline.SetReadDeadline(time.Now().Add(discardTime))
+	_, _ = io.CopyN(io.Discard, r.Body, discardBytes) // the answer is written either way
+	_ = deadline.SetReadDeadline(time.Time{})
 }
 
 func (in *Ingest) receive(w http.ResponseWriter, r *http.Request, sig otlp.Signal, mediaType string, isJSON bool) (result, error) {

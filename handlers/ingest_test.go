@@ -1,11 +1,13 @@
 package handlers
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -374,6 +376,43 @@ func TestIngestBoundsBodiesInFlight(t *testing.T) {
 	wg.Wait()
 	if s := in.Stats(); s.InFlightBytes != 0 {
 		t.Errorf("%d bytes stay in flight when all is answered", s.InFlightBytes)
+	}
+}
+
+// TestIngestRefusalIsRead: a sender that reads no answer before it has written its
+// whole body is told to come again too.
+func TestIngestRefusalIsRead(t *testing.T) {
+	store := &blockingStore{make(chan struct{}, 1), make(chan struct{})}
+	in := NewIngest(IngestOptions{Store: store, Keys: oneKey{}, Open: true, MaxInFlightBytes: 1 << 20})
+	srv := ingestServer(t, in)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer close(store.leave)
+	wg.Go(func() {
+		post(t, srv.URL+"/v1/traces", map[string]string{"Content-Type": typeProtobuf}, bytes.NewReader(make([]byte, 900<<10)))
+	})
+	<-store.entered
+	conn, err := net.Dial("tcp", srv.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	const size = 3 << 20
+	if _, err := fmt.Fprintf(conn, "POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n", typeProtobuf, size); err != nil {
+		t.Fatal(err)
+	}
+	for range size / (64 << 10) {
+		if _, err := conn.Write(make([]byte, 64<<10)); err != nil {
+			t.Fatalf("the connection is closed while the body is written: %v", err)
+		}
+	}
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatalf("no answer: %v", err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Retry-After") == "" {
+		t.Errorf("answer = %d, Retry-After %q; want 503 that says when to come again", res.StatusCode, res.Header.Get("Retry-After"))
 	}
 }
 
