@@ -245,10 +245,18 @@ func (c *catalogue) replaceSegments(ctx context.Context, old []*segmentFile, seg
 	})
 }
 
-// hasSegment reports whether a segment is listed.
+// hasSegment and hasEdges report whether a file is listed.
 func (c *catalogue) hasSegment(ctx context.Context, id string) (bool, error) {
+	return c.has(ctx, "segments", id)
+}
+
+func (c *catalogue) hasEdges(ctx context.Context, id string) (bool, error) {
+	return c.has(ctx, "edge_runs", id)
+}
+
+func (c *catalogue) has(ctx context.Context, table, id string) (bool, error) {
 	var n int
-	err := c.db.QueryRowContext(ctx, "SELECT count(*) FROM segments WHERE id = ?", id).Scan(&n)
+	err := c.db.QueryRowContext(ctx, "SELECT count(*) FROM "+table+" WHERE id = ?", id).Scan(&n)
 	return n > 0, err
 }
 
@@ -287,9 +295,10 @@ func (c *catalogue) forgetDropped(ctx context.Context, paths []string) error {
 	})
 }
 
+// insertEdges does nothing if the run is there already.
 func insertEdges(ctx context.Context, tx *sql.Tx, run *edgeRecord) error {
 	_, err := tx.ExecContext(ctx, `INSERT INTO edge_runs (id, path, level, links, traces, size_bytes, min_arrived_unix_nano, max_arrived_unix_nano, created_unix_nano)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`,
 		run.ID, run.Path, run.Level, run.Links, run.Traces, run.SizeBytes, run.MinArrived, run.MaxArrived, run.Created)
 	return err
 }

@@ -57,6 +57,27 @@ func TestOlderCatalogueIsRefused(t *testing.T) {
 	}
 }
 
+// TestCommitAgain: a flush whose commit's answer was lost commits the same again.
+func TestCommitAgain(t *testing.T) {
+	c, err := openCatalogue(t.Context(), t.TempDir())
+	must(t, err)
+	defer c.close()
+	e, err := c.createEpoch(t.Context(), "log", 0, 1)
+	must(t, err)
+	seg, run := &segmentRecord{ID: "a", EpochID: e.ID, Path: "a.parquet", Rows: 3}, &edgeRecord{ID: "a", Path: "a.edges", Links: 2}
+	for range 2 {
+		must(t, c.commitFlush(t.Context(), e.ID, 7, seg, run))
+	}
+	segments, err := c.findSegments(t.Context())
+	must(t, err)
+	runs, err := c.findEdges(t.Context())
+	must(t, err)
+	last, _, err := c.lastEpoch(t.Context())
+	if len(segments) != 1 || len(runs) != 1 || last.Applied != 7 || err != nil {
+		t.Errorf("%d segments, %d runs, applied through %d, %v; want each once, and 7", len(segments), len(runs), last.Applied, err)
+	}
+}
+
 // TestCataloguePath opens folders whose names mean something in a URI.
 func TestCataloguePath(t *testing.T) {
 	for _, name := range []string{"a?b", "a#b", "a%20b", "a b"} {

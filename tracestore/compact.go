@@ -41,6 +41,9 @@ const (
 	// expiredShare: a segment is written anew when one in eight of its rows has
 	// outlived the retention of its environment, or when all that can have.
 	expiredShare = 8
+	// expiryEvery is the pause between two looks at what of a segment has outlived
+	// its retention: it asks the sidecar about each row group.
+	expiryEvery = time.Minute
 )
 
 // small reports whether a segment is to be merged.
@@ -162,6 +165,14 @@ func (s *Store) compactRound(ctx context.Context, quiet, all bool) error {
 		for _, f := range old {
 			f.release()
 		}
+		if errors.Is(err, errReplaced) {
+			// Retention was faster, and shows it in a moment.
+			select {
+			case <-time.After(compactTick):
+			case <-ctx.Done():
+			}
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -181,7 +192,7 @@ func (s *Store) nextCompaction(quiet, all bool) ([]*segmentFile, error) {
 	old := nextMerge(v.segments, quiet, all)
 	if old == nil {
 		for _, f := range v.segments {
-			worth, err := s.worthRewriting(f)
+			worth, err := s.worthRewriting(f, all)
 			if err != nil {
 				return nil, err
 			}
@@ -211,17 +222,20 @@ func (s *Store) keptSince(environment string) int64 {
 }
 
 // worthRewriting reports whether enough rows of a segment have outlived the
-// retention of their environment.
-func (s *Store) worthRewriting(f *segmentFile) (bool, error) {
-	due, last := false, false
+// retention of their environment. It looks at most every expiryEvery, always if now.
+func (s *Store) worthRewriting(f *segmentFile, now bool) (bool, error) {
+	due := false
 	for environment := range s.o.EnvironmentRetention {
-		since := s.keptSince(environment)
-		due = due || f.MinArrived < since
-		last = last || f.MaxArrived < since
+		due = due || f.MinArrived < s.keptSince(environment)
 	}
 	if !due {
 		return false, nil
 	}
+	at := s.now()
+	if ago := at - f.looked.Load(); !now && 0 <= ago && ago < int64(expiryEvery) {
+		return false, nil
+	}
+	f.looked.Store(at)
 	blocks, err := f.file.Blocks()
 	if err != nil {
 		if s.setAsideSegment(f, err) {
@@ -229,7 +243,7 @@ func (s *Store) worthRewriting(f *segmentFile) (bool, error) {
 		}
 		return false, err
 	}
-	rows := 0
+	rows, last := 0, false
 	for _, b := range blocks {
 		environments, ok := b.Stats(column.Environment, trace.TypeString)
 		arrived, ok2 := b.Stats(column.Arrived, trace.TypeInt)
@@ -237,12 +251,13 @@ func (s *Store) worthRewriting(f *segmentFile) (bool, error) {
 			continue
 		}
 		for _, e := range environments.Top {
-			if arrived.Max < float64(s.keptSince(e.Text)) {
+			if since := s.keptSince(e.Text); arrived.Max < float64(since) {
 				rows += e.Rows
+				last = last || f.MaxArrived < since
 			}
 		}
 	}
-	return rows*expiredShare >= f.Rows && rows > 0 || rows > 0 && last, nil
+	return last || rows > 0 && rows*expiredShare >= f.Rows, nil
 }
 
 // compact puts one segment in the place of several. After an error everything is
@@ -343,11 +358,7 @@ func (s *Store) commitCompaction(ctx context.Context, old []*segmentFile, record
 		}
 	}
 	if err != nil {
-		err = errors.Join(err, s.discard(path, segment.IndexPath(path)))
-		if errors.Is(err, errReplaced) {
-			return nil // retention was faster
-		}
-		return fmt.Errorf("commit to the catalogue: %w", err)
+		return errors.Join(fmt.Errorf("commit to the catalogue: %w", err), s.discard(path, segment.IndexPath(path)))
 	}
 	for _, f := range old {
 		f.drop.Store(true)

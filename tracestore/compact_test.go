@@ -342,6 +342,33 @@ func TestEnvironmentRetention(t *testing.T) {
 	}
 }
 
+// TestExpiryIsLookedAtSeldom: a segment that is old, and of other environments, is
+// not asked again and again what of it has expired.
+func TestExpiryIsLookedAtSeldom(t *testing.T) {
+	var ahead atomic.Int64
+	h := start(t, Options{Now: func() time.Time { return testClock.Add(time.Duration(ahead.Load())) }, EnvironmentRetention: map[string]time.Duration{"staging": time.Hour}})
+	h.flushed(0, 1, 30)
+	ahead.Store(int64(2 * time.Hour))
+	must(t, h.Compact(t.Context()))
+	asked := func() int64 {
+		st := h.Stats()
+		return st.CacheHitsTotal + st.CacheMissesTotal
+	}
+	before := asked()
+	for range 10 {
+		if old, err := h.nextCompaction(true, false); err != nil || old != nil {
+			t.Fatal(old, err)
+		}
+	}
+	if n := asked() - before; n != 0 {
+		t.Errorf("asked %d times within a moment, want none", n)
+	}
+	ahead.Add(int64(expiryEvery))
+	if _, err := h.nextCompaction(true, false); err != nil || asked() == before {
+		t.Errorf("not asked after %v: %v", expiryEvery, err)
+	}
+}
+
 // TestWholeSegmentExpires: a segment of which nothing is left goes.
 func TestWholeSegmentExpires(t *testing.T) {
 	var ahead atomic.Int64

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -278,11 +279,21 @@ func (s *Store) mergeLevel(level int) (bool, error) {
 		return false, err
 	}
 	record.Links, record.Traces, record.SizeBytes = info.Links, info.Traces, info.SizeBytes
-	if err := s.mergeStep("commit"); err != nil {
-		return false, err
+	err = s.mergeStep("commit")
+	if err == nil {
+		if err = s.cat.replaceEdges(s.ctx, old, &record); err != nil {
+			// The answer may be lost, and the run there.
+			has, again := s.cat.hasEdges(s.ctx, id)
+			if again != nil {
+				return false, errors.Join(err, again) // the next start finds out
+			}
+			if has {
+				err = nil
+			}
+		}
 	}
-	if err := s.cat.replaceEdges(s.ctx, old, &record); err != nil {
-		return false, err
+	if err != nil {
+		return false, errors.Join(fmt.Errorf("commit to the catalogue: %w", err), s.discard(full))
 	}
 	run := &edgeFile{edgeRecord: record, file: segment.OpenEdges(full)}
 	for _, f := range old {

@@ -25,6 +25,9 @@ type segmentFile struct {
 	file *segment.File
 	refs atomic.Int64
 	drop atomic.Bool // delete when unused
+	// looked is when the compactor last looked what of it has expired, Unix
+	// nanoseconds.
+	looked atomic.Int64
 }
 
 // edgeFile is a run of edges with its place in the catalogue.
