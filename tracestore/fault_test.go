@@ -1,6 +1,7 @@
 package tracestore
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -8,10 +9,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	"redthread/tracestore/query"
 	"redthread/tracestore/segment"
 	"redthread/tracestore/trace"
 )
@@ -249,8 +252,8 @@ func TestTornFiles(t *testing.T) {
 }
 
 // TestReadError puts a folder in the place of a segment: it opens, and every read
-// fails. The segment is set aside, the rest answers; when it is put back, a check
-// takes it back.
+// fails. Who needs it is told so, the rest answers, and nothing is set aside: when
+// it can be read again, its rows are there.
 func TestReadError(t *testing.T) {
 	h := start(t, Options{})
 	for i := range 2 {
@@ -259,26 +262,57 @@ func TestReadError(t *testing.T) {
 	}
 	path := filepath.Join(h.dir, h.current.segments[0].Path)
 	h.stop()
-	h.broken = true
 	saved := filepath.Join(t.TempDir(), "saved")
 	must(t, os.Rename(path, saved))
 	must(t, os.Mkdir(path, 0o755))
 	h.open(nil)
-	if n := h.count(); n != 60 {
-		t.Errorf("COUNT is %d, want the 60 rows that can be read", n)
-	}
-	if st := h.Stats(); len(st.CorruptFiles) != 1 || !strings.Contains(st.CorruptFiles[0], "directory") {
-		t.Errorf("set aside %q, want the segment and that it is a directory", st.CorruptFiles)
+	from, to := float64(testClock.Unix()-3600), float64(testClock.Unix()+3600)
+	_, queryErr := h.Query(t.Context(), query.Spec{StartTime: &from, EndTime: &to})
+	_, _, traceErr := h.TraceSpans(t.Context(), traceID(0), 10)
+	for what, err := range map[string]error{"a query": queryErr, "a trace": traceErr, "a merge": h.Compact(t.Context())} {
+		if !errors.Is(err, syscall.EISDIR) {
+			t.Errorf("%s: got %v, want the disk's error", what, err)
+		}
 	}
 	h.want(testSpans(60, 60))
-	h.stop()
+	report, err := h.Check(t.Context(), CheckOptions{})
+	must(t, err)
+	if st := h.Stats(); len(report.Faults) != 1 || len(st.CorruptFiles) != 0 {
+		t.Errorf("faults %+v, set aside %q; want the segment as a fault, and nothing set aside", report.Faults, st.CorruptFiles)
+	}
 	must(t, os.Remove(path))
 	must(t, os.Rename(saved, path))
-	if report := h.checkFolder(CheckOptions{TakeBack: true}); len(report.Faults) != 0 {
-		t.Errorf("check: %v", report.Err())
-	}
-	h.broken = false
-	h.open(nil)
 	h.want(testSpans(0, 120))
+	must(t, h.Compact(t.Context()))
 	h.wantRows(120)
+}
+
+// TestFailedMergeLeavesNothing: runs of edges whose merge the catalogue does not
+// take are tried again, and no file is left of each try.
+func TestFailedMergeLeavesNothing(t *testing.T) {
+	h := start(t, Options{})
+	h.stop()
+	var well atomic.Bool
+	h.open(func(name string) error {
+		if name == "merge.commit" && !well.Load() {
+			return errors.New("no space left on device")
+		}
+		return nil
+	})
+	for i := range mergeRuns {
+		h.append(testSpans(30*i, 30))
+		must(t, h.Flush(t.Context()))
+	}
+	for range 3 {
+		must(t, h.Maintain(t.Context()))
+		if got := h.files(); got[".edges"] != mergeRuns || got[".tmp"] != 0 {
+			t.Fatalf("files %v after a merge that failed, want %d runs", got, mergeRuns)
+		}
+	}
+	well.Store(true)
+	must(t, h.Maintain(t.Context()))
+	if got := h.files(); got[".edges"] != 1 {
+		t.Fatalf("files %v, want one run", got)
+	}
+	h.want(testSpans(0, 30*mergeRuns))
 }

@@ -1,6 +1,7 @@
 package column
 
 import (
+	"math"
 	"math/bits"
 
 	"redthread/tracestore/trace"
@@ -78,10 +79,19 @@ func IsText(t trace.Type) bool {
 }
 
 // ValueHash is the hash of a value that [Row] carries: of the bytes of a text, and
-// of a number the number itself.
+// of a number the number itself. Floats of one text are one number: segments keep
+// rare ones as texts, where -0 is 0 and every NaN the same.
 func ValueHash(v trace.Value) uint64 {
 	if IsText(v.Type) {
 		return HashString(0, v.Str)
+	}
+	if v.Type == trace.TypeFloat {
+		switch f := v.Float(); {
+		case f == 0:
+			return 0
+		case f != f:
+			return math.Float64bits(math.NaN())
+		}
 	}
 	return v.Num
 }

@@ -87,8 +87,8 @@ func (d *Decoder) value(b []byte, arena *[]byte) (v trace.Value, hash uint64, fi
 			}
 		case 4<<3 | wireFixed64:
 			if len(b) == 9 {
-				n := binary.LittleEndian.Uint64(b[1:])
-				return trace.Value{Type: trace.TypeFloat, Num: n}, n, nil, nil
+				v = trace.Value{Type: trace.TypeFloat, Num: binary.LittleEndian.Uint64(b[1:])}
+				return v, column.ValueHash(v), nil, nil
 			}
 		}
 	}
@@ -106,7 +106,8 @@ func (d *Decoder) value(b []byte, arena *[]byte) (v trace.Value, hash uint64, fi
 	case 3<<3 | wireVarint:
 		return trace.Int(int64(f.num)), f.num, nil, nil
 	case 4<<3 | wireFixed64:
-		return trace.Value{Type: trace.TypeFloat, Num: f.num}, f.num, nil, nil
+		v = trace.Value{Type: trace.TypeFloat, Num: f.num}
+		return v, column.ValueHash(v), nil, nil
 	case 7<<3 | wireBytes:
 		v = trace.Bytes(alias(f.data))
 		return v, column.ValueHash(v), nil, nil

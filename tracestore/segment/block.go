@@ -63,16 +63,17 @@ func (b *block) Types(key string) []trace.Type {
 				types = append(types, info.Type)
 			}
 		}
+	} else {
+		// There is no error to return. Who asks for the columns of all types gets it
+		// from Column; to say that the key is absent would be a wrong answer.
+		types = types[:0]
+		for t := trace.TypeString; t <= trace.TypeJSON; t++ {
+			types = append(types, t)
+		}
 	}
 	slices.Sort(types)
 	return types
 }
-
-func (b *block) Stats(key string, t trace.Type) (column.Stats, bool) {
-	return b.f.stats(b.group, key, t)
-}
-
-func (b *block) MayHave(key string, hash uint64) bool { return b.f.mayHave(b.group, key, hash) }
 
 func (b *block) Column(key string, t trace.Type) (*column.Vector, error) {
 	if want, ok := column.FixedType(key); ok {
@@ -106,8 +107,8 @@ func fixedWidth(key string) int {
 }
 
 // cached decodes through the cache and names the file in errors.
-func cached[T any](b *block, name string, load func() (T, int64, error)) (T, error) {
-	v, err := b.f.cache.get(cacheKey{b.f.id, b.group, name}, func() (any, int64, error) {
+func cached[T any](b *block, p part, name string, load func() (T, int64, error)) (T, error) {
+	v, err := b.f.cache.get(cacheKey{b.f.id, b.group, p, name}, func() (any, int64, error) {
 		v, n, err := load()
 		return v, n, err
 	})
@@ -120,7 +121,7 @@ func cached[T any](b *block, name string, load func() (T, int64, error)) (T, err
 
 // vector returns a flat column by its name in the file.
 func (b *block) vector(name string, t trace.Type, width int) (*column.Vector, error) {
-	return cached(b, name, func() (*column.Vector, int64, error) {
+	return cached(b, partColumn, name, func() (*column.Vector, int64, error) {
 		v, err := b.r.vector(b.group, name, t, width)
 		return v, vectorBytes(v), err
 	})
@@ -136,8 +137,7 @@ type rare struct {
 }
 
 func (b *block) rare() (*rare, error) {
-	// A NUL keeps these names apart from columns.
-	return cached(b, "\x00overflow", func() (*rare, int64, error) {
+	return cached(b, partOverflow, "", func() (*rare, int64, error) {
 		o, err := b.r.overflow(b.group)
 		if err != nil {
 			return nil, 0, err
@@ -172,7 +172,7 @@ func (b *block) rare() (*rare, error) {
 
 // rareVector makes a column of the overflow entries of one key and type.
 func (b *block) rareVector(k attributeKey) (*column.Vector, error) {
-	return cached(b, "\x00"+columnName(k), func() (*column.Vector, int64, error) {
+	return cached(b, partRare, columnName(k), func() (*column.Vector, int64, error) {
 		x, err := b.rare()
 		if err != nil {
 			return nil, 0, err
@@ -234,7 +234,7 @@ func parseText(t trace.Type, s string) (trace.Value, error) {
 }
 
 func (b *block) events() (*column.Events, error) {
-	return cached(b, "\x00events", func() (*column.Events, int64, error) {
+	return cached(b, partEvents, "", func() (*column.Events, int64, error) {
 		e, err := b.r.events(b.group)
 		if err != nil {
 			return nil, 0, err
@@ -244,7 +244,7 @@ func (b *block) events() (*column.Events, error) {
 }
 
 func (b *block) links() (*column.Links, error) {
-	return cached(b, "\x00links", func() (*column.Links, int64, error) {
+	return cached(b, partLinks, "", func() (*column.Links, int64, error) {
 		l, err := b.r.links(b.group)
 		if err != nil {
 			return nil, 0, err

@@ -29,8 +29,23 @@ type Cache struct {
 type cacheKey struct {
 	file  uint64
 	group int
+	part  part
 	name  string
 }
+
+// part is a sort of thing that a row group has by name. Names are the senders':
+// those of two parts may be equal.
+type part uint8
+
+const (
+	partColumn   part = iota // *column.Vector, by the column's name
+	partRare                 // *column.Vector, by the name of a key in the overflow
+	partHead                 // *parquet.Head, by the leaf's number
+	partOverflow             // *rare
+	partEvents               // *column.Events
+	partLinks                // *column.Links
+	partRecord               // *columnRecord of the sidecar, by number
+)
 
 type cacheEntry struct {
 	key   cacheKey

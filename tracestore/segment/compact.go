@@ -22,6 +22,11 @@ const (
 	// maxGroupBytes bounds a row group of long rows, so that it stays a piece that
 	// a query can hold: about this much on disk.
 	maxGroupBytes = 16 << 20
+	// maxGroupRaw bounds it before compression, also for this merge, which holds a
+	// column of a row group twice, and clusterRaw is as clusterWindow: long texts
+	// that are alike may shrink to a hundredth.
+	maxGroupRaw = 64 << 20
+	clusterRaw  = 64 << 20
 )
 
 // CompactOptions say how segments become one.
@@ -98,6 +103,7 @@ type merger struct {
 
 	blocks []*block
 	base   []int    // the first row of each block
+	raw    []int64  // bytes of a row before compression, on average, by block
 	traces []uint32 // by row: hash of the trace
 	prints []uint64 // by row: fingerprint; nil: not known of all
 
@@ -141,7 +147,7 @@ func (m *merger) open(f *File) error {
 		return err
 	}
 	var prints []uint64
-	err = f.withIndex(func(x *index) error {
+	err = f.withGroups(len(blocks), func(x *index) error {
 		hashes, err := x.traceHashes()
 		if err != nil {
 			return err
@@ -164,6 +170,8 @@ func (m *merger) open(f *File) error {
 	for _, b := range blocks {
 		m.blocks = append(m.blocks, b.(*block))
 		m.base = append(m.base, at)
+		raw := b.(*block).r.file.RawBytes(b.(*block).group)
+		m.raw = append(m.raw, raw/int64(max(1, b.Rows())))
 		at += b.Rows()
 	}
 	m.to = append(m.to, make([]uint32, f.rows)...)
@@ -238,10 +246,15 @@ func (m *merger) dropExpired(keep func(string) int64) (n int, err error) {
 	return n, nil
 }
 
+// cluster is rows that go beside each other.
+type cluster struct {
+	first, rows, hash uint32
+	at, raw           uint32 // KiB of rows before it, and bytes of its own
+}
+
 // order says where each row goes. Rows stand in the order of arrival, those of a
 // trace beside its first one if they come within clusterWindow of it.
 func (m *merger) order(rows, groupRows int) {
-	type cluster struct{ first, rows, hash uint32 }
 	var clusters []cluster
 	size := 1024
 	for size < rows/2 {
@@ -257,10 +270,7 @@ func (m *merger) order(rows, groupRows int) {
 		}
 		return &table[i]
 	}
-	for row := range m.to {
-		if m.to[row] == dropped {
-			continue
-		}
+	add := func(row int, at, raw int64) {
 		if used*4 >= len(table)*3 {
 			old := table
 			table = make([]uint32, 2*len(old))
@@ -275,33 +285,53 @@ func (m *merger) order(rows, groupRows int) {
 		if *slot == 0 {
 			used++
 		}
-		if *slot == 0 || row-int(clusters[*slot-1].first) > clusterWindow {
-			clusters = append(clusters, cluster{first: uint32(row), hash: hash})
+		if *slot == 0 || row-int(clusters[*slot-1].first) > clusterWindow || at>>10-int64(clusters[*slot-1].at) > clusterRaw>>10 {
+			clusters = append(clusters, cluster{first: uint32(row), hash: hash, at: uint32(at >> 10)})
 			*slot = uint32(len(clusters))
 		}
-		clusters[*slot-1].rows++
+		c := &clusters[*slot-1]
+		c.rows++
+		c.raw += uint32(raw)  // no more than clusterRaw and a row
 		m.to[row] = *slot - 1 // until the places are known
 	}
-	// A row group ends before the trace that would not fit, unless it is larger
-	// than a row group.
+	at := int64(0)
+	for i, b := range m.blocks {
+		for row := m.base[i]; row < m.base[i]+b.Rows(); row++ {
+			if m.to[row] != dropped {
+				add(row, at, m.raw[i])
+			}
+			at += m.raw[i]
+		}
+	}
+	m.cut(clusters, groupRows)
+}
+
+// cut divides the clusters into row groups and finishes what order has begun. A row
+// group ends before the trace that would not fit, unless it is larger than a row
+// group.
+func (m *merger) cut(clusters []cluster, groupRows int) {
 	next := make([]uint32, len(clusters)) // where the next row of a cluster goes
-	at, from := 0, 0
-	cut := func(to int) {
+	at, from, raw := 0, 0, int64(0)
+	end := func(to int) {
 		m.groups = append(m.groups, outGroup{from: from, rows: to - from})
 		from = to
 	}
 	for i, c := range clusters {
-		if at+int(c.rows)-from > groupRows && at > from {
-			cut(at)
+		if at > from && (at+int(c.rows)-from > groupRows || raw+int64(c.raw) > maxGroupRaw) {
+			end(at)
+			raw = 0
 		}
 		next[i] = uint32(at)
 		at += int(c.rows)
-		for at-from > groupRows {
-			cut(from + groupRows)
+		raw += int64(c.raw)
+		for have := at - from; have > groupRows || raw > maxGroupRaw && have > 1; have = at - from {
+			n := min(groupRows, max(1, int(int64(have)*maxGroupRaw/max(1, raw))))
+			raw -= raw * int64(n) / int64(have)
+			end(from + n)
 		}
 	}
 	if at > from {
-		cut(at)
+		end(at)
 	}
 	for row, c := range m.to {
 		if c != dropped {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -285,5 +286,44 @@ func TestCompactStops(t *testing.T) {
 	}})
 	if !errors.Is(err, context.Canceled) {
 		t.Fatalf("after %d pauses: %v, want canceled", pauses, err)
+	}
+}
+
+// TestCompactLongRows merges rows of long texts that are alike, of two traces by
+// turns. On disk they are next to nothing; a row group of them is held in memory.
+func TestCompactLongRows(t *testing.T) {
+	const files, per, textBytes = 8, 32, 1 << 20
+	var inputs []*File
+	for i := range files {
+		spans := make([]trace.Span, per)
+		for j := range spans {
+			n := i*per + j
+			spans[j] = trace.Span{TraceID: numbered(uint64(n % 2)), SpanID: trace.SpanID{byte(n), 1}, StartUnixNano: int64(n),
+				Attributes: []trace.Attribute{{Key: "body", Value: trace.String(strings.Repeat("x", textBytes) + fmt.Sprint(n))}}}
+		}
+		inputs = append(inputs, segmentOf(t, spans))
+	}
+	f, info := compacted(t, inputs, CompactOptions{})
+	blocks, err := f.Blocks()
+	if err != nil || info.Rows != files*per {
+		t.Fatalf("%+v, %v", info, err)
+	}
+	row, moved := 0, 0
+	for i, b := range blocks {
+		if raw := b.(*block).r.file.RawBytes(i); raw > maxGroupRaw+maxGroupRaw/8 {
+			t.Errorf("row group %d of %d rows has %d MiB before compression, want at most %d", i, b.Rows(), raw>>20, maxGroupRaw>>20)
+		}
+		start, err := b.Column(column.Start, trace.TypeInt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range start.Ints {
+			moved = max(moved, int(n)-row, row-int(n))
+			row++
+		}
+	}
+	// Of the rows within clusterRaw, every other one is of the trace.
+	if limit := clusterRaw/textBytes/2 + per; moved > limit {
+		t.Errorf("a row has moved by %d places, and the merge held as many; want %d at most", moved, limit)
 	}
 }

@@ -24,7 +24,8 @@ import (
 // A run of edges: links sorted by the trace of their target, then summaries of
 // traces sorted by trace id. Little-endian, version 1.
 //
-//	blocks   zstd frames of up to 512 records: link blocks, then trace blocks
+//	blocks   zstd frames of up to 512 records, fewer where they come to 1 MiB: link
+//	         blocks, then trace blocks
 //	index    per block, 36 bytes: 0 trace id of its first record (16)
 //	         16 offset u64   24 length u32   28 records u32   32 CRC-32C u32
 //	footer   40 bytes: 0 "rted"  4 version u32  8 link blocks u32
@@ -42,11 +43,13 @@ const (
 	edgesFooterBytes = 40
 	edgesIndexBytes  = 36
 	edgesBlockItems  = 512
-	linkBytes        = 48
-	rootBit          = 0x80
-	// maxEdgeBlockBytes bounds what a block may become when it is unpacked:
-	// 512 summaries of four strings of 64 KiB and some.
-	maxEdgeBlockBytes = 256 << 20
+	// edgesBlockBytes is what a block comes to at most before its last record.
+	edgesBlockBytes = 1 << 20
+	linkBytes       = 48
+	rootBit         = 0x80
+	// maxEdgeBlockBytes bounds what a block may become when it is unpacked: the
+	// strings of its last record come from one message of the log.
+	maxEdgeBlockBytes = 64 << 20
 )
 
 var (
@@ -179,7 +182,7 @@ func (e *edgesWriter) add(id trace.ID, encode func([]byte) []byte) error {
 		e.first = append(e.first[:0], id[:]...)
 	}
 	e.block = encode(e.block)
-	if e.items++; e.items == edgesBlockItems {
+	if e.items++; e.items == edgesBlockItems || len(e.block) >= edgesBlockBytes {
 		return e.flush()
 	}
 	return nil

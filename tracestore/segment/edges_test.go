@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -160,4 +161,33 @@ func FuzzSummary(f *testing.F) {
 			t.Fatalf("%+v, again %+v, %v", s, again, err)
 		}
 	})
+}
+
+// TestEdgesOfLongNames: names as long as senders like do not make a block that is
+// too long to be read.
+func TestEdgesOfLongNames(t *testing.T) {
+	sums := make([]graph.Summary, 3*edgesBlockItems)
+	for i := range sums {
+		sums[i] = graph.Summary{TraceID: numbered(uint64(i)), Service: strings.Repeat("s", 32<<10), Name: fmt.Sprint(i)}
+	}
+	path := filepath.Join(t.TempDir(), "e.edges")
+	if _, err := WriteEdges(path, nil, slices.Clone(sums), nil); err != nil {
+		t.Fatal(err)
+	}
+	e := OpenEdges(path)
+	t.Cleanup(e.Close)
+	if err := e.Verify(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for i := range e.blocks {
+		b, err := e.block(i)
+		if err != nil || len(b) > edgesBlockBytes+33<<10 {
+			t.Fatalf("block %d has %d bytes, %v; want 1 MiB and a record at most", i, len(b), err)
+		}
+	}
+	for _, want := range sums {
+		if got, ok, err := e.Summary(want.TraceID); err != nil || !ok || got != want {
+			t.Fatalf("summary of %s: %v, %v", want.Name, ok, err)
+		}
+	}
 }

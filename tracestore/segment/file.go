@@ -67,7 +67,8 @@ import (
 	"redthread/tracestore/trace"
 )
 
-// CorruptError is a file that cannot be what was written.
+// CorruptError is a file that cannot be what was written. What the disk cannot
+// read now is none: it may be whole.
 type CorruptError struct {
 	Path   string
 	Offset int64 // -1: not known
@@ -111,11 +112,16 @@ func Open(path string, rows int, cache *Cache) *File {
 // Path returns the path of the Parquet file.
 func (f *File) Path() string { return f.path }
 
-// corrupt makes err a [CorruptError] of this file, unless it is one already.
+// corrupt makes err a [CorruptError] of this file, unless it is one already or the
+// disk's.
 func (f *File) corrupt(err error) error {
 	var c *CorruptError
 	if errors.As(err, &c) {
 		return err
+	}
+	var disk *fs.PathError
+	if errors.As(err, &disk) {
+		return fmt.Errorf("segment: read %s: %w", f.path, err)
 	}
 	at := int64(-1)
 	var page *parquet.Error
@@ -125,8 +131,8 @@ func (f *File) corrupt(err error) error {
 	return &CorruptError{Path: f.path, Offset: at, Err: err}
 }
 
-// Blocks returns the row groups. An error is a *[CorruptError], or says that the
-// file cannot be opened.
+// Blocks returns the row groups. An error is a *[CorruptError], or says why the
+// file cannot be opened or read.
 func (f *File) Blocks() ([]column.Block, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"redthread/tracestore/column"
+	"redthread/tracestore/memtable"
 	"redthread/tracestore/trace"
 )
 
@@ -493,6 +494,68 @@ func BenchmarkTraceMiss(b *testing.B) {
 		n++
 		if _, err := x.find(numbered(n)); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// TestForeignSidecar: one of as many rows in other row groups is made anew.
+func TestForeignSidecar(t *testing.T) {
+	m, spans := table(t, 11, 400)
+	parts := make([]column.Source, 0, 2)
+	for _, half := range [][]trace.Span{spans[:200], spans[200:]} {
+		p := memtable.New()
+		for i := range half {
+			if ok, err := p.Add(&half[i], column.RowHash(&half[i])); err != nil || !ok {
+				t.Fatal(ok, err)
+			}
+		}
+		p.Publish()
+		parts = append(parts, p.Blocks()...)
+	}
+	path := filepath.Join(t.TempDir(), "two.parquet")
+	if _, err := Write(path, parts, m.Fingerprints(), nil); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := os.ReadFile(IndexPath(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreign, err := os.ReadFile(IndexPath(write(t, m).Path()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, use := range map[string]func(f *File, b column.Block) error{
+		"stats": func(_ *File, b column.Block) error {
+			if _, ok := b.Stats(column.Start, trace.TypeInt); !ok {
+				return errors.New("nothing is known")
+			}
+			return nil
+		},
+		"filter": func(_ *File, b column.Block) error {
+			if b.MayHave(column.Name, column.HashString(0, "no such name")) {
+				return errors.New("it may have what it has not")
+			}
+			return nil
+		},
+		"merge": func(f *File, _ column.Block) error {
+			_, err := Compact(t.Context(), filepath.Join(t.TempDir(), "s.parquet"), []*File{f}, CompactOptions{})
+			return err
+		},
+	} {
+		if err := os.WriteFile(IndexPath(path), foreign, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		f := Open(path, 400, NewCache(1<<20))
+		blocks, err := f.Blocks()
+		if err == nil {
+			err = use(f, blocks[1])
+		}
+		f.Close()
+		if err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+		if again, err := os.ReadFile(IndexPath(path)); err != nil || string(again) != string(whole) {
+			t.Errorf("%s: the sidecar was not made anew: %v", what, err)
 		}
 	}
 }

@@ -118,6 +118,9 @@ func plan(sources []column.Source) (l *layout, place [][]int) {
 		if len(l.Columns) == maxColumns || counts[k] == 0 || counts[k]*promoteShare < total {
 			continue
 		}
+		if strings.Contains(k.key, "\x00") {
+			continue // DuckDB, for one, ends the name of a column there
+		}
 		// The type with most rows comes first and gets the plain name.
 		name := columnName(k)
 		if plainName(k.key) && !named[k.key] {

@@ -25,6 +25,7 @@ import (
 var hostileKeys = []string{
 	"", "#", "a#int", "a", "a#string", "name", "error", "start_unix_nano", "trace.state", "attr.overflow", "events", "links", "meta.shape",
 	"key_value", "ключ", "with space", "with\nnewline", "dot.ted.key", "service.name#string",
+	"events name", "events attributes", "attr.overflow key", "attr.overflow value", "links trace_state", "\x00overflow", "\x00events", "\x00links",
 }
 
 func randomValue(rng *rand.Rand) trace.Value {
@@ -274,6 +275,50 @@ func TestRowGroups(t *testing.T) {
 		got, _, err := f.TraceSpans(id, 10)
 		if err != nil || len(got) != 2 || got[0].StartUnixNano != int64(2*n) || got[1].StartUnixNano != int64(2*n+1) {
 			t.Fatalf("trace %d: %+v, %v", n, got, err)
+		}
+	}
+}
+
+// TestOddFloats: segments keep rare floats, and those of events, as texts, which
+// do not tell zeros or NaN apart. The sidecar made anew from them is the same.
+func TestOddFloats(t *testing.T) {
+	var spans []trace.Span
+	for i, f := range []float64{math.Copysign(0, -1), math.Float64frombits(0x7ff8000000000000), math.Float64frombits(0xfff8000000000003), 1} {
+		odd := []trace.Attribute{{Key: "f", Value: trace.Float(f)}}
+		spans = append(spans, trace.Span{SpanID: trace.SpanID{byte(i), 1}, Attributes: odd}, trace.Span{SpanID: trace.SpanID{byte(i), 2}, Events: []trace.Event{{Attributes: odd}}})
+	}
+	for i := range 4000 { // make the key rare
+		spans = append(spans, trace.Span{SpanID: trace.SpanID{byte(i), byte(i >> 8), 3}})
+	}
+	if err := segmentOf(t, spans).Verify(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestReadError: what the disk cannot read now may be whole, and is not absent.
+func TestReadError(t *testing.T) {
+	m, spans := table(t, 4, 4000)
+	f := write(t, m)
+	blocks, err := f.Blocks()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := blocks[0].(*block)
+	f.fd.Close() // every read fails from here on
+	_, columnErr := b.Column(column.Name, trace.TypeString)
+	_, spansErr := b.Spans([]int{0}, nil)
+	_, _, traceErr := f.TraceSpans(spans[0].TraceID, 10)
+	var rareErr error
+	types := b.Types("rare.1") // of those that have no column
+	for _, t := range types {
+		_, err := b.Column("rare.1", t)
+		rareErr = errors.Join(rareErr, err)
+	}
+	_, compactErr := Compact(t.Context(), filepath.Join(t.TempDir(), "s.parquet"), []*File{Open(t.TempDir(), f.rows, nil)}, CompactOptions{})
+	for what, err := range map[string]error{"a column": columnErr, "spans": spansErr, "a trace": traceErr, "a rare column": rareErr, "a merge": compactErr} {
+		var bad *CorruptError
+		if err == nil || errors.As(err, &bad) {
+			t.Errorf("%s: got %v, want the disk's error", what, err)
 		}
 	}
 }

@@ -36,6 +36,17 @@ func (f *File) withIndex(fn func(*index) error) error {
 	return fn(x)
 }
 
+// withGroups is withIndex for who knows the row groups of the segment: a sidecar of
+// others is damaged.
+func (f *File) withGroups(groups int, fn func(*index) error) error {
+	return f.withIndex(func(x *index) error {
+		if x.groups != groups {
+			return errIndex
+		}
+		return fn(x)
+	})
+}
+
 // sidecar returns the index, made anew if it is lost or damaged. bad is one that
 // turned out to be damaged.
 func (f *File) sidecar(bad *index) (*index, error) {
@@ -183,12 +194,12 @@ func (f *File) Fingerprints() (prints []uint64, err error) {
 	return prints, err
 }
 
-// stats returns what the sidecar knows of a column in a row group.
-func (f *File) stats(group int, key string, t trace.Type) (s column.Stats, ok bool) {
-	err := f.withIndex(func(x *index) error {
-		records, err := x.records(f.cache, f.id, key)
+// Stats returns what the sidecar knows of a column.
+func (b *block) Stats(key string, t trace.Type) (s column.Stats, ok bool) {
+	err := b.f.withGroups(len(b.r.layout.Groups), func(x *index) error {
+		records, err := x.records(b.f.cache, b.f.id, key)
 		for _, c := range records {
-			if g := &c.groups[group]; c.typ == t && g.here {
+			if g := &c.groups[b.group]; c.typ == t && g.here {
 				s, ok = g.Stats, true
 			}
 		}
@@ -197,27 +208,25 @@ func (f *File) stats(group int, key string, t trace.Type) (s column.Stats, ok bo
 	return s, ok && err == nil
 }
 
-// mayHave reports whether a row of a group may have a value of the key whose
-// canonical text has the hash; ids are lower-case hex. Where the sidecar cannot
-// be read it may.
-func (f *File) mayHave(group int, key string, hash uint64) bool {
+// MayHave asks the sidecar. Where that cannot be read, a row may have the value.
+func (b *block) MayHave(key string, hash uint64) bool {
 	if key == column.SpanID || key == column.ParentID {
 		return true
 	}
 	var may bool
-	err := f.withIndex(func(x *index) error {
-		records, err := x.records(f.cache, f.id, key)
+	err := b.f.withGroups(len(b.r.layout.Groups), func(x *index) error {
+		records, err := x.records(b.f.cache, b.f.id, key)
 		if err != nil {
 			return err
 		}
 		// The overflow's own record has the key of an attribute without a name.
-		if may, err = x.mayHave(records, group, hash, trace.TypeString, trace.TypeJSON); err != nil || may || hiddenKey(key) {
+		if may, err = x.mayHave(records, b.group, hash, trace.TypeString, trace.TypeJSON); err != nil || may || hiddenKey(key) {
 			return err
 		}
-		if records, err = x.records(f.cache, f.id, overflowKey.key); err != nil {
+		if records, err = x.records(b.f.cache, b.f.id, overflowKey.key); err != nil {
 			return err
 		}
-		may, err = x.mayHave(records, group, rareTextHash(key, hash), overflowKey.typ, overflowKey.typ)
+		may, err = x.mayHave(records, b.group, rareTextHash(key, hash), overflowKey.typ, overflowKey.typ)
 		return err
 	})
 	return may || err != nil

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"redthread/tracestore/column"
@@ -67,19 +68,14 @@ func (b *block) pick(leaf int, rows []uint32) (at []uint32, v parquet.Values, er
 	c := b.r.file.Chunk(b.group, leaf)
 	def := &b.r.file.Columns()[leaf]
 	if def.Shape != parquet.Many {
-		if x, ok := b.f.cache.peek(cacheKey{b.f.id, b.group, def.Path[0]}); ok {
+		if x, ok := b.f.cache.peek(cacheKey{b.f.id, b.group, partColumn, def.Path[0]}); ok {
 			at, v = pickVector(x.(*column.Vector), rows)
 			return at, v, nil
 		}
 	}
 	head := new(parquet.Head)
 	if c.HasHead() {
-		// A NUL keeps these names apart from columns.
-		name := "\x00head " + def.Path[0]
-		if def.Shape == parquet.Many {
-			name += " " + def.Path[len(def.Path)-1]
-		}
-		if head, err = cached(b, name, func() (*parquet.Head, int64, error) {
+		if head, err = cached(b, partHead, strconv.Itoa(leaf), func() (*parquet.Head, int64, error) {
 			h, err := c.Head()
 			if err != nil {
 				return nil, 0, err

@@ -192,7 +192,8 @@ func appendLeaf(w *thriftWriter, name string, c Column) {
 // footer is what a file says of itself.
 type footer struct {
 	columns []Column
-	rows    []int // of each row group
+	rows    []int   // of each row group
+	raw     []int64 // bytes of each before compression; 0: not said
 	chunks  []chunk
 	pairs   []Pair
 	checked int // where the pair under checkKey begins; -1: nowhere
@@ -348,7 +349,7 @@ func (f *footer) schema(r *thriftReader) error {
 }
 
 func (f *footer) group(r *thriftReader, end int64) error {
-	rows, columns := int64(-1), 0
+	rows, raw, columns := int64(-1), int64(0), 0
 	for last := 0; ; {
 		id, typ := r.field(last)
 		if typ == thriftStop {
@@ -370,6 +371,8 @@ func (f *footer) group(r *thriftReader, end int64) error {
 				}
 				f.chunks = append(f.chunks, c)
 			}
+		case id == 2 && typ == thriftI64:
+			raw = r.varint()
 		case id == 3 && typ == thriftI64:
 			rows = r.varint()
 		default:
@@ -379,7 +382,7 @@ func (f *footer) group(r *thriftReader, end int64) error {
 	if r.bad || rows < 0 || rows > maxRows || columns == 0 {
 		return errFooter
 	}
-	f.rows = append(f.rows, int(rows))
+	f.rows, f.raw = append(f.rows, int(rows)), append(f.raw, max(0, raw))
 	return nil
 }
 

@@ -98,6 +98,10 @@ func (f *File) Columns() []Column { return f.columns }
 // Groups returns the number of rows of each row group.
 func (f *File) Groups() []int { return f.rows }
 
+// RawBytes is what the pages of a row group take before compression, 0 if the file
+// does not say.
+func (f *File) RawBytes(group int) int64 { return f.raw[group] }
+
 // Chunk is a column of a row group.
 type Chunk struct {
 	file          *File
