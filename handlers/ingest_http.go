@@ -66,18 +66,15 @@ func (in *Ingest) serve(w http.ResponseWriter, r *http.Request, sig otlp.Signal)
 	_, _ = w.Write(res.protobuf())
 }
 
-// Of the body of a request that is to come again so much is read and thrown away,
-// for so long: whoever still writes does not read the answer, and net/http closes
-// the connection of a sender that has more than 256 KiB to go.
-const (
-	discardBytes = 4 << 20
-	discardTime  = 5 * time.Second
-)
+// The body of a request that is to come again is read to its end and thrown away,
+// for so long at most: whoever still writes does not read the answer, and net/http
+// closes the connection of a sender that has more than 256 KiB to go.
+const discardTime = 5 * time.Second
 
 func discardBody(w http.ResponseWriter, r *http.Request) {
 	deadline := http.NewResponseController(w)
 	_ = deadline.SetReadDeadline(time.Now().Add(discardTime))
-	_, _ = io.CopyN(io.Discard, r.Body, discardBytes) // the answer is written either way
+	_, _ = io.CopyN(io.Discard, r.Body, maxSentBytes) // the answer is written either way
 	_ = deadline.SetReadDeadline(time.Time{})
 }
 

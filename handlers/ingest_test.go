@@ -397,7 +397,7 @@ func TestIngestRefusalIsRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	const size = 3 << 20
+	const size = 16 << 20
 	if _, err := fmt.Fprintf(conn, "POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n", typeProtobuf, size); err != nil {
 		t.Fatal(err)
 	}
