@@ -25,8 +25,8 @@ const (
 	// maxGroupRaw bounds it before compression, also for this merge, which holds a
 	// column of a row group twice, and clusterRaw is as clusterWindow: long texts
 	// that are alike may shrink to a hundredth.
-	maxGroupRaw = 64 << 20
-	clusterRaw  = 64 << 20
+	maxGroupRaw = 32 << 20
+	clusterRaw  = 32 << 20
 )
 
 // CompactOptions say how segments become one.
