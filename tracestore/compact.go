@@ -47,8 +47,8 @@ const (
 )
 
 // small reports whether a segment is to be merged.
-func (r *segmentRecord) small() bool {
-	return r.Rows < compactRows/2 && r.SizeBytes < compactBytes/2
+func (f *segmentFile) small() bool {
+	return f.Rows < compactRows/2 && f.SizeBytes < compactBytes/2 && !f.apart.Load()
 }
 
 // nextMerge picks the segments to be merged next out of all, which are in the
@@ -294,10 +294,20 @@ func (s *Store) compact(ctx context.Context, old []*segmentFile) error {
 	if err != nil {
 		err = errors.Join(err, s.discard(full, segment.IndexPath(full)))
 		var bad *segment.CorruptError
-		if errors.As(err, &bad) {
+		var keys *segment.KeysError
+		switch {
+		case errors.As(err, &bad):
 			for _, f := range old {
 				if f.file.Path() == bad.Path && s.setAsideSegment(f, err) {
 					return nil // the others go on without it
+				}
+			}
+		case errors.As(err, &keys):
+			for _, f := range old {
+				if f.file.Path() == keys.Path {
+					s.o.Logger.Warn("segment stays as it is", "path", f.Path, "error", err)
+					f.apart.Store(true)
+					return nil
 				}
 			}
 		}

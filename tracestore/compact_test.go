@@ -3,6 +3,7 @@ package tracestore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -467,4 +468,27 @@ func TestNextMerge(t *testing.T) {
 			t.Errorf("scale %d k: %d of %d rows written again", scale, written, rows)
 		}
 	}
+}
+
+// TestCompactionOfManyKeys: a segment of too many keys stays as it is, and the
+// others are merged.
+func TestCompactionOfManyKeys(t *testing.T) {
+	h := start(t, Options{})
+	spans := h.flushed(0, 2, 30)
+	many := testSpans(60, 60)
+	for i := range many {
+		for k := range 2500 {
+			many[i].Attributes = append(many[i].Attributes, trace.Attribute{Key: fmt.Sprintf("user.%d.%d", i, k), Value: trace.Bool(true)})
+		}
+	}
+	h.append(many)
+	must(t, h.Flush(t.Context()))
+	for range 2 {
+		must(t, h.Compact(t.Context()))
+		if st := h.Stats(); st.Segments != 2 || st.WaitingSegments != 0 || st.LastCompactionError != "" {
+			t.Fatalf("%d segments, %d waiting, error %q; want 2, and nothing to do", st.Segments, st.WaitingSegments, st.LastCompactionError)
+		}
+	}
+	h.want(spans)
+	h.wantRows(120)
 }

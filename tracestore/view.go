@@ -25,6 +25,9 @@ type segmentFile struct {
 	file *segment.File
 	refs atomic.Int64
 	drop atomic.Bool // delete when unused
+	// apart says that it has too many keys to be merged with others. The next start
+	// has to find out again.
+	apart atomic.Bool
 	// looked is when the compactor last looked what of it has expired, Unix
 	// nanoseconds.
 	looked atomic.Int64

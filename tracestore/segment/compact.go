@@ -27,7 +27,19 @@ const (
 	// that are alike may shrink to a hundredth.
 	maxGroupRaw = 32 << 20
 	clusterRaw  = 32 << 20
+	// maxMergedKeys bounds the keys, of each type, of several segments that become
+	// one: who makes keys of what are values has new ones in every row. A merge
+	// takes some 700 bytes for each.
+	maxMergedKeys = 128 << 10
 )
+
+// KeysError says that segments have too many different keys to become one. The
+// segment at Path has most of those that the others have not.
+type KeysError struct{ Path string }
+
+func (e *KeysError) Error() string {
+	return fmt.Sprintf("segment: %s has too many keys to be merged with others: more than %d in all", e.Path, maxMergedKeys)
+}
 
 // CompactOptions say how segments become one.
 type CompactOptions struct {
@@ -49,7 +61,7 @@ type Compacted struct {
 // Compact makes one segment at path of several, which stay as they are: equal
 // rows once, in the order of arrival but for the rows of a trace, which lie
 // together. It is durable like [Write]. A damaged input is a *[CorruptError], and
-// no file is left. It reads the inputs apart from their cache, column by column.
+// inputs of too many keys are a *[KeysError]; no file is left. It reads the inputs apart from their cache, column by column.
 func Compact(ctx context.Context, path string, inputs []*File, o CompactOptions) (Compacted, error) {
 	m := &merger{ctx: ctx, pause: o.Pause, positions: make(map[attributeKey]int), rare: make(map[int]*rare)}
 	var bytes int64
@@ -80,7 +92,7 @@ func Compact(ctx context.Context, path string, inputs []*File, o CompactOptions)
 	if rows >= printRows {
 		m.prints = nil
 	}
-	if err := m.readShapes(); err != nil {
+	if err := m.readShapes(len(inputs) > 1); err != nil {
 		return Compacted{}, err
 	}
 	groups, err := m.newGroups()
@@ -388,18 +400,31 @@ func (m *merger) position(k attributeKey) int {
 }
 
 // readShapes translates the shapes of all rows, and counts the values of each
-// attribute in each new row group.
-func (m *merger) readShapes() error {
+// attribute in each new row group. Where there may not be any number of attributes,
+// too many are a *[KeysError].
+func (m *merger) readShapes(bounded bool) error {
 	last := m.groups[len(m.groups)-1]
 	m.shapes = make([]uint32, last.from+last.rows)
 	places := make([][2][]int, len(m.blocks))
+	added := make(map[string]int) // attributes, by file
 	for i, b := range m.blocks {
 		if err := m.breathe(); err != nil {
 			return err
 		}
+		before := len(m.attributes)
 		var err error
 		if places[i], err = m.readBlockShapes(b, m.to[m.base[i]:m.base[i]+b.Rows()]); err != nil {
 			return b.f.corrupt(err)
+		}
+		added[b.f.path] += len(m.attributes) - before
+		if bounded && len(m.attributes) > maxMergedKeys {
+			most := b.f.path
+			for path, n := range added {
+				if n > added[most] {
+					most = path
+				}
+			}
+			return &KeysError{most}
 		}
 	}
 	m.sources = make([][]int32, len(m.blocks))

@@ -327,3 +327,31 @@ func TestCompactLongRows(t *testing.T) {
 		t.Errorf("a row has moved by %d places, and the merge held as many; want %d at most", moved, limit)
 	}
 }
+
+// ownKeys makes rows of 20 keys that no other row has.
+func ownKeys(from, n int) []trace.Span {
+	spans := make([]trace.Span, n)
+	for i := range spans {
+		spans[i] = trace.Span{TraceID: numbered(uint64(from + i)), SpanID: trace.SpanID{1}}
+		for k := range 20 {
+			spans[i].Attributes = append(spans[i].Attributes, trace.Attribute{Key: fmt.Sprintf("user.%d.%d", from+i, k), Value: trace.Int(int64(k))})
+		}
+	}
+	return spans
+}
+
+// TestCompactTooManyKeys: the segment that has them is named, and can be written
+// anew alone.
+func TestCompactTooManyKeys(t *testing.T) {
+	few, many := segmentOf(t, ownKeys(0, 50)), segmentOf(t, ownKeys(1000, maxMergedKeys/20+50))
+	for _, inputs := range [][]*File{{few, many}, {many, few}} {
+		var keys *KeysError
+		_, err := Compact(t.Context(), filepath.Join(t.TempDir(), "s.parquet"), inputs, CompactOptions{})
+		if !errors.As(err, &keys) || keys.Path != many.Path() {
+			t.Errorf("got %v, want a KeysError of %s", err, many.Path())
+		}
+	}
+	if _, info := compacted(t, []*File{many}, CompactOptions{}); info.Rows != many.rows {
+		t.Errorf("%d rows, want %d", info.Rows, many.rows)
+	}
+}
