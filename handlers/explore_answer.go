@@ -69,7 +69,7 @@ func (st *exploreState) aggregateSpec() query.Spec {
 func (st *exploreState) search() query.Search {
 	spec := st.bound()
 	return query.Search{Filters: spec.Filters, FilterCombination: spec.FilterCombination, Environment: spec.Environment,
-		StartTime: spec.StartTime, EndTime: spec.EndTime}
+		CalculatedFields: spec.CalculatedFields, StartTime: spec.StartTime, EndTime: spec.EndTime}
 }
 
 // answer runs the query and builds the view of its answer. A query the

@@ -20,18 +20,19 @@ func (e *InvalidError) Error() string {
 // Search asks for rows instead of aggregates: those that match the filters,
 // newest first. The time window is as in [Spec], unless AnyTime is set.
 type Search struct {
-	Filters           []Filter `json:"filters,omitempty"`
-	FilterCombination string   `json:"filter_combination,omitempty"`
-	Environment       string   `json:"environment,omitempty"`
-	TimeRange         *float64 `json:"time_range,omitempty"`
-	StartTime         *float64 `json:"start_time,omitempty"`
-	EndTime           *float64 `json:"end_time,omitempty"`
-	AnyTime           bool     `json:"any_time,omitempty"`  // all of time, whatever the window says
-	Columns           []string `json:"columns,omitempty"`   // further columns wanted of each row
-	Order             string   `json:"order,omitempty"`     // newest (default) or slowest
-	PerTrace          bool     `json:"per_trace,omitempty"` // only the first row, in that order, of each trace
-	Limit             int      `json:"limit,omitempty"`     // 0: 100; at most MaxSearchRows
-	After             string   `json:"after,omitempty"`     // Next of the page before
+	Filters           []Filter          `json:"filters,omitempty"`
+	FilterCombination string            `json:"filter_combination,omitempty"`
+	CalculatedFields  []CalculatedField `json:"calculated_fields,omitempty"` // for filters and columns
+	Environment       string            `json:"environment,omitempty"`
+	TimeRange         *float64          `json:"time_range,omitempty"`
+	StartTime         *float64          `json:"start_time,omitempty"`
+	EndTime           *float64          `json:"end_time,omitempty"`
+	AnyTime           bool              `json:"any_time,omitempty"`  // all of time, whatever the window says
+	Columns           []string          `json:"columns,omitempty"`   // further columns wanted of each row
+	Order             string            `json:"order,omitempty"`     // newest (default) or slowest
+	PerTrace          bool              `json:"per_trace,omitempty"` // only the first row, in that order, of each trace
+	Limit             int               `json:"limit,omitempty"`     // 0: 100; at most MaxSearchRows
+	After             string            `json:"after,omitempty"`     // Next of the page before
 }
 
 // SearchResult is one page of rows.

@@ -1,6 +1,7 @@
 package query
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -173,7 +174,8 @@ func ParseBubbleUp(data []byte) (BubbleUp, error) {
 }
 
 // CompileBubbleUp checks the question and binds it to now. Errors are
-// *[InvalidError]. Of the query only filters, environment and window count.
+// *[InvalidError]. Of the query only filters, environment, window and calculated
+// fields count.
 func CompileBubbleUp(s BubbleUp, now time.Time) (*BubblePlan, error) {
 	q, err := Compile(s.Query, now)
 	if err != nil {
@@ -198,7 +200,9 @@ func CompileBubbleUp(s BubbleUp, now time.Time) (*BubblePlan, error) {
 	}
 	p.filters = append(p.filters, filters...)
 	for _, f := range p.filters {
-		p.defines[f.column] = true
+		for _, name := range p.where.fields.reads([]string{f.column}) {
+			p.defines[name] = true
+		}
 	}
 	if p.defines[column.Duration] {
 		p.defines[durationMS] = true
@@ -214,13 +218,19 @@ func CompileBubbleUp(s BubbleUp, now time.Time) (*BubblePlan, error) {
 
 // within puts the field of an *InvalidError under another.
 func within(field string, err error) error {
-	if e, ok := err.(*InvalidError); ok {
-		if e.Field != "" {
-			field += "." + e.Field
-		}
-		return &InvalidError{field, e.Message}
+	var invalid *InvalidError
+	if !errors.As(err, &invalid) {
+		return err
 	}
-	return err
+	if invalid.Field != "" {
+		field += "." + invalid.Field
+	}
+	out := InvalidError{field, invalid.Message}
+	var syntax *SyntaxError
+	if errors.As(err, &syntax) {
+		return &SyntaxError{out, syntax.Offset}
+	}
+	return &out
 }
 
 func (p *BubblePlan) compileBox(b *Box) error {

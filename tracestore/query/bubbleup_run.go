@@ -50,7 +50,7 @@ func RunBubbleUp(ctx context.Context, p *BubblePlan, blocks []column.Block) (*Bu
 		}
 	}
 	out := r.result()
-	out.Warnings = append(out.Warnings, missing(p.columns(), blocks)...)
+	out.Warnings = append(out.Warnings, p.where.missing(p.columns(), blocks)...)
 	for _, b := range live {
 		out.Stats.RowsScanned += int64(b.Rows())
 	}
@@ -80,7 +80,8 @@ func (r *bubbleRun) divide(ctx context.Context, live []column.Block) error {
 	found := make([][]*bubbleBlock, r.workers)
 	r.plan.Lease.expect(live)
 	err := r.plan.Lease.eachBlock(ctx, r.workers, live, func(worker int, b column.Block) error {
-		v := newView(b)
+		v := r.plan.where.view(ctx, b, r.charge)
+		defer v.release()
 		all, err := r.plan.where.selectRows(v)
 		if err != nil {
 			return err

@@ -39,6 +39,11 @@ type view struct {
 	rows   int
 	loaded map[string][]*column.Vector
 	raw    map[string]*column.Vector // fixed columns as the block has them
+
+	fields   *calcFields // of the query
+	columns  map[*calcField]*calcColumn
+	selected column.Bitmap     // the rows of the query, when they are known; nil: all
+	spend    func(int64) error // see pay; nil: nobody counts
 }
 
 func newView(b column.Block) *view {
@@ -52,8 +57,15 @@ func newView(b column.Block) *view {
 
 // vectors returns the vectors that together hold the named column, one for each
 // type that its key has here: no row is present in two of them. Nil: the block
-// does not have the column.
-func (v *view) vectors(name string) ([]*column.Vector, error) {
+// does not have the column. Of a calculated field they have the rows of the query
+// at least.
+func (v *view) vectors(name string) ([]*column.Vector, error) { return v.vectorsOf(name, v.selected) }
+
+// vectorsOf is vectors for some rows only, perhaps; nil: all.
+func (v *view) vectorsOf(name string, rows column.Bitmap) ([]*column.Vector, error) {
+	if f := v.fields.field(name); f != nil {
+		return v.calculated(f, rows)
+	}
 	if vecs, ok := v.loaded[name]; ok {
 		return vecs, nil
 	}

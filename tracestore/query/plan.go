@@ -134,10 +134,7 @@ func (p *Plan) StepNano() int64 { return p.stepNano }
 // *[InvalidError].
 func Compile(s Spec, now time.Time) (*Plan, error) {
 	p := &Plan{MemoryBytes: DefaultMemoryBytes, heavyCells: maxHeavyCells}
-	if len(s.CalculatedFields) > 0 {
-		return nil, &InvalidError{"calculated_fields", "Calculated fields are not available yet."}
-	}
-	err := p.where.compile(s.Filters, s.FilterCombination, s.Environment)
+	err := p.where.compile(s.Filters, s.FilterCombination, s.Environment, s.CalculatedFields)
 	if err == nil {
 		p.where.from, p.where.to, err = window(s.TimeRange, s.StartTime, s.EndTime, now)
 	}
@@ -152,8 +149,11 @@ func Compile(s Spec, now time.Time) (*Plan, error) {
 	return p, nil
 }
 
-func (q *where) compile(filters []Filter, combination, environment string) error {
+func (q *where) compile(filters []Filter, combination, environment string, fields []CalculatedField) error {
 	var err error
+	if q.fields, err = compileFields(fields); err != nil {
+		return err
+	}
 	if q.filters, err = compileFilters(filters, "filters"); err != nil {
 		return err
 	}
@@ -167,7 +167,7 @@ func (q *where) compile(filters []Filter, combination, environment string) error
 	if environment != "*" {
 		q.environment = environment
 	}
-	q.anySignal = slices.Contains(q.columns(), column.Signal)
+	q.anySignal = slices.Contains(q.fields.reads(q.columns()), column.Signal)
 	return nil
 }
 

@@ -65,7 +65,9 @@ func inWindow(q *where, blocks []column.Block) []column.Block {
 func (q *where) live(blocks []column.Block) []column.Block {
 	live := make([]column.Block, 0, len(blocks))
 	for _, b := range blocks {
-		if !q.excludes(newView(b)) {
+		v := newView(b)
+		v.fields = q.fields
+		if !q.excludes(v) {
 			live = append(live, b)
 		}
 	}
@@ -81,6 +83,9 @@ func (v *view) onlySpans() bool {
 // hitsBlock tells which rows of the block have a value that passes the test:
 // all, none, or that it is not known.
 func (c *filter) hitsBlock(v *view) verdict {
+	if v.fields.field(c.column) != nil {
+		return keepsSome
+	}
 	switch c.column {
 	case durationMS:
 		if c.any {

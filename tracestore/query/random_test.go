@@ -79,7 +79,13 @@ var randomColumns = []string{"mixed", "user.id", "retries", "http.status_code", 
 
 func randomSpec(rng *rand.Rand) Spec {
 	var s Spec
-	name := func() string { return randomColumns[rng.IntN(len(randomColumns))] }
+	columns := randomColumns
+	if rng.IntN(2) == 0 {
+		var calculated []string
+		s.CalculatedFields, calculated = randomFields(rng)
+		columns = slices.Concat(columns, calculated, calculated, calculated)
+	}
+	name := func() string { return columns[rng.IntN(len(columns))] }
 	for range rng.IntN(4) {
 		c := Calculation{Op: Operators[rng.IntN(len(Operators))]}
 		if c.Op != "COUNT" && c.Op != "CONCURRENCY" {

@@ -352,6 +352,7 @@ func refRun(s Spec, spans []trace.Span, now time.Time) *Result {
 // refRunSteps answers a specification whose calculations go by time in steps of so
 // many nanoseconds, if it does not ask for a series.
 func refRunSteps(s Spec, spans []trace.Span, now time.Time, step int64) *Result {
+	spans = refCalculated(spans, s.CalculatedFields)
 	if len(s.Calculations) == 0 {
 		s.Calculations = []Calculation{{Op: "COUNT"}}
 	}

@@ -349,7 +349,8 @@ func (p *Plan) notNumbers(blocks []column.Block) []string {
 		if c.Column == "" || operators[c.Op].kind == opDistinct {
 			continue
 		}
-		known, numbers := false, false
+		f := p.where.fields.field(c.Column)
+		known, numbers := f != nil, f != nil && f.types&numbers != 0
 		for _, b := range blocks {
 			v := newView(b)
 			known = known || v.has(c.Column)

@@ -72,7 +72,7 @@ func Run(ctx context.Context, p *Plan, blocks []column.Block) (*Result, error) {
 	}
 	r := a.result()
 	window := inWindow(&p.where, blocks)
-	r.Warnings = append(missing(p.columns(), window), p.notNumbers(window)...)
+	r.Warnings = append(p.where.missing(p.columns(), window), p.notNumbers(window)...)
 	r.Warnings = append(r.Warnings, a.warnings(all.sampled)...)
 	if r.Warnings == nil {
 		r.Warnings = []string{}

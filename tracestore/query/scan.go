@@ -146,8 +146,10 @@ func (p *pass) run(ctx context.Context, blocks []column.Block, b *budget) (*work
 	}
 	err := b.lease.eachBlock(ctx, len(workers), blocks, func(i int, block column.Block) error {
 		w := workers[i]
-		err := w.scan(newView(block))
+		v := p.plan.where.view(ctx, block, b.add)
+		err := w.scan(v)
 		w.drop()
+		v.release()
 		if err != nil {
 			return err
 		}

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -63,6 +64,11 @@ func TestScriptsNameEverything(t *testing.T) {
 			t.Fatal(err)
 		}
 		all.Write(text)
+	}
+	for name := range calcFuncs {
+		if !regexp.MustCompile(`\b` + name + `\(`).MatchString(all.String()) {
+			t.Errorf("no script has the function %s", name)
+		}
 	}
 	for _, op := range slices.Concat(Operators, FilterOps) {
 		if !strings.Contains(all.String(), `"op":"`+op+`"`) {

@@ -44,7 +44,7 @@ func (p *SearchPlan) Window() (from, to int64) { return p.where.from, p.where.to
 // *[InvalidError].
 func CompileSearch(s Search, now time.Time) (*SearchPlan, error) {
 	p := &SearchPlan{columns: s.Columns, perTrace: s.PerTrace, limit: s.Limit}
-	if err := p.where.compile(s.Filters, s.FilterCombination, s.Environment); err != nil {
+	if err := p.where.compile(s.Filters, s.FilterCombination, s.Environment, s.CalculatedFields); err != nil {
 		return nil, err
 	}
 	if s.AnyTime {
@@ -168,7 +168,7 @@ func RunSearch(ctx context.Context, p *SearchPlan, blocks []column.Block) (*Sear
 		if pg.skips(b) {
 			return nil
 		}
-		rows, matched, err := p.searchBlock(b, pg.bound())
+		rows, matched, err := p.searchBlock(ctx, b, pg.bound())
 		if err != nil {
 			return err
 		}
@@ -194,7 +194,7 @@ func RunSearch(ctx context.Context, p *SearchPlan, blocks []column.Block) (*Sear
 	if r.Rows, err = p.read(best); err != nil {
 		return nil, err
 	}
-	r.Warnings = append(r.Warnings, missing(append(p.where.columns(), p.columns...), inWindow(&p.where, blocks))...)
+	r.Warnings = append(r.Warnings, p.where.missing(append(p.where.columns(), p.columns...), inWindow(&p.where, blocks))...)
 	st.Segments = segments(read)
 	st.ElapsedNano = time.Since(started).Nanoseconds()
 	r.Stats = st
@@ -252,8 +252,9 @@ func (p *SearchPlan) first(rows []found) []found {
 
 // searchBlock returns the block's rows that can be on the page, given that rows
 // ranked below bound cannot.
-func (p *SearchPlan) searchBlock(b column.Block, bound int64) ([]found, int, error) {
-	v := newView(b)
+func (p *SearchPlan) searchBlock(ctx context.Context, b column.Block, bound int64) ([]found, int, error) {
+	v := p.where.view(ctx, b, p.Lease.hold)
+	defer v.release()
 	sel, err := p.where.choose(v)
 	if err != nil {
 		return nil, 0, err
@@ -462,8 +463,12 @@ func (p *SearchPlan) read(best []found) ([]Row, error) {
 			StartUnixNano: s.StartUnixNano, DurationNano: s.DurationNano,
 			Values: make([]trace.Value, len(p.columns)),
 		}
+		values := spanFields{fields: p.where.fields, span: s}
 		for k, name := range p.columns {
-			out[i].Values[k] = spanValue(s, name)
+			var err error
+			if out[i].Values[k], err = values.value(name); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return out, nil

@@ -1,6 +1,7 @@
 package query
 
 import (
+	"context"
 	"math/bits"
 
 	"redthread/tracestore/column"
@@ -9,6 +10,7 @@ import (
 
 // where is everything that decides whether a row belongs to a query.
 type where struct {
+	fields      *calcFields
 	from, to    int64 // from ≤ start < to, Unix nanoseconds
 	environment string
 	filters     []filter
@@ -66,9 +68,35 @@ func (q *where) selectRows(v *view) (column.Bitmap, error) {
 	return sel.bitmap(), nil
 }
 
-// choose returns the rows of the block that belong to the query. It reads no
-// column of which the block's statistics tell enough.
+// view is a block with the query's calculated fields. They are worked out until
+// hold, which counts the bytes that they take, returns an error or ctx ends; nil:
+// without end.
+func (q *where) view(ctx context.Context, b column.Block, hold func(int64) error) *view {
+	v := newView(b)
+	if q.fields != nil {
+		v.fields = q.fields
+		v.spend = func(bytes int64) error {
+			if err := hold(bytes); err != nil {
+				return err
+			}
+			return ctx.Err()
+		}
+	}
+	return v
+}
+
+// choose returns the rows of the block that belong to the query, and tells the view
+// which they are. It reads no column of which the block's statistics tell enough.
 func (q *where) choose(v *view) (*selection, error) {
+	sel, err := q.pick(v)
+	if err != nil {
+		return nil, err
+	}
+	v.selected = sel.bits
+	return sel, nil
+}
+
+func (q *where) pick(v *view) (*selection, error) {
 	sel := &selection{rows: v.rows}
 	if minStart, maxStart := v.block.Bounds(); minStart < q.from || maxStart >= q.to {
 		start, err := v.fixed(column.Start)
@@ -153,7 +181,7 @@ func (c *filter) keeps(v *view, within column.Bitmap) (column.Bitmap, error) {
 		}
 		c.test(vec, &c.nanos, within, hit)
 	} else {
-		vecs, err := v.vectors(c.column)
+		vecs, err := v.vectorsOf(c.column, within)
 		if err != nil {
 			return nil, err
 		}

@@ -38,6 +38,8 @@
 //   - A row weighs as much as its sample rate says in all of them but
 //     COUNT_DISTINCT, MIN and MAX.
 //   - Names that OpenTelemetry has replaced are found under either (alias.go).
+//   - Columns can be calculated from others ([CalculatedField]). Statistics say
+//     nothing of them, so no block is left out because of one.
 package query
 
 // Spec is a query as people and the API write it: Honeycomb's query
@@ -94,7 +96,35 @@ type Having struct {
 	Value       float64 `json:"value"`
 }
 
-// CalculatedField is a column made from others by an expression.
+// CalculatedField is a column made from others by an expression. It can stand
+// wherever a column can, later calculated fields included, and is worked out for
+// the rows that are looked at only: once for each value of a dictionary if it reads
+// one column, else once for each row (calc_eval.go).
+//
+// # Expressions
+//
+// The language is Honeycomb's (docs.honeycomb.io/reference/calculated-field-formula,
+// its grammar in calc_lex.go and calc_parse.go, its functions in calc_func.go);
+// testdata/calculated.txt has every function. What a person should know:
+//
+//   - A value is a number (an integer as long as that is exact, else a float), a
+//     text, a bool or null. Bytes, lists and maps are their canonical text.
+//   - $name is a column; a name with other characters than letters, digits and
+//     _ . / : = + ? - stands in quotes. So "$a-1" is a column, "$a - 1" is not.
+//   - EQUALS, IN, SWITCH, = and != know types: 500 is not "500". Null is equal to
+//     null. LT, LTE, GT, GTE are false but for two numbers or two texts.
+//   - SUM, SUB, MUL, DIV, MOD, LOG10, INT and FLOAT read texts as numbers; null and
+//     whatever else is no number is 0 to them. Dividing by 0 is null, so is LOG10 of
+//     what is not above 0.
+//   - true, the text "true" and numbers but 0 hold as conditions. IF and SWITCH
+//     without a match are null, and COALESCE skips null and the empty text.
+//   - CONTAINS and the like are false, TO_LOWER and the like null, for what is no
+//     text. CONCAT and STRING take anything, null as the empty text.
+//   - REG_VALUE is the first group, or the match of an expression without groups, and
+//     null if there is none. Regular expressions are Go's and look at the first
+//     64 KiB of a text.
+//   - BUCKET has its lower bound and not its upper one, but for the last below a
+//     greatest bound.
 type CalculatedField struct {
 	Name       string `json:"name"`
 	Expression string `json:"expression"`
