@@ -492,3 +492,37 @@ func TestCompactionOfManyKeys(t *testing.T) {
 	h.want(spans)
 	h.wantRows(120)
 }
+
+// TestRetentionIsFaster drops the segments while they are being merged: what was
+// merged goes, and the compactor goes on.
+func TestRetentionIsFaster(t *testing.T) {
+	h := start(t, Options{})
+	h.stop()
+	tries := 0
+	h.open(func(name string) error {
+		if name != "compact.commit" {
+			return nil
+		}
+		tries++
+		v := h.acquire()
+		defer v.release()
+		var ids []string
+		for _, f := range v.segments {
+			ids = append(ids, f.ID)
+			f.drop.Store(true)
+		}
+		if err := h.cat.deleteSegments(t.Context(), ids); err != nil {
+			return err
+		}
+		if tries > 1 { // the first time the view still shows them
+			h.change(func(v *view) { v.segments = nil })
+		}
+		return nil
+	})
+	h.flushed(0, 3, 30)
+	must(t, h.Compact(t.Context()))
+	h.wantRows(0)
+	if got := h.files(); tries != 2 || got[".parquet"] != 0 || got[".idx"] != 0 || got[".tmp"] != 0 {
+		t.Errorf("%d tries, files %v; want 2 and none", tries, got)
+	}
+}
