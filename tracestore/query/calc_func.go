@@ -457,13 +457,13 @@ func buildBucket(c *calcCompiler, e *expr, args []operand) (evalFunc, error) {
 		from = least
 	}
 	name := func(at float64) trace.Value {
-		return trace.String(boundText(from+at*size) + " - " + boundText(min(from+(at+1)*size, most)))
+		return trace.String(boundText(from+at*size, size) + " - " + boundText(min(from+(at+1)*size, most), size))
 	}
 	var names [usualBuckets]trace.Value
 	for at := range names {
 		names[at] = name(float64(at))
 	}
-	below, above := trace.String("< "+boundText(least)), trace.String("> "+boundText(most))
+	below, above := trace.String("< "+boundText(least, size)), trace.String("> "+boundText(most, size))
 	value := args[0].eval
 	return func(r *calcRow) trace.Value {
 		n, ok := readValue(value(r))
@@ -488,9 +488,11 @@ func buildBucket(c *calcCompiler, e *expr, args []operand) (evalFunc, error) {
 }
 
 // boundText is a number without the noise of adding fractions: 0.3, where 3 × 0.1
-// is 0.30000000000000004. A float64 holds 15 digits.
-func boundText(x float64) string {
-	if f, err := strconv.ParseFloat(strconv.FormatFloat(x, 'g', 15, 64), 64); err == nil && x != math.Trunc(x) {
+// is 0.30000000000000004. A float64 holds 15 digits; where these are too few for the
+// size of a bucket, it is left as it is.
+func boundText(x, size float64) string {
+	f, err := strconv.ParseFloat(strconv.FormatFloat(x, 'g', 15, 64), 64)
+	if err == nil && x != math.Trunc(x) && math.Abs(f-x) < size/1000 {
 		x = f
 	}
 	return trace.Float(x).Text()

@@ -54,11 +54,12 @@ func refNumber(v trace.Value) (float64, bool) {
 	case "n":
 		return v.Float(), true
 	case "s":
-		if strings.Trim(v.Str, "0123456789.eE+-") != "" {
+		if strings.Trim(v.Str, "0123456789.eE+-") != "" || len(v.Str) > 64 {
 			return 0, false
 		}
-		f, err := strconv.ParseFloat(v.Str, 64)
-		return f, err == nil
+		if f, err := strconv.ParseFloat(v.Str, 64); err == nil {
+			return f, true
+		}
 	}
 	return 0, false
 }
@@ -73,16 +74,14 @@ func refResult(f float64) trace.Value {
 
 // refInt is a value as an integer, if it counts as one in a calculation.
 func refInt(v trace.Value) *big.Int {
-	f, ok := refNumber(v)
-	switch {
-	case !ok:
+	if _, ok := refNumber(v); !ok {
 		return new(big.Int)
-	case v.Type == trace.TypeFloat || v.Type == trace.TypeString && strconv.FormatInt(int64(f), 10) != v.Str:
-		return nil
-	case v.Type == trace.TypeString:
-		return big.NewInt(int64(f))
 	}
-	return big.NewInt(v.Int())
+	n, err := strconv.ParseInt(v.Text(), 10, 64)
+	if err != nil || strconv.FormatInt(n, 10) != v.Text() || v.Type == trace.TypeFloat {
+		return nil
+	}
+	return big.NewInt(n)
 }
 
 // refStep is one step of SUM, SUB or MUL: exact if it can be.
@@ -233,11 +232,9 @@ func refEval(e *expr, s *trace.Span) trace.Value {
 		}
 		return best
 	case "SUM", "MUL", "SUB":
-		out := trace.Int(0)
+		out := trace.Float(num(0))
 		if x := refInt(args[0]); x != nil {
 			out = trace.Int(x.Int64())
-		} else {
-			out = trace.Float(num(0))
 		}
 		for _, a := range args[1:] {
 			out = refStep(e.name, out, a)
@@ -351,7 +348,10 @@ func refEval(e *expr, s *trace.Span) trace.Value {
 		if !ok || math.Abs(sec) > 253402300799 {
 			return trace.Value{}
 		}
-		t := time.UnixMilli(0).UTC().Add(time.Duration(math.Floor(sec)) * time.Second)
+		if whole := math.Floor(sec); sec-whole == 1 { // a hair's breadth before the full second
+			sec = whole + 1
+		}
+		t := time.UnixMilli(1000 * int64(math.Floor(sec))).UTC()
 		return trace.String(strings.NewReplacer("%H", fmt.Sprintf("%02d", t.Hour()), "%A", t.Weekday().String(),
 			"%F", fmt.Sprintf("%04d-%02d-%02d", t.Year(), int(t.Month()), t.Day())).Replace(args[0].Str))
 	}

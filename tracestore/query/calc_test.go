@@ -34,6 +34,33 @@ func TestExpressionReadsAgain(t *testing.T) {
 	}
 }
 
+// TestExpressionsAgainstReference evaluates random expressions for single spans.
+// Queries with calculated fields are in TestAgainstReference.
+func TestExpressionsAgainstReference(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	rng := rand.New(rand.NewPCG(seed, 3))
+	spans := randomSpans(rng, 300)
+	for range 20_000 {
+		text := exprText(randomExpr(rng, 1+rng.IntN(3), randomColumns), rng)
+		fields, err := compileFields([]CalculatedField{{"x", text}})
+		if err != nil {
+			t.Fatalf("seed %d: %s: %v", seed, text, err)
+		}
+		e, fault := parseExpression(text)
+		if fault != nil {
+			t.Fatalf("seed %d: %s: %v", seed, text, fault)
+		}
+		for range 10 {
+			s := &spans[rng.IntN(len(spans))]
+			values := spanFields{fields: fields, span: s}
+			got, err := values.value("x")
+			if want := refEval(e, s); err != nil || refKind(got) != refKind(want) || got.Text() != want.Text() {
+				t.Fatalf("seed %d: %s is %v %q, %v; the reference has %v %q, of %+v", seed, text, got.Type, got.Text(), err, want.Type, want.Text(), s)
+			}
+		}
+	}
+}
+
 func TestSyntaxErrorOffset(t *testing.T) {
 	for _, test := range []struct {
 		expression string
