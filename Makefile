@@ -22,7 +22,7 @@ build: static ## build bin/redthread
 static: static/third_party/.stamp ## fetch the pinned browser libraries
 
 static/third_party/.stamp: package.json package-lock.json
-	npm ci --ignore-scripts --no-audit --no-fund --silent
+	npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	sh static/third_party.sh
 	touch $@
 

@@ -25,6 +25,10 @@ func (s *Store) BubbleUpProgress(ctx context.Context, spec query.BubbleUp, progr
 			return nil, err
 		}
 		defer p.Lease.End()
-		return query.RunBubbleUp(ctx, p, blocks)
+		r, err := query.RunBubbleUp(ctx, p, blocks)
+		if err == nil {
+			r.Warnings = append(r.Warnings, s.lostRows(from, to)...)
+		}
+		return r, err
 	})
 }

@@ -133,6 +133,7 @@ func (s *Store) retainCorrupt(now time.Time) {
 		}
 		s.status.Lock()
 		delete(s.corrupt, path)
+		delete(s.lost, path)
 		s.status.Unlock()
 	}
 	segments, err := s.cat.findSegments(s.ctx)

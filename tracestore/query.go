@@ -79,7 +79,11 @@ func (s *Store) QueryProgress(ctx context.Context, spec query.Spec, progress *qu
 			return nil, err
 		}
 		defer p.Lease.End()
-		return query.Run(ctx, p, blocks)
+		r, err := query.Run(ctx, p, blocks)
+		if err == nil {
+			r.Warnings = append(r.Warnings, s.lostRows(from, to)...)
+		}
+		return r, err
 	})
 }
 
@@ -95,7 +99,11 @@ func (s *Store) Search(ctx context.Context, q query.Search) (*query.SearchResult
 			return nil, err
 		}
 		defer p.Lease.End()
-		return query.RunSearch(ctx, p, blocks)
+		r, err := query.RunSearch(ctx, p, blocks)
+		if err == nil {
+			r.Warnings = append(r.Warnings, s.lostRows(from, to)...)
+		}
+		return r, err
 	})
 }
 

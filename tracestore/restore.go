@@ -52,6 +52,7 @@ func (s *Store) restore(ctx context.Context) error {
 		known[segment.IndexPath(r.Path)] = true
 		if r.Corrupt != "" {
 			s.noteCorrupt(r.Path, r.Corrupt)
+			s.noteLost(r)
 			continue
 		}
 		v.segments = append(v.segments, &segmentFile{segmentRecord: r, file: segment.Open(filepath.Join(s.o.Dir, r.Path), r.Rows, s.cache)})

@@ -336,6 +336,14 @@ func TestCorruptSegment(t *testing.T) {
 				if err != nil || len(r.Rows) != 60 {
 					t.Fatalf("search: %+v, %v; want the 60 rows of the other segments", r, err)
 				}
+				if len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], "30 rows") {
+					t.Fatalf("search warns %q, want it to say that 30 rows are set aside", r.Warnings)
+				}
+				from, to := 0.0, 1.0
+				before, err := h.Query(t.Context(), query.Spec{StartTime: &from, EndTime: &to})
+				if err != nil || len(before.Warnings) != 0 {
+					t.Fatalf("a query of another time: %+v, %v; want no warning", before, err)
+				}
 				if st := h.Stats(); len(st.CorruptFiles) != 1 || !strings.HasPrefix(st.CorruptFiles[0], path) || st.Segments != 2 {
 					t.Fatalf("corrupt files %q, %d segments; want %s to be named", st.CorruptFiles, st.Segments, path)
 				}

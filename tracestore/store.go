@@ -109,7 +109,8 @@ type Store struct {
 	status   sync.Mutex // guards what follows
 	flushErr string
 	flushAt  int64
-	corrupt  map[string]string // why, by path
+	corrupt  map[string]string        // why, by path
+	lost     map[string]segmentRecord // the segments among them
 
 	compactErr string
 
@@ -140,6 +141,7 @@ func open(ctx context.Context, o Options, fault func(string) error) (_ *Store, e
 		o: o, log: o.Log, fault: fault,
 		cache:     segment.NewCache(o.MemoryBytes / cacheShare),
 		corrupt:   make(map[string]string),
+		lost:      make(map[string]segmentRecord),
 		disk:      diskGuard{dir: o.Dir, minFree: o.MinFreeBytes, free: freeBytes},
 		quit:      make(chan struct{}),
 		requests:  make(chan *request, maxWaiting),

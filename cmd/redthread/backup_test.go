@@ -188,6 +188,6 @@ func TestCheckCommand(t *testing.T) {
 	}
 	wantSay(t, 1, []string{"stop it first"}, "check", "--data", dir, "--take-back")
 	left := filepath.Join(t.TempDir(), "left")
-	wantSay(t, 0, []string{"left out: segments/"}, "backup", "--data", dir, left)
+	wantSay(t, 1, []string{"left out: segments/", "files left out: 1"}, "backup", "--data", dir, left)
 	p.stop()
 }

@@ -242,6 +242,9 @@ func runBackup(ctx context.Context, e env, args []string) error {
 	if len(answer.Check.Faults) > 0 {
 		return errors.New("the copy has faults; redthread check tells whether the original has them too")
 	}
+	if len(s.LeftOut) > 0 {
+		return fmt.Errorf("the backup is made, but without what cannot be read: files left out: %d", len(s.LeftOut))
+	}
 	return nil
 }
 
