@@ -49,7 +49,10 @@ func (b *tab) lastPart() string {
 // that it is done.
 func (b *tab) pin(sel, title, text string) {
 	b.t.Helper()
+	// The form takes the focus when it has opened: what is typed before is lost.
+	b.until("the page can pin", `document.querySelector(`+jsonText(sel+" .Pin")+`)?.hasAttribute("data-mounted") ?? "no form"`)
 	b.click(sel + " .Pin > summary")
+	b.until("the form has the focus", `document.querySelector(`+jsonText(sel+" .Pin form")+`).contains(document.activeElement)`)
 	if title != "" {
 		b.click(sel + ` .Pin input[name="investigation"][value=""]`)
 		b.fill(sel+` .Pin input[name="title"]`, title)
