@@ -2,11 +2,9 @@ package tracestore
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"redthread/tracestore/otlp"
@@ -16,19 +14,7 @@ import (
 // TestSmallDisk fills a real file system of 64 MiB and frees it again. Mounting
 // one takes root; without it TestDiskGuard alone covers the guard.
 func TestSmallDisk(t *testing.T) {
-	mount := t.TempDir()
-	if err := syscall.Mount("tmpfs", mount, "tmpfs", 0, "size=64m"); err != nil {
-		why := fmt.Sprintf("cannot mount a small file system (it needs root): %v", err)
-		if os.Getenv("CI") == "true" {
-			t.Fatal(why)
-		}
-		t.Skip(why)
-	}
-	t.Cleanup(func() {
-		if err := syscall.Unmount(mount, 0); err != nil {
-			t.Errorf("unmount: %v", err)
-		}
-	})
+	mount := mountSmall(t, "64m")
 	checkLeaks(t)
 	ballast := filepath.Join(mount, "ballast")
 	must(t, os.WriteFile(ballast, make([]byte, 24<<20), 0o644))
