@@ -179,6 +179,7 @@ func TestBrowserInvestigation(t *testing.T) {
 	if got := p.api(http.MethodDelete, "/api/v1/investigations/"+id+"/pins/"+note.ID, nil, nil); got/100 != 2 {
 		t.Fatalf("delete a note: status %d", got)
 	}
+	a.until("the 15 notes have pushed the form down", blockWith("note", "Finding")+` === 15`)
 	a.fill(`form[data-form="note"] textarea`, "Written on the page")
 	a.click(`//button[normalize-space()="Add note"]`)
 	a.until("A's note is on the board", blockWith("note", "Written on the page")+` === 1`)
