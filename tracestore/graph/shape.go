@@ -1,6 +1,8 @@
 package graph
 
 import (
+	"maps"
+	"slices"
 	"strings"
 
 	"redthread/tracestore/trace"
@@ -32,6 +34,9 @@ var jobSystems = map[string]bool{
 
 // IsJobSystem reports whether a value of messaging.system names a job queue.
 func IsJobSystem(name string) bool { return jobSystems[strings.ToLower(name)] }
+
+// JobSystems lists the values of messaging.system that name job queues.
+func JobSystems() []string { return slices.Sorted(maps.Keys(jobSystems)) }
 
 // jobPrefixes begin the keys that the instrumentations of job queues set, by
 // their first byte.
