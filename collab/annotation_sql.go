@@ -45,17 +45,22 @@ func queryAnnotations(ctx context.Context, q querier, where string, args []any, 
 }
 
 // boardAnnotations returns what shows on a board: the annotations made there,
-// and those on the spans and traces that are pinned there.
+// and those that everybody may see on the spans and traces that are pinned there.
+// It is the same for all who may see the board, as its log is.
 func boardAnnotations(ctx context.Context, q querier, id InvestigationID) ([]Annotation, error) {
-	return queryAnnotations(ctx, q, `a.deleted_at = 0 AND (a.investigation_id = ?1 OR a.trace_id <> '' AND EXISTS (
-		SELECT 1 FROM blocks b WHERE b.investigation_id = ?1 AND b.deleted_at = 0 AND `+showsOn+`))`, []any{id}, 5_000)
+	return queryAnnotations(ctx, q, `a.deleted_at = 0 AND (a.investigation_id = ? OR a.trace_id <> '' AND `+spreads+` AND EXISTS (
+		SELECT 1 FROM blocks b WHERE b.investigation_id = ? AND b.deleted_at = 0 AND `+showsOn+`))`, []any{id, id}, 5_000)
 }
+
+// spreads says that annotation a shows on other boards than its own, where its
+// span is pinned too: not if only some may see the investigation it was made in.
+const spreads = `(a.investigation_id = '' OR EXISTS (SELECT 1 FROM investigations h WHERE h.id = a.investigation_id AND h.visibility = 'workspace'))`
 
 // showsOn says that annotation a shows on block b: both are about one span, or
 // b is about the whole trace.
 const showsOn = `b.trace_id = a.trace_id AND (b.kind IN ('trace', 'thread') OR b.kind = 'span' AND b.span_id = a.span_id)`
 
-// FindAnnotations returns annotations, the oldest first.
+// FindAnnotations returns annotations that the actor may see, the oldest first.
 func (s *Store) FindAnnotations(ctx context.Context, f AnnotationFilter) ([]Annotation, error) {
 	if f.Limit <= 0 || f.Limit > 5_000 {
 		f.Limit = 500
@@ -65,9 +70,12 @@ func (s *Store) FindAnnotations(ctx context.Context, f AnnotationFilter) ([]Anno
 		if f.InvestigationID == "" {
 			return nil, &InvalidError{"trace_id", "Name a trace or an investigation."}
 		}
+		if err := s.MaySee(ctx, f.InvestigationID); err != nil {
+			return nil, err
+		}
 		return boardAnnotations(ctx, s.read, f.InvestigationID)
 	}
-	where, args = where+" AND a.trace_id = ?", append(args, f.TraceID.String())
+	where, args = where+" AND a.trace_id = ? AND "+seenAnnotation, append(append(args, f.TraceID.String()), readerOf(ctx).args()...)
 	if !f.SpanID.IsZero() {
 		where, args = where+" AND a.span_id = ?", append(args, f.SpanID.String())
 	}
@@ -77,7 +85,11 @@ func (s *Store) FindAnnotations(ctx context.Context, f AnnotationFilter) ([]Anno
 	return queryAnnotations(ctx, s.read, where, args, f.Limit)
 }
 
-// AnnotationByID returns one annotation, or [ErrNotFound].
+// seenAnnotation says that the reader whose args it takes may see annotation a.
+var seenAnnotation = `(a.investigation_id = '' OR ` + seenBy("a.investigation_id") + `)`
+
+// AnnotationByID returns one annotation, or [ErrNotFound], also if the actor may
+// not see where it was made.
 func (s *Store) AnnotationByID(ctx context.Context, id AnnotationID) (*Annotation, error) {
 	a, err := annotationByID(ctx, s.read, id)
 	if err == nil && a.deleted {
@@ -87,7 +99,8 @@ func (s *Store) AnnotationByID(ctx context.Context, id AnnotationID) (*Annotatio
 }
 
 func annotationByID(ctx context.Context, q querier, id AnnotationID) (*Annotation, error) {
-	a, err := scanAnnotation(q.QueryRowContext(ctx, `SELECT `+annotationColumns+` FROM annotations a WHERE a.id = ?`, id))
+	a, err := scanAnnotation(q.QueryRowContext(ctx, `SELECT `+annotationColumns+` FROM annotations a WHERE a.id = ? AND `+seenAnnotation,
+		append([]any{id}, readerOf(ctx).args()...)...))
 	if err != nil {
 		return nil, fmt.Errorf("annotation %s: %w", id, translate(err))
 	}
@@ -133,9 +146,10 @@ func (s *Store) CreateAnnotation(ctx context.Context, n AnnotationNew) (a *Annot
 // pins.
 func (w *work) resolveAnchor(ctx context.Context, a *Anchor) error {
 	if a.PinID != "" {
-		b, err := scanBlock(w.tx.QueryRowContext(ctx, `SELECT `+blockColumns+blockFrom+`WHERE b.id = ?`, a.PinID))
+		b, err := scanBlock(w.tx.QueryRowContext(ctx, `SELECT `+blockColumns+blockFrom+`WHERE b.id = ? AND `+seenBy("b.investigation_id"),
+			append([]any{a.PinID}, readerOf(ctx).args()...)...))
 		if err != nil {
-			return fmt.Errorf("pin %s: %w", a.PinID, err)
+			return fmt.Errorf("pin %s: %w", a.PinID, translate(err))
 		}
 		if b.deleted || (a.InvestigationID != "" && a.InvestigationID != b.InvestigationID) {
 			return fmt.Errorf("pin %s: %w", a.PinID, ErrNotFound)
@@ -206,11 +220,13 @@ func (w *work) logAnnotation(ctx context.Context, typ ChangeType, a *Annotation,
 // span is not evidence in more live investigations than that.
 const maxHomes = 50
 
+// annotationHomes finds the logs that an annotation lands in: that of its own
+// investigation, and of every other board that shows it to all who may see it.
 func (w *work) annotationHomes(ctx context.Context, a *Annotation) ([]InvestigationID, error) {
 	rows, err := w.tx.QueryContext(ctx, `SELECT ?1 WHERE ?1 <> '' UNION
 		SELECT id FROM (SELECT DISTINCT i.id FROM annotations a JOIN blocks b ON `+showsOn+`
 			JOIN investigations i ON i.id = b.investigation_id
-			WHERE a.id = ?2 AND a.trace_id <> '' AND b.deleted_at = 0 AND i.deleted_at = 0 ORDER BY i.id DESC LIMIT ?3)`,
+			WHERE a.id = ?2 AND a.trace_id <> '' AND `+spreads+` AND b.deleted_at = 0 AND i.deleted_at = 0 ORDER BY i.id DESC LIMIT ?3)`,
 		a.Anchor.InvestigationID, a.ID, maxHomes)
 	if err != nil {
 		return nil, fmt.Errorf("find homes of %s: %w", a.ID, err)

@@ -62,6 +62,9 @@ func blockByID(ctx context.Context, q querier, id InvestigationID, block BlockID
 
 // BlockByID returns a block of an investigation, or [ErrNotFound].
 func (s *Store) BlockByID(ctx context.Context, id InvestigationID, block BlockID) (*Block, error) {
+	if err := s.MaySee(ctx, id); err != nil {
+		return nil, err
+	}
 	b, err := blockByID(ctx, s.read, id, block)
 	if err == nil && b.deleted {
 		return nil, fmt.Errorf("block %s was deleted: %w", block, ErrNotFound)
@@ -133,17 +136,20 @@ func (s *Store) CreateBlock(ctx context.Context, id InvestigationID, n BlockNew)
 	if err != nil {
 		return nil, false, err
 	}
+	if err := s.MaySee(ctx, id); err != nil {
+		return nil, false, err
+	}
 	if b, err := s.blockByRef(ctx, s.read, id, actor, n.Ref, request); b != nil || err != nil {
 		return b, false, err
-	}
-	if _, err := s.InvestigationByID(ctx, id); err != nil {
-		return nil, false, err
 	}
 	frozen, err := s.freezeNew(ctx, id, &n, locator)
 	if err != nil {
 		return nil, false, err
 	}
 	err = s.do(ctx, func(w *work) error {
+		if err := maySee(ctx, w.tx, id); err != nil { // it may have ended since
+			return err
+		}
 		if b, err = s.blockByRef(ctx, w.tx, id, actor, n.Ref, request); b != nil || err != nil {
 			return err
 		}
@@ -325,11 +331,11 @@ func (s *Store) UpdateBlock(ctx context.Context, id InvestigationID, block Block
 	}
 	var b *Block
 	err = s.do(ctx, func(w *work) error {
-		before, err := findRef(ctx, w.tx, string(id), w.actor.ID, u.Ref, request)
+		inv, err := investigationByID(ctx, w.tx, id)
 		if err != nil {
 			return err
 		}
-		inv, err := investigationByID(ctx, w.tx, id)
+		before, err := findRef(ctx, w.tx, string(id), w.actor.ID, u.Ref, request)
 		if err != nil {
 			return err
 		}

@@ -55,17 +55,17 @@ func TestHypothesisCollectsEvidence(t *testing.T) {
 		}
 	}
 	// A pin that is deleted is cited no more, and the log says so.
-	before, err := s.LogPosition(t.Context(), inv.ID)
+	before, err := s.LogPosition(who.vi, inv.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := s.DeleteBlock(who.ana, inv.ID, pin.ID); err != nil {
 		t.Fatal(err)
 	}
-	if got, err = s.BlockByID(t.Context(), inv.ID, h.ID); err != nil || len(got.References) != 1 {
+	if got, err = s.BlockByID(who.vi, inv.ID, h.ID); err != nil || len(got.References) != 1 {
 		t.Fatalf("after deleting the pin: %+v, %v", got.References, err)
 	}
-	list, _, err := s.Changes(t.Context(), inv.ID, before.Offset, 0)
+	list, _, err := s.Changes(who.vi, inv.ID, before.Offset, 0)
 	if err != nil || len(list) != 2 || list[0].Type != HypothesisUpdated || list[1].Type != PinDeleted || !strings.Contains(string(list[0].Data), `"references":{"`+string(pin.ID)+`":""}`) {
 		t.Fatalf("changes %+v, %v", list, err)
 	}
@@ -190,11 +190,11 @@ func TestPictureBlock(t *testing.T) {
 	if again, created, err := s.CreateBlock(who.ana, inv.ID, n); err != nil || created || again.ID != b.ID {
 		t.Fatalf("the same ref: %+v, %v, %v", again, created, err)
 	}
-	p, err := s.PictureByBlock(t.Context(), inv.ID, b.ID)
+	p, err := s.PictureByBlock(who.vi, inv.ID, b.ID)
 	if err != nil || !bytes.Equal(p.Body, raw) || p.PictureInfo != *b.Picture {
 		t.Fatalf("read back %+v, %v", p, err)
 	}
-	if list, _, err := s.Changes(t.Context(), inv.ID, 1, 0); err != nil || len(list[0].Data) > 2_000 {
+	if list, _, err := s.Changes(who.vi, inv.ID, 1, 0); err != nil || len(list[0].Data) > 2_000 {
 		t.Errorf("the log carries %d bytes of the picture, %v", len(list[0].Data), err)
 	}
 	if err := s.CheckEvidence(t.Context()); err != nil {
@@ -209,7 +209,7 @@ func TestPictureBlock(t *testing.T) {
 	if err := s.DeleteBlock(who.bo, inv.ID, b.ID); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.PictureByBlock(t.Context(), inv.ID, b.ID); !errors.Is(err, ErrNotFound) {
+	if _, err := s.PictureByBlock(who.vi, inv.ID, b.ID); !errors.Is(err, ErrNotFound) {
 		t.Errorf("a deleted picture: %v", err)
 	}
 	var rows int
@@ -236,7 +236,7 @@ func TestComparisonCopiesPins(t *testing.T) {
 	if again, created, err := s.CreateBlock(who.ana, inv.ID, n); err != nil || created || again.ID != b.ID {
 		t.Fatalf("the same ref: %v, %v", created, err)
 	}
-	e, err := s.EvidenceByBlock(t.Context(), inv.ID, b.ID)
+	e, err := s.EvidenceByBlock(who.vi, inv.ID, b.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -271,7 +271,7 @@ func TestTemplates(t *testing.T) {
 		if want := 1 + len(tpl.Blocks); inv.Blocks != want || inv.Offset != int64(1+want) {
 			t.Errorf("template %q: %d blocks at offset %d, want %d at %d", tpl.ID, inv.Blocks, inv.Offset, want, 1+want)
 		}
-		board, err := s.Board(t.Context(), inv.ID)
+		board, err := s.Board(who.vi, inv.ID)
 		if err != nil || board.Blocks[0].Kind != KindTrace {
 			t.Fatalf("template %q: board %+v, %v", tpl.ID, board, err)
 		}
@@ -313,7 +313,7 @@ func TestGoldenChanges(t *testing.T) {
 	h := add(BlockNew{Kind: KindHypothesis, Title: "It is the build", Text: "since 13:51", References: References{pin.ID: SideFor}})
 	edit := func(b *Block, u BlockUpdate) {
 		t.Helper()
-		p, err := s.LogPosition(t.Context(), inv.ID)
+		p, err := s.LogPosition(who.vi, inv.ID)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -327,7 +327,7 @@ func TestGoldenChanges(t *testing.T) {
 	}
 	edit(job, BlockUpdate{Done: ptr(true), Assignee: text("")})
 	edit(h, BlockUpdate{State: ptr(HypothesisConfirmed), References: References{pin.ID: SideAgainst, query.ID: SideFor}, After: ptr(BlockID(""))})
-	list, _, err := s.Changes(t.Context(), inv.ID, 0, 0)
+	list, _, err := s.Changes(who.vi, inv.ID, 0, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -336,7 +336,7 @@ func TestGoldenChanges(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	gone, _, err := s.Changes(t.Context(), inv.ID, list[len(list)-1].Offset, 0)
+	gone, _, err := s.Changes(who.vi, inv.ID, list[len(list)-1].Offset, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

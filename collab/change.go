@@ -259,6 +259,9 @@ func (s *Store) Changes(ctx context.Context, id InvestigationID, after int64, li
 	list := []Change{}
 	p := Position{InvestigationID: id}
 	err := s.view(ctx, func(tx *sql.Tx) error {
+		if err := maySee(ctx, tx, id); err != nil {
+			return err
+		}
 		err := tx.QueryRowContext(ctx, `SELECT epoch, offset FROM investigations WHERE id = ?`, id).Scan(&p.Epoch, &p.Offset)
 		if err != nil || after >= p.Offset {
 			return err
@@ -289,6 +292,9 @@ func (s *Store) Changes(ctx context.Context, id InvestigationID, after int64, li
 // LogPosition returns where an investigation's log ends.
 func (s *Store) LogPosition(ctx context.Context, id InvestigationID) (Position, error) {
 	p := Position{InvestigationID: id}
+	if err := maySee(ctx, s.read, id); err != nil {
+		return p, err
+	}
 	err := s.read.QueryRowContext(ctx, `SELECT epoch, offset FROM investigations WHERE id = ?`, id).Scan(&p.Epoch, &p.Offset)
 	if err != nil {
 		return p, fmt.Errorf("log of %s: %w", id, translate(err))

@@ -11,6 +11,9 @@ import (
 
 // EvidenceByBlock returns the frozen copy behind a pin, or [ErrNotFound].
 func (s *Store) EvidenceByBlock(ctx context.Context, id InvestigationID, block BlockID) (*Evidence, error) {
+	if err := s.MaySee(ctx, id); err != nil {
+		return nil, err
+	}
 	var e Evidence
 	var body []byte
 	var asked string

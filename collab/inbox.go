@@ -43,14 +43,17 @@ type InboxItem struct {
 // maxExcerptRunes is how much of a text a notification shows.
 const maxExcerptRunes = 300
 
-// inbox puts an item into one user's inbox.
+// inbox puts an item into one user's inbox, unless it is about an investigation
+// that the user may not see.
 func (w *work) inbox(ctx context.Context, user string, it InboxItem, object string) error {
 	if user == w.actor.ID {
 		return nil // nobody is told what they did themselves
 	}
 	_, err := w.tx.ExecContext(ctx, `INSERT INTO inbox_items (id, user_id, reason, investigation_id, title, text, path, actor_id, actor_name, object_id, created_at)
-		SELECT ?, id, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM users WHERE id = ? AND deactivated_at IS NULL`,
-		newID("n_"), it.Reason, it.InvestigationID, it.Title, it.Text, it.Path, w.actor.ID, w.actor.Name, object, w.now, user)
+		SELECT ?, u.id, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM users u WHERE u.id = ? AND u.deactivated_at IS NULL
+			AND (? = '' OR `+seenByReader("?", "u.id", "0")+`)`,
+		newID("n_"), it.Reason, it.InvestigationID, it.Title, it.Text, it.Path, w.actor.ID, w.actor.Name, object, w.now, user,
+		it.InvestigationID, it.InvestigationID)
 	if err != nil {
 		return fmt.Errorf("insert inbox item: %w", err)
 	}
@@ -197,13 +200,17 @@ func (w *work) notifyAnnotation(ctx context.Context, a *Annotation, before strin
 	return w.notifyMentions(ctx, m)
 }
 
+// seenItem says that inbox item n is about nothing that its user may not see
+// (any more). Such items count for nothing until access comes back.
+var seenItem = `(n.investigation_id = '' OR ` + seenByReader("n.investigation_id", "n.user_id", "0") + `)`
+
 // FindInbox returns a user's items that are not done, or all, the newest first.
 func (s *Store) FindInbox(ctx context.Context, user string, all bool, limit int) ([]InboxItem, error) {
 	if limit <= 0 || limit > 500 {
 		limit = 200
 	}
 	rows, err := s.read.QueryContext(ctx, `SELECT id, reason, investigation_id, title, text, path, actor_id, actor_name, created_at, read_at <> 0, done_at <> 0
-		FROM inbox_items WHERE user_id = ? AND (? OR done_at = 0) ORDER BY created_at DESC, id DESC LIMIT ?`, user, all, limit)
+		FROM inbox_items n WHERE user_id = ? AND (? OR done_at = 0) AND `+seenItem+` ORDER BY created_at DESC, id DESC LIMIT ?`, user, all, limit)
 	if err != nil {
 		return nil, fmt.Errorf("find inbox: %w", err)
 	}
@@ -224,7 +231,7 @@ func (s *Store) FindInbox(ctx context.Context, user string, all bool, limit int)
 // done.
 func (s *Store) UnreadCount(ctx context.Context, user string) (int, error) {
 	var n int
-	err := s.read.QueryRowContext(ctx, `SELECT COUNT(*) FROM inbox_items WHERE user_id = ? AND read_at = 0 AND done_at = 0`, user).Scan(&n)
+	err := s.read.QueryRowContext(ctx, `SELECT COUNT(*) FROM inbox_items n WHERE user_id = ? AND read_at = 0 AND done_at = 0 AND `+seenItem, user).Scan(&n)
 	if err != nil {
 		return 0, fmt.Errorf("count inbox: %w", err)
 	}
@@ -255,7 +262,7 @@ func (s *Store) MarkInbox(ctx context.Context, user string, id InboxItemID, to I
 		return nil, &InvalidError{"state", "State is read, unread or done."}
 	}
 	var it InboxItem
-	err := s.write.QueryRowContext(ctx, `UPDATE inbox_items SET `+set+` WHERE id = ?2 AND user_id = ?3
+	err := s.write.QueryRowContext(ctx, `UPDATE inbox_items AS n SET `+set+` WHERE id = ?2 AND user_id = ?3 AND `+seenItem+`
 		RETURNING id, reason, investigation_id, title, text, path, actor_id, actor_name, created_at, read_at <> 0, done_at <> 0`, s.nowNano(), id, user).
 		Scan(&it.ID, &it.Reason, &it.InvestigationID, &it.Title, &it.Text, &it.Path, &it.Actor, &it.ActorName, &it.CreatedUnixNano, &it.Read, &it.Done)
 	if err != nil {
@@ -270,7 +277,7 @@ func (s *Store) MarkWholeInbox(ctx context.Context, user string, to InboxState) 
 	if !ok {
 		return &InvalidError{"state", "State is read, unread or done."}
 	}
-	_, err := s.write.ExecContext(ctx, `UPDATE inbox_items SET `+set+` WHERE user_id = ?2 AND done_at = 0`, s.nowNano(), user)
+	_, err := s.write.ExecContext(ctx, `UPDATE inbox_items AS n SET `+set+` WHERE user_id = ?2 AND done_at = 0 AND `+seenItem, s.nowNano(), user)
 	if err != nil {
 		return fmt.Errorf("mark inbox: %w", err)
 	}

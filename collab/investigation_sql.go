@@ -27,8 +27,11 @@ func scanInvestigation(row interface{ Scan(...any) error }) (*Investigation, err
 	return &i, err
 }
 
-// investigationByID reads one that is not deleted.
+// investigationByID reads one that is not deleted and that the actor may see.
 func investigationByID(ctx context.Context, q querier, id InvestigationID) (*Investigation, error) {
+	if err := maySee(ctx, q, id); err != nil {
+		return nil, err
+	}
 	i, err := scanInvestigation(q.QueryRowContext(ctx, `SELECT `+investigationColumns+investigationFrom+`WHERE i.id = ?`, id))
 	if err == nil && i.deleted {
 		err = ErrNotFound
@@ -39,13 +42,13 @@ func investigationByID(ctx context.Context, q querier, id InvestigationID) (*Inv
 	return i, nil
 }
 
-// InvestigationByID returns one investigation, or [ErrNotFound].
+// InvestigationByID returns one investigation, or the error of [Store.MaySee].
 func (s *Store) InvestigationByID(ctx context.Context, id InvestigationID) (*Investigation, error) {
 	return investigationByID(ctx, s.read, id)
 }
 
-// FindInvestigations returns investigations, the newest first, and whether
-// there are more.
+// FindInvestigations returns investigations that the actor may see, the newest
+// first, and whether there are more.
 func (s *Store) FindInvestigations(ctx context.Context, f InvestigationFilter) ([]Investigation, bool, error) {
 	if f.Limit <= 0 {
 		f.Limit = 50
@@ -57,7 +60,7 @@ func (s *Store) FindInvestigations(ctx context.Context, f InvestigationFilter) (
 		}
 	}
 	f.Statuses = slices.Compact(slices.Sorted(slices.Values(f.Statuses)))
-	where, args := []string{"i.deleted_at = 0"}, []any{}
+	where, args := []string{"i.deleted_at = 0", "i.merged_into = ''", seenBy("i.id")}, readerOf(ctx).args()
 	if len(f.Statuses) > 0 {
 		where = append(where, "i.status IN (?"+strings.Repeat(", ?", len(f.Statuses)-1)+")")
 		for _, st := range f.Statuses {
@@ -214,11 +217,11 @@ func (s *Store) UpdateInvestigation(ctx context.Context, id InvestigationID, u I
 	}
 	var inv *Investigation
 	err = s.do(ctx, func(w *work) error {
-		before, err := findRef(ctx, w.tx, string(id), w.actor.ID, u.Ref, request)
-		if err != nil {
+		if inv, err = investigationByID(ctx, w.tx, id); err != nil {
 			return err
 		}
-		if inv, err = investigationByID(ctx, w.tx, id); err != nil || before != nil {
+		before, err := findRef(ctx, w.tx, string(id), w.actor.ID, u.Ref, request)
+		if err != nil || before != nil {
 			return err
 		}
 		if err := w.updateInvestigation(ctx, inv, u); err != nil {
@@ -350,6 +353,9 @@ func findActive(ctx context.Context, q querier, field, who string) (id, name str
 // in it is erased. Its creator and administrators may do it.
 func (s *Store) DeleteInvestigation(ctx context.Context, id InvestigationID) error {
 	return s.do(ctx, func(w *work) error {
+		if err := maySee(ctx, w.tx, id); err != nil {
+			return err
+		}
 		inv, err := scanInvestigation(w.tx.QueryRowContext(ctx, `SELECT `+investigationColumns+investigationFrom+`WHERE i.id = ?`, id))
 		if err != nil || inv.deleted {
 			return err

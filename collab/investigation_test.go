@@ -125,7 +125,7 @@ func TestInvestigationLifecycle(t *testing.T) {
 	if got.Status != StatusMitigated || got.Severity != Severity2 || got.Lead != "u_bo" || got.Offset != 2 {
 		t.Fatalf("got %+v", got)
 	}
-	list, _, err := s.Changes(t.Context(), inv.ID, 0, 0)
+	list, _, err := s.Changes(who.vi, inv.ID, 0, 0)
 	if err != nil || len(list) != 2 {
 		t.Fatalf("got %d changes, %v; want 2", len(list), err)
 	}
@@ -184,7 +184,7 @@ func TestDifferentFieldsBothWin(t *testing.T) {
 	if !errors.As(err, &c) || !errors.Is(err, ErrConflict) || c.Field != "title" || c.Yours != "Bo's title" || c.Theirs != "Ana's title" || c.Offset != 3 {
 		t.Fatalf("same field: got %#v", err)
 	}
-	got, err := s.InvestigationByID(t.Context(), inv.ID)
+	got, err := s.InvestigationByID(who.vi, inv.ID)
 	if err != nil || got.Title != "Ana's title" || got.Status != StatusResolved || got.Severity != SeverityUnknown || got.Offset != 3 {
 		t.Fatalf("after the conflict: %+v, %v", got, err)
 	}
@@ -264,7 +264,7 @@ func TestEvidenceIsFrozenAndCanonical(t *testing.T) {
 	s, who, _ := openBoards(t)
 	inv := mustOpen(t, s, who.ana, "x")
 	b := mustBlock(t, s, who.ana, inv.ID, BlockNew{Kind: KindTrace, TraceID: traceA})
-	e, err := s.EvidenceByBlock(t.Context(), inv.ID, b.ID)
+	e, err := s.EvidenceByBlock(who.vi, inv.ID, b.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -278,7 +278,7 @@ func TestEvidenceIsFrozenAndCanonical(t *testing.T) {
 	if _, _, err := s.CreateBlock(who.ana, inv.ID, BlockNew{Kind: KindTrace, TraceID: "dead" + traceA[4:]}); !errors.Is(err, ErrNotFound) {
 		t.Fatalf("a trace that is not there: got %v", err)
 	}
-	if p, err := s.LogPosition(t.Context(), inv.ID); err != nil || p.Offset != 2 {
+	if p, err := s.LogPosition(who.vi, inv.ID); err != nil || p.Offset != 2 {
 		t.Fatalf("a refused pin left a change: %+v, %v", p, err)
 	}
 }
@@ -320,7 +320,7 @@ func TestBlocksHaveAnOrder(t *testing.T) {
 	move(ids[3], "")
 	move(ids[0], ids[2])
 	move(ids[0], ids[2]) // is there already
-	board, err := s.Board(t.Context(), inv.ID)
+	board, err := s.Board(who.vi, inv.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -346,7 +346,7 @@ func TestDeletingErases(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	list, p, err := s.Changes(t.Context(), inv.ID, 0, 0)
+	list, p, err := s.Changes(who.vi, inv.ID, 0, 0)
 	if err != nil || p.Offset != 7 || len(list) != 7 {
 		t.Fatalf("got %d changes up to %d, %v; want 7", len(list), p.Offset, err)
 	}
@@ -357,7 +357,7 @@ func TestDeletingErases(t *testing.T) {
 			t.Errorf("%s keeps %d secrets, %v", table, n, err)
 		}
 	}
-	if _, err := s.EvidenceByBlock(t.Context(), inv.ID, pin.ID); !errors.Is(err, ErrNotFound) {
+	if _, err := s.EvidenceByBlock(who.vi, inv.ID, pin.ID); !errors.Is(err, ErrNotFound) {
 		t.Errorf("evidence of a deleted pin: %v", err)
 	}
 	if _, _, err := s.CreateBlock(who.ana, inv.ID, BlockNew{Ref: "n", Kind: KindNote, Text: "the secret @bo"}); !errors.Is(err, ErrNotFound) {
@@ -369,10 +369,10 @@ func TestDeletingErases(t *testing.T) {
 	if err := s.DeleteInvestigation(who.ana, inv.ID); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Board(t.Context(), inv.ID); !errors.Is(err, ErrNotFound) {
+	if _, err := s.Board(who.vi, inv.ID); !errors.Is(err, ErrNotFound) {
 		t.Errorf("board of a deleted investigation: %v", err)
 	}
-	if all, _, err := s.FindInvestigations(t.Context(), InvestigationFilter{}); err != nil || len(all) != 0 {
+	if all, _, err := s.FindInvestigations(who.vi, InvestigationFilter{}); err != nil || len(all) != 0 {
 		t.Errorf("the list has %d, %v", len(all), err)
 	}
 }
@@ -394,7 +394,7 @@ func TestAnnotationsShowWhereTheirSpanShows(t *testing.T) {
 		t.Fatal(err)
 	}
 	for id, want := range map[InvestigationID]int{one.ID: 1, two.ID: 2} {
-		b, err := s.Board(t.Context(), id)
+		b, err := s.Board(who.vi, id)
 		if err != nil || len(b.Annotations) != want {
 			t.Errorf("board %s shows %d annotations, %v; want %d", id, len(b.Annotations), err, want)
 		}
@@ -451,7 +451,7 @@ func TestLogHasNoHoleUnderConcurrentWriters(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	list, p, err := s.Changes(t.Context(), inv.ID, 0, 0)
+	list, p, err := s.Changes(who.vi, inv.ID, 0, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -463,7 +463,7 @@ func TestLogHasNoHoleUnderConcurrentWriters(t *testing.T) {
 			t.Fatalf("row %d has offset %d", i, c.Offset)
 		}
 	}
-	page, _, err := s.Changes(t.Context(), inv.ID, 5, 3)
+	page, _, err := s.Changes(who.vi, inv.ID, 5, 3)
 	if err != nil || len(page) != 3 || page[0].Offset != 6 {
 		t.Fatalf("page after 5: %v, %v", page, err)
 	}

@@ -82,7 +82,18 @@ const keepDeliveries = 30 * 24 * time.Hour
 
 // enqueue writes one delivery for each target that wants the notice, in the
 // transaction of what it tells of. A notice of one change goes to a target once.
+// Targets are channels that everybody may read: what only some may see goes to
+// none.
 func (w *work) enqueue(ctx context.Context, n Notice, object string) error {
+	if n.InvestigationID != "" {
+		var v Visibility
+		if err := w.tx.QueryRowContext(ctx, `SELECT visibility FROM investigations WHERE id = ?`, n.InvestigationID).Scan(&v); err != nil {
+			return fmt.Errorf("visibility of %s: %w", n.InvestigationID, err)
+		}
+		if v != VisibilityWorkspace {
+			return nil
+		}
+	}
 	raw, err := marshal(n)
 	if err != nil {
 		return fmt.Errorf("encode notice: %w", err)

@@ -104,6 +104,9 @@ func (w *work) insertPicture(ctx context.Context, b *Block, raw []byte) error {
 
 // PictureByBlock returns the picture of a block, or [ErrNotFound].
 func (s *Store) PictureByBlock(ctx context.Context, id InvestigationID, block BlockID) (*Picture, error) {
+	if err := s.MaySee(ctx, id); err != nil {
+		return nil, err
+	}
 	var p Picture
 	err := s.read.QueryRowContext(ctx, `SELECT p.sha256, p.type, p.width, p.height, p.bytes, p.body FROM pictures p
 		JOIN blocks b ON b.id = p.block_id WHERE b.id = ? AND b.investigation_id = ? AND b.deleted_at = 0`, block, id).

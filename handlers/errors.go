@@ -37,6 +37,7 @@ type failure struct {
 func describe(err error) failure {
 	var (
 		conflict *collab.ConflictError
+		merged   *collab.MergedError
 		invalid  *collab.InvalidError
 		asked    *query.InvalidError
 		busy     *query.BusyError
@@ -56,6 +57,8 @@ func describe(err error) failure {
 	case errors.As(err, &tooBig):
 		return failure{Status: http.StatusRequestEntityTooLarge, Code: "too_large",
 			Message: fmt.Sprintf("The request is larger than the limit of %d bytes.", tooBig.Limit)}
+	case errors.As(err, &merged):
+		return failure{Status: http.StatusConflict, Code: "merged", Message: "This investigation was merged into " + string(merged.Into) + "; go on there."}
 	case errors.Is(err, collab.ErrNotFound), errors.Is(err, graph.ErrNotFound):
 		return failure{Status: http.StatusNotFound, Code: "not_found", Message: "There is nothing here, or it is not for you to see."}
 	case errors.As(err, &conflict):
@@ -141,6 +144,12 @@ func (s *Server) handleError(err error, c echo.Context) {
 	if c.Response().Committed {
 		return
 	}
+	if to := mergedPath(c, err); to != "" {
+		if err := c.Redirect(http.StatusTemporaryRedirect, to); err != nil {
+			s.Log.DebugContext(c.Request().Context(), "write redirect", "request_id", requestIDOf(c), "error", err)
+		}
+		return
+	}
 	if f.RetryAfter > 0 {
 		setRetryAfter(c, f.RetryAfter)
 	}
@@ -150,6 +159,19 @@ func (s *Server) handleError(err error, c echo.Context) {
 	if err := s.writeError(c, f); err != nil {
 		s.Log.DebugContext(c.Request().Context(), "write error answer", "request_id", requestIDOf(c), "error", err)
 	}
+}
+
+// mergedPath is where what was asked of an investigation that was merged into
+// another is now, "" if it is not. A change is not sent on, nor the log: both
+// were meant for offsets of the old one.
+func mergedPath(c echo.Context, err error) string {
+	var merged *collab.MergedError
+	r := c.Request()
+	read := r.Method == http.MethodGet || r.Method == http.MethodHead
+	if !errors.As(err, &merged) || !read || c.Param("id") == "" || strings.HasSuffix(c.Path(), "/changes") {
+		return ""
+	}
+	return strings.Replace(r.URL.RequestURI(), "/"+c.Param("id"), "/"+string(merged.Into), 1)
 }
 
 func (s *Server) writeError(c echo.Context, f failure) error {

@@ -105,7 +105,7 @@ const storyTitle = "Slow quotes in the UK since the last deploy"
 
 // tellStory opens the sample investigation over the API, as a person would.
 func tellStory(ctx context.Context, a *app, s demo.Story) error {
-	existing, _, err := a.collab.FindInvestigations(ctx, collab.InvestigationFilter{Limit: 200})
+	existing, _, err := a.collab.FindInvestigations(collab.AsServer(ctx), collab.InvestigationFilter{Limit: 200})
 	if err != nil {
 		return err
 	}

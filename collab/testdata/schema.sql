@@ -60,7 +60,7 @@ CREATE TABLE blocks (
     created_at       INTEGER NOT NULL,
     updated_at       INTEGER NOT NULL,
     deleted_at       INTEGER NOT NULL DEFAULT 0
-, state TEXT NOT NULL DEFAULT '', cited TEXT NOT NULL DEFAULT '', done INTEGER NOT NULL DEFAULT 0, assignee TEXT NOT NULL DEFAULT '', sides TEXT NOT NULL DEFAULT '') STRICT;
+, state TEXT NOT NULL DEFAULT '', cited TEXT NOT NULL DEFAULT '', done INTEGER NOT NULL DEFAULT 0, assignee TEXT NOT NULL DEFAULT '', sides TEXT NOT NULL DEFAULT '', due_at INTEGER NOT NULL DEFAULT 0) STRICT;
 
 CREATE INDEX blocks_investigation_id_position_idx ON blocks (investigation_id, position);
 
@@ -128,7 +128,9 @@ CREATE TABLE evidence (
     frozen_by      TEXT NOT NULL,
     frozen_by_name TEXT NOT NULL,
     frozen_at      INTEGER NOT NULL
-) STRICT;
+, services TEXT NOT NULL DEFAULT '[]', first_at INTEGER NOT NULL DEFAULT 0, last_at INTEGER NOT NULL DEFAULT 0, origin TEXT NOT NULL DEFAULT '') STRICT;
+
+CREATE INDEX evidence_origin_idx ON evidence (origin) WHERE origin <> '';
 
 CREATE TABLE inbox_items (
     id               TEXT PRIMARY KEY,
@@ -164,6 +166,25 @@ CREATE TABLE ingest_keys (
 	revoked_at INTEGER
 ) STRICT;
 
+CREATE TABLE investigation_people (
+    investigation_id TEXT NOT NULL REFERENCES investigations (id),
+    user_id          TEXT NOT NULL REFERENCES users (id),
+    role             TEXT NOT NULL,            -- in words, empty: takes part
+    since            INTEGER NOT NULL,         -- in that role
+    PRIMARY KEY (investigation_id, user_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX investigation_people_user_id_idx ON investigation_people (user_id);
+
+CREATE TABLE investigation_teams (
+    investigation_id TEXT NOT NULL REFERENCES investigations (id),
+    team_id          TEXT NOT NULL REFERENCES teams (id),
+    since            INTEGER NOT NULL,
+    PRIMARY KEY (investigation_id, team_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX investigation_teams_team_id_idx ON investigation_teams (team_id);
+
 CREATE TABLE investigations (
     id              TEXT PRIMARY KEY,
     epoch           TEXT NOT NULL,             -- identity of the change log
@@ -178,9 +199,13 @@ CREATE TABLE investigations (
     created_at      INTEGER NOT NULL,
     updated_at      INTEGER NOT NULL,
     deleted_at      INTEGER NOT NULL DEFAULT 0
-) STRICT;
+, visibility TEXT NOT NULL DEFAULT 'workspace', kind TEXT NOT NULL DEFAULT 'real', lead_since INTEGER NOT NULL DEFAULT 0, next_update INTEGER NOT NULL DEFAULT 0, reminded_of INTEGER NOT NULL DEFAULT 0, impact_start INTEGER NOT NULL DEFAULT 0, impact_end INTEGER NOT NULL DEFAULT 0, services TEXT NOT NULL DEFAULT '{}', merged_into TEXT NOT NULL DEFAULT '') STRICT;
 
 CREATE INDEX investigations_lead_idx ON investigations (lead);
+
+CREATE INDEX investigations_merged_into_idx ON investigations (merged_into) WHERE merged_into <> '';
+
+CREATE INDEX investigations_next_update_idx ON investigations (next_update) WHERE next_update > 0;
 
 CREATE INDEX investigations_updated_at_idx ON investigations (updated_at);
 
@@ -254,6 +279,28 @@ CREATE TABLE targets (
     created_at INTEGER NOT NULL,
     deleted_at INTEGER NOT NULL DEFAULT 0
 ) STRICT;
+
+CREATE TABLE team_members (
+    team_id TEXT NOT NULL REFERENCES teams (id),
+    user_id TEXT NOT NULL REFERENCES users (id),
+    since   INTEGER NOT NULL,
+    PRIMARY KEY (team_id, user_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX team_members_user_id_idx ON team_members (user_id);
+
+CREATE TABLE teams (
+    id              TEXT PRIMARY KEY,
+    name            TEXT NOT NULL,
+    handle          TEXT NOT NULL,             -- what follows the @, lower case
+    services        TEXT NOT NULL,             -- JSON list: names, or patterns with *, of the services it owns
+    created_by      TEXT NOT NULL,
+    created_by_name TEXT NOT NULL,
+    created_at      INTEGER NOT NULL,
+    deleted_at      INTEGER NOT NULL DEFAULT 0
+) STRICT;
+
+CREATE UNIQUE INDEX teams_handle_idx ON teams (handle) WHERE deleted_at = 0;
 
 CREATE TABLE tokens (
 	id TEXT PRIMARY KEY,
