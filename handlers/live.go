@@ -145,8 +145,21 @@ func (k *socket) watch(ctx context.Context) {
 			// A failed ping shows as a missing pong.
 			_ = k.conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(liveWriteTimeout))
 		case <-check.C:
-			if _, err := k.current(ctx); errors.Is(err, collab.ErrNotFound) {
+			actor, err := k.current(ctx)
+			if errors.Is(err, collab.ErrNotFound) {
 				k.sub.Close(live.CloseSignedOut, "You are signed out.")
+				return
+			}
+			if err == nil {
+				err = k.server.Collab.MaySee(collab.WithActor(ctx, actor), k.id)
+			}
+			var merged *collab.MergedError
+			switch {
+			case errors.As(err, &merged): // loading the page again leads there
+				k.sub.Close(live.CloseReload, "This investigation was merged into another.")
+				return
+			case errors.Is(err, collab.ErrNotFound):
+				k.sub.Close(live.CloseForbidden, "This investigation is not for you to see any more.")
 				return
 			}
 		}

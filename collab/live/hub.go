@@ -81,7 +81,7 @@ func NewHub(o Options) *Hub {
 		o.Queue = 256
 	}
 	h := &Hub{log: o.Store, nats: o.NATS, logger: o.Log, queue: o.Queue, rooms: map[collab.InvestigationID]*Room{}}
-	h.ctx, h.cancel = context.WithCancel(context.Background())
+	h.ctx, h.cancel = context.WithCancel(collab.AsServer(context.Background()))
 	if h.nats != nil {
 		var err error
 		h.heard, err = h.nats.Subscribe("v1.investigation.*.changed", func(m *nats.Msg) { h.hear(m.Subject, m.Data) })
