@@ -1,0 +1,338 @@
+// Package traffic knows by what attributes senders tell of messages and jobs, so
+// that queries can ask about both in one vocabulary whatever sent them.
+//
+// A [Vocabulary] turns the table of names (terms.go) into calculated fields of
+// the query language: what a span does with a message or job ([Side]), which
+// topic or queue and which job class it was, how long it waited, whether it is a
+// further attempt. Only the names that the data has are in the expressions, so
+// that they stay short and quick; they can be read, and changed, on the Explore
+// page. What is a message or a job is decided as tracestore/graph decides it, and
+// a test holds the two together.
+package traffic
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"redthread/tracestore/graph"
+	"redthread/tracestore/query"
+)
+
+// The calculated fields.
+const (
+	Side   = "work.side"    // see the sides below; none: the span has nothing to do with messages or jobs
+	IsJob  = "work.is_job"  // true for a job queue, false for a stream of messages
+	Topic  = "work.topic"   // topic or queue
+	Class  = "work.class"   // of the job
+	WaitMS = "work.wait_ms" // how long it waited before it was handled, as its sender measured
+	Retry  = "work.retry"   // whether it is a further attempt
+	Group  = "work.group"   // the consumer group
+)
+
+// The sides of a message or job.
+const (
+	Sends    = "send"
+	Handles  = "process" // of one message or job, or of a batch in one go
+	Receives = "receive" // took messages in, which are handled by other spans
+)
+
+// names are the attributes that say one thing, the first that a row has counts.
+// The query engine finds old and new names of the semantic conventions under
+// either, so only one of them stands here.
+var names = struct {
+	system, topic, class, group []string
+	// jobs are set on spans of job queues only. Each sender sets one of them on
+	// every span that sends or runs a job.
+	jobs []string
+	// attempts count from 1, retries from 0.
+	attempts, retries []string
+	waitMS, waitSec   []string
+}{
+	system: []string{"messaging.system"},
+	topic: []string{
+		"messaging.destination.name", // OpenTelemetry, and before 1.17 messaging.destination
+		"bullmq.queue.name",          // bullmq-otel
+		"bull.queue.name",
+		"job.queue",
+		"queue.name",              // honeykiq
+		"sidekiq.job.queue",       // dd-trace
+		"active_job.job.queue",    // dd-trace
+		"active_job.queue",        // the Rails instrumentation of beelines
+		"que.job.queue",           // dd-trace
+		"delayed_job.queue",       // dd-trace
+		"messaging.sidekiq.queue", // seen in hand-made senders
+		"celery.queue",
+		"kafka.topic", // beelines
+	},
+	class: []string{
+		"messaging.sidekiq.job_class", // OpenTelemetry Ruby
+		"messaging.resque.job_class",
+		"messaging.active_job.job_class",
+		"messaging.delayed_job.name",
+		"messaging.que.job_class",
+		"bullmq.job.name",
+		"job.class", // honeykiq
+		"sidekiq.job.class",
+		"sidekiq.job.wrapper", // dd-trace: the class behind ActiveJob's wrapper
+		"active_job.job.class",
+		"que.job.class",
+		"delayed_job.name",
+		"celery.task_name", // OpenTelemetry Python
+		"good_job.job_class",
+		"solid_queue.job_class",
+		"oban.job.worker", // OpenTelemetry Erlang
+		"faktory.job.type",
+	},
+	group: []string{"messaging.consumer.group.name"}, // and messaging.kafka.consumer.group, messaging.kafka.consumer_group
+	jobs: []string{
+		"bullmq.queue.operation", "bull.queue.name", "messaging.sidekiq.job_class", "messaging.resque.job_class", "messaging.active_job.job_class",
+		"messaging.delayed_job.name", "messaging.que.job_class", "sidekiq.job.id", "sidekiq.job.queue", "sidekiq.job.class", "active_job.job.id",
+		"active_job.job.queue", "active_job.job.class", "que.job.id", "que.job.class", "delayed_job.name", "delayed_job.id", "celery.task_name", "celery.action",
+		"good_job.job_class", "solid_queue.job_class", "oban.job.worker", "faktory.job.type",
+	},
+	attempts: []string{"job.attempt_number", "job.attempt", "bullmq.job.attempts.made", "active_job.job.executions",
+		"messaging.active_job.executions", "rails.active_job.execution.counter", "oban.job.attempt"},
+	retries: []string{"messaging.delayed_job.attempts", "delayed_job.attempts", "sidekiq.job.retry_count", "messaging.sidekiq.retry_count",
+		"messaging.message.retry.count", "celery.retries"},
+	waitMS: []string{
+		"job.latency_ms",
+		"messaging.lag_ms",
+		"sidekiq.job.delay",                 // dd-trace
+		"messaging.message.receive.latency", // Sentry
+		"kafka.record.queue_time_ms",        // OpenTelemetry Java, experimental attributes
+		"job.wait_ms", "job.queue_time_ms", "messaging.sidekiq.latency_ms", "sidekiq.latency_ms",
+	},
+	waitSec: []string{"job.latency_sec", "sidekiq.latency_sec"}, // honeykiq
+}
+
+// What an operation does, as in tracestore/graph/shape.go.
+var (
+	handleOps  = []string{"process", "deliver", "consume", "perform"}
+	receiveOps = []string{"receive", "poll"}
+	sendOps    = []string{"publish", "send", "create", "enqueue"}
+)
+
+// Vocabulary is the calculated fields for the names that some data has.
+type Vocabulary struct {
+	fields []query.CalculatedField // each reads none but those before it
+	waits  []string
+}
+
+// NewVocabulary returns the vocabulary of data that has the columns.
+func NewVocabulary(columns []query.ColumnInfo) *Vocabulary {
+	v := &Vocabulary{}
+	has := func(name string) bool {
+		_, ok := slices.BinarySearchFunc(columns, name, func(c query.ColumnInfo, n string) int { return strings.Compare(c.Name, n) })
+		return ok
+	}
+	present := func(list []string) (out []string) {
+		for _, n := range list {
+			if has(n) || n == "messaging.destination.name" && has("messaging.destination") ||
+				n == "messaging.consumer.group.name" && (has("messaging.kafka.consumer.group") || has("messaging.kafka.consumer_group")) {
+				out = append(out, n)
+			}
+		}
+		return out
+	}
+	add := func(name, expression string) { v.fields = append(v.fields, query.CalculatedField{Name: name, Expression: expression}) }
+
+	run := "false" // a job by what honeykiq or dd-trace say of the span's type
+	if has("type") && has("job.class") {
+		run = call("AND", call("EQUALS", col("type"), text("job")), call("EXISTS", col("job.class")))
+	}
+	if has("span.type") {
+		worker := call("EQUALS", col("span.type"), text("worker"))
+		run = or(run, worker)
+	}
+	job := run
+	if has("messaging.system") {
+		job = or(job, call("IN", append([]string{call("TO_LOWER", col("messaging.system"))}, literals(graph.JobSystems())...)...))
+	}
+	for _, n := range present(names.jobs) {
+		job = or(job, call("EXISTS", col(n)))
+	}
+	add(IsJob, job)
+
+	var ops []string
+	for _, n := range []string{"messaging.operation.type", "messaging.operation.name", "bullmq.queue.operation"} {
+		if has(n) || n == "messaging.operation.type" && has("messaging.operation") {
+			ops = append(ops, n)
+		}
+	}
+	does := func(list []string) string {
+		out := "false"
+		for _, n := range ops {
+			these := list
+			if n == "bullmq.queue.operation" {
+				these = nil
+				if slices.Contains(list, "process") {
+					these = []string{"process"}
+				}
+				if slices.Contains(list, "send") {
+					these = []string{"add", "addBulk"}
+				}
+			}
+			if len(these) > 0 {
+				value := call("TO_LOWER", col(n))
+				if n == "bullmq.queue.operation" {
+					value = col(n)
+				}
+				out = or(out, call("IN", append([]string{value}, literals(these)...)...))
+			}
+		}
+		return out
+	}
+	handles, receives, sends := does(handleOps), does(receiveOps), does(sendOps)
+	kind := col("span.kind")
+	consumer := call("EQUALS", kind, text("consumer"))
+	if has("bullmq.queue.operation") { // its other operations are housekeeping
+		consumer = call("AND", consumer, or(call("NOT", call("EXISTS", col("bullmq.queue.operation"))), handles, receives))
+	}
+	other := call("IN", kind, text("internal"), text("client"), text("unspecified"))
+	branches := []string{call("EQUALS", kind, text("producer")), text(Sends)}
+	if receives != "false" {
+		took := receives
+		if handles != "false" {
+			took = call("AND", receives, call("NOT", handles))
+		}
+		branches = append(branches, call("AND", or(consumer, other), took), text(Receives))
+	}
+	branches = append(branches, consumer, text(Handles))
+	if sends != "false" {
+		only := sends
+		if handles != "false" {
+			only = call("AND", sends, call("NOT", handles))
+		}
+		branches = append(branches, call("AND", other, only), text(Sends))
+	}
+	if handled := or(handles, run); handled != "false" {
+		branches = append(branches, call("AND", other, handled), text(Handles))
+	}
+	add(Side, call("IF", branches...))
+
+	topics := []string{}
+	for _, n := range present(names.topic) {
+		topics = append(topics, col(n))
+	}
+	add(Topic, coalesce(topics))
+
+	classes := []string{}
+	for _, n := range present(names.class) {
+		classes = append(classes, col(n))
+	}
+	if has("span.type") && has("resource.name") { // dd-trace names the class so
+		classes = append(classes, call("IF", call("EQUALS", col("span.type"), text("worker")), col("resource.name")))
+	}
+	if has("code.namespace") { // OpenTelemetry Ruby for ActiveJob
+		classes = append(classes, call("IF", call("IN", col("messaging.system"), text("active_job"), text("activejob")), col("code.namespace")))
+	}
+	// Que, Resque and others put it into the name of the span: "PricingJob process".
+	classes = append(classes, call("REG_VALUE", col("name"), "`^(.+?)(?: (?:publish|process|send|create|receive|enqueue|perform))?$`"))
+	add(Class, call("IF", col(IsJob), coalesce(classes)))
+
+	add(Group, coalesce(columnsOf(present(names.group))))
+
+	var waits []string
+	for _, n := range present(names.waitMS) {
+		waits = append(waits, call("EXISTS", col(n)), call("FLOAT", col(n)))
+		v.waits = append(v.waits, n)
+	}
+	for _, n := range present(names.waitSec) {
+		waits = append(waits, call("EXISTS", col(n)), call("MUL", col(n), "1000"))
+		v.waits = append(v.waits, n)
+	}
+	if len(waits) == 0 {
+		waits = []string{"false", "0"}
+	}
+	add(WaitMS, call("IF", waits...))
+
+	retry := "false"
+	for _, n := range present(names.attempts) {
+		retry = or(retry, call("GT", call("INT", col(n)), "1"))
+	}
+	for _, n := range present(names.retries) {
+		retry = or(retry, call("GT", call("INT", col(n)), "0"))
+	}
+	add(Retry, retry)
+	return v
+}
+
+// Waits are the attributes by which senders tell how long a message or job
+// waited; none if they do not.
+func (v *Vocabulary) Waits() []string { return v.waits }
+
+// Fields returns the calculated fields of the names, and those that they read,
+// in an order in which they can stand in a query.
+func (v *Vocabulary) Fields(wanted ...string) []query.CalculatedField {
+	need := map[string]bool{}
+	for _, n := range wanted {
+		need[n] = true
+	}
+	for i := len(v.fields) - 1; i >= 0; i-- {
+		if f := v.fields[i]; need[f.Name] && strings.Contains(f.Expression, col(IsJob)) {
+			need[IsJob] = true
+		}
+	}
+	var out []query.CalculatedField
+	for _, f := range v.fields {
+		if need[f.Name] {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// Calculated reports whether a column is one of the vocabulary's.
+func Calculated(name string) bool {
+	switch name {
+	case Side, IsJob, Topic, Class, WaitMS, Retry, Group:
+		return true
+	}
+	return false
+}
+
+func call(function string, args ...string) string { return function + "(" + strings.Join(args, ", ") + ")" }
+
+func col(name string) string { return "$" + name }
+
+func text(s string) string { return strconv.Quote(s) }
+
+func columnsOf(list []string) []string {
+	out := make([]string, len(list))
+	for i, n := range list {
+		out[i] = col(n)
+	}
+	return out
+}
+
+func literals(list []string) []string {
+	out := make([]string, len(list))
+	for i, s := range list {
+		out[i] = text(s)
+	}
+	return out
+}
+
+// or joins conditions; those that are never true are left out.
+func or(conditions ...string) string {
+	conditions = slices.DeleteFunc(slices.Clone(conditions), func(c string) bool { return c == "false" })
+	switch len(conditions) {
+	case 0:
+		return "false"
+	case 1:
+		return conditions[0]
+	}
+	return call("OR", conditions...)
+}
+
+// coalesce is the first value that a row has.
+func coalesce(values []string) string {
+	switch len(values) {
+	case 0:
+		return "null"
+	case 1:
+		return values[0]
+	}
+	return call("COALESCE", values...)
+}
