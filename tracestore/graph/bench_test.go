@@ -89,7 +89,7 @@ func BenchmarkOrigins(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		got, err := g.Origins(context.Background(), ids)
-		if err != nil || got[len(got)-1].Origin != ids[0] {
+		if err != nil || got[len(got)-1].Origin.TraceID != ids[0] {
 			b.Fatalf("origin of the last of %d traces = %+v, %v; want %s", len(ids), got[len(got)-1], err, ids[0])
 		}
 	}

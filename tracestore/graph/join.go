@@ -89,6 +89,7 @@ func (g *Graph) recall(ctx context.Context, x *index) error {
 	wanted = slices.DeleteFunc(wanted, func(h Half) bool {
 		return h.Dropped == 0 && slices.ContainsFunc(x.gone, func(t target) bool { return t.at == h.Of })
 	})
+	slices.SortStableFunc(wanted, func(a, b Half) int { return compareRefs(a.Of, b.Of) })
 	found, err := g.ends(ctx, wanted)
 	if err != nil {
 		return err
@@ -111,48 +112,58 @@ func (g *Graph) recall(ctx context.Context, x *index) error {
 	return nil
 }
 
-// ends finds the causes of effects by what they have in common. For each effect
-// only those rules speak that are the surest of those that found something.
+// ends finds the causes of effects by what they have in common, in the order of
+// the effects, of which those of one span stand together. For each span only
+// those rules speak that are the surest of those that found something.
 func (g *Graph) ends(ctx context.Context, effects []Half) ([]target, error) {
 	if len(effects) == 0 {
 		return nil, nil
 	}
-	keys := make([]Key, 0, len(effects))
+	keys := make([]Key, len(effects))
 	for i := range effects {
-		keys = append(keys, effects[i].Key)
+		keys[i] = effects[i].Key
 	}
 	slices.Sort(keys)
-	ends, _, err := g.edges.Ends(ctx, CauseSide, slices.Compact(keys), g.o.MaxEnds)
-	if err != nil {
+	keys = slices.Compact(keys)
+	ends, _, err := g.edges.Ends(ctx, CauseSide, keys, g.o.MaxEnds)
+	if err != nil || len(ends) == 0 {
 		return nil, err
 	}
-	byKey := map[Key][]Half{}
-	for _, e := range ends {
-		byKey[e.Key] = append(byKey[e.Key], e)
-	}
-	for key, list := range byKey {
-		slices.SortFunc(list, func(a, b Half) int {
-			return cmp.Or(cmp.Compare(a.StartUnixNano, b.StartUnixNano), compareRefs(a.Of, b.Of))
-		})
-		byKey[key] = slices.CompactFunc(list, func(a, b Half) bool { return a.Of == b.Of })
-	}
+	slices.SortFunc(ends, func(a, b Half) int {
+		return cmp.Or(cmp.Compare(a.Key, b.Key), cmp.Compare(a.StartUnixNano, b.StartUnixNano), compareRefs(a.Of, b.Of))
+	})
+	ends = slices.CompactFunc(ends, func(a, b Half) bool { return a.Key == b.Key && a.Of == b.Of })
 	var out []target
-	surest := map[trace.Ref]RuleID{}
+	from, surest := 0, 0 // of the span that is being looked at
 	for i := range effects {
 		e := &effects[i]
-		list := byKey[e.Key]
-		if len(list) >= g.o.MaxEnds {
+		if i == 0 || effects[i-1].Of != e.Of {
+			from = len(out)
+		}
+		at, ok := slices.BinarySearchFunc(ends, e.Key, func(h Half, k Key) int { return cmp.Compare(h.Key, k) })
+		if !ok {
+			continue
+		}
+		to := at
+		for to < len(ends) && ends[to].Key == e.Key {
+			to++
+		}
+		if to-at >= g.o.MaxEnds {
 			continue // no name of anything
 		}
-		for _, c := range causesByKey(e, list) {
-			if was, ok := surest[e.Of]; ok && was.rank() < e.Rule.rank() {
-				continue
-			}
-			surest[e.Of] = e.Rule
+		causes := causesByKey(e, ends[at:to])
+		if len(causes) == 0 || len(out) > from && surest < e.Rule.rank() {
+			continue
+		}
+		if len(out) > from && surest > e.Rule.rank() {
+			out = out[:from]
+		}
+		surest = e.Rule.rank()
+		for _, c := range causes {
 			out = append(out, target{Ref: c.Of, by: e.Rule, at: e.Of})
 		}
 	}
-	return slices.DeleteFunc(out, func(t target) bool { return surest[t.at].rank() < t.by.rank() }), nil
+	return out, nil
 }
 
 // effects lists what the spans of a trace caused, as the edge index knows it:

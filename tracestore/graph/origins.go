@@ -11,41 +11,33 @@ import (
 // TraceOrigin is where a trace begins, for queries over many traces.
 type TraceOrigin struct {
 	Status Status
-	Reason string   // while unknown
-	Origin trace.ID // the trace that begins the chain, when found
-	Cause  trace.ID // the one trace that caused this one, zero if none or several did
+	Reason string // while unknown
+	// Origin is the span that begins the chain, when found.
+	Origin trace.Ref
+	// Cause is the span that caused this trace: without a span id if only its
+	// trace is known or several spans there did, zero if several traces did or
+	// none.
+	Cause trace.Ref
 }
 
 const (
-	// maxOriginTraces bounds the traces that one call of Origins looks at (about
-	// 400 bytes each).
+	// maxOriginTraces bounds the traces that one question looks at (about 200
+	// bytes each).
 	maxOriginTraces = 1_000_000
+	// originChunk is how many traces are read at once (about 300 bytes each).
+	originChunk = 4096
 	// maxOriginHalves bounds the causes that are read for one chunk of traces.
 	maxOriginHalves = 200_000
 	// maxOriginWalks bounds the traces for which spans have to be read.
 	maxOriginWalks = 2000
 )
 
-// originNode is what Origins knows of a trace.
-type originNode struct {
-	id     trace.ID
-	causes []int32 // nodes
-	reason string  // why they are not all, or why it is no beginning; "" if it begins a chain or is caused
-	// tangled says that the spans of the trace have causes of their own, so that
-	// what caused an effect of it depends on which of them did; or that what is
-	// remembered of it does not suffice otherwise.
-	tangled bool
-
-	order, low int32 // Tarjan's
-	onStack    bool
-	answer     TraceOrigin
-}
-
 // Origins answers for many traces at once what [Graph.TraceOrigin] answers for
 // one. It reads summaries and edges in numbers, and spans only of chains through
 // traces whose spans were caused apart from each other, such as batches, or that
-// have no root; after 2,000 of these it says that it was cut. It does not see
-// that the parents of a cause run in a circle.
+// have no root; after 2,000 of these, or a million traces, the others are
+// unknown because it was cut. It does not see that the parents of a cause run in
+// a circle, and of several roots in the trace of the origin it names the first.
 // It needs an [EdgeSource], else all is unknown.
 func (g *Graph) Origins(ctx context.Context, ids []trace.ID) ([]TraceOrigin, error) {
 	out := make([]TraceOrigin, len(ids))
@@ -55,182 +47,241 @@ func (g *Graph) Origins(ctx context.Context, ids []trace.ID) ([]TraceOrigin, err
 		}
 		return out, nil
 	}
-	s := &originSearch{g: g, at: map[trace.ID]int32{}}
-	if err := s.spread(ctx, ids); err != nil {
+	s := newOriginSearch(g, len(ids))
+	at := make([]int32, len(ids))
+	for i, id := range ids {
+		at[i] = s.ask(id)
+	}
+	if err := s.resolve(ctx, at); err != nil {
 		return nil, fmt.Errorf("origins of %d traces: %w", len(ids), err)
 	}
-	s.settle()
-	walks := 0
-	for i, id := range ids {
-		n := &s.nodes[s.at[id]]
-		out[i] = n.answer
-		if len(n.causes) == 1 {
-			out[i].Cause = s.nodes[n.causes[0]].id
-		}
-		if !n.tangled {
-			continue
-		}
-		if walks == maxOriginWalks {
-			out[i] = TraceOrigin{Status: Unknown, Reason: Cut}
-			continue
-		}
-		walks++
-		o, err := g.TraceOrigin(ctx, id)
-		if err != nil {
-			return nil, err
-		}
-		out[i].Status, out[i].Reason, out[i].Origin = o.Status, o.Reason, trace.ID{}
-		if o.Status == Found {
-			out[i].Origin = o.Origins[0].TraceID
-		}
+	for i := range out {
+		out[i] = s.answer(at[i])
 	}
 	return out, nil
 }
 
+// originNode is what a search knows of a trace. It has no pointers: there may be
+// a million of them.
+type originNode struct {
+	id     trace.ID
+	span   trace.SpanID // the root, or the earliest span
+	by     trace.SpanID // the span of the one cause, if it is known
+	causes int32        // how many
+	cause  int32        // the node of the one; of several the first place in originSearch.more
+
+	order, low int32 // Tarjan's; 0 is a trace that has not been settled
+	origin     int32 // where the chain begins, when found
+	status     originStatus
+	reason     reasonCode // why the causes are not all, or why it is no beginning
+	why        reasonCode // of the answer
+	flags      nodeFlags
+}
+
+type nodeFlags uint8
+
+const (
+	isKnown     nodeFlags = 1 << iota // there is a summary
+	hasRoot                           // it is that of a true root
+	isBeginning                       // which begins a chain
+	isRead                            // the causes were read, or are being read
+	onStack                           // Tarjan's
+	hasTimes                          // the summary was looked up or given
+	isWalked                          // the spans were read for the answer
+	// isTangled says that the spans of the trace have causes of their own, so that
+	// what caused an effect of it depends on which of them did; or that what is
+	// remembered of it does not suffice otherwise.
+	isTangled
+)
+
+type originStatus uint8
+
+const (
+	unsettled originStatus = iota
+	originFound
+	originAmbiguous
+	originUnknown
+)
+
+var originStatuses = [...]Status{unsettled: Unknown, originFound: Found, originAmbiguous: Ambiguous, originUnknown: Unknown}
+
+type reasonCode uint8
+
+const (
+	noReason reasonCode = iota
+	reasonNotArrived
+	reasonSampledOut
+	reasonLinksDropped
+	reasonNotRecorded
+	reasonExpired
+	reasonCut
+)
+
+var reasonTexts = [...]string{"", NotArrived, SampledOut, LinksDropped, NotRecorded, Expired, Cut}
+
+func reasonCodeOf(text string) reasonCode {
+	return reasonCode(max(0, slices.Index(reasonTexts[:], text)))
+}
+
+// originSearch finds the origins of many traces. More may be asked after some
+// were answered.
 type originSearch struct {
-	g     *Graph
-	nodes []originNode
-	at    map[trace.ID]int32
-	count int32 // Tarjan's numbers
+	g       *Graph
+	nodes   []originNode
+	at      idTable
+	more    []int32             // the causes of traces that have several
+	todo    []int32             // asked and not read
+	settled int                 // nodes that Tarjan's algorithm has visited
+	count   int32               // its numbers
+	walked  map[int32]trace.Ref // origins of tangled traces
+	cut     bool                // some were not looked at
+}
+
+func newOriginSearch(g *Graph, expect int) *originSearch {
+	expect = min(expect, maxOriginTraces)
+	return &originSearch{g: g, nodes: make([]originNode, 0, expect), at: newIDTable(expect), walked: map[int32]trace.Ref{}}
 }
 
 // node returns the position of a trace, which may be new.
-func (s *originSearch) node(id trace.ID) (at int32, fresh bool) {
-	if at, ok := s.at[id]; ok {
-		return at, false
+func (s *originSearch) node(id trace.ID) int32 {
+	at, slot := s.at.find(s.nodes, id)
+	if at < 0 {
+		at = int32(len(s.nodes))
+		s.nodes = append(s.nodes, originNode{id: id})
+		s.at.put(s.nodes, slot, at)
 	}
-	at = int32(len(s.nodes))
-	s.at[id] = at
-	s.nodes = append(s.nodes, originNode{id: id})
-	return at, true
+	return at
 }
 
-// spread reads the causes of traces, and of these, to the beginnings.
-func (s *originSearch) spread(ctx context.Context, ids []trace.ID) error {
+// ask notes that the origin of a trace is wanted.
+func (s *originSearch) ask(id trace.ID) int32 {
+	at := s.node(id)
+	if n := &s.nodes[at]; n.flags&isRead == 0 {
+		n.flags |= isRead
+		s.todo = append(s.todo, at)
+	}
+	return at
+}
+
+// see notes a summary, so that it is not looked up.
+func (s *originSearch) see(at int32, m *Summary) {
+	n := &s.nodes[at]
+	n.flags |= hasTimes
+	if m.TraceID.IsZero() {
+		return
+	}
+	n.span = m.SpanID
+	n.flags |= isKnown
+	if m.Root {
+		n.flags |= hasRoot
+	}
+	if m.beginsChain() {
+		n.flags |= isBeginning
+	}
+}
+
+// resolve answers for the traces that were asked.
+func (s *originSearch) resolve(ctx context.Context, asked []int32) error {
+	if err := s.spread(ctx); err != nil {
+		return err
+	}
+	s.settle()
+	return s.walk(ctx, asked)
+}
+
+// answer is what is known of a trace after resolve.
+func (s *originSearch) answer(at int32) TraceOrigin {
+	n := &s.nodes[at]
+	out := TraceOrigin{Status: originStatuses[n.status]}
+	switch n.status {
+	case originFound:
+		o := &s.nodes[n.origin]
+		out.Origin = trace.Ref{TraceID: o.id, SpanID: o.span}
+		if ref, ok := s.walked[at]; ok {
+			out.Origin = ref
+		}
+	case originUnknown:
+		out.Reason = reasonTexts[n.why]
+	}
+	if n.causes == 1 {
+		out.Cause = trace.Ref{TraceID: s.nodes[n.cause].id, SpanID: n.by}
+	}
+	return out
+}
+
+// causeAt is the k-th of the nodes that caused one.
+func (s *originSearch) causeAt(n *originNode, k int32) int32 {
+	if n.causes == 1 {
+		return n.cause
+	}
+	return s.more[n.cause+k]
+}
+
+// walk reads the spans of those traces for which edges do not suffice.
+func (s *originSearch) walk(ctx context.Context, asked []int32) error {
 	var todo []int32
-	add := func(id trace.ID) int32 {
-		at, fresh := s.node(id)
-		if fresh {
+	for _, at := range asked {
+		n := &s.nodes[at]
+		if n.flags&(isTangled|isWalked) != isTangled {
+			continue
+		}
+		n.flags |= isWalked
+		n.status, n.why = originUnknown, reasonCut
+		if len(s.walked) < maxOriginWalks {
+			s.walked[at] = trace.Ref{}
 			todo = append(todo, at)
 		}
-		return at
 	}
-	for _, id := range ids {
-		add(id)
+	s.cut = s.cut || len(s.walked) >= maxOriginWalks
+	found := make([]*Origin, len(todo))
+	err := s.g.each(ctx, len(todo), func(ctx context.Context, i int) (err error) {
+		found[i], err = s.g.TraceOrigin(ctx, s.nodes[todo[i]].id)
+		return err
+	})
+	if err != nil {
+		return err
 	}
-	for len(todo) > 0 {
-		chunk := first(todo, foldChunk)
-		todo = todo[len(chunk):]
-		if len(s.nodes) > maxOriginTraces {
-			for _, at := range append(chunk, todo...) {
-				s.nodes[at].reason = Cut
-			}
-			return nil
-		}
-		if err := s.read(ctx, slices.Clone(chunk), add); err != nil {
-			return err
+	for i, at := range todo {
+		switch o := found[i]; o.Status {
+		case Found:
+			origin := s.node(o.Origins[0].TraceID)
+			s.walked[at] = o.Origins[0].Ref
+			s.nodes[at].status, s.nodes[at].origin = originFound, origin
+		case Ambiguous:
+			s.nodes[at].status = originAmbiguous
+		default:
+			s.nodes[at].why = reasonCodeOf(o.Reason)
 		}
 	}
 	return nil
 }
 
-// read fills the nodes of some traces.
-func (s *originSearch) read(ctx context.Context, chunk []int32, add func(trace.ID) int32) error {
-	ids := make([]trace.ID, len(chunk))
-	for i, at := range chunk {
-		ids[i] = s.nodes[at].id
-	}
-	sums, err := s.g.edges.Summaries(ctx, ids)
-	if err != nil {
-		return err
-	}
-	halves, cut, err := s.g.edges.Causes(ctx, ids, maxOriginHalves)
-	if err != nil {
-		return err
-	}
-	gone := map[trace.ID][]target{}
-	var wanted []Half
-	tangled := map[trace.ID]bool{}
-	for _, h := range halves {
-		if h.Dropped > 0 || h.Target.TraceID == h.Of.TraceID {
-			tangled[h.Of.TraceID] = true
-		}
-		switch {
-		case !h.recorded():
-			wanted = append(wanted, h)
-		case h.Target.TraceID != h.Of.TraceID:
-			gone[h.Of.TraceID] = append(gone[h.Of.TraceID], target{Ref: h.Target, by: h.Rule, unsampled: h.Unsampled, at: h.Of})
-		}
-	}
-	found, err := s.g.ends(ctx, wanted)
-	if err != nil {
-		return err
-	}
-	for _, t := range found {
-		list := gone[t.at.TraceID]
-		if t.TraceID != t.at.TraceID && !slices.ContainsFunc(list, func(o target) bool { return o.at == t.at && o.by < byMessageID }) {
-			gone[t.at.TraceID] = append(list, t)
-		}
-	}
-	for i, at := range chunk {
-		list := gone[ids[i]]
-		slices.SortFunc(list, func(a, b target) int { return compareRefs(a.Ref, b.Ref) })
-		x := &index{trace: ids[i], summary: sums[i], gone: list}
-		var causes []int32
-		for _, t := range x.causesOf() {
-			if c := add(t.TraceID); !slices.Contains(causes, c) {
-				causes = append(causes, c)
-			}
-		}
-		n := &s.nodes[at]
-		n.causes = causes
-		n.tangled = tangled[ids[i]] || len(list) > 0 && (!sums[i].Root || len(causes) > 1 ||
-			slices.ContainsFunc(list, func(t target) bool { return t.at.SpanID != sums[i].SpanID }))
-		switch m := &sums[i]; {
-		case cut:
-			n.reason = Cut
-		case len(causes) > 0:
-		case m.TraceID.IsZero() || !m.Root:
-			n.reason = NotArrived
-		case !m.beginsChain():
-			n.reason = NotRecorded
-		}
-	}
-	return nil
-}
-
-// causesOf is what caused a trace, as the edge index remembers it.
-func (x *index) causesOf() []target {
-	if list := x.causesOfGone(x.summary.SpanID); len(list) > 0 || x.summary.beginsChain() {
-		return list
-	}
-	return x.gone
-}
-
-// settle answers for all nodes: Tarjan's algorithm finds what is caused in
-// circles, and gives it after its causes.
+// settle answers for the nodes that are new: Tarjan's algorithm finds what is
+// caused in circles, and gives it after its causes.
 func (s *originSearch) settle() {
 	type frame struct{ at, next int32 }
 	var stack []int32
-	for i := range s.nodes {
-		if s.nodes[i].order != 0 {
+	var calls []frame
+	for ; s.settled < len(s.nodes); s.settled++ {
+		if s.nodes[s.settled].order != 0 {
 			continue
 		}
-		calls := []frame{{int32(i), 0}}
+		calls = append(calls[:0], frame{int32(s.settled), 0})
 		for len(calls) > 0 {
 			f := &calls[len(calls)-1]
 			n := &s.nodes[f.at]
 			if n.order == 0 {
 				s.count++
-				n.order, n.low, n.onStack = s.count, s.count, true
+				n.order, n.low = s.count, s.count
+				n.flags |= onStack
 				stack = append(stack, f.at)
 			}
-			if int(f.next) < len(n.causes) {
-				c := n.causes[f.next]
+			if f.next < n.causes {
+				c := s.causeAt(n, f.next)
 				f.next++
 				if m := &s.nodes[c]; m.order == 0 {
 					calls = append(calls, frame{c, 0})
-				} else if m.onStack {
+				} else if m.flags&onStack != 0 {
 					n.low = min(n.low, m.order)
 				}
 				continue
@@ -246,46 +297,56 @@ func (s *originSearch) settle() {
 				for stack[from] != at {
 					from--
 				}
-				s.answer(stack[from:])
+				s.decide(stack[from:], n.order)
 				stack = stack[:from]
 			}
 		}
 	}
 }
 
-// answer decides for traces that caused each other, or a single one.
-func (s *originSearch) answer(circle []int32) {
-	out := TraceOrigin{}
-	tangled := false
-	take := func(a TraceOrigin) {
+// decide answers for traces that caused each other, or a single one. The order
+// of the first becomes the low of all of them.
+func (s *originSearch) decide(circle []int32, order int32) {
+	var (
+		status  originStatus
+		why     reasonCode
+		origin  int32
+		tangled nodeFlags
+	)
+	take := func(st originStatus, of int32, r reasonCode) {
 		switch {
-		case out.Status == Unknown:
-		case a.Status == Unknown, out.Status == "":
-			out = a
-		case a.Status == Ambiguous || a.Origin != out.Origin:
-			out = TraceOrigin{Status: Ambiguous}
+		case status == originUnknown:
+		case st == originUnknown, status == unsettled:
+			status, origin, why = st, of, r
+		case st == originAmbiguous || of != origin:
+			status = originAmbiguous
 		}
+	}
+	for _, at := range circle {
+		s.nodes[at].low = order
+		s.nodes[at].flags &^= onStack
 	}
 	for _, at := range circle {
 		n := &s.nodes[at]
-		n.onStack = false
-		tangled = tangled || n.tangled
-		if n.reason != "" {
-			take(TraceOrigin{Status: Unknown, Reason: n.reason})
-		} else if len(n.causes) == 0 {
-			take(TraceOrigin{Status: Found, Origin: n.id})
+		tangled |= n.flags & isTangled
+		if n.reason != noReason {
+			take(originUnknown, 0, n.reason)
+		} else if n.causes == 0 {
+			take(originFound, at, noReason)
 		}
-		for _, c := range n.causes {
-			if m := &s.nodes[c]; !slices.Contains(circle, c) {
-				tangled = tangled || m.tangled
-				take(m.answer)
+		for k := range n.causes {
+			if m := &s.nodes[s.causeAt(n, k)]; m.low != order {
+				tangled |= m.flags & isTangled
+				take(m.status, m.origin, m.why)
 			}
 		}
 	}
-	if out.Status == "" {
-		out = TraceOrigin{Status: Unknown, Reason: NotRecorded} // nothing leads out
+	if status == unsettled {
+		status, why = originUnknown, reasonNotRecorded // nothing leads out
 	}
 	for _, at := range circle {
-		s.nodes[at].answer, s.nodes[at].tangled = out, tangled
+		n := &s.nodes[at]
+		n.status, n.why, n.origin = status, why, origin
+		n.flags |= tangled
 	}
 }

@@ -1,0 +1,344 @@
+package graph
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"hash/maphash"
+	"slices"
+
+	"redthread/tracestore/trace"
+)
+
+// idTable finds nodes by trace id: open addressing over positions, without a
+// pointer in it. The hash is seeded, since senders choose the ids.
+type idTable struct {
+	slots []int32 // position plus one, 0 is free; a power of two of them
+	used  int
+	seed  maphash.Seed
+}
+
+func newIDTable(expect int) idTable {
+	size := 64
+	for size < 2*expect {
+		size *= 2
+	}
+	return idTable{slots: make([]int32, size), seed: maphash.MakeSeed()}
+}
+
+// find returns the position of an id, or -1 and the slot where it would stand.
+func (t *idTable) find(nodes []originNode, id trace.ID) (at int32, slot int) {
+	mask := len(t.slots) - 1
+	slot = int(maphash.Bytes(t.seed, id[:])) & mask
+	for ; t.slots[slot] != 0; slot = (slot + 1) & mask {
+		if at := t.slots[slot] - 1; nodes[at].id == id {
+			return at, slot
+		}
+	}
+	return -1, slot
+}
+
+// put fills a slot that find returned.
+func (t *idTable) put(nodes []originNode, slot int, at int32) {
+	t.slots[slot] = at + 1
+	if t.used++; t.used*2 < len(t.slots) {
+		return
+	}
+	t.slots = make([]int32, 2*len(t.slots))
+	mask := len(t.slots) - 1
+	for i := range nodes {
+		slot := int(maphash.Bytes(t.seed, nodes[i].id[:])) & mask
+		for t.slots[slot] != 0 {
+			slot = (slot + 1) & mask
+		}
+		t.slots[slot] = int32(i) + 1
+	}
+}
+
+// spread reads the causes of the traces asked, and of these, to the beginnings:
+// a generation at a time, its chunks several at once, each in the order of the
+// ids, in which an index stands.
+func (s *originSearch) spread(ctx context.Context) error {
+	read := 0
+	for len(s.todo) > 0 {
+		now := s.todo
+		s.todo = nil
+		if room := max(0, maxOriginTraces-read); len(now) > room {
+			for _, at := range now[room:] {
+				s.nodes[at].reason = reasonCut
+			}
+			now, s.cut = now[:room], true
+		}
+		read += len(now)
+		type place struct {
+			key uint64
+			at  int32
+		}
+		order := make([]place, len(now))
+		for i, at := range now {
+			order[i] = place{binary.BigEndian.Uint64(s.nodes[at].id[:]), at}
+		}
+		byID := func(a, b place) int {
+			if a.key != b.key {
+				if a.key < b.key {
+					return -1
+				}
+				return 1
+			}
+			return bytes.Compare(s.nodes[a.at].id[8:], s.nodes[b.at].id[8:])
+		}
+		if !slices.IsSortedFunc(order, byID) {
+			slices.SortFunc(order, byID)
+		}
+		for i := range order {
+			now[i] = order[i].at
+		}
+		chunks := slices.Collect(slices.Chunk(now, originChunk))
+		got := make([]chunkCauses, len(chunks))
+		err := s.g.each(ctx, len(chunks), func(ctx context.Context, i int) error {
+			return s.read(ctx, chunks[i], &got[i])
+		})
+		if err != nil {
+			return err
+		}
+		for i := range chunks {
+			s.take(chunks[i], &got[i])
+			got[i] = chunkCauses{}
+		}
+	}
+	return nil
+}
+
+// chunkCauses is what is read of a chunk of traces.
+type chunkCauses struct {
+	known  []knownTrace
+	causes []chunkCause // by pos
+	flags  []chunkFlags // by pos
+}
+
+type knownTrace struct {
+	flags nodeFlags
+	span  trace.SpanID
+}
+
+type chunkCause struct {
+	pos  int32
+	ref  trace.Ref
+	many bool // several spans of that trace are causes
+}
+
+type chunkFlags struct {
+	tangled, cut bool
+}
+
+// take puts what was read of a chunk into the nodes.
+func (s *originSearch) take(chunk []int32, got *chunkCauses) {
+	next := 0
+	for pos, at := range chunk {
+		n := &s.nodes[at]
+		n.flags = n.flags&^(isKnown|hasRoot|isBeginning) | got.known[pos].flags
+		n.span = got.known[pos].span
+		if got.flags[pos].tangled {
+			n.flags |= isTangled
+		}
+		from := next
+		for next < len(got.causes) && int(got.causes[next].pos) == pos {
+			next++
+		}
+		list := got.causes[from:next]
+		switch {
+		case got.flags[pos].cut:
+			n.reason, s.cut = reasonCut, true
+		case len(list) > 0:
+		case n.flags&(isKnown|hasRoot) != isKnown|hasRoot:
+			n.reason = reasonNotArrived
+		case n.flags&isBeginning == 0:
+			n.reason = reasonNotRecorded
+		}
+		switch len(list) {
+		case 0:
+		case 1:
+			c := s.ask(list[0].ref.TraceID) // may move the nodes
+			n = &s.nodes[at]
+			n.causes, n.cause = 1, c
+			if !list[0].many {
+				n.by = list[0].ref.SpanID
+			}
+		default:
+			n.causes, n.cause = int32(len(list)), int32(len(s.more))
+			for i := range list {
+				s.more = append(s.more, s.ask(list[i].ref.TraceID))
+			}
+		}
+	}
+}
+
+// read reads what caused the traces of a chunk. It changes nothing of the
+// search, so that chunks may be read at the same time.
+func (s *originSearch) read(ctx context.Context, chunk []int32, got *chunkCauses) error {
+	got.known, got.flags = make([]knownTrace, len(chunk)), make([]chunkFlags, len(chunk))
+	ids := make([]trace.ID, len(chunk))
+	var unseen []trace.ID
+	for i, at := range chunk {
+		n := &s.nodes[at]
+		ids[i] = n.id
+		got.known[i] = knownTrace{n.flags & (isKnown | hasRoot | isBeginning), n.span}
+		if n.flags&hasTimes == 0 {
+			unseen = append(unseen, n.id)
+		}
+	}
+	if len(unseen) > 0 {
+		sums, err := s.g.edges.Summaries(ctx, unseen)
+		if err != nil {
+			return err
+		}
+		k := 0
+		for i, at := range chunk {
+			if s.nodes[at].flags&hasTimes == 0 {
+				got.known[i] = knownOf(&sums[k])
+				k++
+			}
+		}
+	}
+	return s.g.readCauses(ctx, ids, 0, got)
+}
+
+func knownOf(m *Summary) knownTrace {
+	if m.TraceID.IsZero() {
+		return knownTrace{}
+	}
+	k := knownTrace{flags: isKnown, span: m.SpanID}
+	if m.Root {
+		k.flags |= hasRoot
+	}
+	if m.beginsChain() {
+		k.flags |= isBeginning
+	}
+	return k
+}
+
+// readCauses reads the causes of some traces, which are in order; base is the
+// position of the first in the chunk.
+func (g *Graph) readCauses(ctx context.Context, ids []trace.ID, base int, got *chunkCauses) error {
+	halves, cut, err := g.edges.Causes(ctx, ids, maxOriginHalves)
+	if err != nil {
+		return err
+	}
+	if cut {
+		if len(ids) == 1 {
+			got.flags[base].cut = true
+			return nil
+		}
+		half := len(ids) / 2
+		if err := g.readCauses(ctx, ids[:half], base, got); err != nil {
+			return err
+		}
+		return g.readCauses(ctx, ids[half:], base+half, got)
+	}
+	byTrace := func(a, b Half) int { return bytes.Compare(a.Of.TraceID[:], b.Of.TraceID[:]) }
+	if !slices.IsSortedFunc(halves, byTrace) {
+		slices.SortStableFunc(halves, byTrace)
+	}
+	type placed struct {
+		pos int
+		target
+	}
+	var (
+		recorded  []placed
+		wanted    []Half
+		wantedPos []int
+	)
+	h := 0
+	for i := range ids {
+		for h < len(halves) && bytes.Compare(halves[h].Of.TraceID[:], ids[i][:]) < 0 {
+			h++
+		}
+		from := h
+		for h < len(halves) && halves[h].Of.TraceID == ids[i] {
+			h++
+		}
+		list := halves[from:h]
+		if len(list) > 1 { // those of one span together
+			slices.SortStableFunc(list, func(a, b Half) int { return bytes.Compare(a.Of.SpanID[:], b.Of.SpanID[:]) })
+		}
+		for k := range list {
+			e := &list[k]
+			if e.Dropped > 0 || e.Target.TraceID == e.Of.TraceID {
+				got.flags[base+i].tangled = true
+			}
+			switch {
+			case !e.recorded():
+				wanted, wantedPos = append(wanted, *e), append(wantedPos, i)
+			case e.Target.TraceID != e.Of.TraceID:
+				recorded = append(recorded, placed{i, target{Ref: e.Target, by: e.Rule, unsampled: e.Unsampled, at: e.Of}})
+			}
+		}
+	}
+	found, err := g.ends(ctx, wanted)
+	if err != nil {
+		return err
+	}
+	var list []target
+	r, f, w := 0, 0, 0
+	for i := range ids {
+		list = list[:0]
+		for ; r < len(recorded) && recorded[r].pos == i; r++ {
+			list = append(list, recorded[r].target)
+		}
+		for f < len(found) {
+			for wanted[w].Of != found[f].at {
+				w++
+			}
+			if wantedPos[w] != i {
+				break
+			}
+			t := &found[f]
+			f++
+			if t.TraceID != t.at.TraceID && !slices.ContainsFunc(list, func(o target) bool { return o.at == t.at && o.by < byMessageID }) {
+				list = append(list, *t)
+			}
+		}
+		if len(list) > 0 {
+			got.add(base+i, list)
+		}
+	}
+	return nil
+}
+
+// add notes what caused a trace, given all that its spans say.
+func (c *chunkCauses) add(pos int, list []target) {
+	known := &c.known[pos]
+	flags := &c.flags[pos]
+	if len(list) > 1 {
+		slices.SortFunc(list, func(a, b target) int { return compareRefs(a.Ref, b.Ref) })
+	}
+	atRoot := 0
+	for i := range list {
+		if list[i].at.SpanID == known.span {
+			atRoot++
+		}
+	}
+	if atRoot < len(list) || known.flags&hasRoot == 0 {
+		flags.tangled = true
+	}
+	from := len(c.causes)
+	for i := range list {
+		t := &list[i]
+		if known.flags&isBeginning != 0 && atRoot == 0 {
+			break
+		}
+		if atRoot > 0 && t.at.SpanID != known.span {
+			continue
+		}
+		if last := len(c.causes) - 1; last >= from && c.causes[last].ref.TraceID == t.TraceID {
+			if c.causes[last].ref != t.Ref {
+				c.causes[last].many = true
+			}
+			continue
+		}
+		c.causes = append(c.causes, chunkCause{pos: int32(pos), ref: t.Ref})
+	}
+	if len(c.causes)-from > 1 {
+		flags.tangled = true
+	}
+}
