@@ -40,6 +40,8 @@ type Fold struct {
 	EndUnixNano   int64    `json:"end_unix_nano,string"`
 	Slowest       trace.ID `json:"slowest"`
 	FirstFailed   trace.ID `json:"first_failed"` // zero if none
+
+	list []folding
 }
 
 const (
@@ -201,6 +203,7 @@ func (s *spread) foldSiblings(ctx context.Context, round []entry, leg int, at []
 			f := foldingOf(m, int32(chunk[i]))
 			if from := s.traces[e.link.From.TraceID]; from != nil {
 				if p := from.find(e.link.From.SpanID, ""); p >= 0 {
+					s.hear(from, p)
 					f.wait = wait(from.spans[p].end, m.StartUnixNano)
 				}
 			}
@@ -212,7 +215,7 @@ func (s *spread) foldSiblings(ctx context.Context, round []entry, leg int, at []
 			continue
 		}
 		if s.foldedTraces+len(g.list) > s.g.o.MaxFolded {
-			s.truncated = true
+			s.cut(PartFolded)
 			g.list = first(g.list, max(0, s.g.o.MaxFolded-s.foldedTraces))
 		}
 		examples := g.examples()
@@ -305,6 +308,7 @@ func (s *spread) addFold(g *kindred, cause, parent, depth int, shown map[trace.I
 	}
 	slices.Sort(took)
 	f.MinNano, f.MedianNano = took[0], took[len(took)/2]
+	f.list = g.list
 	s.folds = append(s.folds, f)
 }
 
@@ -353,14 +357,16 @@ func (s *spread) unfold(ctx context.Context, parent int, ids []trace.ID) error {
 func (s *spread) unfoldChunk(ctx context.Context, ids []trace.ID) ([]trace.ID, error) {
 	room := s.g.o.MaxFolded - len(s.folded)
 	if room <= 0 {
-		s.truncated = true
+		s.cut(PartFolded)
 		return nil, nil
 	}
 	links, cut, err := s.g.edges.EffectsOf(ctx, ids, room)
 	if err != nil {
 		return nil, err
 	}
-	s.truncated = s.truncated || cut
+	if cut {
+		s.cut(PartFolded)
+	}
 	var next []trace.ID
 	for _, l := range links {
 		id := l.To.TraceID

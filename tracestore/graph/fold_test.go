@@ -254,7 +254,7 @@ func TestFoldsCountWhatIsThere(t *testing.T) {
 		t.Errorf("ripple (-read +folded):\n%s", diff)
 	}
 	again := threadOf(t, New(m, Options{FoldAbove: 5}), root.TraceID)
-	if diff := cmp.Diff(folded, again); diff != "" {
+	if diff := cmp.Diff(folded, again, cmp.AllowUnexported(Fold{}, folding{})); diff != "" {
 		t.Errorf("the thread differs when it is asked for again:\n%s", diff)
 	}
 }

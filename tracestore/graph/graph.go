@@ -250,6 +250,9 @@ type Origin struct {
 	// Links says, of a batch on the way whose sender dropped links, how many
 	// there were; nil if none were dropped.
 	Links *LinkCount `json:"links,omitempty"`
+
+	// Circle says that the way back has no end: it leads round.
+	Circle bool `json:"circle,omitempty"`
 }
 
 // LinkCount says what became of the links of a span that had more than its SDK
@@ -306,8 +309,19 @@ type Thread struct {
 	// Truncated says that nodes, edges and legs are not all of the thread: some
 	// are folded, or Cut.
 	Truncated bool `json:"truncated"`
-	// Cut says that more was there than is even counted.
-	Cut bool `json:"cut"`
+	// Cut says that more was there than is even counted, Cuts what of it.
+	Cut  bool   `json:"cut"`
+	Cuts []Part `json:"cuts"`
+	// Incomplete, Expired and Links are those of the way back, as in [Origin];
+	// Circle says that it leads round in a circle.
+	Incomplete bool       `json:"incomplete"`
+	Expired    bool       `json:"expired"`
+	Circle     bool       `json:"circle"`
+	Links      *LinkCount `json:"links,omitempty"`
+	Loops      []Loop     `json:"loops"`
+	Ends       []End      `json:"ends"`
+	// Critical is the way to the last effect, see [Step].
+	Critical []Step `json:"critical"`
 }
 
 // Work says what a leg does.
@@ -350,6 +364,12 @@ type Leg struct {
 	SkewNano     int64 `json:"skew_nano,string"`
 	DurationNano int64 `json:"duration_nano,string"` // to the end of its last span
 	BusyNano     int64 `json:"busy_nano,string"`     // time covered by its spans
+	// Batch is how many spans caused it, if several: the messages of a batch.
+	// BatchHere of them are in this thread.
+	Batch     int        `json:"batch"`
+	BatchHere int        `json:"batch_here"`
+	Links     *LinkCount `json:"links,omitempty"` // if its sender dropped links
+	Expired   bool       `json:"expired"`         // its spans are gone: this is what the summary of its trace says
 }
 
 // Cause is one cause of a span in another trace, as far as it is known.

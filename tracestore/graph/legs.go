@@ -34,7 +34,7 @@ func (s *spread) join(x *index, at int32, causeLeg int, by Edge, began int64) bo
 // newLeg begins a leg that was caused by a span which began then.
 func (s *spread) newLeg(x *index, at int32, causeLeg int, by Edge, began int64) (int32, bool) {
 	if len(s.legs) >= s.g.o.MaxLegs {
-		s.truncated = true
+		s.cut(PartLegs)
 		return 0, false
 	}
 	n := &x.spans[at]
@@ -42,12 +42,57 @@ func (s *spread) newLeg(x *index, at int32, causeLeg int, by Edge, began int64) 
 		Inferred: by.Inferred, Topic: n.topic, WaitNano: by.WaitNano, StartUnixNano: n.start}
 	if causeLeg >= 0 {
 		l.Depth = s.legs[causeLeg].Depth + 1
-		l.SkewNano = max(0, began+s.legs[causeLeg].SkewNano-n.start)
+		l.SkewNano = s.skew(causeLeg, n.service, n.start, began)
 	}
+	return s.addLeg(l, member{x, at}, n.handles), true
+}
+
+func (s *spread) addLeg(l Leg, begin member, handles Key) int32 {
 	s.legs = append(s.legs, l)
 	s.covered = append(s.covered, nil)
-	s.handles = append(s.handles, n.handles)
-	return int32(len(s.legs) - 1), true
+	s.handles = append(s.handles, handles)
+	s.begins = append(s.begins, begin)
+	return int32(len(s.legs) - 1)
+}
+
+// skew is how much later an effect that began at start is to be drawn, given
+// when its cause began by its own clock. A service has one clock.
+func (s *spread) skew(causeLeg int, service string, start, began int64) int64 {
+	c := &s.legs[causeLeg]
+	least := max(0, began+c.SkewNano-start)
+	if c.Service == service {
+		return max(least, c.SkewNano)
+	}
+	return least
+}
+
+// joinGone begins a leg for a trace of which only the summary is left.
+func (s *spread) joinGone(x *index, causeLeg int, by Edge, began int64) {
+	if _, again := s.goneLeg[x]; again || !x.hasSummary || len(x.spans) > 0 {
+		return
+	}
+	if len(s.legs) >= s.g.o.MaxLegs {
+		s.cut(PartLegs)
+		return
+	}
+	m := &x.summary
+	l := Leg{SpanInfo: m.origin().SpanInfo, Kind: m.Kind, Work: m.work(), Cause: causeLeg, From: by.From, By: by.Kind, Rule: by.Rule, Inferred: by.Inferred,
+		Spans: m.Spans, Errors: m.Errors, WaitNano: by.WaitNano, StartUnixNano: m.StartUnixNano, Expired: true}
+	if causeLeg >= 0 {
+		l.Depth = s.legs[causeLeg].Depth + 1
+		l.SkewNano = s.skew(causeLeg, m.Service, m.StartUnixNano, began)
+	}
+	leg := s.addLeg(l, member{x, none}, 0)
+	s.goneLeg[x] = int(leg)
+	s.covered[leg] = []interval{{m.StartUnixNano, m.StartUnixNano + m.DurationNano}}
+	s.lastEnd = max(s.lastEnd, m.StartUnixNano+m.DurationNano)
+	s.ripple.Messages += m.Messages
+	s.ripple.Jobs += m.Jobs
+	s.ripple.Requests += m.Requests
+	if causeLeg < 0 && m.Kind == trace.KindServer && m.Requests > 0 {
+		s.ripple.Requests-- // the origin itself
+	}
+	s.ripple.Errors += m.Errors
 }
 
 func (n *span) work() Work {
@@ -86,6 +131,7 @@ func (s *spread) grow(x *index, at, leg int32) {
 		if orphan {
 			by.Rule, by.Inferred, by.WaitNano = RuleSharedRoot, true, 0
 		}
+		s.hear(x, p)
 		if leg, ok := s.newLeg(x, c, int(leg), by, x.spans[p].start); ok {
 			stack = append(stack, step{c, leg})
 		}
@@ -117,6 +163,9 @@ func (s *spread) count(x *index, i, leg int32) {
 	n := &x.spans[i]
 	l := &s.legs[leg]
 	l.Spans++
+	if n.kind == trace.KindProducer {
+		s.sent = append(s.sent, member{x, i})
+	}
 	s.lastEnd = max(s.lastEnd, n.end)
 	s.covered[leg] = append(s.covered[leg], interval{n.start, n.end})
 	if n.err {
@@ -137,7 +186,9 @@ func (s *spread) count(x *index, i, leg int32) {
 
 func (s *spread) addNode(x *index) {
 	s.isNode[x.trace] = true
-	s.truncated = s.truncated || x.truncated
+	if x.truncated {
+		s.cut(PartTrace)
+	}
 	s.nodes = append(s.nodes, x.node())
 }
 
@@ -166,15 +217,13 @@ func (x *index) node() Node {
 // finish sums up what needs the whole thread.
 func (s *spread) finish() {
 	s.ripple.Traces += len(s.nodes)
+	for i := range s.legs {
+		s.batch(i)
+	}
 	for _, b := range s.batches {
 		// The work on a batch is surely this thread's if all its messages are.
-		for _, c := range b.x.causesAt(b.at).list {
-			if y := s.traces[c.from.TraceID]; y != nil {
-				if at := y.causeOf(c.from, &b.x.spans[c.via]); at >= 0 && s.legOf[y] != nil && s.legOf[y][at] != 0 {
-					continue
-				}
-			}
-			s.legs[b.leg].Inferred = true
+		if l := &s.legs[b.leg]; l.BatchHere < l.Batch {
+			l.Inferred = true
 		}
 	}
 	for i := range s.legs {
@@ -187,6 +236,33 @@ func (s *spread) finish() {
 	}
 	s.attempts()
 	s.order()
+}
+
+// batch counts what caused a leg, if it was several spans, and what of it is in
+// the thread.
+func (s *spread) batch(leg int) {
+	b := s.begins[leg]
+	if b.at < 0 {
+		return
+	}
+	cs := b.x.causesAt(b.at)
+	l := &s.legs[leg]
+	if cs.dropped > 0 {
+		l.Links = &LinkCount{Of: b.x.info(b.at), Recorded: cs.kept, Dropped: cs.dropped, Inferred: cs.recovered}
+	}
+	if len(cs.list) < 2 {
+		return
+	}
+	l.Batch = len(cs.list)
+	for _, c := range cs.list {
+		y := s.traces[c.from.TraceID]
+		if y == nil {
+			continue
+		}
+		if at := y.causeOf(c.from, &b.x.spans[c.via]); at >= 0 && s.legOf[y] != nil && s.legOf[y][at] != 0 {
+			l.BatchHere++
+		}
+	}
 }
 
 // attempts numbers the legs that handled the same message or job, by start.
@@ -256,6 +332,12 @@ func (s *spread) order() {
 				of[i] = int32(now[leg-1]) + 1
 			}
 		}
+	}
+	for x, leg := range s.goneLeg {
+		s.goneLeg[x] = now[leg]
+	}
+	for i := range s.loops {
+		s.loops[i].From, s.loops[i].To = now[s.loops[i].From], now[s.loops[i].To]
 	}
 	for i := range s.folds {
 		if c := s.folds[i].Cause; c >= 0 {

@@ -461,7 +461,7 @@ func (w *walk) answer() *Origin {
 	slices.SortStableFunc(found, func(a, b OriginSpan) int { return cmp.Compare(a.StartUnixNano, b.StartUnixNano) })
 	switch {
 	case len(w.endings) == 0: // the chain runs in a circle
-		o.Status, o.Reason, o.Truncated = Unknown, NotRecorded, true
+		o.Status, o.Reason, o.Truncated, o.Circle = Unknown, NotRecorded, true, true
 	case first != nil:
 		o.Status, o.Reason, o.Candidates = Unknown, first.reason, append(o.Candidates, found...)
 		o.Incomplete = o.Incomplete || first.incomplete

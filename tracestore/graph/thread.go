@@ -3,6 +3,7 @@ package graph
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -20,20 +21,25 @@ type entry struct {
 // spread is the walk forward over everything that one span set off.
 type spread struct {
 	*session
-	legs      []Leg
-	legOf     map[*index][]int32 // leg of each span plus one; 0: not in the thread
-	covered   [][]interval       // by leg
-	handles   []Key              // by leg
-	effects   map[trace.ID]map[trace.SpanID][]Link
-	open      map[trace.ID][]entry // effects of which only the causing trace is known, until their turn
-	nodes     []Node
-	isNode    map[trace.ID]bool
-	edges     []Edge
-	batches   []batchLeg
-	ripple    Ripple
-	lastEnd   int64
-	origin    trace.Ref
-	truncated bool
+	legs    []Leg
+	legOf   map[*index][]int32 // leg of each span plus one; 0: not in the thread
+	goneLeg map[*index]int     // leg of a trace whose spans are gone
+	covered [][]interval       // by leg
+	handles []Key              // by leg
+	begins  []member           // by leg: its first span, none if that is gone
+	heard   map[*index][]bool  // spans whose message or job something took
+	sent    []member           // spans that sent one
+	loops   []Loop
+	effects map[trace.ID]map[trace.SpanID][]Link
+	open    map[trace.ID][]entry // effects of which only the causing trace is known, until their turn
+	nodes   []Node
+	isNode  map[trace.ID]bool
+	edges   []Edge
+	batches []batchLeg
+	ripple  Ripple
+	lastEnd int64
+	origin  trace.Ref
+	cuts    []Part
 
 	folds        []Fold
 	folded       map[trace.ID]struct{} // traces that are only counted
@@ -60,7 +66,7 @@ type interval struct{ from, to int64 }
 // Thread returns the origin of a trace, which is that of its root, and
 // everything it set off. A trace that is not known gives [ErrNotFound].
 func (g *Graph) Thread(ctx context.Context, id trace.ID) (*Thread, error) {
-	t, err := g.thread(ctx, id, trace.SpanID{})
+	t, err := g.thread(ctx, id, trace.SpanID{}, trace.Ref{})
 	if err != nil {
 		return nil, fmt.Errorf("thread of %s: %w", id, err)
 	}
@@ -70,14 +76,22 @@ func (g *Graph) Thread(ctx context.Context, id trace.ID) (*Thread, error) {
 // ThreadOfSpan is [Graph.Thread] for the origin of one span, which is another
 // than that of its trace when the span carries a link of its own.
 func (g *Graph) ThreadOfSpan(ctx context.Context, id trace.ID, span trace.SpanID) (*Thread, error) {
-	t, err := g.thread(ctx, id, span)
+	return g.ThreadWith(ctx, id, span, trace.Ref{})
+}
+
+// ThreadWith is [Graph.ThreadOfSpan], or without a span [Graph.Thread], in which
+// another span is selected: its way from the origin is among the legs, however
+// many others like it are folded. Selected is -1 if it is not in the thread. A
+// select without a span id is the root of its trace.
+func (g *Graph) ThreadWith(ctx context.Context, id trace.ID, span trace.SpanID, selected trace.Ref) (*Thread, error) {
+	t, err := g.thread(ctx, id, span, selected)
 	if err != nil {
 		return nil, fmt.Errorf("thread of %s:%s: %w", id, span, err)
 	}
 	return t, nil
 }
 
-func (g *Graph) thread(ctx context.Context, id trace.ID, span trace.SpanID) (*Thread, error) {
+func (g *Graph) thread(ctx context.Context, id trace.ID, span trace.SpanID, selected trace.Ref) (*Thread, error) {
 	s := g.newSession()
 	x, err := s.load(ctx, id)
 	if err != nil {
@@ -92,11 +106,18 @@ func (g *Graph) thread(ctx context.Context, id trace.ID, span trace.SpanID) (*Th
 	if err != nil {
 		return nil, err
 	}
+	keep := map[trace.ID]bool{id: true}
+	o.keep(keep)
 	asked, askedAt := x, x.find(span, "")
 	if span.IsZero() {
 		askedAt = x.begin()
 	}
-	t := &Thread{Status: o.Status, Reason: o.Reason, Candidates: []OriginSpan{}}
+	if !selected.TraceID.IsZero() {
+		if asked, askedAt, err = s.selected(ctx, selected, keep); err != nil {
+			return nil, err
+		}
+	}
+	t := &Thread{Status: o.Status, Reason: o.Reason, Candidates: []OriginSpan{}, Incomplete: o.Incomplete, Expired: o.Expired, Circle: o.Circle, Links: o.Links}
 	start := trace.Ref{TraceID: id, SpanID: span}
 	switch o.Status {
 	case Found:
@@ -127,26 +148,64 @@ func (g *Graph) thread(ctx context.Context, id trace.ID, span trace.SpanID) (*Th
 		begin := x.summary.origin()
 		t.Start = &begin
 	}
-	keep := map[trace.ID]bool{id: true}
-	for i := range o.Hops {
-		keep[o.Hops[i].From.TraceID], keep[o.Hops[i].To.TraceID] = true, true
-	}
 	sp, err := s.spread(ctx, x, at, keep)
 	if err != nil {
 		return nil, err
 	}
 	t.Selected = -1
-	if legs := sp.legOf[asked]; legs != nil && askedAt >= 0 {
+	if leg, gone := sp.goneLeg[asked]; gone {
+		t.Selected = leg
+	} else if legs := sp.legOf[asked]; legs != nil && askedAt >= 0 {
 		t.Selected = int(legs[askedAt]) - 1
 	}
 	t.Nodes, t.Edges, t.Legs, t.Folds, t.Ripple = sp.nodes, sp.edges, sp.legs, sp.folds, sp.ripple
+	t.Loops, t.Ends = sp.loops, sp.ends()
 	t.Folded = sp.foldedTraces
-	t.Cut = o.Truncated || sp.truncated
+	if o.Truncated {
+		sp.cut(PartOrigin)
+	}
+	t.Cuts = append([]Part{}, sp.cuts...)
+	t.Cut = len(t.Cuts) > 0
+	t.Critical = critical(t)
 	t.Truncated = t.Cut || t.Folded > 0
 	if t.Start != nil && sp.lastEnd > t.Start.StartUnixNano {
 		t.Ripple.LastEffectNano = sp.lastEnd - t.Start.StartUnixNano
 	}
 	return t, nil
+}
+
+// keep notes the traces on the way.
+func (o *Origin) keep(ids map[trace.ID]bool) {
+	for i := range o.Hops {
+		ids[o.Hops[i].From.TraceID], ids[o.Hops[i].To.TraceID] = true, true
+	}
+}
+
+// selected finds a span that is to be part of the thread, and notes the traces
+// on its way.
+func (s *session) selected(ctx context.Context, ref trace.Ref, keep map[trace.ID]bool) (*index, int32, error) {
+	x, err := s.load(ctx, ref.TraceID)
+	if err != nil {
+		return nil, none, err
+	}
+	var o *Origin
+	if ref.SpanID.IsZero() {
+		o, err = s.traceOrigin(ctx, x)
+	} else {
+		o, err = s.spanOrigin(ctx, x, ref.SpanID)
+	}
+	if errors.Is(err, ErrNotFound) {
+		return x, none, nil
+	}
+	if err != nil {
+		return nil, none, err
+	}
+	keep[ref.TraceID] = true
+	o.keep(keep)
+	if ref.SpanID.IsZero() {
+		return x, x.begin(), nil
+	}
+	return x, x.find(ref.SpanID, ""), nil
 }
 
 // top climbs from span i to where its own chain in this trace ends.
@@ -170,7 +229,7 @@ func (x *index) top(i int32) int32 {
 // spread walks forward from span at of x; at may be none when only the effects
 // of the trace are known.
 func (s *session) spread(ctx context.Context, x *index, at int32, keep map[trace.ID]bool) (*spread, error) {
-	sp := &spread{session: s, legOf: map[*index][]int32{}, effects: map[trace.ID]map[trace.SpanID][]Link{}, open: map[trace.ID][]entry{},
+	sp := &spread{session: s, legOf: map[*index][]int32{}, goneLeg: map[*index]int{}, heard: map[*index][]bool{}, loops: []Loop{}, effects: map[trace.ID]map[trace.SpanID][]Link{}, open: map[trace.ID][]entry{},
 		isNode: map[trace.ID]bool{}, nodes: []Node{}, edges: []Edge{}, legs: []Leg{}, folds: []Fold{},
 		folded: map[trace.ID]struct{}{}, examples: map[trace.ID]int{}, keep: keep}
 	if at >= 0 {
@@ -185,6 +244,8 @@ func (s *spread) run(ctx context.Context, x *index, at int32) error {
 	s.addNode(x)
 	if at >= 0 {
 		s.join(x, at, -1, Edge{}, 0)
+	} else {
+		s.joinGone(x, -1, Edge{}, 0)
 	}
 	touched := []*index{x}
 	for {
@@ -223,7 +284,9 @@ func (s *spread) readEffects(ctx context.Context, touched []*index) error {
 		return err
 	}
 	for i, x := range todo {
-		s.truncated = s.truncated || cut[i]
+		if cut[i] {
+			s.cut(PartLinks)
+		}
 		to := s.effects[x.trace]
 		// Those of one span stand together, in the order of their effects.
 		slices.SortStableFunc(links[i], func(a, b Link) int { return bytes.Compare(a.From.SpanID[:], b.From.SpanID[:]) })
@@ -259,7 +322,11 @@ func (s *spread) ways(touched []*index) []entry {
 	}
 	for _, x := range touched {
 		if len(x.spans) == 0 {
-			add(s.effects[x.trace][trace.SpanID{}], -1)
+			leg := -1
+			if gone, ok := s.goneLeg[x]; ok {
+				leg = gone
+			}
+			add(s.effects[x.trace][trace.SpanID{}], leg)
 		}
 		out = append(out, s.open[x.trace]...)
 		delete(s.open, x.trace)
@@ -292,7 +359,7 @@ func (s *spread) enter(ctx context.Context, round []entry) ([]*index, error) {
 			continue
 		}
 		if len(s.nodes)+len(ids) >= s.g.o.MaxNodes {
-			s.truncated = true
+			s.cut(PartTraces)
 			continue
 		}
 		fresh[id] = true
@@ -300,7 +367,7 @@ func (s *spread) enter(ctx context.Context, round []entry) ([]*index, error) {
 	}
 	for len(ids) > 0 {
 		if s.spans >= s.g.o.MaxThreadSpans {
-			s.truncated = true
+			s.cut(PartSpans)
 			break
 		}
 		n := min(readChunk, len(ids))
@@ -356,14 +423,29 @@ func (s *spread) follow(x *index, e entry) bool {
 			e.leg = int(s.members(from)[i]) - 1
 		}
 		edge.From = from.info(i)
+		s.hear(from, i)
 		e.began = from.spans[i].start
 		if at >= 0 {
 			edge.WaitNano = wait(from.spans[i].end, x.spans[at].start)
 		}
+	} else if _, gone := s.goneLeg[from]; gone {
+		e.began = from.summary.StartUnixNano
+		if from.summary.SpanID == e.link.From.SpanID {
+			edge.From = from.summary.origin().SpanInfo
+		}
+	}
+	if at < 0 && len(x.spans) == 0 {
+		for _, t := range x.gone {
+			if t.Ref == e.link.From {
+				c := t.cause(none)
+				edge.Kind, edge.Rule, edge.Inferred = c.kind, c.rule, c.inferred
+				break
+			}
+		}
 	}
 	if !s.isNode[x.trace] {
 		if len(s.nodes) >= s.g.o.MaxNodes {
-			s.truncated = true
+			s.cut(PartTraces)
 			return false
 		}
 		s.addNode(x)
@@ -372,6 +454,7 @@ func (s *spread) follow(x *index, e entry) bool {
 		s.edges = append(s.edges, edge)
 	}
 	if at < 0 {
+		s.joinGone(x, e.leg, edge, e.began)
 		return true
 	}
 	// A message of a batch brings with it what was done with the whole batch.
@@ -387,6 +470,8 @@ func (s *spread) follow(x *index, e entry) bool {
 			return true
 		}
 	}
-	s.join(x, at, e.leg, edge, e.began)
+	if !s.join(x, at, e.leg, edge, e.began) {
+		s.loop(x, at, e.leg)
+	}
 	return true
 }
