@@ -353,8 +353,10 @@ type Leg struct {
 	Depth    int        `json:"depth"`
 	// Attempt counts from 1 where a message or job was handled several times by
 	// one service, Attempts is how often; 0 where it was not, or has no id.
+	// FirstAttempt is the leg that was the first, -1 where there are no others.
 	Attempt       int   `json:"attempt"`
 	Attempts      int   `json:"attempts"`
+	FirstAttempt  int   `json:"first_attempt"`
 	Spans         int   `json:"spans"`
 	Errors        int   `json:"errors"`
 	WaitNano      int64 `json:"wait_nano,string"`
@@ -370,6 +372,7 @@ type Leg struct {
 	BatchHere int        `json:"batch_here"`
 	Links     *LinkCount `json:"links,omitempty"` // if its sender dropped links
 	Expired   bool       `json:"expired"`         // its spans are gone: this is what the summary of its trace says
+	Fold      int        `json:"fold"`            // the fold that counts it too, -1 if none does
 }
 
 // Cause is one cause of a span in another trace, as far as it is known.

@@ -48,6 +48,7 @@ func (s *spread) newLeg(x *index, at int32, causeLeg int, by Edge, began int64) 
 }
 
 func (s *spread) addLeg(l Leg, begin member, handles Key) int32 {
+	l.FirstAttempt, l.Fold = -1, -1
 	s.legs = append(s.legs, l)
 	s.covered = append(s.covered, nil)
 	s.handles = append(s.handles, handles)
@@ -287,7 +288,7 @@ func (s *spread) attempts() {
 			return cmp.Or(cmp.Compare(x.StartUnixNano, y.StartUnixNano), compareRefs(x.Ref, y.Ref))
 		})
 		for n, i := range list {
-			s.legs[i].Attempt, s.legs[i].Attempts = n+1, len(list)
+			s.legs[i].Attempt, s.legs[i].Attempts, s.legs[i].FirstAttempt = n+1, len(list), list[0]
 		}
 	}
 }
@@ -326,6 +327,11 @@ func (s *spread) order() {
 		todo = append(todo, under[i]...)
 	}
 	s.legs = legs
+	for i := range legs {
+		if first := legs[i].FirstAttempt; first >= 0 {
+			legs[i].FirstAttempt = now[first]
+		}
+	}
 	for _, of := range s.legOf {
 		for i, leg := range of {
 			if leg > 0 {
@@ -345,8 +351,13 @@ func (s *spread) order() {
 		}
 	}
 	for i := range legs {
-		if at, ok := s.examples[legs[i].TraceID]; ok && s.folds[at].Example < 0 {
-			s.folds[at].Example = i
+		// Of the legs of such a trace the first is the one that the fold counts.
+		if at, ok := s.examples[legs[i].TraceID]; ok {
+			delete(s.examples, legs[i].TraceID)
+			legs[i].Fold = at
+			if s.folds[at].Example < 0 {
+				s.folds[at].Example = i
+			}
 		}
 	}
 }
