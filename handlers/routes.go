@@ -96,6 +96,7 @@ func (s *Server) routes() []route {
 		// Traces and threads.
 		{groupPage, get, "/t/:trace", accessViewer, s.showTrace},
 		{groupPage, get, "/t/:trace/:span", accessViewer, s.showTrace},
+		{groupPage, get, "/t/:trace/causes", accessViewer, s.showTraceCauses},
 		{groupAPI, get, "/t/:trace/rows", accessViewer, s.showTraceRows},
 		{groupAPI, get, "/t/:trace/matches", accessViewer, s.findInTrace},
 		{groupPage, get, "/thread/:trace", accessViewer, s.showThread},

@@ -1,9 +1,9 @@
 package handlers
 
 import (
+	"cmp"
 	"slices"
 	"strings"
-	"time"
 
 	"redthread/tracestore/graph"
 	"redthread/tracestore/trace"
@@ -11,165 +11,254 @@ import (
 	"redthread/views/ui"
 )
 
-// maxStripEffects is how many kinds of effect the strip of a trace names; the
-// thread page has all of them.
-const maxStripEffects = 4
-
-// hopWords say how a hop is known.
-var hopWords = map[graph.Kind]string{
-	graph.KindParent:     "recorded parent",
-	graph.KindLink:       "recorded link",
-	graph.KindChildTrace: "recorded as child trace",
-	graph.KindBatch:      "one of a batch",
-	graph.KindMessageID:  "same message id",
-	graph.KindRequestID:  "same request id",
-	graph.KindAttribute:  "same id",
-}
-
-func howKnown(k graph.Kind, rule string, inferred bool) string {
-	words := hopWords[k]
-	switch rule {
-	case graph.RuleSharedRoot:
-		words = "same trace, the parent never arrived"
-	case graph.RuleBatch:
-		words = "one of a batch"
-	case graph.RuleSpanLink:
-		if inferred {
-			words = "link of a message in its batch"
-		}
-	}
-	if words == "" {
-		words = string(k)
-	}
-	if inferred && words != "" {
-		words = "inferred: " + words
-	}
-	return words
-}
-
-// unknownWords say why an origin or a cause is not known.
-func unknownWords(reason string) string {
-	switch reason {
-	case graph.NotArrived:
-		return "not known: the span it names has not arrived"
-	case graph.SampledOut:
-		return "not known: the span it names was sampled out by its sender"
-	case graph.LinksDropped:
-		return "not known: its sender dropped links, as it may carry only so many"
-	case graph.NotRecorded:
-		return "not recorded: its sender wrote down no parent or link"
-	case graph.Expired:
-		return "no longer known: the spans are past their time"
-	case graph.Cut:
-		return "not known: the chain behind it is longer than is followed at once"
-	}
-	return "not known"
-}
-
-func waited(nano int64) string {
-	if nano <= 0 {
-		return ""
-	}
-	return "waited " + ui.Duration(nano)
-}
-
-func spanHref(r trace.Ref) string {
-	if r.SpanID.IsZero() {
-		return "/t/" + r.TraceID.String()
-	}
-	return "/t/" + r.TraceID.String() + "/" + r.SpanID.String()
-}
-
-func timeOf(nano int64) (t time.Time) {
-	if nano != 0 {
-		t = unixTime(nano)
-	}
-	return t
-}
+const (
+	// maxStripCauses is how many causes, and how many kinds of effect, the strip of
+	// a trace names; maxStripFolded how many more it holds folded. The page of all
+	// causes has every one.
+	maxStripCauses = 4
+	maxStripFolded = 16
+	// maxMarkName bounds a name in a mark of the waterfall, in bytes.
+	maxMarkName = 40
+)
 
 func originView(o graph.OriginSpan) views.CauseView {
-	return views.CauseView{Service: o.Service, Name: o.Name, Href: spanHref(o.Ref), Start: timeOf(o.StartUnixNano)}
+	return views.CauseView{Service: clip(o.Service, maxRowName), Name: rowName(o.Name), Href: spanHref(o.Ref), Thread: threadHref(o.Ref), Start: timeOf(o.StartUnixNano)}
 }
 
-func causeView(c graph.Cause) views.CauseView {
+func causeView(c *graph.Cause) views.CauseView {
+	from := &c.Edge.From
 	v := views.CauseView{
-		Service: c.Edge.From.Service, Name: c.Edge.From.Name, Href: spanHref(c.Edge.From.Ref), Start: timeOf(c.StartUnixNano),
-		Wait: waited(c.Edge.WaitNano), Inferred: c.Edge.Inferred, How: howKnown(c.Edge.Kind, c.Edge.Rule, c.Edge.Inferred),
+		Service: clip(from.Service, maxRowName), Name: rowName(from.Name), Href: spanHref(from.Ref), Start: timeOf(c.StartUnixNano),
+		Wait: waited(c.Edge.WaitNano), Inferred: c.Edge.Inferred, How: howKnown(c.Edge.Kind, c.Edge.Rule, c.Edge.Inferred), Rule: ruleTitle(&c.Edge),
+		Thread: threadHref(from.Ref),
 	}
-	if v.Name == "" {
-		v.Name = "span " + c.Edge.From.SpanID.String()
+	if from.Name == "" {
+		v.Name = "span " + from.SpanID.String()
+		if from.SpanID.IsZero() {
+			v.Name = "trace " + from.TraceID.String()
+		}
+	}
+	if !c.Known {
+		v.Dead = deadWords(c)
+		if c.Reason == graph.Expired {
+			v.Href = threadHref(c.To) // its own page has nothing left to show
+		}
 	}
 	return v
 }
 
+// distinctCauses lists the causes of spans that want keeps, each cause once,
+// those that are here first.
+func distinctCauses(n *graph.Neighbours, want func(to trace.Ref) bool) (list []*graph.Cause) {
+	seen := map[trace.Ref]bool{}
+	for i := range n.Causes {
+		if c := &n.Causes[i]; want(c.To) && !seen[c.Edge.From.Ref] {
+			seen[c.Edge.From.Ref] = true
+			list = append(list, c)
+		}
+	}
+	slices.SortStableFunc(list, func(a, b *graph.Cause) int { return cmp.Compare(deadRank(a), deadRank(b)) })
+	return list
+}
+
+func deadRank(c *graph.Cause) int {
+	if c.Known {
+		return 0
+	}
+	return 1
+}
+
 // causesStrip builds the strip above the waterfall.
-func causesStrip(n *graph.Neighbours) views.TraceCauses {
-	var v views.TraceCauses
+func causesStrip(n *graph.Neighbours, id trace.ID) views.TraceCauses {
+	v := views.TraceCauses{AllHref: "/t/" + id.String() + "/causes"}
 	if n == nil {
-		v.Unknown = "could not be looked up just now"
+		v.Origin.Unknown = "could not be looked up just now"
 		return v
 	}
-	seen := map[trace.Ref]bool{}
-	for _, c := range n.Causes {
-		if ref := c.Edge.From.Ref; c.Known && !seen[ref] && len(v.By) < maxStripEffects {
-			seen[ref] = true
-			v.By = append(v.By, causeView(c))
-		}
-	}
-	if o := n.Origin; o != nil {
+	causes := distinctCauses(n, func(trace.Ref) bool { return true })
+	for i, c := range causes {
 		switch {
-		case o.Status == graph.Unknown && len(v.By) == 0:
-			v.Unknown = unknownWords(o.Reason)
-		case o.Status == graph.Ambiguous && len(v.By) == 0:
-			v.Unknown = "one of " + ui.Count(len(o.Origins)) + " requests whose messages came in one batch"
-		case o.Status == graph.Found && len(o.Origins) > 0 && !seen[o.Origins[0].Ref] && len(v.By) > 0:
-			from := originView(o.Origins[0])
-			v.Origin = &from
+		case i < maxStripCauses:
+			v.By = append(v.By, causeView(c))
+		case i < maxStripCauses+maxStripFolded:
+			v.ByFolded = append(v.ByFolded, causeView(c))
 		}
 	}
-	v.Caused, v.More = effectGroups(n.Effects, maxStripEffects)
-	v.Truncated = n.Truncated
+	v.ByMore = len(causes) - len(v.By) - len(v.ByFolded)
+	v.Origin = originStatus(n.Origin)
+	if at := v.Origin.At; at != nil {
+		o := n.Origin.Origins[0].Ref
+		v.Origin.Itself = o.TraceID == id && len(causes) == 0
+		if v.Origin.Itself || slices.ContainsFunc(causes, func(c *graph.Cause) bool { return c.Edge.From.Ref == o }) {
+			v.Origin.At = nil // named already
+		}
+	}
+	groups := effectGroups(n.Effects)
+	v.Caused = groups[:min(len(groups), maxStripCauses)]
+	v.CausedFolded = groups[len(v.Caused):min(len(groups), maxStripCauses+maxStripFolded)]
+	v.CausedMore = len(groups) - len(v.Caused) - len(v.CausedFolded)
+	v.CausedSpans, v.CausedTraces, v.Truncated = n.Caused, n.Traces, n.Truncated
+	return v
+}
+
+// originStatus says where a chain begins, or why that is not known.
+func originStatus(o *graph.Origin) views.OriginView {
+	var v views.OriginView
+	if o == nil {
+		return v
+	}
+	if l := o.Links; l != nil {
+		v.Links = rowName(l.Of.Name) + ": " + keptLinks(l.Recorded, l.Dropped, l.Inferred)
+	}
+	candidates := o.Candidates
+	switch o.Status {
+	case graph.Found:
+		if len(o.Origins) > 0 {
+			at := originView(o.Origins[0])
+			v.At, v.Hops = &at, len(o.Hops)
+		}
+		switch {
+		case o.Expired && o.Incomplete:
+			v.Note = "Some spans on the way never arrived, and its own have expired: what is kept longer names it."
+		case o.Expired:
+			v.Note = "Its spans have expired: what is kept longer names it."
+		case o.Incomplete:
+			v.Note = "Some spans on the way never arrived; their traces lead here."
+		}
+	case graph.Ambiguous:
+		candidates = o.Origins
+		v.Unknown = "one of " + ui.Count(len(candidates)) + " requests"
+		v.Fix = "It was handled in a batch, and the spans do not say which of the batch's messages it belongs to. A link or an id on the span itself would."
+	default:
+		v.Unknown, v.Fix = unknownWords(o.Reason), whatToDo(o.Reason)
+	}
+	v.CandidatesMore = max(len(candidates)-maxCandidates, 0)
+	for _, c := range candidates[:len(candidates)-v.CandidatesMore] {
+		v.Candidates = append(v.Candidates, originView(c))
+	}
+	if o.Status == graph.Unknown && o.Furthest != nil {
+		f := originView(*o.Furthest)
+		v.Furthest = &f
+	}
 	return v
 }
 
 // effectGroups joins effects of one service and name whatever span caused them,
-// most first, and says how many groups it left out.
-func effectGroups(effects []graph.Effect, limit int) (list []views.EffectView, more int) {
+// most first.
+func effectGroups(effects []graph.Effect) []views.EffectView {
 	at := map[[2]string]int{}
-	for _, e := range effects {
+	var list []views.EffectView
+	for i := range effects {
+		e := &effects[i]
 		key := [2]string{e.Service, e.Name}
-		i, ok := at[key]
+		n, ok := at[key]
 		if !ok {
-			i = len(list)
-			at[key] = i
-			list = append(list, views.EffectView{Service: e.Service, Name: e.Name, Href: spanHref(e.First), Start: timeOf(e.FirstStartUnixNano), Wait: waited(e.MaxWaitNano)})
+			n = len(list)
+			at[key] = n
+			list = append(list, effectView(e))
+			continue
 		}
-		list[i].Count += e.Count
-		list[i].Errors += e.Errors
+		g := &list[n]
+		g.Count += e.Count
+		g.Errors += e.Errors
+		g.MaxWaitNano = max(g.MaxWaitNano, e.MaxWaitNano)
 	}
-	slices.SortStableFunc(list, func(a, b views.EffectView) int { return b.Count - a.Count })
-	if len(list) > limit {
-		more = len(list) - limit
-		list = list[:limit]
-	}
+	slices.SortStableFunc(list, func(a, b views.EffectView) int { return cmp.Compare(b.Count, a.Count) })
 	for i := range list {
-		if e := &list[i]; e.Name == "" {
-			e.Name = "span that is not here"
-		}
-		if list[i].Count > 1 && list[i].Wait != "" {
-			list[i].Wait = "waited up to " + strings.TrimPrefix(list[i].Wait, "waited ")
-		}
+		list[i].Wait = effectWait(list[i].Count, list[i].MaxWaitNano)
 	}
-	return list, more
+	return list
 }
 
-// effectCounts counts what each span of the trace caused in other traces.
-func effectCounts(n *graph.Neighbours) map[trace.SpanID]int {
-	counts := map[trace.SpanID]int{}
-	if n != nil {
-		for _, e := range n.Effects {
-			counts[e.From] += e.Count
-		}
+func effectView(e *graph.Effect) views.EffectView {
+	v := views.EffectView{Service: clip(e.Service, maxRowName), Name: rowName(e.Name), Href: spanHref(e.First), Thread: threadHref(e.First),
+		Count: e.Count, Errors: e.Errors, Start: timeOf(e.FirstStartUnixNano), MaxWaitNano: e.MaxWaitNano, Wait: effectWait(e.Count, e.MaxWaitNano)}
+	if e.Name == "" {
+		v.Name = "span that is not here"
 	}
-	return counts
+	return v
+}
+
+func effectWait(count int, nano int64) string {
+	words := waited(nano)
+	if count > 1 && words != "" {
+		return "waited up to " + strings.TrimPrefix(words, "waited ")
+	}
+	return words
+}
+
+// spanMarks are the marks of spans that were caused from elsewhere, or that
+// caused something elsewhere: "◀ POST /quotes", "▶ 3 jobs". Hollow ones are
+// inferred.
+func spanMarks(n *graph.Neighbours) map[trace.SpanID]string {
+	if n == nil {
+		return nil
+	}
+	marks := map[trace.SpanID]string{}
+	by := map[trace.SpanID][]*graph.Cause{}
+	for i := range n.Causes {
+		c := &n.Causes[i]
+		by[c.To.SpanID] = append(by[c.To.SpanID], c)
+	}
+	for id, list := range by {
+		marks[id] = causeMark(list)
+	}
+	type sum struct {
+		count int
+		work  graph.Work
+	}
+	sums := map[trace.SpanID]sum{}
+	for i := range n.Effects {
+		e := &n.Effects[i]
+		s, again := sums[e.From]
+		if again && s.work != e.Work {
+			e = &graph.Effect{From: e.From, Count: e.Count, Work: graph.WorkOther}
+		}
+		sums[e.From] = sum{s.count + e.Count, e.Work}
+	}
+	for id, s := range sums {
+		mark := "▶ " + effectWords(s.count, s.work)
+		if marks[id] != "" {
+			mark = marks[id] + "  " + mark
+		}
+		marks[id] = mark
+	}
+	return marks
+}
+
+func causeMark(list []*graph.Cause) string {
+	sign := "◁ "
+	different := map[trace.Ref]bool{}
+	dead := true
+	for _, c := range list {
+		if !c.Edge.Inferred {
+			sign = "◀ "
+		}
+		different[c.Edge.From.Ref] = true
+		dead = dead && !c.Known
+	}
+	switch c := list[0]; {
+	case len(different) > 1:
+		return sign + ui.Count(len(different)) + " causes"
+	case dead && c.RootName != "":
+		return sign + "a span of " + clip(c.RootName, maxMarkName) + " that is not here"
+	case dead:
+		return sign + "a span that is not here"
+	case c.RootName != "":
+		return sign + clip(c.RootName, maxMarkName)
+	default:
+		return sign + clip(c.Edge.From.Name, maxMarkName)
+	}
+}
+
+func effectWords(n int, w graph.Work) string {
+	switch w {
+	case graph.WorkJob:
+		return countOf(n, "job", "jobs")
+	case graph.WorkMessage:
+		return countOf(n, "consumer", "consumers")
+	case graph.WorkRequest:
+		return countOf(n, "request", "requests")
+	}
+	return countOf(n, "effect", "effects")
 }

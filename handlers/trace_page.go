@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -43,12 +44,13 @@ func (s *Server) showTrace(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	v := newTraceView(newTraceTree(spans), st, effectCounts(near))
+	v := newTraceView(newTraceTree(spans), st, spanMarks(near))
 	if st.span != "" && v.selected < 0 {
 		return s.traceMissing(c, http.StatusNotFound, views.NoTrace{TraceID: st.trace, SpanID: st.span, Href: st.href(), Rest: len(spans)})
 	}
 	panel := v.panel(near)
 	s.addOrigin(ctx, v, panel)
+	s.addLinks(ctx, v, panel)
 	if err := s.addPeople(c, v, panel); err != nil {
 		return err
 	}
@@ -68,8 +70,7 @@ func (s *Server) showTrace(c echo.Context) error {
 	return render(c, http.StatusOK, views.Trace(shell, page))
 }
 
-// addOrigin makes the panel lead to where the chain behind its span begins. If
-// that is not one other span, the panel leads to the thread, which tells more.
+// addOrigin adds to the panel where the chain behind its span begins.
 func (s *Server) addOrigin(ctx context.Context, v *traceView, p *views.SpanPanel) {
 	if p == nil || p.Missing {
 		return
@@ -77,12 +78,72 @@ func (s *Server) addOrigin(ctx context.Context, v *traceView, p *views.SpanPanel
 	span := v.tree.rows[v.selected].span
 	o, err := s.Graph.Origin(ctx, span.TraceID, span.SpanID)
 	if err != nil {
-		s.Log.ErrorContext(ctx, "read origin of span", "trace_id", p.TraceID, "span_id", p.SpanID, "error", err)
+		if !errors.Is(err, graph.ErrNotFound) { // a log record that stands as a row
+			s.Log.ErrorContext(ctx, "read origin of span", "trace_id", p.TraceID, "span_id", p.SpanID, "error", err)
+		}
+		p.Origin.Itself = true
 		return
 	}
-	if o.Status == graph.Found && len(o.Origins) == 1 && o.Origins[0].Ref != span.Ref() {
-		p.OriginHref = spanHref(o.Origins[0].Ref)
+	p.Origin = originStatus(o)
+	p.Origin.Itself = p.Origin.At != nil && o.Origins[0].Ref == span.Ref()
+}
+
+// addLinks names the recorded links of the span that are no causes of it.
+func (s *Server) addLinks(ctx context.Context, v *traceView, p *views.SpanPanel) {
+	if p == nil || p.Missing {
+		return
 	}
+	span := v.tree.rows[v.selected].span
+	causes := map[trace.Ref]bool{}
+	for _, ref := range v.causes {
+		causes[ref] = true
+	}
+	for i := range span.Links {
+		l := &span.Links[i]
+		ref := trace.Ref{TraceID: l.TraceID, SpanID: l.SpanID}
+		if causes[ref] && len(l.Attributes) == 0 {
+			continue
+		}
+		if len(p.Links) == maxPanelLinks {
+			p.LinksMore++
+			continue
+		}
+		p.Links = append(p.Links, s.linkView(ctx, v, ref, l))
+	}
+}
+
+// linkView names the span of a link as far as it is known.
+func (s *Server) linkView(ctx context.Context, v *traceView, ref trace.Ref, l *trace.Link) views.CauseView {
+	c := views.CauseView{Name: "span " + l.SpanID.String(), Href: spanHref(ref), Thread: threadHref(ref), How: "recorded link", Attributes: plainAttributes(l.Attributes)}
+	if ref.TraceID == v.tree.traceID() {
+		if i := v.tree.rowOf(l.SpanID.String()); i >= 0 && v.tree.rows[i].span != nil {
+			to := v.tree.rows[i].span
+			c.Name, c.Service, c.Start = rowName(to.Name), clip(to.Service, maxRowName), timeOf(to.StartUnixNano)
+			return c
+		}
+		c.Dead = "this span has not arrived"
+		return c
+	}
+	spans, _, err := s.Store.TraceSpans(ctx, ref.TraceID, maxOriginSpans)
+	if i := slices.IndexFunc(spans, func(o trace.Span) bool { return o.SpanID == ref.SpanID }); i >= 0 {
+		c.Name, c.Service, c.Start = rowName(spans[i].Name), clip(spans[i].Service, maxRowName), timeOf(spans[i].StartUnixNano)
+		return c
+	}
+	if err != nil {
+		s.Log.ErrorContext(ctx, "read trace of link", "trace_id", ref.TraceID.String(), "error", err)
+		return c
+	}
+	sum, known, err := s.Store.TraceSummary(ctx, ref.TraceID)
+	switch {
+	case err != nil:
+		s.Log.ErrorContext(ctx, "read trace of link", "trace_id", ref.TraceID.String(), "error", err)
+	case known:
+		c.Service = clip(sum.Service, maxRowName)
+		c.Dead = "this span is not here; its trace is " + rowName(sum.Name)
+	default:
+		c.Dead = "nothing of its trace has arrived"
+	}
+	return c
 }
 
 // addPeople adds to the panel of a span what people do with it: annotations and
@@ -145,7 +206,7 @@ func (s *Server) readTraceView(c echo.Context) (*traceView, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newTraceView(newTraceTree(spans), st, effectCounts(near)), nil
+	return newTraceView(newTraceTree(spans), st, spanMarks(near)), nil
 }
 
 // neighbours returns causes and effects of a trace. If only they cannot be read
@@ -211,7 +272,7 @@ func (v *traceView) page(near *graph.Neighbours, truncated bool) views.TracePage
 	p := views.TracePage{
 		TraceID: v.state.trace, Duration: ui.Duration(t.extentNano), Start: unixTime(t.startNano),
 		Spans: t.spans, Services: len(t.services), Errors: t.errors,
-		Notices: t.notices(truncated), Causes: causesStrip(near), Waterfall: v.waterfall(),
+		Notices: t.notices(truncated), Parts: v.timePartLinks(), Causes: causesStrip(near, t.traceID()), Waterfall: v.waterfall(),
 		ThreadHref: "/thread/" + v.state.trace, JSONHref: "/api/v1/traces/" + v.state.trace,
 	}
 	if v.selected >= 0 && t.rows[v.selected].span != nil {

@@ -74,15 +74,15 @@ func TestTracePage(t *testing.T) {
 	path := "/t/" + id.String()
 
 	member.get(path).want(t, "trace", 200, "POST /quotes", "4 spans", "1 error", "parent 0000000000000063 never arrived",
-		"→ 2 consumers", "this is the origin", "process quotes.created", "×2", "waited up to 41 ms", `role="treegrid"`, `href="/thread/`+id.String()+`"`,
+		"▶ 2 consumers", "this is the origin", "process quotes.created", "×2", "waited up to 41 ms", `role="treegrid"`, `href="/thread/`+id.String()+`"`,
 		"GET &lt;b&gt;", "!<b>\"dealers", "Pin to", "Pick a span")
 	failed := member.get(path + "/" + spanID(2).String())
 	failed.want(t, "span", 200, `aria-selected="true"`, "boom &lt;i&gt;", "&lt;script&gt;alert(1)&lt;/script&gt;", "!<script>alert", "!<img", "Waterfall-barPath", "self time")
 	if regexp.MustCompile(`\sstyle=`).MatchString(failed.body) || regexp.MustCompile(`\son[a-z]+="`).MatchString(failed.body) {
 		t.Error("the page has a style attribute or an inline handler, which the policy blocks")
 	}
-	member.get("/t/"+trace.ID{0x0b}.String()).want(t, "effect", 200, "Caused by", "publish quotes.created", "waited 40 ms", "recorded link", "origin", "POST /quotes")
-	member.get(path+"/"+spanID(3).String()).want(t, "producer", 200, "process quotes.created", "the first of 2")
+	member.get("/t/"+trace.ID{0x0b}.String()).want(t, "effect", 200, "Caused by", "publish quotes.created", "waited 40 ms", "recorded link", "rule span_link: recorded by the sender", "origin", "POST /quotes", "◀ POST /quotes")
+	member.get(path+"/"+spanID(3).String()).want(t, "producer", 200, "process quotes.created", "×2")
 	member.get(path+"/~0000000000000063").want(t, "missing parent", 200, "It never arrived")
 	member.get(path+"?levels=1").want(t, "one level", 200, `aria-label="Unfold 2 rows"`, "+2", "1 error inside")
 	member.get(path+"?q=dealers").want(t, "search", 200, "1 match<", "Waterfall-row--match")
@@ -135,7 +135,7 @@ func TestTraceRows(t *testing.T) {
 	if rows.Start[1] != 10e6 || rows.Length[1] != 60e6 || rows.Depth[1] != 1 || rows.Names[rows.Name[2]] != "publish quotes.created" || rows.Services[rows.Service[1]] != "dealers" {
 		t.Errorf("row 1: %s", got.body)
 	}
-	if rows.Notes[2] != "→ 2 consumers" || fmt.Sprint(rows.Matches) != "[1]" {
+	if rows.Notes[2] != "▶ 2 consumers" || fmt.Sprint(rows.Matches) != "[1]" {
 		t.Errorf("notes %v, matches %v", rows.Notes, rows.Matches)
 	}
 	viewer.get("/t/"+id.String()+"/matches?q=quotes").want(t, "matches", 200, `"matches":[0,2]`, `"rows":5`)

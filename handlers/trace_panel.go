@@ -15,8 +15,14 @@ import (
 )
 
 const (
-	// maxPanelEffects is how many effects of a span its panel names.
-	maxPanelEffects = 20
+	// maxPanelCauses, maxPanelEffects and maxPanelLinks are how many causes, kinds of
+	// effect and links of a span its panel names.
+	maxPanelCauses  = 10
+	maxPanelEffects = 10
+	maxPanelLinks   = 10
+	// maxFilterText is the longest value, in bytes, that an address of Explore
+	// carries: proxies let 8 kB through.
+	maxFilterText = 1024
 	// exploreMargin is how far before and after a span Explore looks when it is
 	// opened from one of the span's attributes, in seconds.
 	exploreMargin = 1800
@@ -33,7 +39,7 @@ func (v *traceView) panel(n *graph.Neighbours) *views.SpanPanel {
 	none.span = ""
 	p := &views.SpanPanel{
 		TraceID: v.state.trace, SpanID: r.id().String(), Href: v.state.href(), Close: none.href(), Filter: v.state.fields,
-		ThreadHref: "/thread/" + v.state.trace + "?span=" + r.id().String(),
+		ThreadHref: "/thread/" + v.state.trace + "?span=" + r.id().String(), AllHref: "/t/" + v.state.trace + "/causes?span=" + r.id().String(),
 	}
 	if r.span == nil {
 		p.Missing, p.Name = true, "Parent that never arrived"
@@ -41,7 +47,13 @@ func (v *traceView) panel(n *graph.Neighbours) *views.SpanPanel {
 	}
 	s := r.span
 	p.Name, p.Service, p.Kind, p.Environment = rowName(s.Name), s.Service, s.Kind.String(), s.Environment
+	if len(s.Name) > maxRowName {
+		p.FullName = s.Name
+	}
 	p.Offset = "starts +" + ui.Duration(r.startNano-t.startNano)
+	if side, words := t.far(v.selected); side != 0 {
+		p.Offset = strings.Trim(words, "◂▸ ") + " than the part of the trace on the axis"
+	}
 	p.Start, p.Duration, p.Self = unixTime(s.StartUnixNano), ui.Duration(s.DurationNano), ui.Duration(t.selfNano(v.selected))
 	p.Status, p.StatusMessage, p.Error = s.Status.String(), s.StatusMessage, s.Error
 	p.Notes = v.panelNotes(r)
@@ -60,7 +72,6 @@ func (v *traceView) panel(n *graph.Neighbours) *views.SpanPanel {
 			Name: rowName(e.Name), Offset: eventOffset(e.TimeUnixNano - r.startNano), Error: isErrorEvent(e), Attributes: plainAttributes(e.Attributes),
 		})
 	}
-	p.OriginHref = p.ThreadHref
 	v.panelLinks(p, s, n)
 	return p
 }
@@ -92,54 +103,36 @@ func (v *traceView) panelNotes(r *treeRow) []string {
 	return notes
 }
 
-// panelLinks fills causes and effects of the span in other traces. A link that
-// the graph has not resolved is shown as recorded.
+// panelLinks fills causes and effects of the span in other traces.
 func (v *traceView) panelLinks(p *views.SpanPanel, s *trace.Span, n *graph.Neighbours) {
-	shown := map[trace.Ref]bool{}
-	if n != nil {
-		for _, c := range n.Causes {
-			if c.To != s.Ref() || shown[c.Edge.From.Ref] {
-				continue
-			}
-			shown[c.Edge.From.Ref] = true
-			cause := causeView(c)
-			if !c.Known {
-				cause.How += ", " + unknownWords(c.Reason)
-			}
-			p.CausedBy = append(p.CausedBy, cause)
-		}
-		for _, e := range n.Effects {
-			if e.From != s.SpanID {
-				continue
-			}
-			if len(p.Caused) == maxPanelEffects {
-				p.CausedMore += e.Count
-				continue
-			}
-			name := e.Name
-			if name == "" {
-				name = "span " + e.First.SpanID.String()
-			}
-			how := ""
-			if e.Count > 1 {
-				how = "the first of " + ui.Count(e.Count)
-			}
-			p.Caused = append(p.Caused, views.CauseView{Service: e.Service, Name: name, Href: spanHref(e.First), Start: timeOf(e.FirstStartUnixNano), Wait: waited(e.MaxWaitNano), How: how})
-		}
+	if n == nil {
+		return
 	}
-	for _, l := range s.Links {
-		ref := trace.Ref{TraceID: l.TraceID, SpanID: l.SpanID}
-		if shown[ref] {
+	inferred := 0
+	for _, c := range distinctCauses(n, func(to trace.Ref) bool { return to == s.Ref() }) {
+		v.causes = append(v.causes, c.Edge.From.Ref)
+		if c.Edge.Inferred {
+			inferred++
+		}
+		if len(p.CausedBy) == maxPanelCauses {
+			p.CausedByMore++
 			continue
 		}
-		shown[ref] = true
-		name, service := "span "+l.SpanID.String(), ""
-		if l.TraceID == s.TraceID {
-			if i := v.tree.rowOf(l.SpanID.String()); i >= 0 && v.tree.rows[i].span != nil {
-				name, service = rowName(v.tree.rows[i].span.Name), v.tree.rows[i].span.Service
-			}
+		p.CausedBy = append(p.CausedBy, causeView(c))
+	}
+	if dropped := graph.DroppedLinks(s); dropped > 0 {
+		p.LinksKept = keptLinks(len(s.Links), dropped, inferred)
+	}
+	for i := range n.Effects {
+		e := &n.Effects[i]
+		if e.From != s.SpanID {
+			continue
 		}
-		p.CausedBy = append(p.CausedBy, views.CauseView{Service: service, Name: name, Href: spanHref(ref), How: "recorded link"})
+		if len(p.Caused) == maxPanelEffects {
+			p.CausedMore += e.Count
+			continue
+		}
+		p.Caused = append(p.Caused, effectView(e))
 	}
 }
 
@@ -153,8 +146,12 @@ func attributeViews(s *trace.Span, filter string) []views.AttributeView {
 		text := a.Value.Text()
 		view := attributeView(a, text)
 		view.Hidden = slices.ContainsFunc(words, func(w string) bool { return !containsFold(a.Key, w) && !containsFold(text, w) })
-		view.FilterHref = exploreHref(s, query.Filter{Column: a.Key, Op: "=", Value: filterValue(a.Value)}, "")
-		view.GroupHref = exploreHref(s, query.Filter{Column: "name", Op: "=", Value: s.Name}, a.Key)
+		if len(a.Key)+len(text) <= maxFilterText {
+			view.FilterHref = exploreHref(s, query.Filter{Column: a.Key, Op: "=", Value: filterValue(a.Value)}, "")
+		}
+		if len(a.Key)+len(s.Name) <= maxFilterText {
+			view.GroupHref = exploreHref(s, query.Filter{Column: "name", Op: "=", Value: s.Name}, a.Key)
+		}
 		list = append(list, view)
 	}
 	slices.SortStableFunc(list, func(a, b views.AttributeView) int { return cmp.Compare(a.Key, b.Key) })

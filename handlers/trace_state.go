@@ -21,6 +21,7 @@ type traceState struct {
 	open     []string // keys opened by hand although levels would fold them
 	from     int64    // zoom, nanoseconds from the trace's start; both 0: the whole trace
 	to       int64
+	part     int // part of the trace's time that the axis shows, from 1; 0: the main one
 	search   string
 	fields   string // filter of the attributes in the span panel
 	critical bool   // the critical path is drawn
@@ -36,6 +37,9 @@ func parseTraceState(trace, span string, q url.Values) traceState {
 	}
 	if n, err := strconv.Atoi(q.Get("levels")); err == nil && n > 0 {
 		st.levels = n
+	}
+	if n, err := strconv.Atoi(q.Get("part")); err == nil && n > 0 {
+		st.part = n
 	}
 	st.critical = q.Get("critical") == "1"
 	if n, err := strconv.Atoi(q.Get("row")); err == nil && n > 0 {
@@ -81,6 +85,9 @@ func (st traceState) href() string {
 	add("open", strings.Join(st.open, ","))
 	if st.to > 0 {
 		add("zoom", strconv.FormatInt(st.from, 10)+"-"+strconv.FormatInt(st.to, 10))
+	}
+	if st.part > 0 {
+		add("part", strconv.Itoa(st.part))
 	}
 	if st.critical {
 		add("critical", "1")

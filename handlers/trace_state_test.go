@@ -17,7 +17,7 @@ func TestTraceStateHref(t *testing.T) {
 		"/t/0a/0000000000000002",
 		"/t/0a/0000000000000002?half=1",
 		"/t/0a?levels=2&open=0000000000000003",
-		"/t/0a/0000000000000002?fold=0000000000000003,~0000000000000009&zoom=1200-5000&critical=1&q=SELECT+%26+%C3%BC&fields=db.&row=500",
+		"/t/0a/0000000000000002?fold=0000000000000003,~0000000000000009&zoom=1200-5000&part=2&critical=1&q=SELECT+%26+%C3%BC&fields=db.&row=500",
 	} {
 		u, err := url.Parse(want)
 		if err != nil {
@@ -32,7 +32,7 @@ func TestTraceStateHref(t *testing.T) {
 }
 
 func TestTraceStateForgives(t *testing.T) {
-	for _, q := range []string{"zoom=5-1", "zoom=-4-7", "zoom=x", "levels=-1", "levels=many", "row=-2", "half=2"} {
+	for _, q := range []string{"zoom=5-1", "zoom=-4-7", "zoom=x", "levels=-1", "levels=many", "row=-2", "half=2", "part=-1", "part=x"} {
 		v, err := url.ParseQuery(q)
 		if err != nil {
 			t.Fatal(err)

@@ -14,9 +14,12 @@ import (
 // under a row for that parent, so nothing that arrived is left out.
 type traceTree struct {
 	rows       []treeRow
-	startNano  int64 // earliest start
-	extentNano int64 // from there to the latest end, at least 1
-	spans      int   // rows that are spans
+	startNano  int64 // where the time axis begins: at the earliest span of the part shown
+	extentNano int64 // from there to its end, at least 1
+	parts      []timePart
+	part       int // the part shown
+	mainPart   int
+	spans      int // rows that are spans
 	errors     int
 	roots      int // spans without a parent id
 	missing    []trace.SpanID
@@ -66,7 +69,8 @@ func (r *treeRow) key() string {
 func newTraceTree(spans []trace.Span) *traceTree {
 	t := &traceTree{spans: len(spans)}
 	if len(spans) == 0 {
-		t.extentNano = 1
+		t.parts = []timePart{{from: 0, to: 1}}
+		t.usePart(0)
 		return t
 	}
 	// Nodes are the spans, then one for each absent parent.
@@ -183,13 +187,18 @@ func (t *traceTree) sum() {
 			p.endNano = max(p.endNano, r.endNano)
 		}
 	}
-	t.startNano = t.rows[0].startNano
-	end := t.rows[0].endNano
+	t.parts, t.mainPart = t.timeParts()
+	t.usePart(0)
+}
+
+// traceID is the id of the trace, zero for an empty one.
+func (t *traceTree) traceID() trace.ID {
 	for i := range t.rows {
-		t.startNano = min(t.startNano, t.rows[i].startNano)
-		end = max(end, t.rows[i].endNano)
+		if s := t.rows[i].span; s != nil {
+			return s.TraceID
+		}
 	}
-	t.extentNano = max(end-t.startNano, 1)
+	return trace.ID{}
 }
 
 // rowOf returns the row of a key, or of the first half of a span id; -1 if none.

@@ -22,8 +22,6 @@ const (
 	waterfallInlineRows = 2000
 	// maxRowEvents bounds the marks on one bar: more would be one smear.
 	maxRowEvents = 20
-	// maxRowName bounds a name as drawn, in bytes.
-	maxRowName = 240
 )
 
 // traceView builds the view models of one trace's page.
@@ -32,13 +30,15 @@ type traceView struct {
 	state    traceState
 	selected int            // row, -1: none
 	path     map[int]bool   // rows from the top to the selected one
-	effects  map[int]string // notes by row: "→ 3 consumers"
+	marks    map[int]string // by row: "◀ POST /quotes", "▶ 3 consumers"
 	matches  []int          // rows that the search found
 	critical map[int][]stretch
+	causes   []trace.Ref // of the selected span, in other traces
 }
 
-func newTraceView(t *traceTree, st traceState, effects map[trace.SpanID]int) *traceView {
-	v := &traceView{tree: t, state: st, selected: -1, path: map[int]bool{}, effects: map[int]string{}}
+func newTraceView(t *traceTree, st traceState, marks map[trace.SpanID]string) *traceView {
+	t.usePart(st.part)
+	v := &traceView{tree: t, state: st, selected: -1, path: map[int]bool{}, marks: map[int]string{}}
 	if st.span != "" {
 		v.selected = t.rowOf(st.span)
 	}
@@ -49,8 +49,8 @@ func newTraceView(t *traceTree, st traceState, effects map[trace.SpanID]int) *tr
 		}
 	}
 	for i := range t.rows {
-		if r := &t.rows[i]; r.span != nil && r.half == 0 && effects[r.span.SpanID] > 0 {
-			v.effects[i] = effectNote(effects[r.span.SpanID])
+		if r := &t.rows[i]; r.span != nil && r.half == 0 && marks[r.span.SpanID] != "" {
+			v.marks[i] = marks[r.span.SpanID]
 		}
 	}
 	v.matches = searchRows(t, st.search)
@@ -58,13 +58,6 @@ func newTraceView(t *traceTree, st traceState, effects map[trace.SpanID]int) *tr
 		v.critical = t.criticalPath()
 	}
 	return v
-}
-
-func effectNote(n int) string {
-	if n == 1 {
-		return "→ 1 consumer"
-	}
-	return "→ " + ui.Count(n) + " consumers"
 }
 
 // searchRows returns the rows in whose name, service, ids or attributes the
@@ -221,7 +214,7 @@ func (v *traceView) row(i int, from, to int64) views.WaterfallRow {
 	w.Name, w.Service, w.ServiceClass = rowName(s.Name), s.Service, views.ServiceClass(s.Service)
 	w.Duration, w.Error = ui.Duration(s.DurationNano), s.Error
 	w.ShowService = r.parent < 0 || t.rows[r.parent].span == nil || t.rows[r.parent].span.Service != s.Service
-	w.Title = fmt.Sprintf("%s · %s · starts +%s · %s", clip(s.Name, 500), s.Service, ui.Duration(start), w.Duration)
+	w.Title = fmt.Sprintf("%s · %s · starts +%s · %s", clip(s.Name, 500), clip(s.Service, maxRowName), ui.Duration(start), w.Duration)
 	for n := range s.Events {
 		at := s.Events[n].TimeUnixNano - t.startNano
 		if len(w.Events) == maxRowEvents {
@@ -237,29 +230,18 @@ func (v *traceView) row(i int, from, to int64) views.WaterfallRow {
 			w.Critical = append(w.Critical, views.Stretch{X: x, Width: width})
 		}
 	}
-	if note := v.effects[i]; note != "" && start <= to && r.endNano-t.startNano >= from {
-		w.Note, w.NoteHref = note, "/thread/"+v.state.trace+"?span="+s.SpanID.String()
+	switch side, words := t.far(i); {
+	case side != 0:
+		w.Note, w.NoteX, w.NoteEnd = words, "0", side > 0
+		if side > 0 {
+			w.NoteX = "100%"
+		}
+		w.Title = fmt.Sprintf("%s · %s · %s · %s", clip(s.Name, 500), clip(s.Service, maxRowName), strings.Trim(words, "◂▸ "), w.Duration)
+	case v.marks[i] != "" && start <= to && r.endNano-t.startNano >= from:
+		w.Note, w.NoteHref = v.marks[i], "/thread/"+v.state.trace+"?span="+s.SpanID.String()
 		w.NoteX, w.NoteEnd = noteOf(start, r.endNano-t.startNano, from, to)
 	}
 	return w
-}
-
-func rowName(name string) string {
-	if name == "" {
-		return "(no name)"
-	}
-	return clip(name, maxRowName)
-}
-
-// clip cuts a text after n bytes, at the end of a letter.
-func clip(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	for n > 0 && s[n]&0xC0 == 0x80 {
-		n--
-	}
-	return s[:n] + "…"
 }
 
 func isErrorEvent(e *trace.Event) bool {
@@ -400,6 +382,9 @@ func formParams(st traceState) []views.Param {
 	if st.to > 0 {
 		add("zoom", strconv.FormatInt(st.from, 10)+"-"+strconv.FormatInt(st.to, 10))
 	}
+	if st.part > 0 {
+		add("part", strconv.Itoa(st.part))
+	}
 	if st.critical {
 		add("critical", "1")
 	}
@@ -416,7 +401,7 @@ func (v *traceView) data() views.WaterfallData {
 		TraceID: v.state.trace, Extent: t.extentNano, Services: t.services, Names: []string{},
 		Key: make([]string, n), Depth: make([]int, n), Name: make([]int, n), Service: make([]int, n),
 		Start: make([]int64, n), Length: make([]int64, n), Flags: make([]int, n),
-		Events: map[int][]views.RowMark{}, Notes: map[int]string{}, Critical: map[int][]int64{}, Matches: v.matches,
+		Events: map[int][]views.RowMark{}, Notes: map[int]string{}, Far: map[int]string{}, Critical: map[int][]int64{}, Matches: v.matches,
 	}
 	if d.Services == nil {
 		d.Services = []string{}
@@ -454,8 +439,13 @@ func (v *traceView) data() views.WaterfallData {
 		d.Key[i], d.Depth[i], d.Name[i], d.Service[i] = r.key(), r.depth, at, service
 		d.Start[i], d.Length[i] = r.startNano-t.startNano, r.endNano-r.startNano
 	}
-	for i, note := range v.effects {
-		d.Notes[i] = note
+	for i, mark := range v.marks {
+		d.Notes[i] = mark
+	}
+	for i := range t.rows {
+		if side, words := t.far(i); side != 0 {
+			d.Far[i] = words
+		}
 	}
 	for i, list := range v.critical {
 		for _, c := range list {
@@ -476,6 +466,9 @@ func (t *traceTree) notices(truncated bool) []string {
 		list = append(list, "One parent never arrived. What hangs under it is shown below its row.")
 	case n > 1:
 		list = append(list, ui.Count(n)+" parents never arrived. What hangs under each is shown below its row.")
+	}
+	if words := t.timePartsNotice(); words != "" {
+		list = append(list, words)
 	}
 	if t.roots > 1 {
 		list = append(list, fmt.Sprintf("This trace has %s roots: they share the trace id, but none of them caused the others.", ui.Count(t.roots)))

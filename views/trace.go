@@ -22,6 +22,7 @@ type TracePage struct {
 	// Notices are whole sentences about what is not as one would expect: parts
 	// that never arrived, a trace cut at a limit, several roots.
 	Notices    []string
+	Parts      []TimePart // parts of its time that lie far from each other, none for most
 	Causes     TraceCauses
 	Waterfall  Waterfall
 	Panel      *SpanPanel // nil: no span is selected
@@ -32,16 +33,33 @@ type TracePage struct {
 
 // TraceCauses is the strip that joins a trace to the traces around it.
 type TraceCauses struct {
-	// By says what caused the trace, the nearest cause first. It is empty if the
-	// trace is an origin, or if Unknown says why nothing is known.
-	By      []CauseView
-	Origin  *CauseView // the origin, if it is not the nearest cause
-	Unknown string
-	// Caused are the things the trace set off, most first; More counts the
-	// groups left out.
-	Caused    []EffectView
-	More      int
-	Truncated bool
+	By       []CauseView // what caused its spans, those that are here first
+	ByFolded []CauseView // more of them
+	ByMore   int         // and those that only the page of all causes has
+	Origin   OriginView
+	// Caused are the things the trace set off, most first.
+	Caused       []EffectView
+	CausedFolded []EffectView
+	CausedMore   int // kinds left out
+	CausedSpans  int
+	CausedTraces int
+	Truncated    bool   // there are more than were counted
+	AllHref      string // the page of all causes and effects
+}
+
+// OriginView says where a chain begins, or why that is not known.
+type OriginView struct {
+	Itself   bool       // it begins here
+	At       *CauseView // where it begins, nil if that is not known, or named elsewhere
+	Hops     int
+	Note     string // what is missing on the way
+	Unknown  string // why it is not known
+	Fix      string // what to do about that
+	Furthest *CauseView
+	Links    string // links that a sender dropped
+	// Candidates are those of which one is the origin.
+	Candidates     []CauseView
+	CandidatesMore int
 }
 
 // CauseView is one span elsewhere that caused something here.
@@ -49,23 +67,58 @@ type CauseView struct {
 	Service  string
 	Name     string
 	Href     string
+	Thread   string    // its thread
 	Start    time.Time // zero: not known
 	Wait     string    // "waited 40 ms", or ""
 	Inferred bool
 	How      string // how the hop is known: "recorded link"
+	Rule     string // by which rule
+	Dead     string // why the span is not here, "" if it is
+	// Here is the span of this trace that it caused, where a list is of several.
+	Here, HereHref string
+	Attributes     []AttributeView // of the link
 }
 
 // EffectView is a group of like effects.
 type EffectView struct {
-	Service  string
-	Name     string
-	Href     string
-	Count    int
-	Errors   int
-	Start    time.Time
-	Wait     string
-	Inferred bool
-	How      string
+	Service     string
+	Name        string
+	Href        string
+	Thread      string
+	Count       int
+	Errors      int
+	Start       time.Time // of the first
+	Wait        string
+	MaxWaitNano int64
+	// Here is the span of this trace that caused it, where a list is of several.
+	Here, HereHref string
+}
+
+// TimePart is a part of a trace's time, far from the others.
+type TimePart struct {
+	Start   time.Time
+	Text    string
+	Href    string
+	Current bool
+}
+
+// CausesPage lists everything that caused spans of a trace from elsewhere, and
+// that they caused.
+type CausesPage struct {
+	TraceID, SpanID string // of one span only, "" for all
+	Name, Service   string
+	Href, AllHref   string // back to the trace; without the span
+	Origin          OriginView
+	By              []CauseView
+	ByAll           int
+	ByEarlier       *MoreRows
+	ByLater         *MoreRows
+	Caused          []EffectView
+	CausedAll       int // groups
+	CausedSpans     int
+	CausedEarlier   *MoreRows
+	CausedLater     *MoreRows
+	Truncated       bool
 }
 
 // Waterfall is the treegrid of a trace. Rows holds the part rendered here; the
@@ -169,10 +222,10 @@ type WaterfallRow struct {
 	X, Width     string // percentages of the time column
 	Events       []EventMark
 	Critical     []Stretch // parts of the bar on the critical path
-	Note         string    // "→ 3 consumers"
+	Note         string    // "◀ POST /quotes", "▶ 3 consumers", or where the row lies if that is not here
 	NoteX        string
-	NoteEnd      bool // the note ends at NoteX instead of beginning there
-	NoteHref     string
+	NoteEnd      bool   // the note ends at NoteX instead of beginning there
+	NoteHref     string // "" for a note about time
 }
 
 // EventMark is an event on a bar; X is a percentage.
@@ -199,6 +252,7 @@ type WaterfallData struct {
 	Flags    []int             `json:"flags"` // 1: error, 2: parent that never arrived
 	Events   map[int][]RowMark `json:"events"`
 	Notes    map[int]string    `json:"notes"`
+	Far      map[int]string    `json:"far"`      // of rows outside the time shown: how far off they are
 	Critical map[int][]int64   `json:"critical"` // from and to in turn, by row
 	Matches  []int             `json:"matches"`  // rows that the search found
 }
@@ -242,17 +296,22 @@ type SpanPanel struct {
 	Attributes      []AttributeView
 	AttributesShown int // those that the filter leaves
 	Events          []EventView
+	FullName        string // the whole name where Name is cut, else ""
 	CausedBy        []CauseView
-	Caused          []CauseView
-	CausedMore      int
-	Unresolved      string // why a cause is not shown, "" if there is nothing to say
+	CausedByMore    int
+	Caused          []EffectView
+	CausedMore      int         // spans
+	Links           []CauseView // recorded links that are no causes, or that say more
+	LinksMore       int
+	LinksKept       string     // what of its links was sent, "" if all were
+	Origin          OriginView // where the chain behind it begins
+	AllHref         string     // the page of all its causes and effects
 
 	Annotations    []AnnotationView
 	CanAnnotate    bool
 	AnnotateAction string
 	AnnotateRef    string // makes a second submit harmless
 	Pin            templ.Component
-	OriginHref     string
 	ThreadHref     string
 }
 
@@ -310,8 +369,8 @@ var traceKeys = []Key{
 	{[]string{"n", "N"}, "next and previous match"},
 	{[]string{"z"}, "zoom to the selected span"},
 	{[]string{"0"}, "the whole trace"},
-	{[]string{"o"}, "to the origin of the selected span"},
-	{[]string{"e"}, "what this span caused"},
+	{[]string{"o"}, "what caused the selected span: its thread, with the way from the origin"},
+	{[]string{"e"}, "what the selected span caused"},
 	{[]string{"t"}, "follow the thread"},
 	{[]string{"p"}, "pin"},
 	{[]string{"c"}, "annotate the selected span"},
@@ -377,4 +436,11 @@ func plural(n int, one, many string) string {
 		return "1 " + one
 	}
 	return strconv.Itoa(n) + " " + many
+}
+
+// rowKeys work on pages whose rows name spans, jobs or traces (static/js/rows.js).
+var rowKeys = []Key{
+	{[]string{"j", "k"}, "next and previous row"},
+	{[]string{"o"}, "what caused the row in focus, or the one pointed at: its thread"},
+	{[]string{"e"}, "what it caused"},
 }

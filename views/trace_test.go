@@ -17,17 +17,22 @@ const hostileName = `"><script>alert('x')</script>&amp;`
 func goldenTrace(name string) TracePage {
 	start := time.Date(2026, 11, 22, 14, 3, 11, 204e6, time.UTC)
 	cause := CauseView{Service: "web-uk", Name: name, Href: "/t/0b/01", Start: start, Wait: "waited 40 ms", Inferred: true, How: "inferred: same message id"}
+	dead := CauseView{Service: "web", Name: name, Href: "/thread/0b", Thread: "/thread/0b?span=01", How: "recorded link", Rule: "link edge, rule span_link: recorded by the sender", Dead: "nothing of its trace has arrived"}
+	effect := EffectView{Service: "worker", Name: name, Href: "/t/0d/01", Thread: "/thread/0d?span=01", Count: 1200, Errors: 3, Start: start, Wait: "waited up to 2 s"}
 	row := WaterfallRow{Key: "01", Index: 1, Href: "/t/0a/01#r-01", FoldHref: "/t/0a?fold=01", Below: 2, Name: name, Service: name, ServiceClass: ServiceClass("web"),
 		ShowService: true, Duration: "1.84 s", Title: name, X: "0%", Width: "100%"}
 	selected := WaterfallRow{Key: "02", Index: 2, Depth: 1, Href: "/t/0a/02#r-02", Name: name, Service: "api", ServiceClass: ServiceClass("api"), Duration: "611 ms", Title: name,
 		Error: true, Selected: true, OnPath: true, Match: true, X: "22.391%", Width: "33.207%", Events: []EventMark{{"30%", name, true}, {"25%", "retry", false}},
-		Critical: []Stretch{{"25%", "5%"}}, Note: "→ 3 consumers", NoteX: "55.598%", NoteHref: "/thread/0a?span=02"}
-	missing := WaterfallRow{Key: "~09", Index: 3, Href: "/t/0a/~09#r-~09", FoldHref: "/t/0a?fold=~09", Folded: true, Below: 3, ErrorsBelow: 2, Name: "parent 09 never arrived", Missing: true, X: "1%", Width: "2%"}
+		Critical: []Stretch{{"25%", "5%"}}, Note: "◀ POST /cars  ▶ 3 consumers", NoteX: "55.598%", NoteHref: "/thread/0a?span=02"}
+	missing := WaterfallRow{Key: "~09", Index: 3, Href: "/t/0a/~09#r-~09", FoldHref: "/t/0a?fold=~09", Folded: true, Below: 3, ErrorsBelow: 2, Name: "parent 09 never arrived", Missing: true, X: "1%", Width: "2%",
+		Note: "◂ 56 years earlier", NoteX: "0"}
 	return TracePage{
 		TraceID: "0a", Name: name, Service: name, Duration: "1.84 s", Start: start, Spans: 214, Services: 5, Errors: 2,
 		Notices: []string{"One parent never arrived. What hangs under it is shown below its row."},
-		Causes: TraceCauses{By: []CauseView{cause}, Origin: &CauseView{Service: "cron", Name: name, Href: "/t/0c"},
-			Caused: []EffectView{{Service: "worker", Name: name, Href: "/t/0d/01", Count: 1200, Errors: 3, Start: start, Wait: "waited up to 2 s"}}, More: 2},
+		Parts:   []TimePart{{start, "12 spans in 1.84 s", "/t/0a", true}, {start.AddDate(-56, 0, 0), "1 span in 1 ns", "/t/0a?part=1", false}},
+		Causes: TraceCauses{By: []CauseView{cause, dead}, ByFolded: []CauseView{cause}, ByMore: 30, AllHref: "/t/0a/causes", CausedSpans: 1200, CausedTraces: 900, Truncated: true,
+			Origin: OriginView{At: &CauseView{Service: "cron", Name: name, Href: "/t/0c"}, Hops: 3, Note: "Some spans on the way never arrived; their traces lead here.", Links: name + ": 128 of 500 links were sent"},
+			Caused: []EffectView{effect}, CausedFolded: []EffectView{effect}, CausedMore: 2},
 		Waterfall: Waterfall{TraceID: "0a", RowsHref: "/t/0a/rows", Total: 700, Selected: "02", Later: &MoreRows{Count: 400, Href: "/t/0a?row=301"},
 			Data:  &WaterfallData{TraceID: "0a", Names: []string{name}, Key: []string{"01"}, Depth: []int{0}},
 			Ticks: []TimeTick{{"0%", "0", false}, {"95%", "1.8 s", true}}, Rows: []WaterfallRow{row, selected, missing},
@@ -40,7 +45,9 @@ func goldenTrace(name string) TracePage {
 			Attributes: []AttributeView{{Key: name, Value: name, Type: "string", FilterHref: "/explore?q=1", GroupHref: "/explore?q=2"},
 				{Key: "db.statement", Value: strings.Repeat("ü", 200), Type: "string", Hidden: true}, {Key: "exception.type", Value: "E", Warn: true}}, AttributesShown: 2,
 			Events:   []EventView{{Name: name, Offset: "+200 ms", Error: true, Attributes: []AttributeView{{Key: name, Value: name}}}},
-			CausedBy: []CauseView{cause}, Caused: []CauseView{cause}, CausedMore: 7, OriginHref: "/thread/0a", ThreadHref: "/thread/0a?span=02",
+			CausedBy: []CauseView{cause, dead}, CausedByMore: 490, Caused: []EffectView{effect}, CausedMore: 7, AllHref: "/t/0a/causes?span=02", ThreadHref: "/thread/0a?span=02",
+			FullName: name, Links: []CauseView{{Name: name, Href: "/t/0e/01", How: "recorded link", Attributes: []AttributeView{{Key: name, Value: name}}}}, LinksMore: 4, LinksKept: "128 of 500 links were sent",
+			Origin: OriginView{Unknown: "one of 5 requests", Fix: "It was handled in a batch.", Candidates: []CauseView{cause}, CandidatesMore: 4, Furthest: &cause},
 			Annotations: []AnnotationView{{ID: "a_1", Author: name, Hue: 3, Time: start, HTML: templ.Raw("<p>Only <strong>these</strong></p>")}},
 			CanAnnotate: true, AnnotateAction: "/annotations", AnnotateRef: "ref"},
 		ThreadHref: "/thread/0a?span=02", JSONHref: "/api/v1/traces/0a",

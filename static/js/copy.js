@@ -1,13 +1,14 @@
 import { toast } from "./app.js";
 
-/** A button that copies its data-copy text. */
+/** A button that copies its data-copy text, or else the value of its attribute. */
 export function mount(el) {
   el.hidden = false;
   const copy = async () => {
+    const text = el.dataset.copy ?? el.closest('[data-part="attribute"]')?.querySelector('[data-part="value"]')?.textContent ?? "";
     try {
-      await navigator.clipboard.writeText(el.dataset.copy);
+      await navigator.clipboard.writeText(text);
     } catch {
-      if (!copyBySelection(el.dataset.copy)) {
+      if (!copyBySelection(text)) {
         toast("The browser did not allow copying. Select the text and copy it by hand.", "warn");
         return;
       }

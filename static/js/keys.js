@@ -32,6 +32,15 @@ export function showKeys() {
 /** Begins to listen to the keys of the whole page. */
 export function listen() {
   let chordUntil = 0;
+  // Chords are seen before what a page makes of their second key.
+  document.addEventListener("keydown", (e) => {
+    if (e.ctrlKey || e.metaKey || e.altKey || isTyping(e) || document.querySelector("dialog[open]")) return;
+    const chord = e.timeStamp < chordUntil && places[e.key];
+    chordUntil = e.key === "g" ? e.timeStamp + chordMillis : 0;
+    if (!chord) return;
+    e.preventDefault();
+    location.assign(chord);
+  }, { capture: true });
   document.addEventListener("keydown", (e) => {
     const find = document.querySelector(".TopBar-input");
     if ((e.ctrlKey || e.metaKey) && !e.altKey && !e.shiftKey && e.key.toLowerCase() === "k" && find) {
@@ -42,13 +51,6 @@ export function listen() {
     }
     if (e.key === "Escape" && e.target === find && find) find.blur();
     if (e.ctrlKey || e.metaKey || e.altKey || e.defaultPrevented || isTyping(e) || document.querySelector("dialog[open]")) return;
-    if (e.timeStamp < chordUntil && places[e.key]) {
-      chordUntil = 0;
-      e.preventDefault();
-      location.assign(places[e.key]);
-      return;
-    }
-    chordUntil = e.key === "g" ? e.timeStamp + chordMillis : 0;
     if (e.key === "?") {
       e.preventDefault();
       showKeys();

@@ -10,6 +10,8 @@ export function attributeMatches(key, value, filter) {
   return filter.toLowerCase().split(/\s+/).every((word) => text.some((t) => t.includes(word)));
 }
 
+const text = (row, part) => row.querySelector(`[data-part="${part}"]`).textContent;
+
 /**
  * The panel of a span: filters its attributes while one types. The filter is
  * part of the address; "trace:fields" tells the waterfall, which keeps it.
@@ -25,7 +27,7 @@ export function mount(el) {
   const rows = form.closest("section").querySelectorAll('[data-part="attribute"]');
   input.addEventListener("input", () => {
     const filter = input.value.trim();
-    for (const row of rows) row.hidden = !attributeMatches(row.dataset.key, row.dataset.value, filter);
+    for (const row of rows) row.hidden = !attributeMatches(text(row, "key"), text(row, "value"), filter);
     none.hidden = [...rows].some((row) => !row.hidden);
     document.dispatchEvent(new CustomEvent("trace:fields", { detail: filter }));
   }, { signal: stop.signal });

@@ -13,6 +13,7 @@ const MAX_KEYS = 200;
  * @property {string[]} open keys opened by hand although levels would fold them
  * @property {number} from zoom, nanoseconds from the trace's start
  * @property {number} to both 0: the whole trace
+ * @property {number} part part of the trace's time that the axis shows, from 1; 0: the main one
  * @property {boolean} critical the critical path is drawn
  * @property {string} search
  * @property {string} fields filter of the attributes in the span panel
@@ -29,6 +30,7 @@ export function parseState(path) {
   const q = url.searchParams;
   const half = q.get("half") ?? "";
   const levels = Number(q.get("levels"));
+  const part = Number(q.get("part"));
   const zoom = /^(\d+)-(\d+)$/.exec(q.get("zoom") ?? "");
   const zoomed = zoom !== null && Number(zoom[1]) < Number(zoom[2]);
   return {
@@ -39,6 +41,7 @@ export function parseState(path) {
     open: keys(q.get("open")),
     from: zoomed ? Number(zoom[1]) : 0,
     to: zoomed ? Number(zoom[2]) : 0,
+    part: Number.isInteger(part) && part > 0 ? part : 0,
     critical: q.get("critical") === "1",
     search: (q.get("q") ?? "").trim(),
     fields: (q.get("fields") ?? "").trim(),
@@ -67,6 +70,7 @@ export function href(st) {
   add("fold", st.fold.join(","));
   add("open", st.open.join(","));
   add("zoom", st.to > 0 && `${Math.round(st.from)}-${Math.round(st.to)}`);
+  add("part", st.part || "");
   add("critical", st.critical && "1");
   add("q", escape(st.search));
   add("fields", escape(st.fields));

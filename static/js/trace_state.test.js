@@ -10,12 +10,12 @@ test("an address is read and written back", () => {
     "/t/0a/0000000000000002",
     "/t/0a/0000000000000002?half=1",
     "/t/0a?levels=2&open=0000000000000003",
-    "/t/0a/0000000000000002?fold=0000000000000003,~0000000000000009&zoom=1200-5000&critical=1&q=SELECT+%26+%C3%BC&fields=db.",
+    "/t/0a/0000000000000002?fold=0000000000000003,~0000000000000009&zoom=1200-5000&part=2&critical=1&q=SELECT+%26+%C3%BC&fields=db.",
   ]) assert.equal(href(parseState(want)), want);
 });
 
 test("what cannot be read is left out", () => {
-  for (const q of ["zoom=5-1", "zoom=-4-7", "zoom=x", "levels=-1", "levels=many", "half=2"]) {
+  for (const q of ["zoom=5-1", "zoom=-4-7", "zoom=x", "levels=-1", "levels=many", "half=2", "part=-1", "part=x"]) {
     assert.equal(href(parseState(`/t/0a?${q}`)), "/t/0a", q);
   }
   assert.equal(parseState(`/t/0a?fold=${"a,".repeat(900)}`).fold.length, 200);

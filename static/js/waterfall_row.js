@@ -80,7 +80,14 @@ export function fillRow(el, data, i, view) {
     marks.push(mark);
   }
   part.bar.append(...marks);
-  if (data.notes[i] && start <= to && end >= from) {
+  const far = data.far?.[i];
+  if (far) {
+    const later = far.endsWith("▸");
+    const text = svg("text", { class: "Waterfall-note Waterfall-note--far", x: later ? "100%" : "0", y: 17, dx: later ? -6 : 6, "text-anchor": later ? "end" : "start" });
+    text.textContent = far;
+    part.notes.append(text);
+    part.link.title = `${name} · ${service} · ${far.replace(/[◂▸]/g, "").trim()} · ${duration(data.length[i])}`;
+  } else if (data.notes[i] && start <= to && end >= from) {
     const place = noteOf(start, end, from, to);
     const link = svg("a", { href: `/thread/${view.state.trace}?span=${key}`, "data-part": "note" });
     const text = svg("text", { class: "Waterfall-note", x: place.x, y: 17, dx: place.end ? -6 : 6, "text-anchor": place.end ? "end" : "start" });

@@ -1,0 +1,44 @@
+package handlers
+
+import "strings"
+
+// maxRowName bounds a name as drawn, in bytes.
+const maxRowName = 240
+
+// rowName is a name as it stands in a line: never empty, not too long, and with
+// nothing in it that turns the rest of the line round.
+func rowName(name string) string {
+	if name == "" {
+		return "(no name)"
+	}
+	return clip(name, maxRowName)
+}
+
+// clip cuts a text after n bytes, at the end of a letter, and makes marks of
+// direction visible: an override in a name would reorder what stands after it.
+func clip(s string, n int) string {
+	cut := len(s) > n
+	if cut {
+		for n > 0 && s[n]&0xC0 == 0x80 {
+			n--
+		}
+		s = s[:n]
+	}
+	s = plainDirection(s)
+	if cut {
+		s += "…"
+	}
+	return s
+}
+
+// plainDirection replaces the controls of Unicode's bidirectional algorithm (UAX
+// 9, 2.1 to 2.6) by U+FFFD. Letters of every script stay.
+func plainDirection(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == 0x061C, r == 0x200E, r == 0x200F, 0x202A <= r && r <= 0x202E, 0x2066 <= r && r <= 0x2069:
+			return '\uFFFD'
+		}
+		return r
+	}, s)
+}
