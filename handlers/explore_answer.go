@@ -367,7 +367,7 @@ func (e explorer) tracesTab(ctx context.Context, st *exploreState) (*views.Explo
 // traceRow shows a row together with what is known of its trace.
 func (e explorer) traceRow(ctx context.Context, row query.Row) (views.ExploreTrace, error) {
 	id := row.TraceID.String()
-	r := views.ExploreTrace{URL: "/t/" + id, SpanURL: "/t/" + id + "/" + row.SpanID.String(), TraceID: id,
+	r := views.ExploreTrace{URL: "/t/" + id, SpanURL: "/t/" + id + "/" + row.SpanID.String(), ThreadURL: threadHref(trace.Ref{TraceID: row.TraceID, SpanID: row.SpanID}), TraceID: id,
 		Service: row.Service, Name: row.Name, Duration: ui.Duration(row.DurationNano), Error: row.Error,
 		Start: time.Unix(0, row.StartUnixNano).UTC(), MatchClassName: views.ServiceClass(row.Service)}
 	sum, ok, err := e.store.TraceSummary(ctx, row.TraceID)
@@ -425,7 +425,7 @@ func (e explorer) rawTab(ctx context.Context, st *exploreState, after string) (*
 	for _, row := range found.Rows {
 		r := views.ExploreRawRow{TraceID: row.TraceID.String(), SpanID: row.SpanID.String(), Error: row.Error,
 			Start: time.Unix(0, row.StartUnixNano).UTC()}
-		r.URL = "/t/" + r.TraceID + "/" + r.SpanID
+		r.URL, r.ThreadURL = "/t/"+r.TraceID+"/"+r.SpanID, threadHref(trace.Ref{TraceID: row.TraceID, SpanID: row.SpanID})
 		for i, v := range row.Values {
 			r.Cells = append(r.Cells, rawCell(columns[i], v))
 		}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"redthread/tracestore/trace"
 	"redthread/views"
 )
 
@@ -37,7 +38,7 @@ func (s *Server) showFind(c echo.Context) error {
 				kind = r.Kind
 			}
 			v.Results = append(v.Results, views.FindResult{Kind: kind, Column: r.Column, Name: r.Name, Service: r.Service,
-				Environment: r.Environment, URL: r.URL, Error: r.Error, Start: time.Unix(0, r.StartUnixNano).UTC()})
+				Environment: r.Environment, URL: r.URL, Thread: threadHref(trace.Ref{TraceID: r.TraceID, SpanID: r.SpanID}), Error: r.Error, Start: time.Unix(0, r.StartUnixNano).UTC()})
 		}
 		v.More = len(results) >= maxFindResults
 	}

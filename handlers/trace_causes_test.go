@@ -68,7 +68,9 @@ func TestDeadCauses(t *testing.T) {
 	}
 	lost := job(1, func(j *trace.Span) { j.Links = []trace.Link{{TraceID: trace.ID{0x0f}, SpanID: spanID(9)}} })
 	half := job(2, func(j *trace.Span) { j.Links = []trace.Link{{TraceID: id, SpanID: spanID(77)}} })
-	unsampled := job(3, func(j *trace.Span) { j.Links = []trace.Link{{TraceID: trace.ID{0x0f, 1}, SpanID: spanID(9), Attributes: []trace.Attribute{{Key: "trace.flags", Value: trace.Int(0x100)}}}} })
+	unsampled := job(3, func(j *trace.Span) {
+		j.Links = []trace.Link{{TraceID: trace.ID{0x0f, 1}, SpanID: spanID(9), Attributes: []trace.Attribute{{Key: "trace.flags", Value: trace.Int(0x100)}}}}
+	})
 	silent := job(4, func(*trace.Span) {})
 	aside := testSpan(70, 0, "web", 300, 5)
 	aside.TraceID, aside.Kind, aside.Name = trace.ID{0x10}, trace.KindServer, "GET /late"

@@ -172,7 +172,7 @@ type ExploreTraces struct {
 
 // ExploreTrace is one trace and the newest of its rows that match.
 type ExploreTrace struct {
-	URL, SpanURL              string
+	URL, SpanURL, ThreadURL   string
 	TraceID                   string
 	RootService, RootName     string // "" while the root is not known
 	Spans, Errors, Took       string // of the trace, "" if not known
@@ -202,6 +202,7 @@ type ExploreRawColumn struct {
 // ExploreRawRow is one row.
 type ExploreRawRow struct {
 	URL, TraceID, SpanID string
+	ThreadURL            string
 	Start                time.Time
 	Error                bool
 	Cells                []ExploreCell

@@ -142,6 +142,21 @@ type BoardBlock struct {
 	Card CardBody
 }
 
+// threadHref is the thread of the span or trace that the block shows, or "".
+func (b BoardBlock) threadHref() string {
+	if path, ok := strings.CutPrefix(b.Href, "/t/"); ok {
+		id, span, _ := strings.Cut(path, "/")
+		if span != "" {
+			return "/thread/" + id + "?span=" + span
+		}
+		return "/thread/" + id
+	}
+	if strings.HasPrefix(b.Href, "/thread/") {
+		return b.Href
+	}
+	return ""
+}
+
 // BlockRef points at another block of the board.
 type BlockRef struct{ ID, Title string }
 

@@ -27,6 +27,8 @@ var shellKeys = []Key{
 	{[]string{"g", "e"}, "go to Explore"},
 	{[]string{"g", "i"}, "go to Investigations"},
 	{[]string{"g", "n"}, "go to the inbox"},
+	{[]string{"o"}, "where a row, a card or a name is of a span, job or trace: what caused it"},
+	{[]string{"e"}, "and what it caused; both are about the one in focus, else the one pointed at"},
 	{[]string{"?"}, "this list"},
 	{[]string{"Esc"}, "close what is open"},
 }

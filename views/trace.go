@@ -437,10 +437,3 @@ func plural(n int, one, many string) string {
 	}
 	return strconv.Itoa(n) + " " + many
 }
-
-// rowKeys work on pages whose rows name spans, jobs or traces (static/js/rows.js).
-var rowKeys = []Key{
-	{[]string{"j", "k"}, "next and previous row"},
-	{[]string{"o"}, "what caused the row in focus, or the one pointed at: its thread"},
-	{[]string{"e"}, "what it caused"},
-}

@@ -2,6 +2,7 @@
 // card, says in data-thread where its thread is.
 import { toast } from "./app.js";
 import { isTyping } from "./keys.js";
+import { rowAfter } from "./rows_step.js";
 
 /**
  * The element that a key is about: the one with the focus in it, else the one
@@ -17,23 +18,12 @@ export function threadOf(root, focused) {
 }
 
 /**
- * The row to go to from a row.
- * @param {number} at -1: from none
- * @param {number} count
- * @param {1 | -1} direction
- * @returns {number} -1 if there is none
- */
-export function rowAfter(at, count, direction) {
-  if (count === 0) return -1;
-  if (at < 0) return direction > 0 ? 0 : count - 1;
-  return Math.min(Math.max(at + direction, 0), count - 1);
-}
-
-/**
- * @param {HTMLElement} el what holds the rows
+ * @param {HTMLElement} el what holds the rows: the page. A trace and a thread have
+ * keys of their own.
  * @returns {() => void}
  */
 export function mount(el) {
+  if (el.querySelector('[data-js~="trace"], [data-js~="thread"]')) return undefined;
   const stop = new AbortController();
   const go = (hash) => {
     const row = threadOf(el, document.activeElement);
@@ -49,7 +39,8 @@ export function mount(el) {
   document.addEventListener("keydown", (e) => {
     if (e.ctrlKey || e.metaKey || e.altKey || e.shiftKey || e.defaultPrevented || isTyping(e) || document.querySelector("dialog[open]")) return;
     const act = keys[e.key];
-    if (!act || !el.querySelector("[data-thread]")) return;
+    const rows = e.key === "j" || e.key === "k" ? "tr[data-thread]" : "[data-thread]";
+    if (!act || !el.querySelector(rows)) return;
     e.preventDefault();
     act();
   }, { signal: stop.signal });

@@ -75,8 +75,8 @@ export function mount(el) {
 
   const press = (name) => panel.querySelector(`[data-part="${name}"]`) ?? el.querySelector(`[data-part="${name}"]`);
   const keys = {
-    o: () => press("origin")?.click(),
-    e: () => press("effects")?.click(),
+    o: () => (press("origin") ?? press("thread"))?.click(),
+    e: () => (press("effects") ?? press("thread"))?.click(),
     t: () => press("thread")?.click(),
     c: () => panel.querySelector("#annotation-text")?.focus(),
     y: () => copyLink(),

@@ -1,6 +1,6 @@
 import test from "node:test";
 import assert from "node:assert/strict";
-import { rowAfter } from "./rows.js";
+import { rowAfter } from "./rows_step.js";
 
 test("j and k go from row to row and stay at the ends", () => {
   assert.equal(rowAfter(-1, 3, 1), 0);
