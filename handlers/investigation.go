@@ -89,11 +89,21 @@ func (s *Server) peopleHere(id collab.InvestigationID, me collab.Actor) []views.
 	return list
 }
 
-// whereWords says where somebody's windows are; static/js/investigation.js does
-// the same.
+// whereWords says where somebody is, by the addresses of their windows, the
+// newest first; static/js/presence_words.js does the same.
 func whereWords(pages []string) string {
-	if len(pages) == 0 || slices.Contains(pages, "board") {
-		return "on this board"
+	if len(pages) == 0 {
+		return "elsewhere"
+	}
+	switch first, _, _ := strings.Cut(strings.TrimPrefix(pages[0], "/"), "/"); {
+	case first == "i":
+		return "on the board"
+	case first == "t":
+		return "in a trace"
+	case first == "thread":
+		return "in a thread"
+	case strings.HasPrefix(first, "explore"):
+		return "in Explore"
 	}
 	return "elsewhere"
 }

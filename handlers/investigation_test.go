@@ -354,7 +354,7 @@ type frame struct {
 	Data                                  json.RawMessage
 }
 
-// nextFrame reads the next message that is not presence.
+// nextFrame reads the next message that is not of presence.
 func nextFrame(t *testing.T, c *websocket.Conn) frame {
 	t.Helper()
 	for {
@@ -369,7 +369,7 @@ func nextFrame(t *testing.T, c *websocket.Conn) frame {
 		if err := json.Unmarshal(raw, &f); err != nil {
 			t.Fatalf("message %s: %v", raw, err)
 		}
-		if f.Type != live.TypePresence {
+		if f.Type != live.TypePresence && f.Type != live.TypeSelf {
 			return f
 		}
 	}

@@ -18,11 +18,13 @@ import (
 )
 
 const (
-	liveWriteTimeout = 5 * time.Second  // of one message; beyond it the client is gone
-	livePongTimeout  = 45 * time.Second // without a sign of life
-	livePingEvery    = 15 * time.Second
-	liveCheckEvery   = 2 * time.Second // whether the reader may still read
-	maxLiveRequest   = 128 << 10       // bytes of one request: the longest note fits
+	liveWriteTimeout = 5 * time.Second // of one message; beyond it the client is gone
+	// A client that says nothing for livePongTimeout, though pinged, is gone: with
+	// what gathers and travels, within 45 seconds nobody is shown who is not here.
+	livePongTimeout = 40 * time.Second
+	livePingEvery   = 15 * time.Second
+	liveCheckEvery  = 3 * time.Second // whether the readers may still read
+	maxLiveRequest  = 128 << 10       // bytes of one request: the longest note fits
 )
 
 // liveUpgrader leaves the origin to checkLiveOrigin.
@@ -36,10 +38,6 @@ var liveUpgrader = websocket.Upgrader{
 // hello, the changes after an offset, then changes as they happen.
 func (s *Server) streamInvestigation(c echo.Context) error {
 	r := c.Request()
-	actor, _ := collab.ActorFrom(r.Context())
-	if offered := websocket.Subprotocols(r); len(offered) > 0 && !slices.Contains(offered, live.Subprotocol) {
-		return &collab.InvalidError{Field: "Sec-WebSocket-Protocol", Message: "This socket speaks " + live.Subprotocol + "."}
-	}
 	offset, given, err := int64Param(c, "after")
 	if err != nil {
 		return err
@@ -49,17 +47,42 @@ func (s *Server) streamInvestigation(c echo.Context) error {
 		after = &offset
 	}
 	id := investigationParam(c)
-	if _, err := s.Collab.InvestigationByID(r.Context(), id); err != nil {
+	if err := s.Collab.MaySee(r.Context(), id); err != nil {
 		return err
+	}
+	return s.stream(c, id, func(j live.Joining) (*live.Subscriber, error) {
+		return s.Live.Join(r.Context(), id, j, c.QueryParam("epoch"), after)
+	})
+}
+
+// streamHere answers GET /live/here with a websocket that tells who else is at a
+// page that is no board. The investigation that the person works on may be named.
+func (s *Server) streamHere(c echo.Context) error {
+	also := collab.InvestigationID(c.QueryParam("investigation"))
+	if also != "" && s.Collab.MaySee(c.Request().Context(), also) != nil {
+		also = ""
+	}
+	return s.stream(c, "", func(j live.Joining) (*live.Subscriber, error) {
+		j.Also = also
+		return s.Live.JoinHere(j)
+	})
+}
+
+// stream joins and serves the socket until it ends.
+func (s *Server) stream(c echo.Context, id collab.InvestigationID, join func(live.Joining) (*live.Subscriber, error)) error {
+	r := c.Request()
+	actor, _ := collab.ActorFrom(r.Context())
+	if offered := websocket.Subprotocols(r); len(offered) > 0 && !slices.Contains(offered, live.Subprotocol) {
+		return &collab.InvalidError{Field: "Sec-WebSocket-Protocol", Message: "This socket speaks " + live.Subprotocol + "."}
 	}
 	if !websocket.IsWebSocketUpgrade(r) {
 		return echo.NewHTTPError(http.StatusUpgradeRequired, "This address is a websocket.")
 	}
-	page := c.QueryParam("page")
-	if page == "" {
-		page = "board"
+	pref, err := s.Collab.PresencePreferences(r.Context(), actor.ID)
+	if err != nil {
+		return err
 	}
-	sub, err := s.Live.Join(r.Context(), id, actor, page, c.QueryParam("epoch"), after)
+	sub, err := join(live.Joining{Who: actor, Path: c.QueryParam("path"), Preferences: live.Preferences(pref)})
 	if errors.Is(err, live.ErrClosed) {
 		return echo.NewHTTPError(http.StatusServiceUnavailable, "The server is restarting.")
 	}
@@ -72,6 +95,8 @@ func (s *Server) streamInvestigation(c echo.Context) error {
 		return nil // the upgrader has answered
 	}
 	sock := &socket{server: s, conn: conn, sub: sub, id: id, actor: actor}
+	s.guard.add(s, sock)
+	defer s.guard.remove(sock)
 	sock.serve(r.Context())
 	return nil
 }
@@ -81,8 +106,8 @@ type socket struct {
 	server *Server
 	conn   *websocket.Conn
 	sub    *live.Subscriber
-	id     collab.InvestigationID
-	actor  collab.Actor // as it was at the beginning
+	id     collab.InvestigationID // "": of a page that is no board
+	actor  collab.Actor           // as it was at the beginning
 }
 
 // serve writes until the subscriber is closed or the client is gone.
@@ -94,11 +119,6 @@ func (k *socket) serve(ctx context.Context) {
 		defer cancel()
 		k.read(ctx)
 	}()
-	watched := make(chan struct{})
-	go func() {
-		defer close(watched)
-		k.watch(ctx)
-	}()
 	code, reason := k.write(ctx)
 	if code != 0 {
 		message := websocket.FormatCloseMessage(code, reason)
@@ -108,60 +128,35 @@ func (k *socket) serve(ctx context.Context) {
 	cancel()
 	_ = k.conn.Close() // wakes the reader
 	<-read
-	<-watched
 }
 
-// write sends what the subscriber has. It returns the close code to give, 0 if
-// the client is gone.
+// write sends what the subscriber has, and pings. It returns the close code to
+// give, 0 if the client is gone.
 func (k *socket) write(ctx context.Context) (code int, reason string) {
+	ping := time.NewTicker(livePingEvery)
+	defer ping.Stop()
 	for {
-		m, err := k.sub.Next(ctx)
+		m, err := k.sub.Take()
 		var closed *live.CloseError
 		switch {
 		case errors.As(err, &closed):
 			return closed.Code, closed.Reason
-		case err != nil:
-			return 0, ""
+		case m != nil:
+			if err := k.conn.SetWriteDeadline(time.Now().Add(liveWriteTimeout)); err != nil {
+				return 0, ""
+			}
+			if err := k.conn.WriteMessage(websocket.TextMessage, m); err != nil {
+				return 0, ""
+			}
+			continue
 		}
-		if err := k.conn.SetWriteDeadline(time.Now().Add(liveWriteTimeout)); err != nil {
-			return 0, ""
-		}
-		if err := k.conn.WriteMessage(websocket.TextMessage, m); err != nil {
-			return 0, ""
-		}
-	}
-}
-
-// watch pings, and closes the socket of whoever may no longer read.
-func (k *socket) watch(ctx context.Context) {
-	check, ping := time.NewTicker(liveCheckEvery), time.NewTicker(livePingEvery)
-	defer check.Stop()
-	defer ping.Stop()
-	for {
 		select {
 		case <-ctx.Done():
-			return
+			return 0, ""
+		case <-k.sub.Ready():
 		case <-ping.C:
 			// A failed ping shows as a missing pong.
 			_ = k.conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(liveWriteTimeout))
-		case <-check.C:
-			actor, err := k.current(ctx)
-			if errors.Is(err, collab.ErrNotFound) {
-				k.sub.Close(live.CloseSignedOut, "You are signed out.")
-				return
-			}
-			if err == nil {
-				err = k.server.Collab.MaySee(collab.WithActor(ctx, actor), k.id)
-			}
-			var merged *collab.MergedError
-			switch {
-			case errors.As(err, &merged): // loading the page again leads there
-				k.sub.Close(live.CloseReload, "This investigation was merged into another.")
-				return
-			case errors.Is(err, collab.ErrNotFound):
-				k.sub.Close(live.CloseForbidden, "This investigation is not for you to see any more.")
-				return
-			}
 		}
 	}
 }
@@ -194,11 +189,7 @@ func (k *socket) read(ctx context.Context) {
 
 // answer does what a client asks and acknowledges it.
 func (k *socket) answer(ctx context.Context, req *live.Request) {
-	if req.Type == live.TypePresenceSet {
-		var p struct{ Page string }
-		if json.Unmarshal(req.Data, &p) == nil {
-			k.sub.SetPage(p.Page)
-		}
+	if k.attend(ctx, req) {
 		return
 	}
 	offset, err := k.do(ctx, req)
@@ -221,6 +212,9 @@ func (k *socket) do(ctx context.Context, req *live.Request) (int64, error) {
 	}
 	ctx = collab.WithActor(ctx, actor)
 	store := k.server.Collab
+	if k.id == "" {
+		return 0, &collab.InvalidError{Field: "type", Message: "This socket tells who is here; changes go to that of an investigation."}
+	}
 	noun, verb, _ := strings.Cut(req.Type, ".")
 	if !slices.Contains(live.ClientTypes, req.Type) {
 		return 0, &collab.InvalidError{Field: "type", Message: "There is no message of type " + clipRunes(req.Type, 60) + "."}

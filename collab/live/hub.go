@@ -17,9 +17,11 @@ package live
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -37,8 +39,6 @@ type Log interface {
 const (
 	// sweepEvery is how often an open room looks at its log unasked.
 	sweepEvery = 2 * time.Second
-	// presenceDelay gathers what people do before it is told to others.
-	presenceDelay = 50 * time.Millisecond
 	// maxReplay is the longest gap that is replayed; beyond it a client loads
 	// the page again, which is less work for both.
 	maxReplay = collab.MaxChanges
@@ -51,6 +51,10 @@ type Options struct {
 	// process only. Its owner closes it.
 	NATS *nats.Conn
 	Log  *slog.Logger
+	// MaySee answers nil if the actor in its context may see an investigation. It
+	// is asked before somebody is told where the one whom they follow is. Nil:
+	// everybody sees all.
+	MaySee func(ctx context.Context, id collab.InvestigationID) error
 	// Queue is how many messages may wait for a subscriber before it is
 	// disconnected; 0: 256.
 	Queue int
@@ -59,17 +63,20 @@ type Options struct {
 // Hub holds the rooms. Its methods may be called from several goroutines.
 type Hub struct {
 	log    Log
-	nats   *nats.Conn         // nil: none
-	heard  *nats.Subscription // nil: none
+	nats   *nats.Conn // nil: none
+	heard  []*nats.Subscription
+	see    func(ctx context.Context, id collab.InvestigationID) error
 	logger *slog.Logger
 	queue  int
-	ctx    context.Context // of the rooms; ends with Close
+	base   context.Context // ends with Close
+	ctx    context.Context // of what the hub reads for all
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 
-	mu     sync.Mutex
-	rooms  map[collab.InvestigationID]*Room
-	closed bool
+	mu       sync.Mutex
+	rooms    map[collab.InvestigationID]*Room
+	presence *presence
+	closed   bool
 }
 
 // NewHub returns a hub over a log. Close it.
@@ -80,16 +87,26 @@ func NewHub(o Options) *Hub {
 	if o.Queue <= 0 {
 		o.Queue = 256
 	}
-	h := &Hub{log: o.Store, nats: o.NATS, logger: o.Log, queue: o.Queue, rooms: map[collab.InvestigationID]*Room{}}
-	h.ctx, h.cancel = context.WithCancel(collab.AsServer(context.Background()))
+	h := &Hub{log: o.Store, nats: o.NATS, see: o.MaySee, logger: o.Log, queue: o.Queue, rooms: map[collab.InvestigationID]*Room{}}
+	h.base, h.cancel = context.WithCancel(context.Background())
+	h.ctx = collab.AsServer(h.base)
+	h.presence = newPresence(h, rand.Text()[:10])
 	if h.nats != nil {
-		var err error
-		h.heard, err = h.nats.Subscribe("v1.investigation.*.changed", func(m *nats.Msg) { h.hear(m.Subject, m.Data) })
-		if err != nil {
-			h.logger.Warn("live: changes made by other servers show late", "error", err)
-		}
+		h.listen("v1.investigation.*.changed", func(m *nats.Msg) { h.hear(m.Subject, m.Data) })
+		h.listen(presenceSubject, h.presence.hear)
+		h.presence.publish(news{New: true})
 	}
+	h.done.Go(h.presence.run)
 	return h
+}
+
+func (h *Hub) listen(subject string, fn nats.MsgHandler) {
+	sub, err := h.nats.Subscribe(subject, fn)
+	if err != nil {
+		h.logger.Warn("live: what happens on other servers shows late", "subject", subject, "error", err)
+		return
+	}
+	h.heard = append(h.heard, sub)
 }
 
 // wake is the payload of v1.investigation.<id>.changed.
@@ -131,14 +148,28 @@ func (h *Hub) wake(id collab.InvestigationID) {
 // ErrClosed says that the hub is shutting down.
 var ErrClosed = errors.New("live: closed")
 
-// Join subscribes to an investigation. After nil means from now; otherwise the
-// subscriber gets every change after *after, if epoch is that of the log, or
-// else a reload. The error is [collab.ErrNotFound] if there is no such log.
-func (h *Hub) Join(ctx context.Context, id collab.InvestigationID, who collab.Actor, page, epoch string, after *int64) (*Subscriber, error) {
+// Joining is who opens a page, and which.
+type Joining struct {
+	Who  collab.Actor
+	Path string // the address of the page
+	// Also is an investigation that the person works on from another page, or "".
+	// The caller has asked whether they may see it.
+	Also        collab.InvestigationID
+	Preferences Preferences
+}
+
+// Join subscribes to an investigation; the caller has asked whether the person
+// may see it. After nil means from now; otherwise the subscriber gets every
+// change after *after, if epoch is that of the log, or else a reload. The error
+// is [collab.ErrNotFound] if there is no such log.
+func (h *Hub) Join(ctx context.Context, id collab.InvestigationID, j Joining, epoch string, after *int64) (*Subscriber, error) {
 	if _, err := h.log.LogPosition(ctx, id); err != nil {
 		return nil, err
 	}
-	sub := &Subscriber{who: who, page: page, epoch: epoch, after: after, limit: h.queue, ready: make(chan struct{}, 1)}
+	if j.Path = cleanPath(j.Path); placeOf(j.Path) != boardPlace(id) {
+		j.Path = "/i/" + string(id)
+	}
+	sub := &Subscriber{hub: h, who: j.Who, epoch: epoch, after: after, limit: h.queue, ready: make(chan struct{}, 1)}
 	h.mu.Lock()
 	if h.closed {
 		h.mu.Unlock()
@@ -152,31 +183,52 @@ func (h *Hub) Join(ctx context.Context, id collab.InvestigationID, who collab.Ac
 	}
 	sub.room = r
 	r.joining = append(r.joining, sub)
+	h.presence.add(sub, j)
 	h.mu.Unlock()
 	r.poke()
 	return sub, nil
 }
 
-// People returns who is in the room of an investigation now.
+// JoinHere subscribes to the presence of a page that shows no investigation.
+func (h *Hub) JoinHere(j Joining) (*Subscriber, error) {
+	if strings.HasPrefix(placeOf(j.Path), boardPlace("")) {
+		j.Path = "" // the way there is Join
+	}
+	sub := &Subscriber{hub: h, who: j.Who, limit: h.queue, ready: make(chan struct{}, 1)}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return nil, ErrClosed
+	}
+	sub.push(Encode(Hello{Type: TypeHello}))
+	h.presence.add(sub, j)
+	return sub, nil
+}
+
+// People returns who has an investigation open now, or works on it from another
+// page, on whatever server.
 func (h *Hub) People(id collab.InvestigationID) []Person {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if r := h.rooms[id]; r != nil {
-		return r.people()
-	}
-	return []Person{}
+	list, _ := h.presence.listOf(boardPlace(id))
+	return list
 }
 
 // Stats are the numbers of a hub.
-type Stats struct{ Rooms, Subscribers int }
+type Stats struct {
+	Rooms       int
+	Subscribers int // of this server
+}
 
 // Stats counts rooms and subscribers.
 func (h *Hub) Stats() Stats {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s := Stats{Rooms: len(h.rooms)}
-	for _, r := range h.rooms {
-		s.Subscribers += len(r.subs) + len(r.joining)
+	for _, c := range h.presence.conns {
+		if c.sub != nil {
+			s.Subscribers++
+		}
 	}
 	return s
 }
@@ -187,12 +239,22 @@ func (h *Hub) Close() error {
 	h.mu.Lock()
 	first := !h.closed
 	h.closed = true
+	for _, c := range h.presence.conns {
+		if c.sub != nil && c.sub.room == nil {
+			c.sub.Close(CloseShutdown, shutdownReason)
+		}
+	}
 	h.mu.Unlock()
-	var err error
-	if first && h.heard != nil && !h.nats.IsClosed() {
-		err = h.heard.Unsubscribe()
+	var errs []error
+	if first && h.nats != nil && !h.nats.IsClosed() {
+		h.presence.publish(news{Bye: true})
+		for _, sub := range h.heard {
+			errs = append(errs, sub.Unsubscribe())
+		}
 	}
 	h.cancel()
 	h.done.Wait()
-	return err
+	return errors.Join(errs...)
 }
+
+const shutdownReason = "The server is restarting."

@@ -89,7 +89,7 @@ func join(t *testing.T, h *Hub, who int, epoch string, after int64) *Subscriber 
 	if after >= 0 {
 		a = &after
 	}
-	s, err := h.Join(t.Context(), inv, actor(who), "board", epoch, a)
+	s, err := h.Join(t.Context(), inv, Joining{Who: actor(who), Path: "/i/i_1"}, epoch, a)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,11 +103,11 @@ type message struct {
 	People      []Person
 }
 
-// next returns the next message that is not presence.
+// next returns the next message that is not of presence.
 func next(t *testing.T, s *Subscriber) message {
 	t.Helper()
 	for {
-		if m := nextAny(t, s); m.Type != TypePresence {
+		if m := nextAny(t, s); m.Type != TypePresence && m.Type != TypeSelf {
 			return m
 		}
 	}
@@ -258,7 +258,7 @@ func TestResumeUnderLoad(t *testing.T) {
 		wg.Go(func() {
 			last := int64(0)
 			for round := 0; last < total; round++ {
-				s, err := h.Join(t.Context(), inv, actor(i), "", "e1", &last)
+				s, err := h.Join(t.Context(), inv, Joining{Who: actor(i)}, "e1", &last)
 				if err != nil {
 					t.Error(err)
 					return
@@ -296,31 +296,6 @@ func TestResumeUnderLoad(t *testing.T) {
 	wg.Wait()
 }
 
-func TestPresence(t *testing.T) {
-	h := newHub(t, &memoryLog{epoch: "e1"}, Options{})
-	a, b := join(t, h, 1, "", -1), join(t, h, 2, "", -1)
-	twice := join(t, h, 2, "", -1)
-	wait := func(s *Subscriber, what string, ok func([]Person) bool) {
-		t.Helper()
-		for range 100 {
-			if m := nextAny(t, s); m.Type == TypePresence && ok(m.People) {
-				return
-			}
-		}
-		t.Fatalf("never told: %s", what)
-	}
-	wait(a, "two people", func(p []Person) bool { return len(p) == 2 && p[0].ID == "u_1" && p[1].Name == "Person 2" })
-	b.SetPage("/t/1")
-	wait(a, "Bo's two pages", func(p []Person) bool { return cmp.Equal(p[1].Pages, []string{"/t/1", "board"}) })
-	b.Leave()
-	wait(a, "one page of Bo left", func(p []Person) bool { return len(p) == 2 && cmp.Equal(p[1].Pages, []string{"board"}) })
-	if got := h.People(inv); len(got) != 2 {
-		t.Fatalf("People: %+v", got)
-	}
-	twice.Leave()
-	wait(a, "Bo gone", func(p []Person) bool { return len(p) == 1 })
-}
-
 func TestRoomHealsAfterTheLogFailed(t *testing.T) {
 	l := &memoryLog{epoch: "e1"}
 	h := newHub(t, l, Options{})
@@ -335,7 +310,7 @@ func TestRoomHealsAfterTheLogFailed(t *testing.T) {
 func TestEmptyRoomsEnd(t *testing.T) {
 	h := newHub(t, &memoryLog{epoch: "e1"}, Options{})
 	for range 20 {
-		s, err := h.Join(t.Context(), inv, actor(1), "", "", nil)
+		s, err := h.Join(t.Context(), inv, Joining{Who: actor(1)}, "", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -348,7 +323,7 @@ func TestEmptyRoomsEnd(t *testing.T) {
 		}
 		time.Sleep(time.Millisecond)
 	}
-	if _, err := h.Join(t.Context(), "i_none", actor(1), "", "", nil); !errors.Is(err, collab.ErrNotFound) {
+	if _, err := h.Join(t.Context(), "i_none", Joining{Who: actor(1)}, "", nil); !errors.Is(err, collab.ErrNotFound) {
 		t.Fatalf("unknown investigation: %v", err)
 	}
 }
@@ -361,7 +336,7 @@ func TestCloseSendsPeopleAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantClosed(t, s, CloseShutdown)
-	if _, err := h.Join(t.Context(), inv, actor(1), "", "", nil); !errors.Is(err, ErrClosed) {
+	if _, err := h.Join(t.Context(), inv, Joining{Who: actor(1)}, "", nil); !errors.Is(err, ErrClosed) {
 		t.Fatalf("join after close: %v", err)
 	}
 }
@@ -423,9 +398,15 @@ func TestGoldenMessages(t *testing.T) {
 	messages := map[string][]byte{
 		TypeHello:    Encode(Hello{TypeHello, "e1", 42}),
 		TypeReload:   Encode(Reload{TypeReload}),
-		TypePresence: Encode(Presence{TypePresence, []Person{{"u_1", "Ana Lima", []string{"board"}}}}),
-		TypeAck:      Encode(Ack{TypeAck, "6b0e", 42}),
-		TypeError:    Encode(Error{TypeError, "6b0e", "invalid", "Pick a span first."}),
+		TypePresence: Encode(Presence{TypePresence, []Person{{"u_1", "Ana Lima", []string{"/t/4bf92f3577b34da6a3ce929d0e0e4736?zoom=0-500"}, false, "u_2"}}, 0}),
+		TypeSelf:     Encode(Self{TypeSelf, Preferences{Hidden: false, Alone: true}, []Named{{"u_2", "Bo"}}}),
+		TypeCursor:   Encode(CursorMoved{TypeCursor, "k3.1", "u_1", "Ana Lima", &Cursor{Trace: "4bf92f3577b34da6a3ce929d0e0e4736", Span: "00f067aa0ba902b7", Field: "http.route", Offset: -1}}),
+
+		TypeFollowView:  Encode(FollowView{TypeFollowView, "u_1", "Ana Lima", "/i/i_1", Scroll{"b_1", -12.5}}),
+		TypeFollowEnded: Encode(FollowEnded{TypeFollowEnded, "u_1", "Ana Lima", EndRefused}),
+		TypeFollowAsked: Encode(FollowAsked{TypeFollowAsked, "u_1", "Ana Lima"}),
+		TypeAck:         Encode(Ack{TypeAck, "6b0e", 42}),
+		TypeError:       Encode(Error{TypeError, "6b0e", "invalid", "Pick a span first."}),
 	}
 	for _, typ := range ServerTypes {
 		if messages[typ] == nil {

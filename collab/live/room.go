@@ -2,12 +2,8 @@ package live
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
-	"slices"
-	"strings"
-	"sync"
 	"time"
 
 	"redthread/collab"
@@ -25,9 +21,8 @@ type Room struct {
 	offset int64
 
 	// Guarded by Hub.mu.
-	subs          map[*Subscriber]bool
-	joining       []*Subscriber
-	presenceDirty bool
+	subs    map[*Subscriber]bool
+	joining []*Subscriber
 }
 
 func (r *Room) poke() {
@@ -40,26 +35,15 @@ func (r *Room) poke() {
 func (r *Room) run() {
 	sweep := time.NewTicker(sweepEvery)
 	defer sweep.Stop()
-	presence := time.NewTimer(time.Hour)
-	presence.Stop()
-	defer presence.Stop()
-	waiting := false // the presence timer runs
 	for {
 		if !r.step() {
 			return
 		}
-		if !waiting && r.presenceWanted() {
-			presence.Reset(presenceDelay)
-			waiting = true
-		}
 		select {
 		case <-r.woken:
 		case <-sweep.C:
-		case <-presence.C:
-			waiting = false
-			r.tellPresence()
 		case <-r.hub.ctx.Done():
-			r.closeAll(CloseShutdown, "The server is restarting.")
+			r.closeAll(CloseShutdown, shutdownReason)
 			return
 		}
 	}
@@ -178,8 +162,9 @@ func (r *Room) admit(sub *Subscriber) {
 	sub.start(start)
 	r.epoch, r.offset = p.Epoch, p.Offset
 	r.hub.mu.Lock()
-	r.subs[sub] = true
-	r.presenceDirty = true
+	if r.hub.presence.conns[sub.conn.ID] != nil { // it has not left meanwhile
+		r.subs[sub] = true
+	}
 	r.hub.mu.Unlock()
 }
 
@@ -232,47 +217,6 @@ func (r *Room) closeAll(code int, reason string) {
 	}
 }
 
-func (r *Room) presenceWanted() bool {
-	r.hub.mu.Lock()
-	defer r.hub.mu.Unlock()
-	return r.presenceDirty
-}
-
-func (r *Room) tellPresence() {
-	r.hub.mu.Lock()
-	r.presenceDirty = false
-	people := r.people()
-	r.hub.mu.Unlock()
-	message := Encode(Presence{TypePresence, people})
-	for _, sub := range r.subscribers() {
-		sub.pushPresence(message)
-	}
-}
-
-// people lists who is here, by name. Hub.mu is held.
-func (r *Room) people() []Person {
-	byID := map[string]*Person{}
-	for s := range r.subs {
-		p := byID[s.who.ID]
-		if p == nil {
-			p = &Person{ID: s.who.ID, Name: s.who.Name, Pages: []string{}}
-			byID[s.who.ID] = p
-		}
-		if s.page != "" && !slices.Contains(p.Pages, s.page) {
-			p.Pages = append(p.Pages, s.page)
-		}
-	}
-	list := make([]Person, 0, len(byID))
-	for _, p := range byID {
-		slices.Sort(p.Pages)
-		list = append(list, *p)
-	}
-	slices.SortFunc(list, func(a, b Person) int {
-		return strings.Compare(a.Name+"\x00"+a.ID, b.Name+"\x00"+b.ID)
-	})
-	return list
-}
-
 // frame is the bytes of one change, as the API gives them too.
 func frame(c *collab.Change) []byte {
 	var b bytes.Buffer
@@ -282,161 +226,4 @@ func frame(c *collab.Change) []byte {
 		panic("live: encode change: " + err.Error()) // its data is JSON already
 	}
 	return bytes.TrimRight(b.Bytes(), "\n")
-}
-
-// Subscriber is one socket's place in a room: a bounded queue of messages, the
-// same bytes for everybody. One goroutine calls Next; the other methods may be
-// called from any.
-type Subscriber struct {
-	room  *Room
-	who   collab.Actor
-	epoch string
-	after *int64
-	limit int
-	ready chan struct{} // holds one: there is something to take
-
-	page string // guarded by Hub.mu
-
-	mu       sync.Mutex
-	pending  [][]byte // its start may be longer than limit; overflow disconnects
-	backlog  int      // how many of pending are the start
-	presence []byte   // the newest only
-	closed   bool
-	code     int
-	reason   string
-}
-
-// CloseError says why a subscriber was closed: the websocket's close code.
-type CloseError struct {
-	Code   int
-	Reason string
-}
-
-func (e *CloseError) Error() string { return "live: closed: " + e.Reason }
-
-// Next returns the next message, which must not be changed. It waits for one. It
-// returns a *[CloseError] when the subscriber was closed and all before is
-// taken, or the error of ctx.
-func (s *Subscriber) Next(ctx context.Context) ([]byte, error) {
-	for {
-		s.mu.Lock()
-		switch {
-		case len(s.pending) > 0:
-			m := s.pending[0]
-			s.pending[0] = nil
-			s.pending = s.pending[1:]
-			s.backlog = max(0, s.backlog-1)
-			s.mu.Unlock()
-			return m, nil
-		case s.presence != nil:
-			m := s.presence
-			s.presence = nil
-			s.mu.Unlock()
-			return m, nil
-		case s.closed:
-			err := &CloseError{s.code, s.reason}
-			s.mu.Unlock()
-			return nil, err
-		}
-		s.mu.Unlock()
-		select {
-		case <-s.ready:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
-}
-
-// start puts the hello and the replay before anything else.
-func (s *Subscriber) start(messages [][]byte) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return
-	}
-	s.pending = append(messages, s.pending...)
-	s.backlog = len(messages)
-	s.notify()
-}
-
-// push queues a message. If the queue is full, the subscriber is too slow and is
-// closed: what waits is dropped, since the client resumes by its offset.
-func (s *Subscriber) push(m []byte) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return
-	}
-	if len(s.pending)-s.backlog >= s.limit {
-		s.pending, s.presence = nil, nil
-		s.closed, s.code, s.reason = true, CloseSlow, "It did not keep up; come back and resume."
-		s.notify()
-		return
-	}
-	s.pending = append(s.pending, m)
-	s.notify()
-}
-
-func (s *Subscriber) pushPresence(m []byte) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return
-	}
-	s.presence = m
-	s.notify()
-}
-
-// Send queues an answer for this subscriber alone.
-func (s *Subscriber) Send(m []byte) { s.push(m) }
-
-// Close ends the subscriber: Next returns what waits, then a *[CloseError]. The
-// first code and reason count.
-func (s *Subscriber) Close(code int, reason string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return
-	}
-	s.closed, s.code, s.reason = true, code, reason
-	s.notify()
-}
-
-func (s *Subscriber) notify() {
-	select {
-	case s.ready <- struct{}{}:
-	default:
-	}
-}
-
-// Leave takes the subscriber out of its room.
-func (s *Subscriber) Leave() {
-	s.Close(CloseShutdown, "It left.")
-	h := s.room.hub
-	h.mu.Lock()
-	delete(s.room.subs, s)
-	s.room.joining = slices.DeleteFunc(s.room.joining, func(o *Subscriber) bool { return o == s })
-	s.room.presenceDirty = true
-	h.mu.Unlock()
-	s.room.poke()
-}
-
-// maxPageBytes bounds the path that a client says it is on.
-const maxPageBytes = 200
-
-// SetPage says where the person is now, for the others to see.
-func (s *Subscriber) SetPage(page string) {
-	if len(page) > maxPageBytes {
-		page = page[:maxPageBytes]
-	}
-	page = strings.ToValidUTF8(page, "")
-	h := s.room.hub
-	h.mu.Lock()
-	changed := s.page != page
-	s.page = page
-	s.room.presenceDirty = s.room.presenceDirty || changed
-	h.mu.Unlock()
-	if changed {
-		s.room.poke()
-	}
 }

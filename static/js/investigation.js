@@ -10,6 +10,7 @@ import { takeOrder } from "./board_order.js";
 import { fragment, localise, replace } from "./board_swap.js";
 import { follow } from "./live.js";
 import { stale } from "./live_log.js";
+import { whereWords } from "./presence_words.js";
 import { serviceClass } from "./service.js";
 
 /** @param {HTMLElement} el */
@@ -175,7 +176,7 @@ export function mount(el) {
         name.textContent = p.id === el.dataset.me ? "you" : p.name;
         const where = document.createElement("span");
         where.className = "Here-where";
-        where.textContent = p.pages.length === 0 || p.pages.includes("board") ? "on this board" : "elsewhere";
+        where.textContent = whereWords(p.pages);
         li.append(avatar, name, where);
         return li;
       }),

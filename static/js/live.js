@@ -7,7 +7,7 @@ const bannerAfter = 1_500; // a hiccup shorter than this is not told
 
 /**
  * Follows the log of an investigation.
- * @param {{id: string, epoch: string, offset: number, page?: string,
+ * @param {{id: string, epoch: string, offset: number,
  *   onChange: (change: object) => void, onMessage?: (message: object) => void,
  *   onReload: () => void, onState?: (connected: boolean) => void, onGone?: (code: number) => void}} o
  * @returns {{close: () => void, send: (message: object) => boolean, offset: () => number}}
@@ -25,7 +25,7 @@ export function follow(o) {
     url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
     url.searchParams.set("epoch", o.epoch);
     url.searchParams.set("after", String(last));
-    url.searchParams.set("page", o.page ?? "board");
+    url.searchParams.set("path", location.pathname + location.search);
     return url;
   };
   const connect = () => {
