@@ -152,7 +152,6 @@ func (s *Server) routes() []route {
 		{groupPage, post, "/settings/notifications/:target/disable", accessAdmin, s.disableTarget},
 		{groupPage, post, "/settings/notifications/:target/delete", accessAdmin, s.deleteTarget},
 		{groupLive, get, "/live/investigations/:id", accessViewer, s.streamInvestigation},
-		{groupLive, get, "/live/here", accessViewer, s.streamHere},
 		{groupAPI, get, "/api/v1/investigations", accessViewer, s.listInvestigations},
 		{groupAPI, post, "/api/v1/investigations", accessMember, s.createInvestigationJSON},
 		{groupAPI, get, "/api/v1/investigations/:id", accessViewer, s.showInvestigationJSON},
