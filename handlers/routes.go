@@ -108,14 +108,6 @@ func (s *Server) routes() []route {
 		{groupPage, get, "/explore/download/:format", accessViewer, s.downloadExplore},
 		{groupAPI, get, "/explore/progress/:id", accessViewer, s.showProgress},
 
-		// Services, messages and jobs.
-		{groupPage, get, "/messages", accessViewer, s.listMessages},
-		{groupPage, get, "/messages/:name", accessViewer, s.showTopic},
-		{groupPage, get, "/queues", accessViewer, s.listQueues},
-		{groupPage, get, "/queues/:name", accessViewer, s.showQueue},
-		{groupPage, get, "/jobs", accessViewer, s.listJobs},
-		{groupPage, get, "/jobs/:name", accessViewer, s.showJobClass},
-
 		// Investigations, inbox, notifications.
 		{groupPage, get, "/investigations", accessViewer, s.showInvestigations},
 		{groupPage, post, "/investigations", accessMember, s.createInvestigation},
@@ -152,6 +144,7 @@ func (s *Server) routes() []route {
 		{groupPage, post, "/settings/notifications/:target/disable", accessAdmin, s.disableTarget},
 		{groupPage, post, "/settings/notifications/:target/delete", accessAdmin, s.deleteTarget},
 		{groupLive, get, "/live/investigations/:id", accessViewer, s.streamInvestigation},
+		{groupLive, get, "/live/here", accessViewer, s.streamHere},
 		{groupAPI, get, "/api/v1/investigations", accessViewer, s.listInvestigations},
 		{groupAPI, post, "/api/v1/investigations", accessMember, s.createInvestigationJSON},
 		{groupAPI, get, "/api/v1/investigations/:id", accessViewer, s.showInvestigationJSON},
