@@ -71,7 +71,7 @@ func BenchmarkApply(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		round++
-		mem = memtable.NewAfter(mem, recent)
+		mem = memtable.NewAfter(mem, recent, memtable.Edges{})
 		for _, raw := range raws {
 			if _, err := d.DecodeRows(otlp.Traces, raw, otlp.Arrival{UnixNano: 1}, func(r *column.Row) error {
 				_, err := mem.AddRow(r, column.Mix(r.Hash(), round)) // other rows each time

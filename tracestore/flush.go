@@ -145,7 +145,7 @@ func (s *Store) writeSegment(t *table) (*segmentFile, error) {
 func (s *Store) writeEdges(t *table, id string) (*edgeFile, error) {
 	path := filepath.Join(edgesDir, id+".edges")
 	full := filepath.Join(s.o.Dir, path)
-	info, err := segment.WriteEdges(full, slices.Clone(t.mem.Links()), t.mem.Summaries(), s.step)
+	info, err := segment.WriteEdges(full, t.mem.Halves(), t.mem.Summaries(), s.step)
 	if err != nil {
 		return nil, errors.Join(err, s.discard(full))
 	}

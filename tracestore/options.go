@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"time"
 
+	"redthread/tracestore/graph"
 	"redthread/tracestore/ingestlog"
 )
 
@@ -28,6 +29,11 @@ type Options struct {
 	FlushRows  int
 	FlushBytes int64
 	FlushAge   time.Duration
+
+	// Rules find the edges between traces, and Kept are the attributes that the
+	// summaries of traces keep. nil: the default, see [Store.UseRules].
+	Rules *graph.Rules
+	Kept  []string
 
 	// SpanRetention and EdgeRetention are ages since arrival. Defaults 30 and
 	// 400 days; negative keeps for ever.

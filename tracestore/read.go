@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	"redthread/tracestore/column"
-	"redthread/tracestore/graph"
 	"redthread/tracestore/segment"
 	"redthread/tracestore/trace"
 )
@@ -122,84 +121,6 @@ func joinLogs(rows []trace.Span) []trace.Span {
 		slices.SortStableFunc(spans[i].Events, func(a, b trace.Event) int { return cmp.Compare(a.TimeUnixNano, b.TimeUnixNano) })
 	}
 	return spans
-}
-
-// Effects returns the links whose target is a span of the trace, at most limit;
-// truncated says there are more. They outlive the spans.
-func (s *Store) Effects(ctx context.Context, id trace.ID, limit int) (links []graph.Link, truncated bool, err error) {
-	v := s.acquire()
-	if v == nil {
-		return nil, false, ErrClosed
-	}
-	defer v.release()
-	for _, f := range v.runs {
-		if err := ctx.Err(); err != nil {
-			return nil, false, err
-		}
-		more, cut, err := f.file.Effects(id, limit)
-		if err != nil {
-			if !s.setAsideEdges(f, err) {
-				return nil, false, err
-			}
-			continue
-		}
-		links = append(links, more...)
-		truncated = truncated || cut
-	}
-	for _, t := range v.tables {
-		more, cut := t.mem.Effects(id, limit)
-		links = append(links, more...)
-		truncated = truncated || cut
-	}
-	links = uniqueLinks(links)
-	if len(links) > limit {
-		links, truncated = links[:limit], true
-	}
-	return links, truncated, nil
-}
-
-func uniqueLinks(links []graph.Link) []graph.Link {
-	seen := make(map[graph.Link]struct{}, len(links))
-	return slices.DeleteFunc(links, func(l graph.Link) bool {
-		_, again := seen[l]
-		seen[l] = struct{}{}
-		return again
-	})
-}
-
-// TraceSummary returns what is known of a trace, or false. It outlives the
-// spans.
-func (s *Store) TraceSummary(ctx context.Context, id trace.ID) (sum graph.Summary, ok bool, err error) {
-	v := s.acquire()
-	if v == nil {
-		return sum, false, ErrClosed
-	}
-	defer v.release()
-	merge := func(more graph.Summary, found bool) {
-		switch {
-		case found && ok:
-			sum = segment.MergeSummaries(sum, more)
-		case found:
-			sum, ok = more, true
-		}
-	}
-	for _, f := range v.runs {
-		if err := ctx.Err(); err != nil {
-			return sum, false, err
-		}
-		more, found, err := f.file.Summary(id)
-		if err != nil {
-			if !s.setAsideEdges(f, err) {
-				return sum, false, err
-			}
-			continue
-		}
-		merge(more, found)
-	}
-	for _, t := range v.tables {
-		merge(t.mem.Summary(id))
-	}
-	return sum, ok, nil
 }
 
 // setAsideSegment takes a corrupt segment out of the store and names it, so that

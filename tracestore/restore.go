@@ -75,6 +75,7 @@ func (s *Store) restore(ctx context.Context) error {
 		return err
 	}
 	s.writer.recent = memtable.NewRecent(recentRows)
+	s.writer.useRules(s.edges.Load())
 	s.writer.table = s.writer.newTable(nil)
 	s.writer.table.lastSeq = s.epoch.Applied
 	s.recall(v.segments)

@@ -45,8 +45,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"redthread/tracestore/graph"
 	"redthread/tracestore/ingestlog"
+	"redthread/tracestore/memtable"
 	"redthread/tracestore/query"
 	"redthread/tracestore/segment"
 )
@@ -82,6 +82,7 @@ type Store struct {
 
 	epoch  epoch
 	writer writer
+	edges  atomic.Pointer[memtable.Edges]
 	cache  *segment.Cache
 
 	columns columnsCache
@@ -119,8 +120,6 @@ type Store struct {
 	fault func(step string) error
 }
 
-var _ graph.Source = (*Store)(nil)
-
 // Open opens the store in o.Dir and makes what is missing. It returns when the
 // catalogue is read and every file is accounted for, and replays the log in the
 // background; see [Store.Ready]. [ErrLocked] means another process has the
@@ -155,6 +154,7 @@ func open(ctx context.Context, o Options, fault func(string) error) (_ *Store, e
 		compactions: make(chan chan<- error),
 	}
 	s.queries = s.newPool()
+	s.edges.Store(&memtable.Edges{Rules: o.Rules, Kept: o.Kept})
 	if s.lock, err = lockDir(o.Dir); err != nil {
 		return nil, err
 	}

@@ -305,8 +305,10 @@ func TestEffectsAndSummary(t *testing.T) {
 			want := graph.Summary{
 				TraceID: root.TraceID, SpanID: root.SpanID, Root: true, Service: root.Service, Name: root.Name, Route: "/things",
 				Kind: trace.KindServer, Environment: "default", StartUnixNano: root.StartUnixNano, DurationNano: end - root.StartUnixNano,
-				Spans: 3, Errors: 1,
+				RootStartUnixNano: root.StartUnixNano, Spans: 3, Errors: 1, Requests: 1,
 			}
+			id, _ := root.Attribute("request.id")
+			want.Kept = []trace.Attribute{{Key: "request.id", Value: id}}
 			if diff := cmp.Diff(want, got); err != nil || !ok || diff != "" {
 				t.Fatalf("summary of trace %d: %v, %v (-want +got):\n%s", n, ok, err, diff)
 			}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"redthread/tracestore/column"
+	"redthread/tracestore/graph"
 	"redthread/tracestore/memtable"
 	"redthread/tracestore/otlp"
 )
@@ -42,7 +43,7 @@ func (w *writer) newTable(before *table) *table {
 	if before != nil {
 		mem = before.mem
 	}
-	return &table{mem: memtable.NewAfter(mem, w.recent), done: make(chan struct{})}
+	return &table{mem: memtable.NewAfter(mem, w.recent, *w.edges), done: make(chan struct{})}
 }
 
 // writer is the state of the goroutine that applies the log.
@@ -53,6 +54,24 @@ type writer struct {
 	// when as many rows have come since.
 	restored memtable.HashSet
 	decoder  otlp.Decoder
+	edges    *memtable.Edges
+}
+
+// useRules has the next rows looked at for edges by the rules that the store was
+// given last.
+func (w *writer) useRules(edges *memtable.Edges) {
+	if edges == w.edges {
+		return
+	}
+	w.edges = edges
+	rules := edges.Rules
+	if rules == nil {
+		rules = graph.DefaultRules()
+	}
+	w.decoder.UseMarks(rules.Marks)
+	if w.table != nil {
+		w.table.mem.UseRules(*edges)
+	}
 }
 
 // write is the goroutine that applies the log, first what is in it, then what
@@ -188,6 +207,7 @@ func (s *Store) applyLogged(m logged) {
 // applyMessage makes rows of one message and publishes them.
 func (s *Store) applyMessage(seq uint64, msg []byte) {
 	w := &s.writer
+	w.useRules(s.edges.Load())
 	t := w.table
 	if t.began.IsZero() {
 		t.began = s.o.Now()

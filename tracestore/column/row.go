@@ -13,7 +13,14 @@ type Row struct {
 	trace.Span
 	Hashes []AttributeHash
 	Shared *Shared // nil: nothing is taken over
+	// Marks and EventMarks are those of the keys of all attributes, and of the
+	// attributes of events.
+	Marks, EventMarks Marks
 }
+
+// Marks sort keys for whoever wants to know at a glance whether a row has one of
+// some sort; see [redthread/tracestore/graph.Rules.Marks].
+type Marks uint8
 
 // AttributeHash holds the hashes of an attribute: HashString(0, key) and
 // [ValueHash].
@@ -26,6 +33,7 @@ type Shared struct {
 	Serial     uint64
 	Attributes []trace.Attribute
 	Hashes     []AttributeHash
+	Marks      Marks
 }
 
 // NewRow makes a row of a whole span, whose memory it shares.

@@ -137,6 +137,7 @@ func (s *storm) Summaries(_ context.Context, ids []trace.ID) ([]Summary, error) 
 				m.Errors = 1
 			}
 		}
+		m.RootStartUnixNano = m.StartUnixNano
 		if level == 0 || level == 1 && n%2 == 0 {
 			m.Messages, m.DurationNano = 1, 19*ms
 		}
@@ -149,7 +150,7 @@ func TestStormIsWhatItSays(t *testing.T) {
 	for _, id := range []trace.ID{stormID(0, 0), stormID(1, 3), stormID(1, 4), stormID(2, 7), stormID(2, 10), stormID(2, 77)} {
 		want := Summary{}
 		if m := NewMemory(nil, s.spans(id)).summaries[id]; s.exists(id) {
-			want = m.Summary
+			want = *m
 		}
 		got, err := s.Summaries(context.Background(), []trace.ID{id})
 		if diff := cmp.Diff(want, got[0]); err != nil || diff != "" {

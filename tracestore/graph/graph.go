@@ -135,24 +135,29 @@ type Link struct {
 
 // Summary is what stays known of a trace after its spans are gone.
 type Summary struct {
-	TraceID       trace.ID
-	SpanID        trace.SpanID // the root, or the earliest span
-	Root          bool         // whether SpanID is a true root
-	Service       string
-	Name          string
-	Route         string
-	Kind          trace.Kind
-	Environment   string
-	StartUnixNano int64
-	DurationNano  int64
-	Spans         int
-	Errors        int
+	TraceID trace.ID
+	SpanID  trace.SpanID // the root, or the earliest span
+	Root    bool         // whether SpanID is a true root
+	// RootStartUnixNano is when SpanID started.
+	RootStartUnixNano int64
+	Service           string
+	Name              string
+	Route             string
+	Kind              trace.Kind
+	Environment       string
+	StartUnixNano     int64
+	DurationNano      int64
+	Spans             int
+	Errors            int
 	// Caused says that the root is the receipt of messages or the run of a job,
 	// whatever its kind, and not begun by a clock: something caused it.
 	Caused bool
 	// Messages, Jobs and Requests count producer spans, runs of jobs and server
 	// spans, for threads whose traces are too many to be read.
 	Messages, Jobs, Requests int
+	// Kept are those attributes of the span SpanID that the settings keep, see
+	// [DefaultKept]. A value is text of at most [MaxKeptBytes].
+	Kept []trace.Attribute
 }
 
 // Source is the store as the graph sees it. Every method may be called from
@@ -186,6 +191,14 @@ type EdgeSource interface {
 	SpansOf(ctx context.Context, refs []trace.Ref) ([]trace.Span, error)
 	// EffectsOf is Effects for many traces, at most limit in all.
 	EffectsOf(ctx context.Context, ids []trace.ID, limit int) (links []Link, truncated bool, err error)
+}
+
+// WindowSource is an [EdgeSource] that can be asked for all traces of a time.
+type WindowSource interface {
+	EdgeSource
+	// SummariesBetween calls fn for each trace that starts in from ≤ t < to, once,
+	// in no order. fn must not keep the summary; its error ends the walk.
+	SummariesBetween(ctx context.Context, from, to int64, fn func(*Summary) error) error
 }
 
 // SpanInfo names a span to a person.

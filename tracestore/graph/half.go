@@ -40,6 +40,9 @@ type Half struct {
 // recorded reports whether the half names its cause itself.
 func (h *Half) recorded() bool { return !h.Target.TraceID.IsZero() }
 
+// Recorded reports whether the half names its cause itself; else it has a key.
+func (h *Half) Recorded() bool { return h.recorded() }
+
 // RuleID numbers the rules. Edge indexes on disk hold it: a number keeps its
 // meaning for ever.
 type RuleID uint8

@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"slices"
@@ -14,23 +15,24 @@ import (
 // store's index with it. It is ready for several readers once all is added.
 type Memory struct {
 	rules     *Rules
+	kept      []string
 	traces    map[trace.ID][]trace.Span
 	links     map[trace.ID][]Link // by the trace of the cause
 	causes    map[trace.ID][]Half // by the trace of the effect
 	ends      map[Key][]Half
-	summaries map[trace.ID]*memorySummary
+	summaries map[trace.ID]*Summary
 	reads     atomic.Int64 // traces whose spans were read
 }
 
-var _ EdgeSource = (*Memory)(nil)
+var _ WindowSource = (*Memory)(nil)
 
 // NewMemory returns a source with the spans; rules may be nil for the default.
 func NewMemory(rules *Rules, spans []trace.Span) *Memory {
 	if rules == nil {
 		rules = defaultRules
 	}
-	m := &Memory{rules: rules, traces: map[trace.ID][]trace.Span{}, links: map[trace.ID][]Link{}, causes: map[trace.ID][]Half{},
-		ends: map[Key][]Half{}, summaries: map[trace.ID]*memorySummary{}}
+	m := &Memory{rules: rules, kept: DefaultKept(), traces: map[trace.ID][]trace.Span{}, links: map[trace.ID][]Link{}, causes: map[trace.ID][]Half{},
+		ends: map[Key][]Half{}, summaries: map[trace.ID]*Summary{}}
 	m.Add(spans...)
 	return m
 }
@@ -64,22 +66,17 @@ func (m *Memory) Add(spans ...trace.Span) {
 	}
 }
 
-// memorySummary is a summary while spans are added to it.
-type memorySummary struct {
-	Summary
-	rootStart int64 // of the span SpanID
-}
-
 func (m *Memory) summarise(s *trace.Span) {
 	sum := m.summaries[s.TraceID]
 	if sum == nil {
-		sum = &memorySummary{Summary: Summary{TraceID: s.TraceID, StartUnixNano: s.StartUnixNano}}
+		sum = &Summary{TraceID: s.TraceID, StartUnixNano: s.StartUnixNano}
 		m.summaries[s.TraceID] = sum
 	}
 	jobRun, caused := Receipt(s)
 	root := s.ParentID.IsZero() || s.ParentID == s.SpanID
 	end := max(sum.StartUnixNano+sum.DurationNano, s.EndUnixNano())
-	better := sum.Spans == 0 || root && !sum.Root || root == sum.Root && s.StartUnixNano < sum.rootStart
+	better := sum.Spans == 0 || root && !sum.Root || root == sum.Root && (s.StartUnixNano < sum.RootStartUnixNano ||
+		s.StartUnixNano == sum.RootStartUnixNano && bytes.Compare(s.SpanID[:], sum.SpanID[:]) < 0)
 	sum.StartUnixNano = min(sum.StartUnixNano, s.StartUnixNano)
 	sum.DurationNano = max(0, end-sum.StartUnixNano)
 	sum.Spans++
@@ -98,9 +95,30 @@ func (m *Memory) summarise(s *trace.Span) {
 	if better {
 		route, _ := s.Attribute("http.route")
 		sum.SpanID, sum.Root, sum.Service, sum.Name, sum.Kind, sum.Environment = s.SpanID, root, s.Service, s.Name, s.Kind, s.Environment
-		sum.Route, sum.rootStart = route.Text(), s.StartUnixNano
+		sum.Route, sum.RootStartUnixNano = route.Text(), s.StartUnixNano
 		sum.Caused = caused
+		sum.Kept = nil
+		for _, key := range m.kept {
+			if v, ok := s.Attribute(key); ok {
+				if v, ok := Keep(v); ok {
+					sum.Kept = append(sum.Kept, trace.Attribute{Key: key, Value: v})
+				}
+			}
+		}
 	}
+}
+
+// SummariesBetween implements [WindowSource].
+func (m *Memory) SummariesBetween(ctx context.Context, from, to int64, fn func(*Summary) error) error {
+	for _, s := range m.summaries {
+		if s.StartUnixNano >= from && s.StartUnixNano < to {
+			sum := *s
+			if err := fn(&sum); err != nil {
+				return err
+			}
+		}
+	}
+	return ctx.Err()
 }
 
 // Expire forgets the spans of a trace and keeps what an edge index keeps.
@@ -123,7 +141,7 @@ func (m *Memory) Effects(ctx context.Context, id trace.ID, limit int) ([]Link, b
 // TraceSummary implements [Source].
 func (m *Memory) TraceSummary(ctx context.Context, id trace.ID) (Summary, bool, error) {
 	if s := m.summaries[id]; s != nil {
-		return s.Summary, true, ctx.Err()
+		return *s, true, ctx.Err()
 	}
 	return Summary{}, false, ctx.Err()
 }
@@ -162,7 +180,7 @@ func (m *Memory) Summaries(ctx context.Context, ids []trace.ID) ([]Summary, erro
 	out := make([]Summary, len(ids))
 	for i, id := range ids {
 		if s := m.summaries[id]; s != nil {
-			out[i] = s.Summary
+			out[i] = *s
 		}
 	}
 	return out, ctx.Err()

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 
+	"redthread/tracestore/column"
 	"redthread/tracestore/trace"
 )
 
@@ -117,6 +118,9 @@ var defaultRules = func() *Rules {
 	return r
 }()
 
+// DefaultRules returns the rules without configured correlations.
+func DefaultRules() *Rules { return defaultRules }
+
 // NewRules returns the rules, with correlations beside the known attributes.
 func NewRules(correlations ...Correlation) (*Rules, error) {
 	r := &Rules{fields: map[string]field{}}
@@ -180,6 +184,69 @@ func (r *Rules) Halves(dst []Half, s *trace.Span) []Half {
 	factsPool.Put(f)
 	return dst
 }
+
+// The marks of keys.
+const (
+	markEdge   column.Marks = 1 << iota // says what caused the span, whatever the span is
+	markID                              // an id that a cause and its effects have in common
+	markRole                            // whoever has it may send or receive, whatever its kind
+	markRouter                          // a router's
+	markAside                           // meta.annotation_type
+)
+
+// Marks are what [Rules.MayOffer] wants to know of a key.
+func (r *Rules) Marks(key string) (m column.Marks) {
+	if key != "" && receiptLengths[keyByte(key)]>>(len(key)&63)&1 != 0 && receiptKeys[key] {
+		m |= markRole
+	}
+	at, ok := r.field(key)
+	if !ok {
+		return m
+	}
+	if at&alsoCorrelated != 0 {
+		m |= markEdge
+	}
+	switch at &^ alsoCorrelated {
+	case fieldMessageID, fieldJobID, fieldOffset, fieldKafkaKey, fieldRequestID:
+		m |= markID
+	case fieldProcess, fieldForwarded, fieldDyno:
+		m |= markRouter
+	case fieldAnnotation:
+		m |= markEdge | markAside
+	case fieldLinkTrace, fieldDatadogLinks, fieldParentTrace, fieldParentRef, fieldCorrelated:
+		m |= markEdge
+	}
+	return m
+}
+
+// MayOffer reports whether [Rules.Halves] may find anything in a span whose
+// attributes, and whose events' attributes, have the marks. The span needs no
+// attributes to be asked about. Most spans may not: many carry an id of their
+// request or job and are neither sent nor received by it.
+func (r *Rules) MayOffer(own, events column.Marks, s *trace.Span) bool {
+	switch {
+	case s.Signal != trace.SignalSpan:
+		return own&markAside != 0
+	case len(s.Links) > 0 || (own|events)&markEdge != 0:
+		return true
+	case (own|events)&markID == 0:
+		return false
+	case s.Kind == trace.KindProducer || s.Kind == trace.KindConsumer || own&markRouter != 0 || routerService(s.Service):
+		return true
+	case s.Kind == trace.KindServer:
+		return s.ParentID.IsZero()
+	}
+	return own&markRole != 0
+}
+
+// MayReceive reports whether [Receipt] may say anything of a span with the marks.
+func MayReceive(own column.Marks, kind trace.Kind) bool {
+	return kind == trace.KindConsumer || own&markRole != 0 && kind != trace.KindServer && kind != trace.KindProducer
+}
+
+// Aside reports whether a span with the marks is a note on its parent: no span
+// that a summary counts.
+func Aside(own column.Marks, s *trace.Span) bool { return own&markAside != 0 && annotation(s) }
 
 // starts reports whether there is an attribute that a rule begins with.
 func (r *Rules) starts(attributes []trace.Attribute) bool {

@@ -176,8 +176,13 @@ func offerRequestID(f *facts) {
 // router reports whether a span is the Heroku router's line about a request.
 func (f *facts) router() bool {
 	p := f.text(fieldProcess)
-	return p == "router" || p == "heroku-router" || strings.Contains(strings.ToLower(f.span.Service), "heroku-router") ||
+	return p == "router" || p == "heroku-router" || routerService(f.span.Service) ||
 		f.values[fieldForwarded] != nil && f.values[fieldDyno] != nil
+}
+
+func routerService(name string) bool {
+	const router = "heroku-router"
+	return len(name) >= len(router) && strings.Contains(strings.ToLower(name), router)
 }
 
 // offerCorrelations offers what the settings say.

@@ -53,7 +53,7 @@ type fixedColumns struct {
 	trace, span, parent        []byte
 	start, duration, arrived   []int64
 	name, service, environment []uint32
-	kind, status, flags        []uint8 // flags: bit 0 error, bit 1 log record
+	kind, status, flags        []uint8 // flags: see flagError
 	shape, group               []uint32
 }
 
@@ -63,6 +63,9 @@ const fixedRowBytes = 16 + 2*8 + 3*8 + 3*4 + 3 + 2*4
 const (
 	flagError = 1 << iota
 	flagLog
+	flagAside  // no span, but a note on its parent
+	flagJob    // one run of a job
+	flagCaused // as the root: something caused it
 )
 
 // nestedColumns hold events and links, in row order.
@@ -152,9 +155,9 @@ func newChunk(expect *sizes) *chunk {
 
 func (c *chunk) rows() int { return len(c.fixed.start) }
 
-// add appends a row. After an error the chunk must not be used any more: the
+// add appends a row. flags are what of it is not in its fields. After an error the chunk must not be used any more: the
 // only one is column.ErrDictFull, which the store's limits keep out of reach.
-func (c *chunk) add(r *column.Row) error {
+func (c *chunk) add(r *column.Row, flags uint8) error {
 	if err := c.share(r.Shared); err != nil {
 		return err
 	}
@@ -190,7 +193,7 @@ func (c *chunk) add(r *column.Row) error {
 	if err := c.addNested(row, &r.Span); err != nil {
 		return err
 	}
-	return c.addFixed(&r.Span)
+	return c.addFixed(&r.Span, flags)
 }
 
 func (c *chunk) put(a *attribute, row uint32, v trace.Value, hash uint64) error {
@@ -286,7 +289,7 @@ func (c *chunk) newAttribute(key string, t trace.Type) *attribute {
 	return a
 }
 
-func (c *chunk) addFixed(s *trace.Span) error {
+func (c *chunk) addFixed(s *trace.Span, flags uint8) error {
 	name, err := c.dicts.name.ID(s.Name)
 	if err != nil {
 		return err
@@ -309,7 +312,6 @@ func (c *chunk) addFixed(s *trace.Span) error {
 	if c.rows() == 0 || s.StartUnixNano > c.max {
 		c.max = s.StartUnixNano
 	}
-	var flags uint8
 	if s.Error {
 		flags |= flagError
 	}

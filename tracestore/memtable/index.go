@@ -2,29 +2,40 @@ package memtable
 
 import (
 	"sync"
+	"unsafe"
 
 	"redthread/tracestore/column"
 	"redthread/tracestore/graph"
 	"redthread/tracestore/trace"
 )
 
-// index finds the rows of a trace, the links that point to it, and the row that
-// stands for it. Its slices are free of pointers; lists are chained through them.
+// index finds the rows of a trace, the row that stands for it, and the halves of
+// edges of a trace, to a trace and by key. Its slices are free of pointers; lists
+// are chained through them.
 type index struct {
-	mu       sync.RWMutex
-	traces   idTable // positions in entries
-	entries  []traceEntry
-	prevRow  []uint32 // by row: the row before of the same trace, plus one; 0 ends
-	targets  idTable  // the last link to the trace, a position in links
-	links    []graph.Link
-	prevLink []uint32 // by link: the link before to the same trace, plus one
+	mu      sync.RWMutex
+	traces  idTable // positions in entries
+	entries []traceEntry
+	prevRow []uint32 // by row: the row before of the same trace, plus one; 0 ends
+	targets idTable  // the last recorded half to the trace, a position in halves
+	keys    keyTable // the last half with the key, a position in halves
+	halves  []graph.Half
+	prev    []halfPrev // by half
 }
+
+// halfPrev are the halves before one, plus one: of the same trace, on the effect
+// side; and of the same target's trace or key.
+type halfPrev struct{ of, other uint32 }
 
 // traceEntry is what is known of a trace.
 type traceEntry struct {
 	id            trace.ID
 	lastRow       uint32 // plus one
+	lastHalf      uint32 // plus one: of the effect side
 	spans, errors uint32
+	messages      uint32
+	jobs          uint32
+	requests      uint32
 	start, end    int64 // of all spans
 	root          root
 }
@@ -33,6 +44,7 @@ type traceEntry struct {
 type root struct {
 	row    uint32
 	isRoot bool // without a parent
+	caused bool // see graph.Summary
 	span   trace.SpanID
 	start  int64
 }
@@ -94,16 +106,72 @@ func (t *idTable) at(id trace.ID, idAt func(uint32) *trace.ID) uint32 {
 	return *t.find(&id, idAt)
 }
 
-func (x *index) entryID(i uint32) *trace.ID { return &x.entries[i].id }
-func (x *index) linkID(i uint32) *trace.ID  { return &x.links[i].From.TraceID }
+// keyTable is an idTable of keys.
+type keyTable struct {
+	slots []uint32
+	used  int
+}
 
-// addLinks adds links; mu is held.
-func (x *index) addLinks(links []graph.Link) {
-	for i := range links {
-		x.links = append(x.links, links[i])
-		slot := x.targets.slot(&links[i].From.TraceID, x.linkID)
-		x.prevLink = append(x.prevLink, *slot)
-		*slot = uint32(len(x.links))
+// find returns the slot of a key, or the empty one where it belongs. Keys are
+// hashes themselves.
+func (t *keyTable) find(key graph.Key, keyAt func(uint32) graph.Key) *uint32 {
+	mask := uint64(len(t.slots) - 1)
+	for i := uint64(key) & mask; ; i = (i + 1) & mask {
+		if s := t.slots[i]; s == 0 || keyAt(s-1) == key {
+			return &t.slots[i]
+		}
+	}
+}
+
+func (t *keyTable) slot(key graph.Key, keyAt func(uint32) graph.Key) *uint32 {
+	if t.used*4 >= len(t.slots)*3 {
+		old := t.slots
+		t.slots = make([]uint32, max(2*len(old), 1024))
+		for _, s := range old {
+			if s != 0 {
+				*t.find(keyAt(s-1), keyAt) = s
+			}
+		}
+	}
+	s := t.find(key, keyAt)
+	if *s == 0 {
+		t.used++
+	}
+	return s
+}
+
+func (t *keyTable) at(key graph.Key, keyAt func(uint32) graph.Key) uint32 {
+	if len(t.slots) == 0 {
+		return 0
+	}
+	return *t.find(key, keyAt)
+}
+
+func (x *index) entryID(i uint32) *trace.ID  { return &x.entries[i].id }
+func (x *index) targetID(i uint32) *trace.ID { return &x.halves[i].Target.TraceID }
+func (x *index) key(i uint32) graph.Key      { return x.halves[i].Key }
+
+// addHalves adds halves of rows that were added; mu is held.
+func (x *index) addHalves(halves []graph.Half) {
+	for i := range halves {
+		h := &halves[i]
+		x.halves = append(x.halves, *h)
+		at := uint32(len(x.halves))
+		var slot *uint32
+		if h.Recorded() {
+			slot = x.targets.slot(&h.Target.TraceID, x.targetID)
+		} else {
+			slot = x.keys.slot(h.Key, x.key)
+		}
+		p := halfPrev{other: *slot}
+		*slot = at
+		if h.Side&graph.EffectSide != 0 {
+			if e := x.traces.at(h.Of.TraceID, x.entryID); e != 0 {
+				p.of = x.entries[e-1].lastHalf
+				x.entries[e-1].lastHalf = at
+			}
+		}
+		x.prev = append(x.prev, p)
 	}
 }
 
@@ -121,12 +189,13 @@ func (x *index) addRows(f *fixedColumns, base, from, to int) {
 		row := uint32(base + i)
 		x.prevRow = append(x.prevRow, e.lastRow)
 		e.lastRow = row + 1
-		if f.flags[i]&flagLog != 0 {
+		if f.flags[i]&(flagLog|flagAside) != 0 {
 			continue
 		}
 		start := f.start[i]
 		end := start + f.duration[i]
-		r := root{row: row, isRoot: trace.SpanID(f.parent[8*i : 8*i+8]).IsZero(), span: trace.SpanID(f.span[8*i : 8*i+8]), start: start}
+		span, parent := trace.SpanID(f.span[8*i:8*i+8]), trace.SpanID(f.parent[8*i:8*i+8])
+		r := root{row: row, isRoot: parent.IsZero() || parent == span, caused: f.flags[i]&flagCaused != 0, span: span, start: start}
 		if e.spans == 0 {
 			e.root, e.start, e.end = r, start, end
 		} else {
@@ -138,6 +207,15 @@ func (x *index) addRows(f *fixedColumns, base, from, to int) {
 		e.spans++
 		if f.flags[i]&flagError != 0 {
 			e.errors++
+		}
+		switch trace.Kind(f.kind[i]) {
+		case trace.KindProducer:
+			e.messages++
+		case trace.KindServer:
+			e.requests++
+		}
+		if f.flags[i]&flagJob != 0 {
+			e.jobs++
 		}
 	}
 }
@@ -159,16 +237,36 @@ func (x *index) traceRows(id trace.ID, limit int) (rows []uint32, truncated bool
 	return rows, false
 }
 
-func (x *index) effects(id trace.ID, limit int) (out []graph.Link, truncated bool) {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	for at := x.targets.at(id, x.linkID); at != 0; at = x.prevLink[at-1] {
-		if len(out) == limit {
-			return out, true
+// eachEffect calls fn with the recorded halves whose target is in the trace, the
+// latest first, until it says stop; mu is held for reading.
+func (x *index) eachEffect(id trace.ID, fn func(*graph.Half) bool) {
+	for at := x.targets.at(id, x.targetID); at != 0; at = x.prev[at-1].other {
+		if !fn(&x.halves[at-1]) {
+			return
 		}
-		out = append(out, x.links[at-1])
 	}
-	return out, false
+}
+
+// eachCause calls fn with the halves on the effect side of spans of the trace.
+func (x *index) eachCause(id trace.ID, fn func(*graph.Half) bool) {
+	e := x.traces.at(id, x.entryID)
+	if e == 0 {
+		return
+	}
+	for at := x.entries[e-1].lastHalf; at != 0; at = x.prev[at-1].of {
+		if !fn(&x.halves[at-1]) {
+			return
+		}
+	}
+}
+
+// eachEnd calls fn with the halves that have the key.
+func (x *index) eachEnd(key graph.Key, fn func(*graph.Half) bool) {
+	for at := x.keys.at(key, x.key); at != 0; at = x.prev[at-1].other {
+		if !fn(&x.halves[at-1]) {
+			return
+		}
+	}
 }
 
 // trace returns what is known of a trace with a span, or false.
@@ -182,13 +280,15 @@ func (x *index) trace(id trace.ID) (traceEntry, bool) {
 	return x.entries[at-1], true
 }
 
+// Sizes of the elements of an index.
 const (
-	traceEntryBytes = 72
-	linkBytes       = 48
+	traceEntryBytes = int64(unsafe.Sizeof(traceEntry{}))
+	halfBytes       = int64(unsafe.Sizeof(graph.Half{}))
+	halfPrevBytes   = int64(unsafe.Sizeof(halfPrev{}))
 )
 
 // bytes is called by the writer, which alone changes the sizes.
 func (x *index) bytes() int64 {
-	return traceEntryBytes*int64(cap(x.entries)) + linkBytes*int64(cap(x.links)) +
-		4*int64(cap(x.prevRow)+cap(x.prevLink)+len(x.traces.slots)+len(x.targets.slots))
+	return traceEntryBytes*int64(cap(x.entries)) + halfBytes*int64(cap(x.halves)) + halfPrevBytes*int64(cap(x.prev)) +
+		4*int64(cap(x.prevRow)+len(x.traces.slots)+len(x.targets.slots)+len(x.keys.slots))
 }

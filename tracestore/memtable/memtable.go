@@ -16,6 +16,8 @@ package memtable
 
 import (
 	"fmt"
+	"math"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -30,12 +32,14 @@ type Table struct {
 	current *chunk
 	rows    int
 	recent  *Recent
-	prints  []uint64 // fingerprint of each row
-	links   []graph.Link
+	prints  []uint64     // fingerprint of each row
+	halves  []graph.Half // of the rows since the last Publish
+	joined  []trace.Attribute
 
 	chunks atomic.Pointer[[]*chunk]
 	bytes  atomic.Int64
 	shown  atomic.Int64
+	edges  atomic.Pointer[Edges]
 
 	index index
 }
@@ -44,12 +48,18 @@ type Table struct {
 const defaultRecent = 16 << 10
 
 // New returns an empty table that drops the rows it has had lately.
-func New() *Table { return NewAfter(nil, NewRecent(defaultRecent)) }
+func New() *Table { return NewAfter(nil, NewRecent(defaultRecent), Edges{}) }
+
+// Edges say what a table has to find out about its spans.
+type Edges struct {
+	Rules *graph.Rules // nil: those without correlations
+	Kept  []string     // the attributes that summaries keep; nil: graph.DefaultKept
+}
 
 // NewAfter returns an empty table that drops the rows recent has already, and adds
 // its own there. It makes room for as much as the table before it, if there is
 // one, held in its last chunk.
-func NewAfter(before *Table, recent *Recent) *Table {
+func NewAfter(before *Table, recent *Recent, edges Edges) *Table {
 	var expect *sizes
 	if before != nil {
 		expect = before.current.sizes()
@@ -58,6 +68,7 @@ func NewAfter(before *Table, recent *Recent) *Table {
 		}
 	}
 	t := &Table{current: newChunk(expect), recent: recent}
+	t.UseRules(edges)
 	t.chunks.Store(&[]*chunk{t.current})
 	return t
 }
@@ -76,23 +87,68 @@ func (t *Table) AddRow(r *column.Row, hash uint64) (bool, error) {
 		chunks = append(chunks, t.current)
 		t.chunks.Store(&chunks)
 	}
-	if err := t.current.add(r); err != nil {
+	if err := t.current.add(r, t.look(r)); err != nil {
 		return false, fmt.Errorf("memtable: add row: %w", err)
-	}
-	for i := range r.Links {
-		t.links = append(t.links, graph.Link{
-			From: trace.Ref{TraceID: r.Links[i].TraceID, SpanID: r.Links[i].SpanID},
-			To:   r.Ref(),
-		})
 	}
 	t.prints = append(t.prints, hash)
 	t.rows++
 	return true, nil
 }
 
+// look finds out what a row means for edges: it takes their halves, and returns
+// flags.
+func (t *Table) look(r *column.Row) (flags uint8) {
+	rules := t.edges.Load().Rules
+	receipt, offer := graph.MayReceive(r.Marks, r.Kind), rules.MayOffer(r.Marks, r.EventMarks, &r.Span)
+	if !receipt && !offer {
+		return 0
+	}
+	whole := r.Span
+	if r.Shared != nil {
+		t.joined = append(append(t.joined[:0], r.Attributes...), r.Shared.Attributes...)
+		whole.Attributes = t.joined
+	}
+	if receipt {
+		job, caused := graph.Receipt(&whole)
+		if job {
+			flags |= flagJob
+		}
+		if caused {
+			flags |= flagCaused
+		}
+	}
+	if offer {
+		if graph.Aside(r.Marks, &whole) {
+			flags |= flagAside
+		}
+		t.halves = rules.Halves(t.halves, &whole)
+	}
+	return flags
+}
+
+// UseRules has the rows from now on looked at with other rules.
+func (t *Table) UseRules(edges Edges) {
+	if edges.Rules == nil {
+		edges.Rules = graph.DefaultRules()
+	}
+	if edges.Kept == nil {
+		edges.Kept = graph.DefaultKept()
+	}
+	t.edges.Store(&edges)
+}
+
 // Add is AddRow for a whole span.
 func (t *Table) Add(s *trace.Span, hash uint64) (bool, error) {
-	return t.AddRow(column.NewRow(s), hash)
+	r, rules := column.NewRow(s), t.edges.Load().Rules
+	for i := range s.Attributes {
+		r.Marks |= rules.Marks(s.Attributes[i].Key)
+	}
+	for i := range s.Events {
+		for k := range s.Events[i].Attributes {
+			r.EventMarks |= rules.Marks(s.Events[i].Attributes[k].Key)
+		}
+	}
+	return t.AddRow(r, hash)
 }
 
 // Publish makes all rows added so far visible.
@@ -110,9 +166,9 @@ func (t *Table) Publish() {
 		t.index.addRows(&chunks[n].fixed, base, shown-base, to-base)
 		shown = to
 	}
-	t.index.addLinks(t.links)
+	t.index.addHalves(t.halves)
 	t.index.mu.Unlock()
-	t.links = t.links[:0]
+	t.halves = t.halves[:0]
 	t.shown.Store(int64(t.rows))
 }
 
@@ -122,7 +178,7 @@ func (t *Table) Measure() int64 {
 	for _, c := range *t.chunks.Load() {
 		sum += c.bytes()
 	}
-	sum += 8*int64(cap(t.prints)) + linkBytes*int64(cap(t.links)) + t.index.bytes()
+	sum += 8*int64(cap(t.prints)) + halfBytes*int64(cap(t.halves)) + t.index.bytes()
 	t.bytes.Store(sum)
 	return sum
 }
@@ -167,9 +223,49 @@ func (t *Table) TraceSpans(id trace.ID, limit int) (spans []trace.Span, truncate
 	return spans, truncated, nil
 }
 
+// SpansOf returns the visible rows of some spans of a trace.
+func (t *Table) SpansOf(id trace.ID, ids []trace.SpanID) (spans []trace.Span, err error) {
+	rows, _ := t.index.traceRows(id, math.MaxInt)
+	blocks := t.Blocks()
+	for _, row := range rows {
+		b, at := blocks[row/column.MaxBlockRows].(block), int(row%column.MaxBlockRows)
+		if !slices.Contains(ids, trace.SpanID(b.v.fixed.span[8*at:8*at+8])) {
+			continue
+		}
+		if spans, err = b.Spans([]int{at}, spans); err != nil {
+			return nil, err
+		}
+	}
+	return spans, nil
+}
+
 // Effects returns the links whose target is a span of the trace, at most limit.
 func (t *Table) Effects(id trace.ID, limit int) (links []graph.Link, truncated bool) {
-	return t.index.effects(id, limit)
+	t.index.mu.RLock()
+	defer t.index.mu.RUnlock()
+	t.index.eachEffect(id, func(h *graph.Half) bool {
+		if truncated = len(links) == limit; !truncated {
+			links = append(links, graph.Link{From: h.Target, To: h.Of})
+		}
+		return !truncated
+	})
+	return links, truncated
+}
+
+// Causes calls fn with the halves on the effect side of spans of the trace, until
+// it says stop. fn must not ask the table again.
+func (t *Table) Causes(id trace.ID, fn func(*graph.Half) bool) {
+	t.index.mu.RLock()
+	defer t.index.mu.RUnlock()
+	t.index.eachCause(id, fn)
+}
+
+// Ends calls fn with the halves that have the key, on either side, until it says
+// stop. fn must not ask the table again.
+func (t *Table) Ends(key graph.Key, fn func(*graph.Half) bool) {
+	t.index.mu.RLock()
+	defer t.index.mu.RUnlock()
+	t.index.eachEnd(key, fn)
 }
 
 // Summary returns what the table knows of a trace.
@@ -178,9 +274,12 @@ func (t *Table) Summary(id trace.ID) (graph.Summary, bool) {
 	if !ok {
 		return graph.Summary{}, false
 	}
-	sum := summarise(&e, rootBlock(t.Blocks()[e.root.row/column.MaxBlockRows]))
+	sum := t.summarise(&e, t.rootBlock(t.Blocks()[e.root.row/column.MaxBlockRows]))
 	sum.Service, sum.Name = strings.Clone(sum.Service), strings.Clone(sum.Name)
 	sum.Route, sum.Environment = strings.Clone(sum.Route), strings.Clone(sum.Environment)
+	for i := range sum.Kept {
+		sum.Kept[i].Value.Str = strings.Clone(sum.Kept[i].Value.Str)
+	}
 	return sum, true
 }
 
@@ -191,12 +290,12 @@ func (t *Table) Summaries() []graph.Summary {
 	defer t.index.mu.RUnlock()
 	var blocks []roots
 	for _, b := range t.Blocks() {
-		blocks = append(blocks, rootBlock(b))
+		blocks = append(blocks, t.rootBlock(b))
 	}
 	out := make([]graph.Summary, 0, len(t.index.entries))
 	for i := range t.index.entries {
 		if e := &t.index.entries[i]; e.spans > 0 {
-			out = append(out, summarise(e, blocks[e.root.row/column.MaxBlockRows]))
+			out = append(out, t.summarise(e, blocks[e.root.row/column.MaxBlockRows]))
 		}
 	}
 	return out
@@ -206,13 +305,21 @@ func (t *Table) Summaries() []graph.Summary {
 type roots struct {
 	block
 	routes []*attribute // http.route, by type
+	kept   []*attribute // in the order of Edges.Kept
 }
 
-func rootBlock(b column.Source) roots {
+func (t *Table) rootBlock(b column.Source) roots {
 	r := roots{block: b.(block)}
 	for _, a := range r.v.all {
 		if a.key == "http.route" {
 			r.routes = append(r.routes, a)
+		}
+	}
+	for _, key := range t.edges.Load().Kept {
+		for _, a := range r.v.all {
+			if a.key == key {
+				r.kept = append(r.kept, a)
+			}
 		}
 	}
 	return r
@@ -220,25 +327,31 @@ func rootBlock(b column.Source) roots {
 
 // summarise joins what the index knows of a trace with what its root says. The
 // strings alias the block.
-func summarise(e *traceEntry, b roots) graph.Summary {
+func (t *Table) summarise(e *traceEntry, b roots) graph.Summary {
 	row, f := int(e.root.row%column.MaxBlockRows), &b.v.fixed
 	sum := graph.Summary{
-		TraceID: e.id, SpanID: e.root.span, Root: e.root.isRoot, Kind: trace.Kind(f.kind[row]),
+		TraceID: e.id, SpanID: e.root.span, Root: e.root.isRoot, RootStartUnixNano: e.root.start, Kind: trace.Kind(f.kind[row]),
 		Service: b.v.service.At(f.service[row]), Name: b.v.name.At(f.name[row]), Environment: b.v.environment.At(f.environment[row]),
-		StartUnixNano: e.start, DurationNano: e.end - e.start,
-		Spans: int(e.spans), Errors: int(e.errors),
+		StartUnixNano: e.start, DurationNano: max(0, e.end-e.start),
+		Spans: int(e.spans), Errors: int(e.errors), Caused: e.root.caused,
+		Messages: int(e.messages), Jobs: int(e.jobs), Requests: int(e.requests),
 	}
 	for _, a := range b.routes {
 		if v := b.value(a, row); v.Type != trace.TypeNone {
 			sum.Route = v.Text()
 		}
 	}
+	for _, a := range b.kept {
+		if n := len(sum.Kept); n > 0 && sum.Kept[n-1].Key == a.key {
+			continue // of another type
+		}
+		if v, ok := graph.Keep(b.value(a, row)); ok {
+			sum.Kept = append(sum.Kept, trace.Attribute{Key: a.key, Value: v})
+		}
+	}
 	return sum
 }
 
-// Links returns all links in the order of arrival.
-func (t *Table) Links() []graph.Link {
-	t.index.mu.RLock()
-	defer t.index.mu.RUnlock()
-	return t.index.links[:len(t.index.links):len(t.index.links)]
-}
+// Halves returns the halves of all rows in the order of arrival. Only for a table
+// that is not written any more.
+func (t *Table) Halves() []graph.Half { return t.index.halves }

@@ -131,9 +131,9 @@ func TestSnapshots(t *testing.T) {
 		}
 		var links []graph.Link
 		for i := len(all) - 1; i >= 0; i-- {
-			for _, l := range all[i].Links {
-				if l.TraceID == id {
-					links = append(links, graph.Link{From: trace.Ref{TraceID: id, SpanID: l.SpanID}, To: all[i].Ref()})
+			for _, h := range graph.DefaultRules().Halves(nil, &all[i]) {
+				if h.Target.TraceID == id {
+					links = append(links, graph.Link{From: h.Target, To: all[i].Ref()})
 				}
 			}
 		}

@@ -20,9 +20,10 @@ const (
 // key is a key of attributes, met before: its text is checked, hashed and has
 // memory of its own.
 type key struct {
-	name string
-	hash uint64 // column.HashString(0, name)
-	next guess  // the keys that followed it
+	name  string
+	hash  uint64 // column.HashString(0, name)
+	marks column.Marks
+	next  guess // the keys that followed it
 	// at says where each list has the key: at index, if round is the list's.
 	at [lists]struct {
 		round uint64
@@ -43,6 +44,7 @@ const (
 
 // keyTable are the keys met so far.
 type keyTable struct {
+	marks  func(key string) column.Marks // nil: none
 	byName map[string]*key
 	bytes  int
 	arena  []byte
@@ -50,8 +52,8 @@ type keyTable struct {
 	service, err, exceptionType, exceptionMessage, failedReason *key
 }
 
-func newKeyTable() *keyTable {
-	t := &keyTable{byName: make(map[string]*key)}
+func newKeyTable(marks func(key string) column.Marks) *keyTable {
+	t := &keyTable{marks: marks, byName: make(map[string]*key)}
 	t.service, t.err = t.key(keyService), t.key("error")
 	t.exceptionType, t.exceptionMessage, t.failedReason = t.key(keyExceptionType), t.key(keyExceptionMessage), t.key(keyFailedReason)
 	return t
@@ -70,6 +72,9 @@ func (t *keyTable) key(name string) *key {
 	}
 	k := &key{name: strings.Clone(name)}
 	k.hash = column.HashString(0, name)
+	if t.marks != nil {
+		k.marks = t.marks(k.name)
+	}
 	t.byName[k.name] = k
 	t.bytes += len(name)
 	return k
@@ -85,6 +90,7 @@ type attributes struct {
 	list   []trace.Attribute
 	hashes []column.AttributeHash // of list
 	keyOf  []*key                 // of list
+	marks  column.Marks           // of list; what was removed may be among them
 
 	first   guess  // of the first key
 	shared  uint64 // the serial of the shared list that goes with this one; 0: none
@@ -95,7 +101,7 @@ func (a *attributes) reset() {
 	a.list, a.hashes, a.keyOf = a.list[:0], a.hashes[:0], a.keyOf[:0]
 	a.round++
 	a.guess = &a.first
-	a.clashes = false
+	a.clashes, a.marks = false, 0
 }
 
 // key finds or makes a key, which is most likely one that followed the last key
@@ -131,6 +137,7 @@ func (a *attributes) putKey(k *key, v trace.Value, hash uint64) {
 	}
 	at.round, at.index = a.round, len(a.list)
 	a.clashes = a.clashes || k.shared == a.shared
+	a.marks |= k.marks
 	a.list = append(a.list, trace.Attribute{Key: k.name, Value: v})
 	a.hashes = append(a.hashes, column.AttributeHash{Key: k.hash, Value: hash})
 	a.keyOf = append(a.keyOf, k)

@@ -17,6 +17,7 @@ type Decoder struct {
 	fn     func(*column.Row) error
 	report Report
 
+	marks  func(key string) column.Marks
 	keys   *keyTable
 	row    column.Row
 	attrs  attributes // of the row
@@ -43,6 +44,10 @@ type Decoder struct {
 	}
 }
 
+// UseMarks lets the rows from now on have marks: of each of their keys those that
+// fn gives it, which is asked once a key.
+func (d *Decoder) UseMarks(fn func(key string) column.Marks) { d.marks, d.keys = fn, nil }
+
 // DecodeRows walks a protobuf request and calls fn for each record that is not
 // rejected. The row, and every string in it but the keys of attributes, is valid
 // until fn returns: strings alias raw or the decoder's buffers. A link's ids may be
@@ -51,7 +56,7 @@ type Decoder struct {
 // what [Validate] accepted.
 func (d *Decoder) DecodeRows(sig Signal, raw []byte, in Arrival, fn func(*column.Row) error) (Report, error) {
 	if d.keys == nil || d.keys.full() {
-		d.keys = newKeyTable()
+		d.keys = newKeyTable(d.marks)
 		for which, a := range []*attributes{listResource: &d.resource, listScope: &d.scope, listRow: &d.attrs, listInner: &d.inner} {
 			a.keys, a.which, a.first = d.keys, which, guess{}
 		}
@@ -262,6 +267,7 @@ func (d *Decoder) inherit() {
 	d.attrs.shared = d.serial
 	sh := &d.shared
 	sh.Serial, sh.Attributes, sh.Hashes, d.base = d.serial, sh.Attributes[:0], sh.Hashes[:0], d.base[:0]
+	sh.Marks = 0
 	add := func(from *attributes, prefix string) {
 		for i, k := range from.keyOf {
 			fallback := prefix
@@ -272,6 +278,7 @@ func (d *Decoder) inherit() {
 				continue
 			}
 			k.shared = d.serial
+			sh.Marks |= k.marks
 			sh.Attributes = append(sh.Attributes, trace.Attribute{Key: k.name, Value: from.list[i].Value})
 			sh.Hashes = append(sh.Hashes, column.AttributeHash{Key: k.hash, Value: from.hashes[i].Value})
 			d.base = append(d.base, inherited{k, fallback})
@@ -290,6 +297,7 @@ func (d *Decoder) begin() {
 		Service: d.service, Environment: d.env, ArrivedUnixNano: d.in.UnixNano,
 		Events: d.row.Events[:0], Links: d.row.Links[:0],
 	}
+	d.row.EventMarks = 0
 	d.lifted.any, d.lifted.failed = false, false
 }
 
@@ -406,6 +414,10 @@ func (d *Decoder) deliver() error {
 		d.row.Shared = &d.shared
 	}
 	s.Attributes, d.row.Hashes = d.attrs.list, d.attrs.hashes
+	d.row.Marks = d.attrs.marks
+	if d.row.Shared != nil {
+		d.row.Marks |= d.shared.Marks
+	}
 	d.report.Accepted++
 	return d.fn(&d.row)
 }
@@ -472,6 +484,7 @@ func (d *Decoder) event(b []byte) error {
 	}
 	e.Attributes = d.inner.list
 	d.inner.list = nil
+	d.row.EventMarks |= d.inner.marks
 	return nil
 }
 

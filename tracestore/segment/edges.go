@@ -3,6 +3,7 @@ package segment
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -21,35 +22,40 @@ import (
 	"redthread/tracestore/trace"
 )
 
-// A run of edges: links sorted by the trace of their target, then summaries of
-// traces sorted by trace id. Little-endian, version 1.
+// A run of edges: the halves of edges, by the trace of the effect, by the trace of
+// the cause and by key, then summaries of traces by trace id. Little-endian,
+// version 2.
 //
-//	blocks   zstd frames of up to 512 records, fewer where they come to 1 MiB: link
-//	         blocks, then trace blocks
-//	index    per block, 36 bytes: 0 trace id of its first record (16)
+//	blocks   zstd frames of up to 512 records, fewer where they come to 1 MiB, section
+//	         by section
+//	index    per block, 36 bytes: 0 trace id or key of its first record (16)
 //	         16 offset u64   24 length u32   28 records u32   32 CRC-32C u32
-//	footer   40 bytes: 0 "rted"  4 version u32  8 link blocks u32
-//	         12 trace blocks u32  16 links u32  20 traces u32
-//	         24 offset of the index u64  32 CRC-32C of the index u32
-//	         36 CRC-32C of the footer's first 36 bytes u32
-//
-// A link is 48 bytes: target trace and span (the cause), own trace and span (the
-// effect). A summary is trace id (16), span id (8), kind with bit 7 for a true
-// root (1), then varint start, uvarint duration, spans, errors, and service, name,
-// route, environment, each a uvarint length and its bytes.
+//	footer   56 bytes: 0 "rted"  4 version u32  8 blocks of each section u32
+//	         24 records of each section u32  40 offset of the index u64
+//	         48 CRC-32C of the index u32  52 CRC-32C of the footer's first 52 bytes u32
 const (
 	edgesMagic       = "rted"
-	edgesVersion     = 1
-	edgesFooterBytes = 40
+	edgesVersion     = 2
+	edgesFooterBytes = 56
 	edgesIndexBytes  = 36
 	edgesBlockItems  = 512
 	// edgesBlockBytes is what a block comes to at most before its last record.
 	edgesBlockBytes = 1 << 20
-	linkBytes       = 48
+	halfBytes       = 71
 	rootBit         = 0x80
+	causedBit       = 0x40
 	// maxEdgeBlockBytes bounds what a block may become when it is unpacked: the
 	// strings of its last record come from one message of the log.
 	maxEdgeBlockBytes = 64 << 20
+)
+
+// The sections of a run.
+const (
+	causesSection  = iota // halves of the effect side, by the trace they are of
+	effectsSection        // recorded halves, by the trace of their target
+	endsSection           // halves with a key, by key
+	summarySection
+	edgeSections
 )
 
 var (
@@ -59,59 +65,118 @@ var (
 
 // EdgesInfo says what a written run holds.
 type EdgesInfo struct {
-	Links, Traces int
+	Links, Traces int // halves and summaries
 	SizeBytes     int64
 }
 
-// WriteEdges makes a run at path of links and summaries in any order, which it
+// WriteEdges makes a run at path of halves and summaries in any order, which it
 // sorts in place. It is durable like [Write].
-func WriteEdges(path string, links []graph.Link, summaries []graph.Summary, step Step) (EdgesInfo, error) {
-	slices.SortFunc(links, compareLinks)
-	links = slices.Compact(links)
+func WriteEdges(path string, halves []graph.Half, summaries []graph.Summary, step Step) (EdgesInfo, error) {
+	var parts [edgeSections - 1]iter.Seq[graph.Half]
+	for i := range parts {
+		list := slices.DeleteFunc(slices.Clone(halves), func(h graph.Half) bool { return !sectionHas(i, &h) })
+		slices.SortFunc(list, halfOrder[i])
+		parts[i] = slices.Values(slices.CompactFunc(list, func(a, b graph.Half) bool { return halfOrder[i](a, b) == 0 }))
+	}
 	slices.SortFunc(summaries, func(a, b graph.Summary) int { return bytes.Compare(a.TraceID[:], b.TraceID[:]) })
 	var failed error
-	return writeEdges(path, slices.Values(links), slices.Values(summaries), &failed, step)
+	return writeEdges(path, parts, slices.Values(summaries), &failed, step)
 }
 
-func compareLinks(a, b graph.Link) int {
-	if c := bytes.Compare(a.From.TraceID[:], b.From.TraceID[:]); c != 0 {
-		return c
+// sectionHas reports whether a section of halves holds a half.
+func sectionHas(section int, h *graph.Half) bool {
+	switch section {
+	case causesSection:
+		return h.Side&graph.EffectSide != 0
+	case effectsSection:
+		return h.Recorded()
 	}
-	if c := bytes.Compare(a.From.SpanID[:], b.From.SpanID[:]); c != 0 {
-		return c
-	}
-	if c := bytes.Compare(a.To.TraceID[:], b.To.TraceID[:]); c != 0 {
-		return c
-	}
-	return bytes.Compare(a.To.SpanID[:], b.To.SpanID[:])
+	return !h.Recorded()
 }
 
-func appendLink(dst []byte, l graph.Link) []byte {
-	dst = append(append(dst, l.From.TraceID[:]...), l.From.SpanID[:]...)
-	return append(append(dst, l.To.TraceID[:]...), l.To.SpanID[:]...)
+func compareRefs(a, b *trace.Ref) int {
+	return cmp.Or(bytes.Compare(a.TraceID[:], b.TraceID[:]), bytes.Compare(a.SpanID[:], b.SpanID[:]))
 }
 
-func readLink(b []byte) graph.Link {
-	return graph.Link{
-		From: trace.Ref{TraceID: trace.ID(b[:16]), SpanID: trace.SpanID(b[16:24])},
-		To:   trace.Ref{TraceID: trace.ID(b[24:40]), SpanID: trace.SpanID(b[40:48])},
+// halfOrder are the orders of the sections. Halves that are equal in it are one.
+var halfOrder = [...]func(a, b graph.Half) int{
+	func(a, b graph.Half) int {
+		return cmp.Or(compareRefs(&a.Of, &b.Of), compareRefs(&a.Target, &b.Target), cmp.Compare(a.Key, b.Key), cmp.Compare(a.Rule, b.Rule))
+	},
+	func(a, b graph.Half) int {
+		return cmp.Or(compareRefs(&a.Target, &b.Target), compareRefs(&a.Of, &b.Of), cmp.Compare(a.Rule, b.Rule))
+	},
+	func(a, b graph.Half) int {
+		return cmp.Or(cmp.Compare(a.Key, b.Key), compareRefs(&a.Of, &b.Of), cmp.Compare(a.Rule, b.Rule))
+	},
+}
+
+// halfPlace is what a section's index has of a half.
+func halfPlace(section int, h *graph.Half) (id trace.ID) {
+	switch section {
+	case causesSection:
+		return h.Of.TraceID
+	case effectsSection:
+		return h.Target.TraceID
 	}
+	return keyPlace(h.Key)
+}
+
+func keyPlace(k graph.Key) (id trace.ID) {
+	binary.BigEndian.PutUint64(id[:], uint64(k))
+	return id
+}
+
+func appendHalf(dst []byte, h *graph.Half) []byte {
+	dst = append(append(dst, h.Of.TraceID[:]...), h.Of.SpanID[:]...)
+	dst = append(append(dst, h.Target.TraceID[:]...), h.Target.SpanID[:]...)
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(h.Key))
+	unsampled := byte(0)
+	if h.Unsampled {
+		unsampled = 1
+	}
+	dst = append(dst, byte(h.Side), byte(h.Rule), unsampled)
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(h.Dropped))
+	return binary.LittleEndian.AppendUint64(dst, uint64(h.StartUnixNano))
+}
+
+func readHalf(b []byte) (h graph.Half, rest []byte, err error) {
+	if len(b) < halfBytes {
+		return h, nil, errEdges
+	}
+	return graph.Half{
+		Of:     trace.Ref{TraceID: trace.ID(b[:16]), SpanID: trace.SpanID(b[16:24])},
+		Target: trace.Ref{TraceID: trace.ID(b[24:40]), SpanID: trace.SpanID(b[40:48])},
+		Key:    graph.Key(binary.LittleEndian.Uint64(b[48:])), Side: graph.Side(b[56]), Rule: graph.RuleID(b[57]), Unsampled: b[58] != 0,
+		Dropped: int32(binary.LittleEndian.Uint32(b[59:])), StartUnixNano: int64(binary.LittleEndian.Uint64(b[63:])),
+	}, b[halfBytes:], nil
 }
 
 func appendSummary(dst []byte, s graph.Summary) []byte {
 	dst = append(append(dst, s.TraceID[:]...), s.SpanID[:]...)
-	kind := byte(s.Kind) &^ rootBit
+	kind := byte(s.Kind) &^ (rootBit | causedBit)
 	if s.Root {
 		kind |= rootBit
 	}
+	if s.Caused {
+		kind |= causedBit
+	}
 	dst = append(dst, kind)
 	dst = binary.AppendVarint(dst, s.StartUnixNano)
-	dst = binary.AppendUvarint(dst, uint64(s.DurationNano))
-	dst = binary.AppendUvarint(dst, uint64(s.Spans))
-	dst = binary.AppendUvarint(dst, uint64(s.Errors))
-	for _, text := range [...]string{s.Service, s.Name, s.Route, s.Environment} {
+	for _, n := range [...]int64{s.RootStartUnixNano - s.StartUnixNano, s.DurationNano, int64(s.Spans), int64(s.Errors), int64(s.Messages), int64(s.Jobs), int64(s.Requests)} {
+		dst = binary.AppendUvarint(dst, uint64(n))
+	}
+	text := func(text string) {
 		dst = binary.AppendUvarint(dst, uint64(len(text)))
 		dst = append(dst, text...)
+	}
+	for _, t := range [...]string{s.Service, s.Name, s.Route, s.Environment} {
+		text(t)
+	}
+	dst = binary.AppendUvarint(dst, uint64(len(s.Kept)))
+	for _, a := range s.Kept {
+		text(a.Key)
+		text(a.Value.Str)
 	}
 	return dst
 }
@@ -124,7 +189,7 @@ func readSummary(b []byte) (s graph.Summary, rest []byte, err error) {
 		return s, nil, errEdges
 	}
 	s.TraceID, s.SpanID = trace.ID(b[:16]), trace.SpanID(b[16:24])
-	s.Root, s.Kind = b[24]&rootBit != 0, trace.Kind(b[24]&^rootBit)
+	s.Root, s.Caused, s.Kind = b[24]&rootBit != 0, b[24]&causedBit != 0, trace.Kind(b[24]&^(rootBit|causedBit))
 	b = b[25:]
 	start, n := binary.Varint(b)
 	if n <= 0 {
@@ -132,21 +197,45 @@ func readSummary(b []byte) (s graph.Summary, rest []byte, err error) {
 	}
 	b = b[n:]
 	s.StartUnixNano = start
-	var numbers [3]uint64
+	var numbers [7]uint64
 	for i := range numbers {
 		if numbers[i], n = binary.Uvarint(b); n <= 0 {
 			return s, nil, errEdges
 		}
 		b = b[n:]
 	}
-	s.DurationNano, s.Spans, s.Errors = int64(numbers[0]), int(numbers[1]), int(numbers[2])
-	for _, text := range [...]*string{&s.Service, &s.Name, &s.Route, &s.Environment} {
+	s.RootStartUnixNano, s.DurationNano, s.Spans, s.Errors = start+int64(numbers[0]), int64(numbers[1]), int(numbers[2]), int(numbers[3])
+	s.Messages, s.Jobs, s.Requests = int(numbers[4]), int(numbers[5]), int(numbers[6])
+	text := func() (string, bool) {
 		l, n := binary.Uvarint(b)
 		if n <= 0 || l > uint64(len(b)-n) {
+			return "", false
+		}
+		t := string(b[n : n+int(l)])
+		b = b[n+int(l):]
+		return t, true
+	}
+	ok := true
+	for _, t := range [...]*string{&s.Service, &s.Name, &s.Route, &s.Environment} {
+		if *t, ok = text(); !ok {
 			return s, nil, errEdges
 		}
-		*text = string(b[n : n+int(l)])
-		b = b[n+int(l):]
+	}
+	kept, n := binary.Uvarint(b)
+	if n <= 0 || kept > uint64(len(b)) {
+		return s, nil, errEdges
+	}
+	b = b[n:]
+	for range kept {
+		var a trace.Attribute
+		if a.Key, ok = text(); !ok {
+			return s, nil, errEdges
+		}
+		if a.Value.Str, ok = text(); !ok {
+			return s, nil, errEdges
+		}
+		a.Value.Type = trace.TypeString
+		s.Kept = append(s.Kept, a)
 	}
 	return s, b, nil
 }
@@ -154,8 +243,8 @@ func readSummary(b []byte) (s graph.Summary, rest []byte, err error) {
 // MergeSummaries joins what two places know of one trace. A true root stands for
 // the trace before an earlier start, an earlier start before a lesser span id.
 func MergeSummaries(a, b graph.Summary) graph.Summary {
-	if b.Root != a.Root && b.Root || b.Root == a.Root &&
-		(b.StartUnixNano < a.StartUnixNano || b.StartUnixNano == a.StartUnixNano && bytes.Compare(b.SpanID[:], a.SpanID[:]) < 0) {
+	if b.Root != a.Root && b.Root || b.Root == a.Root && (b.RootStartUnixNano < a.RootStartUnixNano ||
+		b.RootStartUnixNano == a.RootStartUnixNano && bytes.Compare(b.SpanID[:], a.SpanID[:]) < 0) {
 		a, b = b, a
 	}
 	end := max(a.StartUnixNano+a.DurationNano, b.StartUnixNano+b.DurationNano)
@@ -163,6 +252,9 @@ func MergeSummaries(a, b graph.Summary) graph.Summary {
 	a.DurationNano = end - a.StartUnixNano
 	a.Spans += b.Spans
 	a.Errors += b.Errors
+	a.Messages += b.Messages
+	a.Jobs += b.Jobs
+	a.Requests += b.Requests
 	return a
 }
 
@@ -205,36 +297,45 @@ func (e *edgesWriter) flush() error {
 	return err
 }
 
-// writeEdges writes sorted links and summaries. An error of theirs is in failed.
-func writeEdges(path string, links iter.Seq[graph.Link], summaries iter.Seq[graph.Summary], failed *error, step Step) (EdgesInfo, error) {
+// writeEdges writes sorted halves and summaries. An error of theirs is in failed.
+func writeEdges(path string, halves [edgeSections - 1]iter.Seq[graph.Half], summaries iter.Seq[graph.Summary], failed *error, step Step) (EdgesInfo, error) {
 	var info EdgesInfo
 	file, err := writeFile(path, step, func(w *bufio.Writer) error {
 		e := edgesWriter{w: w}
-		for l := range links {
-			info.Links++
-			if err := e.add(l.From.TraceID, func(b []byte) []byte { return appendLink(b, l) }); err != nil {
+		var blocks, records [edgeSections]int
+		end := func(section int) error {
+			if err := e.flush(); err != nil {
+				return err
+			}
+			blocks[section], e.blocks = e.blocks, 0
+			return *failed
+		}
+		for section, seq := range halves {
+			for h := range seq {
+				records[section]++
+				if err := e.add(halfPlace(section, &h), func(b []byte) []byte { return appendHalf(b, &h) }); err != nil {
+					return err
+				}
+			}
+			if err := end(section); err != nil {
 				return err
 			}
 		}
-		if err := e.flush(); err != nil {
-			return err
-		}
-		linkBlocks := e.blocks
 		for s := range summaries {
-			info.Traces++
+			records[summarySection]++
 			if err := e.add(s.TraceID, func(b []byte) []byte { return appendSummary(b, s) }); err != nil {
 				return err
 			}
 		}
-		if err := e.flush(); err != nil {
+		if err := end(summarySection); err != nil {
 			return err
 		}
-		if *failed != nil {
-			return *failed
-		}
-		footer := []byte(edgesMagic)
-		for _, n := range []int{edgesVersion, linkBlocks, e.blocks - linkBlocks, info.Links, info.Traces} {
-			footer = binary.LittleEndian.AppendUint32(footer, uint32(n))
+		info.Links, info.Traces = records[effectsSection]+records[endsSection], records[summarySection]
+		footer := binary.LittleEndian.AppendUint32([]byte(edgesMagic), edgesVersion)
+		for _, list := range [][edgeSections]int{blocks, records} {
+			for _, n := range list {
+				footer = binary.LittleEndian.AppendUint32(footer, uint32(n))
+			}
 		}
 		footer = binary.LittleEndian.AppendUint64(footer, uint64(e.offset))
 		footer = binary.LittleEndian.AppendUint32(footer, crc32.Checksum(e.index, castagnoli))
@@ -258,13 +359,11 @@ func writeEdges(path string, links iter.Seq[graph.Link], summaries iter.Seq[grap
 type Edges struct {
 	path string
 
-	mu         sync.Mutex
-	fd         *os.File
-	index      []byte
-	linkBlocks int
-	blocks     int
-	links      int
-	traces     int
+	mu      sync.Mutex
+	fd      *os.File
+	index   []byte
+	from    [edgeSections + 1]int // the first block of each section
+	records [edgeSections]int
 }
 
 // OpenEdges returns the run at path. It touches no disk.
@@ -312,14 +411,20 @@ func (e *Edges) readIndex(fd *os.File) error {
 		return fmt.Errorf("segment: open: %w", err)
 	}
 	u32 := func(at int) int { return int(binary.LittleEndian.Uint32(footer[at:])) }
-	if string(footer[:4]) != edgesMagic || crc32.Checksum(footer[:36], castagnoli) != uint32(u32(36)) {
+	if string(footer[:4]) != edgesMagic || crc32.Checksum(footer[:52], castagnoli) != uint32(u32(52)) {
 		return e.corrupt(size-edgesFooterBytes, errEdges)
 	}
 	if v := u32(4); v != edgesVersion {
 		return e.corrupt(size-edgesFooterBytes, fmt.Errorf("version %d, this program knows %d", v, edgesVersion))
 	}
-	blocks := u32(8) + u32(12)
-	from := int64(binary.LittleEndian.Uint64(footer[24:]))
+	var sections [edgeSections + 1]int
+	var records [edgeSections]int
+	for i := range records {
+		sections[i+1] = sections[i] + u32(8+4*i)
+		records[i] = u32(24 + 4*i)
+	}
+	blocks := sections[edgeSections]
+	from := int64(binary.LittleEndian.Uint64(footer[40:]))
 	if from < 0 || from+int64(blocks)*edgesIndexBytes != size-edgesFooterBytes {
 		return e.corrupt(size-edgesFooterBytes, errEdges)
 	}
@@ -327,7 +432,7 @@ func (e *Edges) readIndex(fd *os.File) error {
 	if _, err := fd.ReadAt(index, from); err != nil {
 		return fmt.Errorf("segment: open: %w", err)
 	}
-	if crc32.Checksum(index, castagnoli) != uint32(u32(32)) {
+	if crc32.Checksum(index, castagnoli) != uint32(u32(48)) {
 		return e.corrupt(from, errEdges)
 	}
 	for i := range blocks {
@@ -337,7 +442,7 @@ func (e *Edges) readIndex(fd *os.File) error {
 			return e.corrupt(from, errEdges)
 		}
 	}
-	e.index, e.linkBlocks, e.blocks, e.links, e.traces = index, u32(8), blocks, u32(16), u32(20)
+	e.index, e.from, e.records = index, sections, records
 	return nil
 }
 
@@ -366,9 +471,13 @@ func (e *Edges) block(i int) ([]byte, error) {
 	return b, nil
 }
 
-// within calls fn with the blocks from lo up to hi that may hold records of the
-// trace, until fn says stop.
-func (e *Edges) within(lo, hi int, id trace.ID, fn func(block []byte) (more bool, err error)) error {
+// within calls fn with the blocks of a section that may hold records at a place,
+// until fn says stop.
+func (e *Edges) within(section int, id trace.ID, fn func(block []byte) (more bool, err error)) error {
+	if err := e.open(); err != nil {
+		return err
+	}
+	lo, hi := e.from[section], e.from[section+1]
 	i := lo + sort.Search(hi-lo, func(i int) bool { return bytes.Compare(e.firstID(lo+i), id[:]) >= 0 })
 	for i = max(i-1, lo); i < hi && bytes.Compare(e.firstID(i), id[:]) <= 0; i++ {
 		b, err := e.block(i)
@@ -386,37 +495,51 @@ func (e *Edges) within(lo, hi int, id trace.ID, fn func(block []byte) (more bool
 	return nil
 }
 
+// halves calls fn with the halves of a section at a place, until it says stop.
+func (e *Edges) halves(section int, id trace.ID, fn func(*graph.Half) bool) error {
+	return e.within(section, id, func(b []byte) (bool, error) {
+		n := len(b) / halfBytes
+		at := func(i int) trace.ID {
+			h, _, _ := readHalf(b[i*halfBytes:])
+			return halfPlace(section, &h)
+		}
+		for i := sort.Search(n, func(i int) bool { p := at(i); return bytes.Compare(p[:], id[:]) >= 0 }); i < n; i++ {
+			h, _, _ := readHalf(b[i*halfBytes:])
+			if halfPlace(section, &h) != id || !fn(&h) {
+				return false, nil
+			}
+		}
+		return true, nil
+	})
+}
+
 // Effects returns the links whose target is a span of the trace, at most limit;
 // truncated says there are more.
 func (e *Edges) Effects(id trace.ID, limit int) (links []graph.Link, truncated bool, err error) {
-	if err := e.open(); err != nil {
-		return nil, false, err
-	}
-	err = e.within(0, e.linkBlocks, id, func(b []byte) (bool, error) {
-		n := len(b) / linkBytes
-		i := sort.Search(n, func(i int) bool { return bytes.Compare(b[i*linkBytes:i*linkBytes+16], id[:]) >= 0 })
-		for ; i < n; i++ {
-			l := readLink(b[i*linkBytes:])
-			if l.From.TraceID != id {
-				return false, nil
-			}
-			if len(links) == limit {
-				truncated = true
-				return false, nil
-			}
-			links = append(links, l)
+	err = e.halves(effectsSection, id, func(h *graph.Half) bool {
+		if truncated = len(links) == limit; !truncated {
+			links = append(links, graph.Link{From: h.Target, To: h.Of})
 		}
-		return true, nil
+		return !truncated
 	})
 	return links, truncated, err
 }
 
+// Causes calls fn with the halves on the effect side of spans of the trace, until
+// it says stop.
+func (e *Edges) Causes(id trace.ID, fn func(*graph.Half) bool) error {
+	return e.halves(causesSection, id, fn)
+}
+
+// Ends calls fn with the halves that have the key, on either side, until it says
+// stop.
+func (e *Edges) Ends(key graph.Key, fn func(*graph.Half) bool) error {
+	return e.halves(endsSection, keyPlace(key), fn)
+}
+
 // Summary returns what the run knows of a trace, or false.
 func (e *Edges) Summary(id trace.ID) (sum graph.Summary, ok bool, err error) {
-	if err := e.open(); err != nil {
-		return graph.Summary{}, false, err
-	}
-	err = e.within(e.linkBlocks, e.blocks, id, func(b []byte) (bool, error) {
+	err = e.within(summarySection, id, func(b []byte) (bool, error) {
 		for len(b) > 0 {
 			s, rest, err := readSummary(b)
 			if err != nil {
@@ -434,6 +557,23 @@ func (e *Edges) Summary(id trace.ID) (sum graph.Summary, ok bool, err error) {
 		return true, nil
 	})
 	return sum, ok, err
+}
+
+// All calls fn with the summaries of the traces of the run.
+func (e *Edges) All(fn func(*graph.Summary) error) error {
+	if err := e.open(); err != nil {
+		return err
+	}
+	c := summaryCursor(e)
+	for {
+		ok, err := c.advance()
+		if err != nil || !ok {
+			return err
+		}
+		if err := fn(&c.at); err != nil {
+			return err
+		}
+	}
 }
 
 // Close releases the file. It may be called twice.

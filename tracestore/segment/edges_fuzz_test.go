@@ -22,13 +22,13 @@ func edgesFile(blocks [][]byte, linkBlocks int, head []byte) []byte {
 		copy(entry, b)
 		entry = binary.LittleEndian.AppendUint64(entry, uint64(len(file)))
 		entry = binary.LittleEndian.AppendUint32(entry, uint32(len(packed)))
-		entry = binary.LittleEndian.AppendUint32(entry, uint32(len(b)/linkBytes))
+		entry = binary.LittleEndian.AppendUint32(entry, uint32(len(b)/halfBytes))
 		index = append(index, binary.LittleEndian.AppendUint32(entry, crc32.Checksum(packed, castagnoli))...)
 		file = append(file, packed...)
 	}
 	from := len(file)
 	footer := []byte(edgesMagic)
-	for _, n := range []int{edgesVersion, linkBlocks, len(blocks) - linkBlocks, 1, 1} {
+	for _, n := range []int{edgesVersion, linkBlocks, 0, 0, len(blocks) - linkBlocks, 1, 0, 0, 1} {
 		footer = binary.LittleEndian.AppendUint32(footer, uint32(n))
 	}
 	footer = binary.LittleEndian.AppendUint64(footer, uint64(from))
@@ -47,7 +47,7 @@ func edgesFile(blocks [][]byte, linkBlocks int, head []byte) []byte {
 // FuzzEdges reads runs of any content, with right checksums: no panic, no memory
 // beyond what a block may take, and no error but a *CorruptError.
 func FuzzEdges(f *testing.F) {
-	link := appendLink(nil, graph.Link{From: trace.Ref{TraceID: numbered(1), SpanID: trace.SpanID{1}}, To: trace.Ref{TraceID: numbered(2), SpanID: trace.SpanID{2}}})
+	link := appendHalf(nil, &graph.Half{Side: graph.EffectSide, Target: trace.Ref{TraceID: numbered(1), SpanID: trace.SpanID{1}}, Of: trace.Ref{TraceID: numbered(2), SpanID: trace.SpanID{2}}})
 	summary := appendSummary(nil, graph.Summary{TraceID: numbered(1), Service: "web", Name: "GET /", StartUnixNano: 5, DurationNano: 7, Spans: 2})
 	f.Add(link, summary, []byte{})
 	f.Add(append(append([]byte{}, link...), link...), append(append([]byte{}, summary...), summary...), []byte{})

@@ -22,53 +22,114 @@ func numbered(n uint64) (id trace.ID) {
 	return id
 }
 
-func randomEdges(rng *rand.Rand, links, traces int) (ls []graph.Link, ss map[trace.ID]graph.Summary) {
-	for range links {
-		l := graph.Link{From: trace.Ref{TraceID: numbered(rng.Uint64N(400))}, To: trace.Ref{TraceID: numbered(rng.Uint64N(400))}}
-		if rng.IntN(3) == 0 {
-			l.From.TraceID = numbered(7) // one cause of thousands of effects
+func randomEdges(rng *rand.Rand, halves, traces int) (hs []graph.Half, ss map[trace.ID]graph.Summary) {
+	for range halves {
+		h := graph.Half{Of: trace.Ref{TraceID: numbered(rng.Uint64N(400))}, Side: graph.EffectSide, Rule: graph.RuleID(1 + rng.IntN(12)), StartUnixNano: rng.Int64N(1e9) * 1e6}
+		binary.BigEndian.PutUint64(h.Of.SpanID[:], rng.Uint64N(1000))
+		if rng.IntN(2) == 0 {
+			h.Target = trace.Ref{TraceID: numbered(rng.Uint64N(400)), SpanID: trace.SpanID{byte(rng.IntN(3))}}
+			h.Unsampled = rng.IntN(5) == 0
+			if rng.IntN(3) == 0 {
+				h.Target.TraceID = numbered(7) // one cause of thousands of effects
+			}
+		} else {
+			h.Key, h.Side = graph.Key(1+rng.Uint64N(50)), graph.Side(1+rng.IntN(3))
+			if rng.IntN(3) == 0 {
+				h.Key = graph.Key(rng.Uint64() | 1)
+			}
 		}
-		binary.BigEndian.PutUint64(l.To.SpanID[:], rng.Uint64N(1000))
-		ls = append(ls, l)
+		if h.Side != graph.CauseSide && rng.IntN(10) == 0 {
+			h.Dropped = rng.Int32()
+		}
+		hs = append(hs, h)
 	}
 	ss = make(map[trace.ID]graph.Summary)
 	for len(ss) < traces {
 		id := numbered(rng.Uint64N(4000))
-		ss[id] = graph.Summary{
+		s := graph.Summary{
 			TraceID: id, SpanID: trace.SpanID{byte(rng.IntN(256))}, Root: rng.IntN(2) == 0, Service: "svc", Name: fmt.Sprint("op", rng.IntN(5)),
-			Route: "/r", Kind: trace.Kind(rng.IntN(6)), Environment: "e", StartUnixNano: rng.Int64N(1e15) - 5e14, DurationNano: rng.Int64N(1e9),
-			Spans: 1 + rng.IntN(100), Errors: rng.IntN(3),
+			Route: "/r", Kind: trace.Kind(rng.IntN(6)), Environment: "e", StartUnixNano: (rng.Int64N(1e12) - 5e11) * 1000, DurationNano: rng.Int64N(1e6) * 1000,
+			Spans: 1 + rng.IntN(100), Errors: rng.IntN(3), Caused: rng.IntN(4) == 0, Messages: rng.IntN(3), Jobs: rng.IntN(3), Requests: rng.IntN(5),
 		}
+		s.RootStartUnixNano = s.StartUnixNano + rng.Int64N(2)*rng.Int64N(1e6)*1000
+		for i := range rng.IntN(3) {
+			s.Kept = append(s.Kept, trace.Attribute{Key: fmt.Sprint("kept", i), Value: trace.String([]string{"", "u00", "c0e42043-4a75-", "ABCDEF", "é"}[rng.IntN(5)] + fmt.Sprint(rng.IntN(1e6)))})
+		}
+		ss[id] = s
 	}
-	return ls, ss
+	return hs, ss
 }
 
-func checkEdges(t *testing.T, e *Edges, links []graph.Link, sums map[trace.ID]graph.Summary) {
+// sameHalf says that two halves are one edge: a row that was sent twice.
+func sameHalf(a, b graph.Half) bool {
+	return a.Of == b.Of && a.Target == b.Target && a.Key == b.Key && a.Rule == b.Rule
+}
+
+func checkEdges(t *testing.T, e *Edges, halves []graph.Half, sums map[trace.ID]graph.Summary) {
 	t.Helper()
 	if err := e.Verify(t.Context()); err != nil {
 		t.Fatalf("verify: %v", err)
 	}
-	links = slices.Clone(links)
-	slices.SortFunc(links, compareLinks)
-	links = slices.Compact(links)
+	// Of equal halves any may be kept.
+	wants := func(got []graph.Half, is func(h *graph.Half) bool) bool {
+		var want []graph.Half
+		for i := range halves {
+			if is(&halves[i]) && !slices.ContainsFunc(want, func(h graph.Half) bool { return sameHalf(h, halves[i]) }) {
+				want = append(want, halves[i])
+			}
+		}
+		return len(got) == len(want) && !slices.ContainsFunc(want, func(h graph.Half) bool {
+			return !slices.ContainsFunc(got, func(g graph.Half) bool { return sameHalf(g, h) })
+		}) && !slices.ContainsFunc(got, func(h graph.Half) bool { return !slices.Contains(halves, h) })
+	}
 	for n := range uint64(402) {
 		id := numbered(n)
-		want := slices.DeleteFunc(slices.Clone(links), func(l graph.Link) bool { return l.From.TraceID != id })
-		got, truncated, err := e.Effects(id, 1e6)
-		if diff := cmp.Diff(want, got); err != nil || truncated || len(want)+len(got) > 0 && diff != "" {
-			t.Fatalf("effects of %d: truncated %v, %v (-want +got):\n%s", n, truncated, err, diff)
+		var got []graph.Half
+		if err := e.Causes(id, func(h *graph.Half) bool { got = append(got, *h); return true }); err != nil ||
+			!wants(got, func(h *graph.Half) bool { return h.Of.TraceID == id && h.Side&graph.EffectSide != 0 }) {
+			t.Fatalf("causes of %d: %d, %v", n, len(got), err)
 		}
-		if len(want) > 1 {
-			if got, truncated, err = e.Effects(id, len(want)-1); err != nil || !truncated || len(got) != len(want)-1 {
+		want := map[graph.Link]bool{}
+		for i := range halves {
+			if h := &halves[i]; h.Target.TraceID == id {
+				want[graph.Link{From: h.Target, To: h.Of}] = true
+			}
+		}
+		links, truncated, err := e.Effects(id, 1e6)
+		for _, l := range links {
+			if !want[l] {
+				t.Fatalf("effects of %d: %+v", n, l)
+			}
+			delete(want, l)
+		}
+		if err != nil || truncated || len(want) > 0 {
+			t.Fatalf("effects of %d: %v lack, truncated %v, %v", n, want, truncated, err)
+		}
+		if len(links) > 1 {
+			if got, truncated, err := e.Effects(id, len(links)-1); err != nil || !truncated || len(got) != len(links)-1 {
 				t.Fatalf("effects of %d with a limit: %d, %v, %v", n, len(got), truncated, err)
 			}
+		}
+	}
+	keys := []graph.Key{51, 1 << 63}
+	for i := range halves {
+		if h := &halves[i]; h.Key != 0 && (len(keys) < 100 || h.Key < 50) {
+			keys = append(keys, h.Key)
+		}
+	}
+	slices.Sort(keys)
+	for _, key := range slices.Compact(keys) {
+		var got []graph.Half
+		if err := e.Ends(key, func(h *graph.Half) bool { got = append(got, *h); return true }); err != nil ||
+			!wants(got, func(h *graph.Half) bool { return h.Key == key }) {
+			t.Fatalf("ends of %x: %d, %v", key, len(got), err)
 		}
 	}
 	for n := range uint64(4002) {
 		want, wantOK := sums[numbered(n)]
 		got, ok, err := e.Summary(numbered(n))
-		if err != nil || ok != wantOK || got != want {
-			t.Fatalf("summary of %d: %+v, %v, %v; want %+v, %v", n, got, ok, err, want, wantOK)
+		if diff := cmp.Diff(want, got); err != nil || ok != wantOK || diff != "" {
+			t.Fatalf("summary of %d: %v, %v; want %v; (-want +got):\n%s", n, ok, err, wantOK, diff)
 		}
 	}
 }
@@ -77,7 +138,7 @@ func TestEdges(t *testing.T) {
 	dir := t.TempDir()
 	rng := rand.New(rand.NewPCG(9, 9))
 	var runs []*Edges
-	var allLinks []graph.Link
+	var allLinks []graph.Half
 	allSums := make(map[trace.ID]graph.Summary)
 	for i, size := range [][2]int{{0, 0}, {1, 1}, {5000, 2000}, {300, 512}, {512, 513}} {
 		links, sums := randomEdges(rng, size[0], size[1])
@@ -91,7 +152,7 @@ func TestEdges(t *testing.T) {
 		}
 		allLinks = append(allLinks, links...)
 		path := filepath.Join(dir, fmt.Sprint(i, ".edges"))
-		info, err := WriteEdges(path, slices.Clone(links), list, nil)
+		info, err := WriteEdges(path, links, list, nil)
 		if err != nil || info.Traces != size[1] {
 			t.Fatalf("write: %+v, %v", info, err)
 		}
@@ -157,7 +218,7 @@ func FuzzSummary(f *testing.F) {
 			return
 		}
 		again, _, err := readSummary(appendSummary(nil, s))
-		if err != nil || again != s || len(rest) > len(data) {
+		if err != nil || !cmp.Equal(again, s) || len(rest) > len(data) {
 			t.Fatalf("%+v, again %+v, %v", s, again, err)
 		}
 	})
@@ -179,14 +240,14 @@ func TestEdgesOfLongNames(t *testing.T) {
 	if err := e.Verify(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	for i := range e.blocks {
+	for i := range e.from[edgeSections] {
 		b, err := e.block(i)
 		if err != nil || len(b) > edgesBlockBytes+33<<10 {
 			t.Fatalf("block %d has %d bytes, %v; want 1 MiB and a record at most", i, len(b), err)
 		}
 	}
 	for _, want := range sums {
-		if got, ok, err := e.Summary(want.TraceID); err != nil || !ok || got != want {
+		if got, ok, err := e.Summary(want.TraceID); err != nil || !ok || !cmp.Equal(got, want) {
 			t.Fatalf("summary of %s: %v, %v", want.Name, ok, err)
 		}
 	}

@@ -57,6 +57,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"slices"
 	"sync"
@@ -177,6 +178,17 @@ func (f *File) open() ([]column.Block, error) {
 // TraceSpans returns the rows of a trace in the order of arrival, at most limit;
 // truncated says there are more.
 func (f *File) TraceSpans(id trace.ID, limit int) (spans []trace.Span, truncated bool, err error) {
+	return f.spansOf(id, nil, limit)
+}
+
+// SpansOf returns the rows of some spans of a trace.
+func (f *File) SpansOf(id trace.ID, ids []trace.SpanID) ([]trace.Span, error) {
+	spans, _, err := f.spansOf(id, ids, math.MaxInt)
+	return spans, err
+}
+
+// spansOf returns rows of a trace, all of them if ids is nil.
+func (f *File) spansOf(id trace.ID, ids []trace.SpanID, limit int) (spans []trace.Span, truncated bool, err error) {
 	var rows []int
 	err = f.withIndex(func(x *index) error {
 		rows, err = x.find(id)
@@ -204,6 +216,11 @@ func (f *File) TraceSpans(id trace.ID, limit int) (spans []trace.Span, truncated
 		}
 		if want, err = b.(*block).ofTrace(id, want); err != nil {
 			return nil, false, err
+		}
+		if ids != nil && len(want) > 0 {
+			if want, err = b.(*block).ofSpans(ids, want); err != nil {
+				return nil, false, err
+			}
 		}
 		if left := limit - len(spans); len(want) > left {
 			want, truncated = want[:left], true

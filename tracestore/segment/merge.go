@@ -9,7 +9,6 @@ import (
 	"iter"
 
 	"redthread/tracestore/graph"
-	"redthread/tracestore/trace"
 )
 
 // MergeEdges makes one run at path of several, which stay as they are. What two
@@ -17,21 +16,23 @@ import (
 // like [Write]. A damaged input is a *[CorruptError], and nothing is written.
 func MergeEdges(path string, runs []*Edges, step Step) (EdgesInfo, error) {
 	var failed error
-	links := make([]*cursor[graph.Link], 0, len(runs))
-	summaries := make([]*cursor[graph.Summary], 0, len(runs))
+	var halves [edgeSections - 1]iter.Seq[graph.Half]
+	var summaries []*cursor[graph.Summary]
 	for _, r := range runs {
 		if err := r.open(); err != nil {
 			return EdgesInfo{}, err
 		}
-		links = append(links, linkCursor(r))
 		summaries = append(summaries, summaryCursor(r))
 	}
-	compareSummaries := func(a, b graph.Summary) int { return bytes.Compare(a.TraceID[:], b.TraceID[:]) }
-	sameLink := func(a, _ graph.Link) graph.Link { return a }
-	return writeEdges(path,
-		merge(links, compareLinks, sameLink, &failed),
-		merge(summaries, compareSummaries, MergeSummaries, &failed),
-		&failed, step)
+	for section := range halves {
+		var list []*cursor[graph.Half]
+		for _, r := range runs {
+			list = append(list, halfCursor(r, section))
+		}
+		halves[section] = merge(list, halfOrder[section], func(a, _ graph.Half) graph.Half { return a }, &failed)
+	}
+	compare := func(a, b graph.Summary) int { return bytes.Compare(a.TraceID[:], b.TraceID[:]) }
+	return writeEdges(path, halves, merge(summaries, compare, MergeSummaries, &failed), &failed, step)
 }
 
 // Verify reads the whole run: every record must be there and in order.
@@ -39,9 +40,17 @@ func (e *Edges) Verify(ctx context.Context) error {
 	if err := e.open(); err != nil {
 		return err
 	}
-	var links, traces int
-	var last graph.Link
-	c := linkCursor(e)
+	for section := range edgeSections - 1 {
+		if err := verify(ctx, e, halfCursor(e, section), e.records[section], halfOrder[section]); err != nil {
+			return err
+		}
+	}
+	return verify(ctx, e, summaryCursor(e), e.records[summarySection], func(a, b graph.Summary) int { return bytes.Compare(a.TraceID[:], b.TraceID[:]) })
+}
+
+func verify[T any](ctx context.Context, e *Edges, c *cursor[T], want int, compare func(a, b T) int) error {
+	var last T
+	n := 0
 	for {
 		ok, err := c.advance()
 		if err != nil {
@@ -50,49 +59,26 @@ func (e *Edges) Verify(ctx context.Context) error {
 		if !ok {
 			break
 		}
-		if links > 0 && compareLinks(last, c.at) >= 0 {
-			return e.corrupt(-1, errors.New("links are out of order"))
+		if n > 0 && compare(last, c.at) >= 0 {
+			return e.corrupt(-1, errors.New("records are out of order"))
 		}
 		last = c.at
-		if links++; links%edgesBlockItems == 0 && ctx.Err() != nil {
+		if n++; n%edgesBlockItems == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
 	}
-	var lastID trace.ID
-	s := summaryCursor(e)
-	for {
-		ok, err := s.advance()
-		if err != nil {
-			return err
-		}
-		if !ok {
-			break
-		}
-		if traces > 0 && bytes.Compare(lastID[:], s.at.TraceID[:]) >= 0 {
-			return e.corrupt(-1, errors.New("traces are out of order"))
-		}
-		lastID = s.at.TraceID
-		if traces++; traces%edgesBlockItems == 0 && ctx.Err() != nil {
-			return ctx.Err()
-		}
-	}
-	if links != e.links || traces != e.traces {
-		return e.corrupt(-1, fmt.Errorf("%d links and %d traces, the footer says %d and %d", links, traces, e.links, e.traces))
+	if n != want {
+		return e.corrupt(-1, fmt.Errorf("%d records, the footer says %d", n, want))
 	}
 	return nil
 }
 
-func linkCursor(e *Edges) *cursor[graph.Link] {
-	return &cursor[graph.Link]{run: e, end: e.linkBlocks, read: func(b []byte) (graph.Link, []byte, error) {
-		if len(b) < linkBytes {
-			return graph.Link{}, nil, errEdges
-		}
-		return readLink(b), b[linkBytes:], nil
-	}}
+func halfCursor(e *Edges, section int) *cursor[graph.Half] {
+	return &cursor[graph.Half]{run: e, next: e.from[section], end: e.from[section+1], read: readHalf}
 }
 
 func summaryCursor(e *Edges) *cursor[graph.Summary] {
-	return &cursor[graph.Summary]{run: e, next: e.linkBlocks, end: e.blocks, read: readSummary}
+	return &cursor[graph.Summary]{run: e, next: e.from[summarySection], end: e.from[edgeSections], read: readSummary}
 }
 
 // cursor walks the records of a run, block by block.

@@ -396,18 +396,43 @@ func (b *block) ofTrace(id trace.ID, rows []int) ([]int, error) {
 	for i, row := range rows {
 		ask[i] = uint32(row)
 	}
-	at, v, err := b.pick(slices.IndexFunc(column.FixedColumns(), func(c column.Info) bool { return c.Key == column.TraceID }), ask)
-	if err == nil && len(at) != len(rows) {
-		err = errors.New("rows without a trace id")
-	}
+	ids, err := b.pickIDs(column.TraceID, ask)
 	if err != nil {
-		return nil, b.corrupt(err)
+		return nil, err
 	}
 	out := make([]int, 0, len(rows))
 	for i, row := range rows {
-		if trace.ID(v.Fixed[16*i:16*i+16]) == id {
+		if trace.ID(ids[16*i:16*i+16]) == id {
 			out = append(out, row)
 		}
 	}
 	return out, nil
+}
+
+// ofSpans keeps of some rows those of the spans.
+func (b *block) ofSpans(spans []trace.SpanID, rows []int) ([]int, error) {
+	ask := make([]uint32, len(rows))
+	for i, row := range rows {
+		ask[i] = uint32(row)
+	}
+	ids, err := b.pickIDs(column.SpanID, ask)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(rows, func(row int) bool {
+		i, _ := slices.BinarySearch(ask, uint32(row))
+		return !slices.Contains(spans, trace.SpanID(ids[8*i:8*i+8]))
+	}), nil
+}
+
+// pickIDs reads a column of ids, which every row has.
+func (b *block) pickIDs(key string, rows []uint32) ([]byte, error) {
+	at, v, err := b.pick(slices.IndexFunc(column.FixedColumns(), func(c column.Info) bool { return c.Key == key }), rows)
+	if err == nil && len(at) != len(rows) {
+		err = errors.New("rows without an id")
+	}
+	if err != nil {
+		return nil, b.corrupt(err)
+	}
+	return v.Fixed, nil
 }
