@@ -62,7 +62,8 @@ type Block struct {
 	Done         bool            `json:"done"`       // a task is
 	Assignee     string          `json:"assignee"`   // of a task: a user's id, or nobody
 	AssigneeName string          `json:"assignee_name"`
-	Picture      *PictureInfo    `json:"picture"` // of a picture, else null
+	DueUnixNano  int64           `json:"due_unix_nano,string"` // of a task, 0: none
+	Picture      *PictureInfo    `json:"picture"`              // of a picture, else null
 
 	CreatedBy       string `json:"created_by"`
 	CreatedByName   string `json:"created_by_name"`
@@ -102,6 +103,8 @@ type BlockNew struct {
 	References References      `json:"references"`
 	Done       bool            `json:"done"`
 	Assignee   string          `json:"assignee"`
+
+	DueUnixNano int64 `json:"due_unix_nano,string"`
 }
 
 // BlockUpdate changes the fields that are not nil; those that the block's kind
@@ -120,6 +123,8 @@ type BlockUpdate struct {
 	References References       `json:"references"`
 	Done       *bool            `json:"done"`
 	Assignee   *string          `json:"assignee"`
+
+	DueUnixNano *int64 `json:"due_unix_nano,string"` // 0: none
 }
 
 // check refuses fields that the kind does not have.
@@ -135,6 +140,10 @@ func (u *BlockUpdate) check(kind BlockKind) error {
 		return &InvalidError{"done", "Only a task is done."}
 	case u.Assignee != nil && kind != KindTask:
 		return &InvalidError{"assignee", "Only a task is given to somebody."}
+	case u.DueUnixNano != nil && kind != KindTask:
+		return &InvalidError{"due_unix_nano", "Only a task is due."}
+	case u.DueUnixNano != nil && *u.DueUnixNano < 0:
+		return &InvalidError{"due_unix_nano", "A time is nanoseconds since 1970, 0 for none."}
 	case u.State != nil:
 		return checkHypothesisState(*u.State)
 	}
@@ -188,7 +197,11 @@ func (b *BlockNew) clean() (Locator, error) {
 	case KindComparison:
 		b.Sides, err = cleanSides(b.Sides)
 		return l, err
-	case KindNote, KindTask:
+	case KindNote:
+	case KindTask:
+		if b.DueUnixNano < 0 {
+			return l, &InvalidError{"due_unix_nano", "A time is nanoseconds since 1970, 0 for none."}
+		}
 	case KindLink:
 		b.URL, err = cleanURL(b.URL)
 		return l, err
@@ -219,7 +232,7 @@ func (b *BlockNew) checkFields() error {
 	}{
 		{"url", b.URL != "", KindLink}, {"sides", b.Sides != nil, KindComparison}, {"picture", b.Picture != nil, KindPicture},
 		{"state", b.State != "", KindHypothesis}, {"references", b.References != nil, KindHypothesis},
-		{"done", b.Done, KindTask}, {"assignee", b.Assignee != "", KindTask},
+		{"done", b.Done, KindTask}, {"assignee", b.Assignee != "", KindTask}, {"due_unix_nano", b.DueUnixNano != 0, KindTask},
 	} {
 		if f.set && b.Kind != f.kind {
 			return &InvalidError{f.name, "Only a " + string(f.kind) + " has this field."}

@@ -11,7 +11,7 @@ import (
 
 const blockColumns = `b.id, b.investigation_id, b.kind, b.position, b.title, b.text, b.url, b.trace_id, b.span_id, b.query, b.locator,
 	b.evidence_sha256, b.evidence_bytes, COALESCE(e.frozen_by, ''), COALESCE(e.frozen_by_name, ''), COALESCE(e.frozen_at, 0),
-	b.sides, b.state, b.cited, b.done, b.assignee, COALESCE(u.name, ''),
+	b.sides, b.state, b.cited, b.done, b.assignee, COALESCE(u.name, ''), b.due_at,
 	COALESCE(p.sha256, ''), COALESCE(p.type, ''), COALESCE(p.width, 0), COALESCE(p.height, 0), COALESCE(p.bytes, 0),
 	b.field_offsets, b.changed_offset, b.created_by, b.created_by_name, b.created_at, b.updated_at, b.deleted_at <> 0`
 
@@ -24,7 +24,7 @@ func scanBlock(row interface{ Scan(...any) error }) (*Block, error) {
 	var query, fields, sides, cited string
 	err := row.Scan(&b.ID, &b.InvestigationID, &b.Kind, &b.Position, &b.Title, &b.Text, &b.URL, &b.TraceID, &b.SpanID, &query, &b.Locator,
 		&e.SHA256, &e.SizeBytes, &e.FrozenBy, &e.FrozenByName, &e.FrozenUnixNano,
-		&sides, &b.State, &cited, &b.Done, &b.Assignee, &b.AssigneeName,
+		&sides, &b.State, &cited, &b.Done, &b.Assignee, &b.AssigneeName, &b.DueUnixNano,
 		&p.SHA256, &p.Type, &p.Width, &p.Height, &p.SizeBytes,
 		&fields, &b.Offset, &b.CreatedBy, &b.CreatedByName, &b.CreatedUnixNano, &b.UpdatedUnixNano, &b.deleted)
 	if err != nil {
@@ -208,8 +208,8 @@ func (w *work) insertBlock(ctx context.Context, id InvestigationID, n BlockNew, 
 		ID: BlockID(newID("b_")), InvestigationID: id, Kind: n.Kind, Position: positionBetween(last, ""),
 		Title: n.Title, Text: n.Text, URL: n.URL, TraceID: n.TraceID, SpanID: n.SpanID, Query: n.Query,
 		CreatedBy: w.actor.ID, CreatedByName: w.actor.Name, CreatedUnixNano: w.now, UpdatedUnixNano: w.now, Offset: offset,
-		Sides: []Side{}, State: n.State, References: References{}, Done: n.Done,
-		fieldOffsets: fieldOffsets{"title": offset, "text": offset, "url": offset, "position": offset, "state": offset, "done": offset, "assignee": offset},
+		Sides: []Side{}, State: n.State, References: References{}, Done: n.Done, DueUnixNano: n.DueUnixNano,
+		fieldOffsets: newFieldOffsets(offset),
 	}
 	if err := w.setParts(ctx, b, n); err != nil {
 		return nil, err
@@ -244,8 +244,13 @@ func (w *work) insertBlock(ctx context.Context, id InvestigationID, n BlockNew, 
 		if asked, err = CanonicalJSON(asked); err != nil {
 			return nil, fmt.Errorf("encode locator: %w", err)
 		}
-		_, err = w.tx.ExecContext(ctx, `INSERT INTO evidence (block_id, sha256, body, locator, frozen_by, frozen_by_name, frozen_at) VALUES (?, ?, ?, ?, ?, ?, ?)`,
-			b.ID, b.Evidence.SHA256, f.Body, string(asked), w.actor.ID, w.actor.Name, w.now)
+		services, origin, err := f.Facts.columns()
+		if err != nil {
+			return nil, fmt.Errorf("encode facts: %w", err)
+		}
+		_, err = w.tx.ExecContext(ctx, `INSERT INTO evidence (block_id, sha256, body, locator, frozen_by, frozen_by_name, frozen_at, services, first_at, last_at, origin)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, b.ID, b.Evidence.SHA256, f.Body, string(asked), w.actor.ID, w.actor.Name, w.now,
+			services, f.Facts.FirstUnixNano, f.Facts.LastUnixNano, origin)
 		if err != nil {
 			return nil, fmt.Errorf("insert evidence: %w", err)
 		}
@@ -259,6 +264,15 @@ func (w *work) insertBlock(ctx context.Context, id InvestigationID, n BlockNew, 
 	return b, w.notifyMentions(ctx, mentionSource{inv: inv, object: string(b.ID), path: blockPath(id, b.ID), text: b.Text})
 }
 
+// newFieldOffsets are those of a block that one change made.
+func newFieldOffsets(offset int64) fieldOffsets {
+	f := fieldOffsets{}
+	for _, name := range []string{"title", "text", "url", "position", "state", "done", "assignee", "due_unix_nano"} {
+		f[name] = offset
+	}
+	return f
+}
+
 // setParts fills in what only some kinds have and what the database has to
 // check.
 func (w *work) setParts(ctx context.Context, b *Block, n BlockNew) (err error) {
@@ -270,7 +284,7 @@ func (w *work) setParts(ctx context.Context, b *Block, n BlockNew) (err error) {
 		b.Picture = &p
 	}
 	if n.Assignee != "" {
-		if b.Assignee, b.AssigneeName, err = findAssignee(ctx, w.tx, n.Assignee); err != nil {
+		if b.Assignee, b.AssigneeName, err = findAssignee(ctx, w.tx, b.InvestigationID, n.Assignee); err != nil {
 			return err
 		}
 	}
@@ -304,14 +318,14 @@ func (w *work) saveBlock(ctx context.Context, b *Block) error {
 		sides = string(raw)
 	}
 	_, err = w.tx.ExecContext(ctx, `INSERT INTO blocks (id, investigation_id, kind, position, title, text, url, trace_id, span_id, query, locator,
-			evidence_sha256, evidence_bytes, sides, state, cited, done, assignee,
+			evidence_sha256, evidence_bytes, sides, state, cited, done, assignee, due_at,
 			field_offsets, created_offset, changed_offset, created_by, created_by_name, created_at, updated_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (id) DO UPDATE SET position = excluded.position, title = excluded.title, text = excluded.text, url = excluded.url,
-			state = excluded.state, cited = excluded.cited, done = excluded.done, assignee = excluded.assignee,
+			state = excluded.state, cited = excluded.cited, done = excluded.done, assignee = excluded.assignee, due_at = excluded.due_at,
 			field_offsets = excluded.field_offsets, changed_offset = excluded.changed_offset, updated_at = excluded.updated_at`,
 		b.ID, b.InvestigationID, b.Kind, b.Position, b.Title, b.Text, b.URL, b.TraceID, b.SpanID, string(b.Query), b.Locator,
-		sum, size, sides, b.State, cited, b.Done, b.Assignee, b.fieldOffsets.text(), b.Offset, b.Offset, b.CreatedBy, b.CreatedByName, b.CreatedUnixNano, b.UpdatedUnixNano)
+		sum, size, sides, b.State, cited, b.Done, b.Assignee, b.DueUnixNano, b.fieldOffsets.text(), b.Offset, b.Offset, b.CreatedBy, b.CreatedByName, b.CreatedUnixNano, b.UpdatedUnixNano)
 	if err != nil {
 		return fmt.Errorf("save block %s: %w", b.ID, err)
 	}
@@ -414,7 +428,7 @@ func (w *work) updateBlock(ctx context.Context, inv *Investigation, b *Block, u 
 		b.Done, set["done"] = *u.Done, *u.Done
 	}
 	if u.Assignee != nil {
-		id, name, err := findAssignee(ctx, w.tx, *u.Assignee)
+		id, name, err := findAssignee(ctx, w.tx, inv.ID, *u.Assignee)
 		if err == nil {
 			err = change("assignee", &b.Assignee, id)
 		}
@@ -422,6 +436,13 @@ func (w *work) updateBlock(ctx context.Context, inv *Investigation, b *Block, u 
 			return err
 		}
 		b.AssigneeName = name
+	}
+	if u.DueUnixNano != nil && *u.DueUnixNano != b.DueUnixNano {
+		yours, theirs := nano(*u.DueUnixNano), nano(b.DueUnixNano)
+		if b.fieldOffsets["due_unix_nano"] > seen {
+			return &ConflictError{Field: "due_unix_nano", Yours: yours, Theirs: theirs, Offset: inv.Offset}
+		}
+		b.DueUnixNano, set["due_unix_nano"] = *u.DueUnixNano, yours
 	}
 	if u.After != nil {
 		// The order is last writer wins: a block is where it was last put.

@@ -62,10 +62,11 @@ func (s *Store) freezeComparison(ctx context.Context, id InvestigationID, asked 
 	body := comparisonBody{V: 1, Kind: KindComparison}
 	out := &Frozen{}
 	for _, side := range asked {
-		half, err := s.freezeSide(ctx, id, &side)
+		half, facts, err := s.freezeSide(ctx, id, &side)
 		if err != nil {
 			return nil, err
 		}
+		out.Facts.join(facts)
 		body.Sides = append(body.Sides, half)
 		out.Sides = append(out.Sides, side)
 	}
@@ -80,37 +81,38 @@ func (s *Store) freezeComparison(ctx context.Context, id InvestigationID, asked 
 	return out, checkEvidenceSize(out.Body)
 }
 
-func (s *Store) freezeSide(ctx context.Context, id InvestigationID, side *Side) (json.RawMessage, error) {
+func (s *Store) freezeSide(ctx context.Context, id InvestigationID, side *Side) (json.RawMessage, EvidenceFacts, error) {
+	none := EvidenceFacts{}
 	if side.PinID == "" {
 		n := BlockNew{Kind: side.Kind, TraceID: side.TraceID, SpanID: side.SpanID, Query: side.Query}
 		l, err := n.clean()
 		if err != nil {
-			return nil, err
+			return nil, none, err
 		}
 		f, err := s.freeze(ctx, l)
 		if err != nil {
-			return nil, err
+			return nil, none, err
 		}
 		if f.Query != nil {
 			side.Query = f.Query
 		}
 		side.Title, side.Locator, side.SHA256, side.FrozenUnixNano = f.Title, f.Path, hashHex(f.Body), s.nowNano()
-		return f.Body, nil
+		return f.Body, f.Facts, nil
 	}
 	b, err := s.BlockByID(ctx, id, side.PinID)
 	if errors.Is(err, ErrNotFound) || err == nil && (b.Evidence == nil || b.Kind == KindComparison) {
-		return nil, &InvalidError{"sides", "There is no such pin on this board."}
+		return nil, none, &InvalidError{"sides", "There is no such pin on this board."}
 	}
 	if err != nil {
-		return nil, err
+		return nil, none, err
 	}
 	e, err := s.EvidenceByBlock(ctx, id, b.ID)
 	if err != nil {
-		return nil, err
+		return nil, none, err
 	}
 	*side = Side{PinID: b.ID, Kind: b.Kind, TraceID: b.TraceID, SpanID: b.SpanID, Query: b.Query, Title: b.Title, Locator: b.Locator,
 		SHA256: e.SHA256, FrozenUnixNano: e.FrozenUnixNano}
-	return e.Body, nil
+	return e.Body, e.Facts, nil
 }
 
 // freezeAgain reads what a pin shows as it is now, in the shape of its frozen

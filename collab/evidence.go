@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"slices"
 
 	"redthread/tracestore/trace"
 )
@@ -32,6 +33,55 @@ type Frozen struct {
 	Body []byte
 	// Sides are those of a comparison; a source leaves them empty.
 	Sides []Side
+	Facts EvidenceFacts
+}
+
+// EvidenceFacts are what a frozen copy tells of itself: by them an investigation
+// knows its services, when the impact may have been, and which other one is about
+// the same request.
+type EvidenceFacts struct {
+	Services []string // that the evidence is about, each once
+	// FirstUnixNano and LastUnixNano are the begin and end of its spans; 0: it has
+	// none, as an answer to a query.
+	FirstUnixNano, LastUnixNano int64
+	// Origin is the trace that began it all, zero if not known for certain.
+	Origin trace.ID
+}
+
+// join adds the facts of another copy. Of two origins there is none.
+func (f *EvidenceFacts) join(o EvidenceFacts) {
+	for _, s := range o.Services {
+		if !slices.Contains(f.Services, s) {
+			f.Services = append(f.Services, s)
+		}
+	}
+	if o.FirstUnixNano > 0 && (f.FirstUnixNano == 0 || o.FirstUnixNano < f.FirstUnixNano) {
+		f.FirstUnixNano = o.FirstUnixNano
+	}
+	f.LastUnixNano = max(f.LastUnixNano, o.LastUnixNano)
+	if f.Origin.IsZero() {
+		f.Origin = o.Origin
+	} else if !o.Origin.IsZero() && o.Origin != f.Origin {
+		f.Origin = trace.ID{}
+	}
+}
+
+// maxFactServices bounds the services of one copy: a trace that crosses more is
+// no help in finding who owns it.
+const maxFactServices = 100
+
+// columns are the facts as the table of evidence holds them.
+func (f EvidenceFacts) columns() (services, origin string, err error) {
+	list := slices.Compact(slices.Sorted(slices.Values(f.Services)))
+	list = slices.DeleteFunc(list, func(s string) bool { return s == "" })
+	raw, err := marshal(append([]string{}, list[:min(len(list), maxFactServices)]...))
+	if err != nil {
+		return "", "", err
+	}
+	if !f.Origin.IsZero() {
+		origin = f.Origin.String()
+	}
+	return string(raw), origin, nil
 }
 
 // EvidenceSource reads what a locator shows, which is never a comparison: that
@@ -60,6 +110,7 @@ type Evidence struct {
 	EvidenceInfo
 	Asked json.RawMessage `json:"asked"` // the locator
 	Body  json.RawMessage `json:"body"`  // canonical JSON
+	Facts EvidenceFacts   `json:"-"`
 }
 
 // CanonicalJSON rewrites one JSON value so that equal values have equal bytes:

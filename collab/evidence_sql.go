@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"redthread/tracestore/trace"
 )
 
 // EvidenceByBlock returns the frozen copy behind a pin, or [ErrNotFound].
@@ -16,10 +18,17 @@ func (s *Store) EvidenceByBlock(ctx context.Context, id InvestigationID, block B
 	}
 	var e Evidence
 	var body []byte
-	var asked string
-	err := s.read.QueryRowContext(ctx, `SELECT e.sha256, e.body, e.locator, e.frozen_by, e.frozen_by_name, e.frozen_at FROM evidence e
+	var asked, services, origin string
+	err := s.read.QueryRowContext(ctx, `SELECT e.sha256, e.body, e.locator, e.frozen_by, e.frozen_by_name, e.frozen_at,
+		e.services, e.first_at, e.last_at, e.origin FROM evidence e
 		JOIN blocks b ON b.id = e.block_id WHERE b.id = ? AND b.investigation_id = ?`, block, id).
-		Scan(&e.SHA256, &body, &asked, &e.FrozenBy, &e.FrozenByName, &e.FrozenUnixNano)
+		Scan(&e.SHA256, &body, &asked, &e.FrozenBy, &e.FrozenByName, &e.FrozenUnixNano, &services, &e.Facts.FirstUnixNano, &e.Facts.LastUnixNano, &origin)
+	if err == nil {
+		err = json.Unmarshal([]byte(services), &e.Facts.Services)
+	}
+	if err == nil && origin != "" {
+		e.Facts.Origin, err = trace.ParseID(origin)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("evidence of %s: %w", block, translate(err))
 	}

@@ -3,6 +3,7 @@ package collab
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -17,10 +18,12 @@ const (
 	ReasonAssignment Reason = "assignment" // you lead it now
 	ReasonTask       Reason = "task"       // you are given a task
 	ReasonStatus     Reason = "status"     // its status changed, and you take part
+	ReasonAsked      Reason = "asked"      // you, or your team, were asked in, or given a role
+	ReasonDue        Reason = "due"        // you lead it, and the next update is due
 )
 
 // Reasons lists them all.
-var Reasons = []Reason{ReasonOpened, ReasonMention, ReasonAssignment, ReasonTask, ReasonStatus}
+var Reasons = []Reason{ReasonOpened, ReasonMention, ReasonAssignment, ReasonTask, ReasonStatus, ReasonAsked, ReasonDue}
 
 // InboxItemID is "n_" and a ULID.
 type InboxItemID string
@@ -115,10 +118,89 @@ func (w *work) notifyTask(ctx context.Context, inv *Investigation, b *Block, bef
 	return w.enqueue(ctx, n, string(b.ID))
 }
 
-// notifyStatus tells whoever takes part: the lead and all who changed something.
+// notifyUpdated tells of an update whom it concerns.
+func (w *work) notifyUpdated(ctx context.Context, inv, old *Investigation, e *edit) error {
+	if inv.Lead != old.Lead {
+		if err := w.notifyAssigned(ctx, inv); err != nil {
+			return err
+		}
+	}
+	people, _ := e.set["people"].(map[string]any)
+	teams, _ := e.set["teams"].(map[string]any)
+	asked := map[string]string{}
+	for user, role := range people {
+		if role, in := role.(string); in {
+			asked[user] = role
+		}
+	}
+	var askedTeams []TeamID
+	for team, in := range teams {
+		if in == true {
+			askedTeams = append(askedTeams, TeamID(team))
+		}
+	}
+	if err := w.notifyAsked(ctx, inv, asked, askedTeams); err != nil {
+		return err
+	}
+	if inv.Status != old.Status {
+		return w.notifyStatus(ctx, inv, old.Status)
+	}
+	return nil
+}
+
+// notifyAsked tells people that they were asked in, by themselves with a role or
+// as members of teams. Whoever took part before is not told for a team.
+func (w *work) notifyAsked(ctx context.Context, inv *Investigation, people map[string]string, teams []TeamID) error {
+	told := maps.Clone(people)
+	if told == nil {
+		told = map[string]string{}
+	}
+	var to []string
+	for user, role := range people {
+		if role != "" {
+			told[user] = "as " + role
+		}
+	}
+	slices.Sort(teams)
+	for _, id := range teams {
+		t, err := teamByID(ctx, w.tx, id)
+		if err != nil {
+			return err
+		}
+		to = append(to, "@"+t.Handle)
+		for _, m := range t.Members {
+			if _, known := told[m.ID]; !known && inv.asked(m.ID) == nil && m.ID != inv.Lead {
+				told[m.ID] = "with @" + t.Handle
+			}
+		}
+	}
+	n := w.notice(inv, ReasonAsked)
+	for _, user := range slices.Sorted(maps.Keys(told)) {
+		it := InboxItem{Reason: ReasonAsked, InvestigationID: inv.ID, Title: inv.Title, Text: told[user], Path: n.Path}
+		if err := w.inbox(ctx, user, it, string(inv.ID)); err != nil {
+			return err
+		}
+		if _, direct := people[user]; direct && user != w.actor.ID {
+			var name string
+			if err := w.tx.QueryRowContext(ctx, `SELECT name FROM users WHERE id = ?`, user).Scan(&name); err != nil {
+				return fmt.Errorf("name of %s: %w", user, err)
+			}
+			to = append(to, name)
+		}
+	}
+	if len(to) == 0 {
+		return nil
+	}
+	n.To = to
+	return w.enqueue(ctx, n, string(inv.ID))
+}
+
+// notifyStatus tells whoever takes part: the lead, who was asked in, and all who
+// changed something.
 func (w *work) notifyStatus(ctx context.Context, inv *Investigation, was Status) error {
 	rows, err := w.tx.QueryContext(ctx, `SELECT id FROM users WHERE deactivated_at IS NULL AND (id = ?2 OR id IN
-		(SELECT actor_id FROM changes WHERE investigation_id = ?1))`, inv.ID, inv.Lead)
+		(SELECT actor_id FROM changes WHERE investigation_id = ?1) OR id IN
+		(SELECT user_id FROM investigation_people WHERE investigation_id = ?1))`, inv.ID, inv.Lead)
 	if err != nil {
 		return fmt.Errorf("find participants of %s: %w", inv.ID, err)
 	}

@@ -37,35 +37,92 @@ const (
 // Severities lists them all.
 var Severities = []Severity{SeverityUnknown, Severity1, Severity2, Severity3, Severity4}
 
+// InvestigationKind tells what happened from what was only played.
+type InvestigationKind string
+
+// The kinds of investigation.
+const (
+	InvestigationReal  InvestigationKind = "real"
+	InvestigationDrill InvestigationKind = "drill"
+)
+
+// InvestigationKinds lists them all.
+var InvestigationKinds = []InvestigationKind{InvestigationReal, InvestigationDrill}
+
 // Investigation is the shared work on one problem. Its state is what its change
 // log adds up to; Offset and Epoch are the log's position.
 type Investigation struct {
-	ID              InvestigationID `json:"id"`
-	Title           string          `json:"title"`
-	Status          Status          `json:"status"`
-	Severity        Severity        `json:"severity"`
-	Lead            string          `json:"lead"` // a user's id, empty: nobody
-	LeadName        string          `json:"lead_name"`
-	CreatedBy       string          `json:"created_by"`
-	CreatedByName   string          `json:"created_by_name"`
-	CreatedUnixNano int64           `json:"created_unix_nano,string"`
-	UpdatedUnixNano int64           `json:"updated_unix_nano,string"`
-	Blocks          int             `json:"blocks_total"`
-	Epoch           string          `json:"epoch"`
-	Offset          int64           `json:"offset"`
+	ID       InvestigationID `json:"id"`
+	Title    string          `json:"title"`
+	Status   Status          `json:"status"`
+	Severity Severity        `json:"severity"`
+	Lead     string          `json:"lead"` // a user's id, empty: nobody
+	LeadName string          `json:"lead_name"`
+
+	LeadSinceUnixNano int64             `json:"lead_since_unix_nano,string"`
+	Kind              InvestigationKind `json:"kind"`
+	Visibility        Visibility        `json:"visibility"`
+	Teams             []AskedTeam       `json:"teams"`  // by name
+	People            []AskedPerson     `json:"people"` // who was asked in, the longest first
+	// NextUpdateUnixNano is when the lead has to tell the others how it goes, 0:
+	// not said.
+	NextUpdateUnixNano int64 `json:"next_update_unix_nano,string"`
+	// The impact lasted from start to end; 0: not known, or not over.
+	ImpactStartUnixNano int64             `json:"impact_start_unix_nano,string"`
+	ImpactEndUnixNano   int64             `json:"impact_end_unix_nano,string"`
+	Services            []AffectedService `json:"services"` // by name
+
+	CreatedBy       string `json:"created_by"`
+	CreatedByName   string `json:"created_by_name"`
+	CreatedUnixNano int64  `json:"created_unix_nano,string"`
+	UpdatedUnixNano int64  `json:"updated_unix_nano,string"`
+	Blocks          int    `json:"blocks_total"`
+	Epoch           string `json:"epoch"`
+	Offset          int64  `json:"offset"`
 
 	fieldOffsets fieldOffsets
+	byHand       map[string]bool // services put there (true) or taken out (false)
 	deleted      bool
 }
 
-// InvestigationNew asks for an investigation. Empty Status and Severity mean
-// open and unknown. Lead nil means its creator, if that is a user.
+// AskedTeam is a team that was asked into an investigation.
+type AskedTeam struct {
+	ID            TeamID `json:"id"`
+	Name          string `json:"name"`
+	Handle        string `json:"handle"`
+	SinceUnixNano int64  `json:"since_unix_nano,string"`
+}
+
+// AskedPerson is somebody who was asked into an investigation, perhaps with a
+// role, such as scribe. Since is that of the role.
+type AskedPerson struct {
+	ID            string `json:"id"` // a user's
+	Name          string `json:"name"`
+	Role          string `json:"role"`
+	SinceUnixNano int64  `json:"since_unix_nano,string"`
+}
+
+// AffectedService is a service that an investigation is about: found in the
+// evidence on its board, or put there by hand, or both.
+type AffectedService struct {
+	Name    string `json:"name"`
+	Derived bool   `json:"derived"`
+	ByHand  bool   `json:"by_hand"`
+}
+
+// InvestigationNew asks for an investigation. Empty Status, Severity, Kind and
+// Visibility mean open, unknown, real and workspace. Lead nil means its creator,
+// if that is a user.
 type InvestigationNew struct {
 	Ref      string   `json:"ref"`
 	Title    string   `json:"title"`
 	Status   Status   `json:"status"`
 	Severity Severity `json:"severity"`
 	Lead     *string  `json:"lead"`
+
+	Kind       InvestigationKind `json:"kind"`
+	Visibility Visibility        `json:"visibility"`
+	Teams      []TeamID          `json:"teams"`
 	// Pin, if set, is the first block: change 2 of the same transaction.
 	Pin *BlockNew `json:"pin,omitempty"`
 	// Template names one of [Templates], whose blocks are put on the board in the
@@ -82,12 +139,30 @@ type InvestigationUpdate struct {
 	Status   *Status   `json:"status"`
 	Severity *Severity `json:"severity"`
 	Lead     *string   `json:"lead"`
+
+	Kind       *InvestigationKind `json:"kind"`
+	Visibility *Visibility        `json:"visibility"`
+
+	NextUpdateUnixNano  *int64 `json:"next_update_unix_nano,string"`
+	ImpactStartUnixNano *int64 `json:"impact_start_unix_nano,string"`
+	ImpactEndUnixNano   *int64 `json:"impact_end_unix_nano,string"`
+
+	// Of these only the entries named are changed, and each is a field of its own.
+	Teams    map[TeamID]bool    `json:"teams"`    // true: asked in
+	People   map[string]*string `json:"people"`   // user → role; null: not asked in any more
+	Services map[string]*bool   `json:"services"` // true: put there, false: taken out, null: as the evidence says
 }
 
 // InvestigationFilter picks investigations, the newest first.
 type InvestigationFilter struct {
-	Statuses []Status // empty: all
-	// UserID, if set, keeps those that the user leads, opened or changed.
+	Statuses   []Status // empty: all
+	Severities []Severity
+	Kind       InvestigationKind
+	TeamIDs    []TeamID // asked in, any of them
+	// Text, if set, keeps those whose title, lead or one of whose services has it.
+	Text string
+	// UserID, if set, keeps those that the user leads, opened, changed or was asked
+	// into.
 	UserID string
 	// After continues below the investigation with that id.
 	After InvestigationID
@@ -105,6 +180,10 @@ const (
 	maxQueryBytes      = 64 << 10
 	maxBlocks          = 1_000   // on one board
 	maxEvidenceBytes   = 8 << 20 // of one pin
+	maxRoleRunes       = 60
+	maxAskedPeople     = 200
+	maxAskedTeams      = 50
+	maxHandServices    = 200
 )
 
 func (s Status) valid() bool {

@@ -1,15 +1,25 @@
 package collab
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
 
-const investigationColumns = `i.id, i.epoch, i.offset, i.title, i.status, i.severity, i.lead, COALESCE(u.name, ''),
+const investigationColumns = `i.id, i.epoch, i.offset, i.title, i.status, i.severity, i.lead, COALESCE(u.name, ''), i.lead_since,
+	i.kind, i.visibility, i.next_update, i.impact_start, i.impact_end,
+	(SELECT json_group_array(json_object('id', t.id, 'name', t.name, 'handle', t.handle, 'since_unix_nano', CAST(a.since AS TEXT)))
+		FROM investigation_teams a JOIN teams t ON t.id = a.team_id WHERE a.investigation_id = i.id),
+	(SELECT json_group_array(json_object('id', p.user_id, 'name', w.name, 'role', p.role, 'since_unix_nano', CAST(p.since AS TEXT)))
+		FROM investigation_people p JOIN users w ON w.id = p.user_id WHERE p.investigation_id = i.id),
+	i.services, (SELECT json_group_array(DISTINCT s.value) FROM blocks b JOIN evidence e ON e.block_id = b.id JOIN json_each(e.services) s
+		WHERE b.investigation_id = i.id AND b.deleted_at = 0),
 	i.field_offsets, i.created_by, i.created_by_name, i.created_at, i.updated_at, i.deleted_at <> 0,
 	(SELECT COUNT(*) FROM blocks b WHERE b.investigation_id = i.id AND b.deleted_at = 0)`
 
@@ -17,14 +27,44 @@ const investigationFrom = ` FROM investigations i LEFT JOIN users u ON u.id = i.
 
 func scanInvestigation(row interface{ Scan(...any) error }) (*Investigation, error) {
 	var i Investigation
-	var fields string
-	err := row.Scan(&i.ID, &i.Epoch, &i.Offset, &i.Title, &i.Status, &i.Severity, &i.Lead, &i.LeadName,
+	var fields, teams, people, services, derived string
+	err := row.Scan(&i.ID, &i.Epoch, &i.Offset, &i.Title, &i.Status, &i.Severity, &i.Lead, &i.LeadName, &i.LeadSinceUnixNano,
+		&i.Kind, &i.Visibility, &i.NextUpdateUnixNano, &i.ImpactStartUnixNano, &i.ImpactEndUnixNano, &teams, &people, &services, &derived,
 		&fields, &i.CreatedBy, &i.CreatedByName, &i.CreatedUnixNano, &i.UpdatedUnixNano, &i.deleted, &i.Blocks)
 	if err != nil {
 		return nil, err
 	}
+	var found []string
+	err = errors.Join(json.Unmarshal([]byte(teams), &i.Teams), json.Unmarshal([]byte(people), &i.People),
+		json.Unmarshal([]byte(services), &i.byHand), json.Unmarshal([]byte(derived), &found))
+	if err != nil {
+		return nil, fmt.Errorf("investigation %s: %w", i.ID, err)
+	}
+	slices.SortFunc(i.Teams, func(a, b AskedTeam) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
+	slices.SortFunc(i.People, func(a, b AskedPerson) int {
+		return cmp.Or(cmp.Compare(a.SinceUnixNano, b.SinceUnixNano), cmp.Compare(a.ID, b.ID))
+	})
+	i.Services = affectedServices(found, i.byHand)
 	i.fieldOffsets, err = readFieldOffsets(fields)
 	return &i, err
+}
+
+// affectedServices are those of the evidence without the ones taken out, and
+// those put there by hand.
+func affectedServices(derived []string, byHand map[string]bool) []AffectedService {
+	list := []AffectedService{}
+	for _, name := range derived {
+		if in, said := byHand[name]; in || !said {
+			list = append(list, AffectedService{Name: name, Derived: true, ByHand: in})
+		}
+	}
+	for name, in := range byHand {
+		if in && !slices.Contains(derived, name) {
+			list = append(list, AffectedService{Name: name, ByHand: true})
+		}
+	}
+	slices.SortFunc(list, func(a, b AffectedService) int { return cmp.Compare(a.Name, b.Name) })
+	return list
 }
 
 // investigationByID reads one that is not deleted and that the actor may see.
@@ -59,17 +99,57 @@ func (s *Store) FindInvestigations(ctx context.Context, f InvestigationFilter) (
 			return nil, false, err
 		}
 	}
+	for _, sev := range f.Severities {
+		if err := checkSeverity(sev); err != nil {
+			return nil, false, err
+		}
+	}
+	if f.Kind != "" {
+		if err := checkKind(f.Kind); err != nil {
+			return nil, false, err
+		}
+	}
 	f.Statuses = slices.Compact(slices.Sorted(slices.Values(f.Statuses)))
 	where, args := []string{"i.deleted_at = 0", "i.merged_into = ''", seenBy("i.id")}, readerOf(ctx).args()
+	among := func(column string, n int) string {
+		return column + " IN (?" + strings.Repeat(", ?", n-1) + ")"
+	}
 	if len(f.Statuses) > 0 {
-		where = append(where, "i.status IN (?"+strings.Repeat(", ?", len(f.Statuses)-1)+")")
+		where = append(where, among("i.status", len(f.Statuses)))
 		for _, st := range f.Statuses {
 			args = append(args, st)
 		}
 	}
+	if len(f.Severities) > 0 {
+		where = append(where, among("i.severity", len(f.Severities)))
+		for _, sev := range f.Severities {
+			args = append(args, sev)
+		}
+	}
+	if f.Kind != "" {
+		where, args = append(where, "i.kind = ?"), append(args, f.Kind)
+	}
+	if f.TeamIDs != nil {
+		if len(f.TeamIDs) == 0 {
+			return []Investigation{}, false, nil
+		}
+		where = append(where, "EXISTS (SELECT 1 FROM investigation_teams a WHERE a.investigation_id = i.id AND "+among("a.team_id", len(f.TeamIDs))+")")
+		for _, t := range f.TeamIDs {
+			args = append(args, t)
+		}
+	}
 	if f.UserID != "" {
-		where = append(where, "(i.lead = ? OR i.id IN (SELECT investigation_id FROM changes WHERE actor_id = ?))")
-		args = append(args, f.UserID, f.UserID)
+		where = append(where, `(i.lead = ? OR i.id IN (SELECT investigation_id FROM changes WHERE actor_id = ?)
+			OR i.id IN (SELECT investigation_id FROM investigation_people WHERE user_id = ?))`)
+		args = append(args, f.UserID, f.UserID, f.UserID)
+	}
+	if text := strings.TrimSpace(f.Text); text != "" {
+		like := "%" + likeEscaper.Replace(text) + "%"
+		where = append(where, `(i.title LIKE ? ESCAPE '\' OR u.name LIKE ? ESCAPE '\'
+			OR EXISTS (SELECT 1 FROM json_each(i.services) s WHERE s.value AND s.key LIKE ? ESCAPE '\')
+			OR EXISTS (SELECT 1 FROM blocks b JOIN evidence e ON e.block_id = b.id JOIN json_each(e.services) s
+				WHERE b.investigation_id = i.id AND b.deleted_at = 0 AND s.value LIKE ? ESCAPE '\'))`)
+		args = append(args, like, like, like, like)
 	}
 	if f.After != "" {
 		where = append(where, "i.id < ?")
@@ -98,6 +178,9 @@ func (s *Store) FindInvestigations(ctx context.Context, f InvestigationFilter) (
 	return list, false, nil
 }
 
+// likeEscaper makes a text stand for itself in LIKE … ESCAPE '\'.
+var likeEscaper = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
+
 // CreateInvestigation opens an investigation: change 1 of its log, and its first
 // block if one is asked for. The same ref again returns what it made, with
 // created false.
@@ -111,7 +194,9 @@ func (s *Store) CreateInvestigation(ctx context.Context, n InvestigationNew) (in
 	if n.Severity == "" {
 		n.Severity = SeverityUnknown
 	}
-	if err := errors.Join(checkRef(n.Ref), checkStatus(n.Status), checkSeverity(n.Severity)); err != nil {
+	n.Kind, n.Visibility = cmp.Or(n.Kind, InvestigationReal), cmp.Or(n.Visibility, VisibilityWorkspace)
+	err = errors.Join(checkRef(n.Ref), checkStatus(n.Status), checkSeverity(n.Severity), checkKind(n.Kind), checkVisibility(n.Visibility))
+	if err != nil {
 		return nil, false, err
 	}
 	template, err := templateByID(n.Template)
@@ -184,14 +269,28 @@ func (s *Store) insertInvestigation(ctx context.Context, w *work, n Investigatio
 		lead = w.actor.ID
 	}
 	id := InvestigationID(newID("i_"))
-	fields := fieldOffsets{"title": 1, "status": 1, "severity": 1, "lead": 1}
-	_, err := w.tx.ExecContext(ctx, `INSERT INTO investigations (id, epoch, offset, title, status, severity, lead, field_offsets,
-		created_by, created_by_name, created_at, updated_at) VALUES (?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		id, newEpoch(), n.Title, n.Status, n.Severity, lead, fields.text(), w.actor.ID, w.actor.Name, w.now, w.now)
+	fields := fieldOffsets{"title": 1, "status": 1, "severity": 1, "lead": 1, "kind": 1, "visibility": 1}
+	since := w.now
+	if lead == "" {
+		since = 0
+	}
+	_, err := w.tx.ExecContext(ctx, `INSERT INTO investigations (id, epoch, offset, title, status, severity, lead, lead_since, kind, visibility, field_offsets,
+		created_by, created_by_name, created_at, updated_at) VALUES (?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		id, newEpoch(), n.Title, n.Status, n.Severity, lead, since, n.Kind, n.Visibility, fields.text(), w.actor.ID, w.actor.Name, w.now, w.now)
 	if err != nil {
 		return nil, fmt.Errorf("insert investigation: %w", err)
 	}
-	data := map[string]any{"id": id, "title": n.Title, "status": n.Status, "severity": n.Severity, "lead": lead}
+	data := map[string]any{"id": id, "title": n.Title, "status": n.Status, "severity": n.Severity, "lead": lead, "kind": n.Kind, "visibility": n.Visibility}
+	teams := map[TeamID]bool{}
+	for _, t := range n.Teams {
+		teams[t] = true
+	}
+	if len(teams) > 0 {
+		if err := w.insertTeams(ctx, id, teams); err != nil {
+			return nil, err
+		}
+		data["teams"] = teams
+	}
 	if _, err := w.log(ctx, id, InvestigationCreated, string(id), n.Ref, data); err != nil {
 		return nil, err
 	}
@@ -200,6 +299,9 @@ func (s *Store) insertInvestigation(ctx context.Context, w *work, n Investigatio
 		return nil, err
 	}
 	if err := w.notifyOpened(ctx, inv); err != nil {
+		return nil, err
+	}
+	if err := w.notifyAsked(ctx, inv, nil, slices.Collect(maps.Keys(teams))); err != nil {
 		return nil, err
 	}
 	return inv, w.notifyAssigned(ctx, inv)
@@ -239,88 +341,6 @@ func (s *Store) UpdateInvestigation(ctx context.Context, id InvestigationID, u I
 	return inv, nil
 }
 
-func (u *InvestigationUpdate) clean() error {
-	if err := checkRef(u.Ref); err != nil {
-		return err
-	}
-	if u.Title != nil {
-		t, err := cleanTitle("title", *u.Title)
-		if err != nil {
-			return err
-		}
-		u.Title = &t
-	}
-	if u.Status != nil {
-		if err := checkStatus(*u.Status); err != nil {
-			return err
-		}
-	}
-	if u.Severity != nil {
-		return checkSeverity(*u.Severity)
-	}
-	return nil
-}
-
-func (w *work) updateInvestigation(ctx context.Context, inv *Investigation, u InvestigationUpdate) error {
-	seen, err := checkSeen(u.Seen, inv.Offset)
-	if err != nil {
-		return err
-	}
-	set, was := map[string]any{}, map[string]any{}
-	change := func(field, from, to string) error {
-		if from == to {
-			return nil
-		}
-		if inv.fieldOffsets[field] > seen {
-			return &ConflictError{Field: field, Yours: to, Theirs: from, Offset: inv.Offset}
-		}
-		set[field], was[field] = to, from
-		inv.fieldOffsets[field] = inv.Offset + 1
-		return nil
-	}
-	old := *inv
-	if u.Title != nil {
-		err = change("title", inv.Title, *u.Title)
-		inv.Title = *u.Title
-	}
-	if err == nil && u.Status != nil {
-		err = change("status", string(inv.Status), string(*u.Status))
-		inv.Status = *u.Status
-	}
-	if err == nil && u.Severity != nil {
-		err = change("severity", string(inv.Severity), string(*u.Severity))
-		inv.Severity = *u.Severity
-	}
-	if err == nil && u.Lead != nil {
-		var lead string
-		if lead, err = findLead(ctx, w.tx, *u.Lead); err == nil {
-			err = change("lead", inv.Lead, lead)
-			inv.Lead = lead
-		}
-	}
-	if err != nil || len(set) == 0 {
-		return err
-	}
-	_, err = w.tx.ExecContext(ctx, `UPDATE investigations SET title = ?, status = ?, severity = ?, lead = ?, field_offsets = ? WHERE id = ?`,
-		inv.Title, inv.Status, inv.Severity, inv.Lead, inv.fieldOffsets.text(), inv.ID)
-	if err != nil {
-		return fmt.Errorf("update investigation %s: %w", inv.ID, err)
-	}
-	data := map[string]any{"id": inv.ID, "fields": set, "was": was}
-	if inv.Offset, err = w.log(ctx, inv.ID, InvestigationUpdated, string(inv.ID), u.Ref, data); err != nil {
-		return err
-	}
-	if inv.Lead != old.Lead {
-		if err := w.notifyAssigned(ctx, inv); err != nil {
-			return err
-		}
-	}
-	if inv.Status != old.Status {
-		return w.notifyStatus(ctx, inv, old.Status)
-	}
-	return nil
-}
-
 // findLead returns the id of an active user, named by id, email or name. Empty
 // stays empty.
 func findLead(ctx context.Context, q querier, who string) (string, error) {
@@ -328,9 +348,21 @@ func findLead(ctx context.Context, q querier, who string) (string, error) {
 	return id, err
 }
 
-// findAssignee returns the id and name of whom a task is given to.
-func findAssignee(ctx context.Context, q querier, who string) (id, name string, err error) {
-	return findActive(ctx, q, "assignee", who)
+// findAssignee returns the id and name of whom a task is given to, who has to be
+// able to see it.
+func findAssignee(ctx context.Context, q querier, inv InvestigationID, who string) (id, name string, err error) {
+	id, name, err = findActive(ctx, q, "assignee", who)
+	if err != nil || id == "" {
+		return id, name, err
+	}
+	var sees bool
+	if err := q.QueryRowContext(ctx, `SELECT `+seenByReader("?", "?", "0"), id, inv).Scan(&sees); err != nil {
+		return "", "", fmt.Errorf("access of %s: %w", id, err)
+	}
+	if !sees {
+		return "", "", &InvalidError{"assignee", name + " may not see this investigation. Ask them in first."}
+	}
+	return id, name, nil
 }
 
 func findActive(ctx context.Context, q querier, field, who string) (id, name string, err error) {

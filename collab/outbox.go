@@ -178,7 +178,7 @@ func checkReasons(reasons []Reason) error {
 	}
 	for _, r := range reasons {
 		if !slices.Contains(Reasons, r) {
-			return &InvalidError{"reasons", "Reasons are opened, mention, assignment, task and status."}
+			return &InvalidError{"reasons", "Reasons are opened, mention, assignment, task, status, asked and due."}
 		}
 	}
 	return nil

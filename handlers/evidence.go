@@ -56,6 +56,9 @@ func (e evidence) Freeze(ctx context.Context, l collab.Locator) (collab.Frozen, 
 	if errors.Is(err, graph.ErrNotFound) {
 		err = fmt.Errorf("%w: %w", collab.ErrNotFound, err)
 	}
+	if err == nil {
+		f.Facts, err = evidenceFacts(l.Kind, f.Body)
+	}
 	return f, err
 }
 

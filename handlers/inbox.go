@@ -58,6 +58,10 @@ func inboxWords(it *collab.InboxItem) string {
 		return "gave you a task:"
 	case collab.ReasonStatus:
 		return "changed the status:"
+	case collab.ReasonAsked:
+		return "asked you in"
+	case collab.ReasonDue:
+		return "The next update is due:"
 	}
 	return string(it.Reason)
 }

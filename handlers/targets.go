@@ -19,6 +19,8 @@ var reasonOptions = []views.ReasonOption{
 	{Value: string(collab.ReasonStatus), Label: "its status changes"},
 	{Value: string(collab.ReasonAssignment), Label: "somebody becomes its lead"},
 	{Value: string(collab.ReasonTask), Label: "somebody is given a task"},
+	{Value: string(collab.ReasonAsked), Label: "people or teams are asked in"},
+	{Value: string(collab.ReasonDue), Label: "an update is due"},
 	{Value: string(collab.ReasonMention), Label: "somebody is named in a note or a remark"},
 }
 

@@ -94,6 +94,10 @@ func sentence(n collab.Notice) string {
 		return n.ActorName + " made " + to + " the lead"
 	case collab.ReasonTask:
 		return n.ActorName + " gave " + to + " a task"
+	case collab.ReasonAsked:
+		return n.ActorName + " asked " + to + " in"
+	case collab.ReasonDue:
+		return "The next update is due from " + to
 	case collab.ReasonStatus:
 		return n.ActorName + " changed the status from " + n.Was + " to " + string(n.Status)
 	}
