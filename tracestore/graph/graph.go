@@ -300,6 +300,7 @@ type Ripple struct {
 	BusyNano       int64 `json:"busy_nano,string"`
 	WaitingNano    int64 `json:"waiting_nano,string"`
 	LastEffectNano int64 `json:"last_effect_nano,string"`
+	Cut            bool  `json:"cut"` // more was there than was counted
 }
 
 // Thread is an origin and everything it set off: traces as nodes, the edges

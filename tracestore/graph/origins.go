@@ -129,17 +129,17 @@ type originSearch struct {
 	g       *Graph
 	nodes   []originNode
 	at      idTable
-	more    []int32             // the causes of traces that have several
-	todo    []int32             // asked and not read
-	settled int                 // nodes that Tarjan's algorithm has visited
-	count   int32               // its numbers
-	walked  map[int32]trace.Ref // origins of tangled traces
-	cut     bool                // some were not looked at
+	more    []int32               // the causes of traces that have several
+	todo    []int32               // asked and not read
+	settled int                   // nodes that Tarjan's algorithm has visited
+	count   int32                 // its numbers
+	walked  map[int32][]trace.Ref // origins, or candidates, of tangled traces
+	cut     bool                  // some were not looked at
 }
 
 func newOriginSearch(g *Graph, expect int) *originSearch {
 	expect = min(expect, maxOriginTraces)
-	return &originSearch{g: g, nodes: make([]originNode, 0, expect), at: newIDTable(expect), walked: map[int32]trace.Ref{}}
+	return &originSearch{g: g, nodes: make([]originNode, 0, expect), at: newIDTable(expect), walked: map[int32][]trace.Ref{}}
 }
 
 // node returns the position of a trace, which may be new.
@@ -197,8 +197,8 @@ func (s *originSearch) answer(at int32) TraceOrigin {
 	case originFound:
 		o := &s.nodes[n.origin]
 		out.Origin = trace.Ref{TraceID: o.id, SpanID: o.span}
-		if ref, ok := s.walked[at]; ok {
-			out.Origin = ref
+		if w := s.walked[at]; len(w) > 0 {
+			out.Origin = w[0]
 		}
 	case originUnknown:
 		out.Reason = reasonTexts[n.why]
@@ -228,7 +228,7 @@ func (s *originSearch) walk(ctx context.Context, asked []int32) error {
 		n.flags |= isWalked
 		n.status, n.why = originUnknown, reasonCut
 		if len(s.walked) < maxOriginWalks {
-			s.walked[at] = trace.Ref{}
+			s.walked[at] = nil
 			todo = append(todo, at)
 		}
 	}
@@ -242,10 +242,15 @@ func (s *originSearch) walk(ctx context.Context, asked []int32) error {
 		return err
 	}
 	for i, at := range todo {
-		switch o := found[i]; o.Status {
+		o := found[i]
+		for _, list := range [2][]OriginSpan{o.Origins, o.Candidates} {
+			for k := range list {
+				s.walked[at] = append(s.walked[at], list[k].Ref)
+			}
+		}
+		switch o.Status {
 		case Found:
 			origin := s.node(o.Origins[0].TraceID)
-			s.walked[at] = o.Origins[0].Ref
 			s.nodes[at].status, s.nodes[at].origin = originFound, origin
 		case Ambiguous:
 			s.nodes[at].status = originAmbiguous
