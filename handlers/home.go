@@ -232,9 +232,9 @@ func (h home) services(all, bad *query.Result, entering []query.Filter) []views.
 	for _, g := range bad.Results {
 		errorsOf[groupKey(g.Data, []string{"service.name"})], _ = numberOf(g.Data["COUNT"])
 	}
-	rates := sparks(all, axis, "COUNT")
-	slow := sparks(all, axis, "P95(duration_ms)")
-	fails := sparks(bad, axis, "COUNT")
+	rates := sparks(all, axis, "COUNT", "service.name")
+	slow := sparks(all, axis, "P95(duration_ms)", "service.name")
+	fails := sparks(bad, axis, "COUNT", "service.name")
 	var out []views.HomeService
 	for _, g := range all.Results {
 		key := groupKey(g.Data, []string{"service.name"})
@@ -311,10 +311,10 @@ func (h home) errorTraces(ctx context.Context) ([]views.ExploreTrace, string, er
 	return out, st.address(nil), nil
 }
 
-// sparks are the values over time of each group of an answer by service. The
+// sparks are the values over time of each group of an answer by some columns. The
 // first and the last bucket are left out where the window cuts them: half a
 // bucket of requests would look like a drop.
-func sparks(res *query.Result, axis views.ChartTime, name string) map[string][]float64 {
+func sparks(res *query.Result, axis views.ChartTime, name string, groups ...string) map[string][]float64 {
 	if axis.Start < axis.From && axis.Buckets > 2 {
 		axis.Start, axis.Buckets = axis.Start+axis.Step, axis.Buckets-1
 	}
@@ -328,7 +328,7 @@ func sparks(res *query.Result, axis views.ChartTime, name string) map[string][]f
 		if bucket < 0 || !ok {
 			continue
 		}
-		key := groupKey(p.Data, []string{"service.name"})
+		key := groupKey(p.Data, groups)
 		if out[key] == nil {
 			out[key] = make([]float64, axis.Buckets)
 		}

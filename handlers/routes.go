@@ -108,6 +108,14 @@ func (s *Server) routes() []route {
 		{groupPage, get, "/explore/download/:format", accessViewer, s.downloadExplore},
 		{groupAPI, get, "/explore/progress/:id", accessViewer, s.showProgress},
 
+		// Services, messages and jobs.
+		{groupPage, get, "/messages", accessViewer, s.listMessages},
+		{groupPage, get, "/messages/:name", accessViewer, s.showTopic},
+		{groupPage, get, "/queues", accessViewer, s.listQueues},
+		{groupPage, get, "/queues/:name", accessViewer, s.showQueue},
+		{groupPage, get, "/jobs", accessViewer, s.listJobs},
+		{groupPage, get, "/jobs/:name", accessViewer, s.showJobClass},
+
 		// Investigations, inbox, notifications.
 		{groupPage, get, "/investigations", accessViewer, s.showInvestigations},
 		{groupPage, post, "/investigations", accessMember, s.createInvestigation},
@@ -177,6 +185,7 @@ func (s *Server) routes() []route {
 		// The API over traces.
 		{groupAPI, get, "/api/v1/traces/:trace", accessViewer, s.showTraceJSON},
 		{groupAPI, get, "/api/v1/traces/:trace/spans/:span/origin", accessViewer, s.showOriginJSON},
+		{groupAPI, get, "/api/v1/traces/:trace/origin", accessViewer, s.showTraceOriginJSON},
 		{groupAPI, get, "/api/v1/traces/:trace/thread", accessViewer, s.showThreadJSON},
 		{groupAPI, get, "/api/v1/find", accessViewer, s.findJSON},
 		{groupAPI, post, "/api/v1/query", accessViewer, s.runQuery},

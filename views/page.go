@@ -18,6 +18,7 @@ import (
 const (
 	SectionHome           = "home"
 	SectionExplore        = "explore"
+	SectionServices       = "services"
 	SectionInvestigations = "investigations"
 	SectionInbox          = "inbox"
 	SectionSettings       = "settings"

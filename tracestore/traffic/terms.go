@@ -117,6 +117,8 @@ var (
 type Vocabulary struct {
 	fields []query.CalculatedField // each reads none but those before it
 	waits  []string
+	others []query.Filter
+	tries  bool
 }
 
 // NewVocabulary returns the vocabulary of data that has the columns.
@@ -135,7 +137,9 @@ func NewVocabulary(columns []query.ColumnInfo) *Vocabulary {
 		}
 		return out
 	}
-	add := func(name, expression string) { v.fields = append(v.fields, query.CalculatedField{Name: name, Expression: expression}) }
+	add := func(name, expression string) {
+		v.fields = append(v.fields, query.CalculatedField{Name: name, Expression: expression})
+	}
 
 	run := "false" // a job by what honeykiq or dd-trace say of the span's type
 	if has("type") && has("job.class") {
@@ -184,6 +188,15 @@ func NewVocabulary(columns []query.ColumnInfo) *Vocabulary {
 		return out
 	}
 	handles, receives, sends := does(handleOps), does(receiveOps), does(sendOps)
+	for _, n := range ops {
+		v.others = append(v.others, query.Filter{Column: n, Op: "exists"})
+	}
+	if has("type") && has("job.class") {
+		v.others = append(v.others, query.Filter{Column: "type", Op: "=", Value: "job"})
+	}
+	if has("span.type") {
+		v.others = append(v.others, query.Filter{Column: "span.type", Op: "=", Value: "worker"})
+	}
 	kind := col("span.kind")
 	consumer := call("EQUALS", kind, text("consumer"))
 	if has("bullmq.queue.operation") { // its other operations are housekeeping
@@ -255,8 +268,17 @@ func NewVocabulary(columns []query.ColumnInfo) *Vocabulary {
 		retry = or(retry, call("GT", call("INT", col(n)), "0"))
 	}
 	add(Retry, retry)
+	v.tries = retry != "false"
 	return v
 }
+
+// Others are filters by which spans with a side are found whose kind is neither
+// consumer nor producer: no other spans than those that pass one of them. They read
+// one column each, and nearly always find few rows or none.
+func (v *Vocabulary) Others() []query.Filter { return v.others }
+
+// Tries reports whether senders tell attempts apart.
+func (v *Vocabulary) Tries() bool { return v.tries }
 
 // Waits are the attributes by which senders tell how long a message or job
 // waited; none if they do not.
@@ -292,7 +314,9 @@ func Calculated(name string) bool {
 	return false
 }
 
-func call(function string, args ...string) string { return function + "(" + strings.Join(args, ", ") + ")" }
+func call(function string, args ...string) string {
+	return function + "(" + strings.Join(args, ", ") + ")"
+}
 
 func col(name string) string { return "$" + name }
 

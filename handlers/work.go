@@ -1,0 +1,343 @@
+package handlers
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"sync"
+
+	"github.com/labstack/echo/v4"
+
+	"redthread/tracestore/query"
+	"redthread/tracestore/traffic"
+	"redthread/views"
+)
+
+// workKind is a way to sort messages and jobs.
+type workKind struct {
+	column string // of the vocabulary
+	jobs   bool
+	path   string // of its pages
+	noun   string
+	nouns  string
+}
+
+var (
+	topics  = workKind{traffic.Topic, false, "/messages", "topic", "topics"}
+	queues  = workKind{traffic.Topic, true, "/queues", "queue", "queues"}
+	classes = workKind{traffic.Class, true, "/jobs", "job class", "job classes"}
+)
+
+// work asks about the messages and jobs, the services and the calls of one window.
+type work struct {
+	home
+	words *traffic.Vocabulary
+	kinds []any // the kinds of span that have a side
+	names []string
+}
+
+// work reads the window and the environment of a request, and by what attributes
+// its data tells of messages and jobs.
+func (s *Server) work(ctx context.Context, c echo.Context) (*work, error) {
+	q := c.QueryParams()
+	win, err := readWindow(q, defaultExploreRange, s.Now())
+	if err != nil {
+		return nil, &query.InvalidError{Field: paramWindow, Message: err.Error()}
+	}
+	w := &work{home: home{explorer: s.explorer(), window: win, environment: q.Get(paramEnvironment)}}
+	if w.environment == "*" {
+		w.environment = ""
+	}
+	columns, err := w.store.Columns(ctx, "", "")
+	if err != nil {
+		return nil, fmt.Errorf("columns: %w", err)
+	}
+	w.words = traffic.NewVocabulary(columns)
+	if w.names, err = w.explorer.environments(ctx); err != nil {
+		return nil, err
+	}
+	w.kinds = []any{"consumer", "producer"}
+	return w, w.findKinds(ctx)
+}
+
+// findKinds adds the kinds of span that senders use for messages and jobs beside
+// consumer and producer. Nearly always there are none, and then the vocabulary has
+// few rows to look at.
+func (w *work) findKinds(ctx context.Context) error {
+	var asks []func(context.Context) error
+	var mu sync.Mutex
+	for _, f := range w.words.Others() {
+		asks = append(asks, func(ctx context.Context) error {
+			st := w.state([]string{"span.kind"}, calculations(), f, query.Filter{Column: "span.kind", Op: "not-in", Value: []any{"consumer", "producer", "server"}})
+			res, err := w.run(ctx, st, 10, calculationNamed("COUNT"), false)
+			if err != nil {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			for _, g := range res.Results {
+				if kind, missing := valueText(g.Data["span.kind"]); !missing && !slices.Contains(w.kinds, any(kind)) {
+					w.kinds = append(w.kinds, kind)
+				}
+			}
+			return nil
+		})
+	}
+	return askAll(ctx, asks...)
+}
+
+// askAll asks several questions at once and returns the first error.
+func askAll(ctx context.Context, asks ...func(context.Context) error) error {
+	errs := make([]error, len(asks))
+	var wg sync.WaitGroup
+	for i, ask := range asks {
+		wg.Go(func() { errs[i] = ask(ctx) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// sided are the filters of what has to do with messages, or with jobs.
+func (w *work) sided(jobs bool, more ...query.Filter) []query.Filter {
+	return append([]query.Filter{{Column: "span.kind", Op: "in", Value: w.kinds}, {Column: traffic.IsJob, Op: "=", Value: jobs},
+		{Column: traffic.Side, Op: "exists"}}, more...)
+}
+
+// ask is a query in the vocabulary, as the Explore page says it.
+func (w *work) ask(groups []string, calculations []query.Calculation, filters ...query.Filter) exploreState {
+	st := w.state(groups, calculations, filters...)
+	names := slices.Clone(groups)
+	for _, c := range calculations {
+		names = append(names, c.Column)
+	}
+	for _, f := range filters {
+		names = append(names, f.Column)
+	}
+	st.Spec.CalculatedFields = w.words.Fields(names...)
+	for _, f := range st.Spec.CalculatedFields {
+		st.Clauses[paramCalculated] = append(st.Clauses[paramCalculated], clause{Text: quoteColumn(f.Name) + " = " + f.Expression})
+	}
+	return st
+}
+
+// link is the address of a page of this window and environment.
+func (w *work) link(path string, params ...string) string {
+	q := url.Values{}
+	for i := 0; i+1 < len(params); i += 2 {
+		q.Set(params[i], params[i+1])
+	}
+	if w.environment != "" {
+		q.Set(paramEnvironment, w.environment)
+	}
+	if w.window.Range != defaultExploreRange {
+		w.window.values(q)
+	}
+	if len(q) == 0 {
+		return path
+	}
+	return path + "?" + q.Encode()
+}
+
+// page is the address of one topic, queue or class.
+func (w *work) page(k workKind, name string) string { return w.link(k.path + "/" + url.PathEscape(name)) }
+
+// serviceLink is the address of a service's page.
+func (w *work) serviceLink(name string) string { return w.link("/services/" + url.PathEscape(name)) }
+
+// spread is how long things took, in milliseconds. Nil: none of them says.
+type spread struct {
+	P50 float64 `json:"p50"`
+	P95 float64 `json:"p95"`
+	P99 float64 `json:"p99"`
+}
+
+func spreadOf(g query.Group, column string) *spread {
+	p50, ok := numberOf(g.Data["P50("+column+")"])
+	if !ok {
+		return nil
+	}
+	p95, _ := numberOf(g.Data["P95("+column+")"])
+	p99, _ := numberOf(g.Data["P99("+column+")"])
+	return &spread{p50, p95, p99}
+}
+
+// workStat measures one topic, queue or class. Counts are weighted by the sample
+// rate.
+type workStat struct {
+	Name      string    `json:"name"` // "": the spans do not say
+	Systems   []string  `json:"systems"`
+	Sent      float64   `json:"sent"`
+	Handled   float64   `json:"handled"`
+	Failed    float64   `json:"failed"`
+	Retried   *float64  `json:"retried"` // runs that were a further attempt; nil: the senders do not tell attempts apart
+	RunMS     *spread   `json:"run_ms"`
+	WaitMS    *spread   `json:"wait_ms"` // as the senders measured
+	Producers []workEnd `json:"producers"`
+	Consumers []workEnd `json:"consumers"`
+	// received: nothing says that it was handled, only that it was taken in.
+	received bool
+}
+
+// workEnd is a service that sends or handles.
+type workEnd struct {
+	Service string  `json:"service"`
+	Count   float64 `json:"count"`
+}
+
+// spreadCalculations measure how long things took and waited.
+func (w *work) spreadCalculations() []query.Calculation {
+	list := calculations("P50", "P95", "P99")
+	if len(w.words.Waits()) > 0 {
+		for _, op := range []string{"P50", "P95", "P99"} {
+			list = append(list, query.Calculation{Op: op, Column: traffic.WaitMS})
+		}
+	}
+	return list
+}
+
+// list measures all topics, queues or classes, those first that were handled most.
+func (w *work) list(ctx context.Context, k workKind, only ...query.Filter) ([]workStat, []string, error) {
+	var ends, sides, bad, again *query.Result
+	query1 := func(into **query.Result, groups []string, calculations []query.Calculation, more ...query.Filter) func(context.Context) error {
+		return func(ctx context.Context) error {
+			st := w.ask(groups, calculations, w.sided(k.jobs, append(slices.Clone(only), more...)...)...)
+			res, err := w.run(ctx, st, query.MaxLimitNoSeries, calculationNamed("COUNT"), false)
+			*into = res
+			return err
+		}
+	}
+	asks := []func(context.Context) error{
+		query1(&ends, []string{k.column, traffic.Side, "service.name", "messaging.system"}, calculations()),
+		query1(&sides, []string{k.column, traffic.Side}, w.spreadCalculations()),
+		query1(&bad, []string{k.column, traffic.Side}, calculations(), failed),
+	}
+	if w.words.Tries() {
+		asks = append(asks, query1(&again, []string{k.column}, calculations(), query.Filter{Column: traffic.Side, Op: "=", Value: traffic.Handles},
+			query.Filter{Column: traffic.Retry, Op: "=", Value: true}))
+	}
+	if err := askAll(ctx, asks...); err != nil {
+		return nil, nil, err
+	}
+	t := workTable{kind: k, at: map[string]int{}}
+	t.addSides(sides)
+	t.addEnds(ends)
+	for _, g := range bad.Results {
+		if stat, side, n := t.of(g); stat != nil && side != traffic.Sends && (side == traffic.Receives) == stat.received {
+			stat.Failed = n
+		}
+	}
+	if again != nil {
+		for i := range t.stats {
+			t.stats[i].Retried = new(float64)
+		}
+		for _, g := range again.Results {
+			if stat, _, n := t.of(g); stat != nil {
+				*stat.Retried = n
+			}
+		}
+	}
+	slices.SortStableFunc(t.stats, func(a, b workStat) int {
+		return cmp.Or(cmp.Compare(b.Handled, a.Handled), cmp.Compare(b.Sent, a.Sent), cmp.Compare(a.Name, b.Name))
+	})
+	var notes []string
+	if ends.Other != nil || sides.Other != nil {
+		notes = append(notes, fmt.Sprintf("There are more %s than can be listed: these are the %d with the most spans.", k.nouns, len(t.stats)))
+	}
+	return t.stats, notes, nil
+}
+
+// workTable puts the answers of several queries together by name.
+type workTable struct {
+	kind  workKind
+	at    map[string]int
+	stats []workStat
+}
+
+// of is the row of a group, its side and its count; nil if it has no row.
+func (t *workTable) of(g query.Group) (*workStat, string, float64) {
+	name, missing := valueText(g.Data[t.kind.column])
+	if missing {
+		name = ""
+	}
+	side, _ := valueText(g.Data[traffic.Side])
+	n, _ := numberOf(g.Data["COUNT"])
+	if i, ok := t.at[name]; ok {
+		return &t.stats[i], side, n
+	}
+	return nil, side, n
+}
+
+// addSides makes the rows. What was taken in counts as handled only where no span
+// handles it by itself: the poll of a batch is no message.
+func (t *workTable) addSides(res *query.Result) {
+	for _, pass := range []string{traffic.Handles, traffic.Receives, traffic.Sends} {
+		for _, g := range res.Results {
+			stat, side, n := t.of(g)
+			if side != pass {
+				continue
+			}
+			if stat == nil {
+				name, missing := valueText(g.Data[t.kind.column])
+				if missing {
+					name = ""
+				}
+				t.at[name] = len(t.stats)
+				t.stats = append(t.stats, workStat{Name: name, Systems: []string{}, Producers: []workEnd{}, Consumers: []workEnd{}})
+				stat = &t.stats[len(t.stats)-1]
+			}
+			switch {
+			case side == traffic.Sends:
+				stat.Sent = n
+			case stat.Handled == 0:
+				stat.Handled, stat.received = n, side == traffic.Receives
+				stat.RunMS, stat.WaitMS = spreadOf(g, "duration_ms"), spreadOf(g, traffic.WaitMS)
+			}
+		}
+	}
+}
+
+// addEnds adds who sends and who handles, the busiest first.
+func (t *workTable) addEnds(res *query.Result) {
+	add := func(list []workEnd, service string, n float64) []workEnd {
+		if i := slices.IndexFunc(list, func(e workEnd) bool { return e.Service == service }); i >= 0 {
+			list[i].Count += n
+			return list
+		}
+		return append(list, workEnd{service, n})
+	}
+	for _, g := range res.Results {
+		stat, side, n := t.of(g)
+		if stat == nil {
+			continue
+		}
+		service, missing := valueText(g.Data["service.name"])
+		if missing {
+			service = ""
+		}
+		if system, none := valueText(g.Data["messaging.system"]); !none && !slices.Contains(stat.Systems, system) {
+			stat.Systems = append(stat.Systems, system)
+		}
+		if side == traffic.Sends {
+			stat.Producers = add(stat.Producers, service, n)
+		} else if (side == traffic.Receives) == stat.received {
+			stat.Consumers = add(stat.Consumers, service, n)
+		}
+	}
+	for i := range t.stats {
+		for _, list := range [][]workEnd{t.stats[i].Producers, t.stats[i].Consumers} {
+			slices.SortStableFunc(list, func(a, b workEnd) int { return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Service, b.Service)) })
+		}
+	}
+}
+
+// nav is the row of tabs above the pages of services, messages and jobs.
+func (w *work) nav(here string) views.WorkNav {
+	nav := views.WorkNav{}
+	for _, t := range []struct{ label, path string }{{"Messages", "/messages"}, {"Jobs", "/jobs"}, {"Queues", "/queues"}} {
+		nav.Tabs = append(nav.Tabs, views.WorkTab{Label: t.label, URL: w.link(t.path), Current: t.path == here})
+	}
+	return nav
+}

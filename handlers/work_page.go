@@ -1,0 +1,422 @@
+package handlers
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"redthread/collab"
+	"redthread/tracestore/query"
+	"redthread/tracestore/traffic"
+	"redthread/views"
+	"redthread/views/ui"
+)
+
+// Bounds of the tables of a page.
+const (
+	maxEndRows  = 30
+	maxPartRows = 30
+	maxRunRows  = 10
+)
+
+func (s *Server) showTopic(c echo.Context) error    { return s.showWork(c, topics) }
+func (s *Server) showQueue(c echo.Context) error    { return s.showWork(c, queues) }
+func (s *Server) showJobClass(c echo.Context) error { return s.showWork(c, classes) }
+
+// workPage asks about one topic, queue or class.
+type workPage struct {
+	*work
+	kind workKind
+	name string
+	stat workStat
+}
+
+// showWork answers the page of a topic, a queue or a class.
+func (s *Server) showWork(c echo.Context, k workKind) error {
+	ctx, cancel := context.WithTimeout(c.Request().Context(), queryTimeout)
+	defer cancel()
+	w, err := s.work(ctx, c)
+	if err != nil {
+		return err
+	}
+	name := pathName(c)
+	p, err := s.page(c, name, views.SectionServices)
+	if err != nil {
+		return err
+	}
+	p.Styles = []string{"third_party/uPlot.min.css", "css/explore.css", "css/home.css", "css/work.css"}
+	p.Scripts, p.Wide = []string{"third_party/uPlot.iife.min.js"}, true
+	p.Scope = pickers(w.names, w.environment, w.window, url.Values{})
+	m := views.WorkPage{Page: p, Nav: w.nav(k.path), Name: name, Noun: k.noun, Jobs: k.jobs, Window: windowLabel(w.window), ListURL: w.link(k.path), Now: s.Now()}
+	g := &workPage{work: w, kind: k, name: name}
+	if err := g.fill(ctx, s, &m); err != nil {
+		return fmt.Errorf("%s %q: %w", k.noun, name, err)
+	}
+	if m.Missing == nil {
+		st := g.ask([]string{"service.name"}, append([]query.Calculation{{Op: "HEATMAP", Column: "duration_ms"}}, calculations("P50", "P95", "P99")...), g.handled()...)
+		m.ExploreURL = st.address(nil)
+		if m.Pin, err = s.pinForm(c, pinWhat{Kind: collab.KindQuery, QueryJSON: st.specJSON(), Title: name}); err != nil {
+			return err
+		}
+	}
+	return render(c, http.StatusOK, views.WorkShowPage(m))
+}
+
+// pathName is the name at the end of an address. One with a slash or the like comes
+// escaped.
+func pathName(c echo.Context) string {
+	name := c.Param("name")
+	if c.Request().URL.RawPath != "" {
+		if plain, err := url.PathUnescape(name); err == nil {
+			name = plain
+		}
+	}
+	return cleanText(name)
+}
+
+// of are the filters of this topic, queue or class.
+func (g *workPage) of(more ...query.Filter) []query.Filter {
+	return g.sided(g.kind.jobs, append([]query.Filter{{Column: g.kind.column, Op: "=", Value: g.name}}, more...)...)
+}
+
+// handled are the filters of the spans that handled it.
+func (g *workPage) handled(more ...query.Filter) []query.Filter {
+	side := traffic.Handles
+	if g.stat.received {
+		side = traffic.Receives
+	}
+	return g.of(append([]query.Filter{{Column: traffic.Side, Op: "=", Value: side}}, more...)...)
+}
+
+// sent are the filters of the spans that sent it.
+func (g *workPage) sent() []query.Filter {
+	return g.of(query.Filter{Column: traffic.Side, Op: "=", Value: traffic.Sends})
+}
+
+func (g *workPage) fill(ctx context.Context, s *Server, m *views.WorkPage) error {
+	stats, _, err := g.list(ctx, g.kind, query.Filter{Column: g.kind.column, Op: "=", Value: g.name})
+	if err != nil {
+		return err
+	}
+	if len(stats) == 0 {
+		m.Missing, err = g.elsewhere(ctx)
+		return err
+	}
+	g.stat = stats[0]
+	m.Facts = g.facts()
+	err = askAll(ctx,
+		func(ctx context.Context) (err error) { m.Charts, err = g.charts(ctx); return err },
+		func(ctx context.Context) (err error) { m.Producers, err = g.ends(ctx, g.sent(), false); return err },
+		func(ctx context.Context) (err error) { m.Consumers, err = g.ends(ctx, g.handled(), true); return err },
+		func(ctx context.Context) (err error) { m.Parts, err = g.parts(ctx); return err },
+		func(ctx context.Context) (err error) { m.Slowest, m.SlowestURL, err = g.runs(ctx, "slowest"); return err },
+		func(ctx context.Context) (err error) { m.Failed, m.FailedURL, err = g.runs(ctx, "", failed); return err },
+	)
+	if err != nil {
+		return err
+	}
+	if g.stat.WaitMS != nil {
+		m.Waits = append(m.Waits, views.WorkWait{Spread: spreadText(g.stat.WaitMS), How: "as the senders measured it, in " + wordList(g.words.Waits()), Of: "from all " + g.runsWord()})
+	}
+	return nil
+}
+
+// runsWord is what is handled, in the plural.
+func (g *workPage) runsWord() string {
+	if g.kind.jobs {
+		return "runs"
+	}
+	return "messages"
+}
+
+func wordList(list []string) string {
+	switch len(list) {
+	case 0:
+		return ""
+	case 1:
+		return list[0]
+	}
+	out := list[0]
+	for _, x := range list[1 : len(list)-1] {
+		out += ", " + x
+	}
+	return out + " or " + list[len(list)-1]
+}
+
+// facts are the numbers at the head of the page.
+func (g *workPage) facts() []views.WorkFact {
+	x := &g.stat
+	length := g.window.length()
+	handled := "Handled"
+	if g.kind.jobs {
+		handled = "Runs"
+	}
+	facts := []views.WorkFact{
+		{Name: "Sent", Value: views.FormatNumber(x.Sent), Note: rateOf(x.Sent, length)},
+		{Name: handled, Value: views.FormatNumber(x.Handled), Note: rateOf(x.Handled, length)},
+	}
+	bad := views.WorkFact{Name: "Failed", Value: views.FormatNumber(x.Failed)}
+	if x.Failed > 0 {
+		bad.Warn, bad.Note = true, shareOf(x.Failed, x.Handled)
+		st := g.ask([]string{"exception.type"}, calculations(), g.handled(failed)...)
+		bad.URL = st.address(nil)
+	}
+	facts = append(facts, bad)
+	if x.Retried != nil && (g.kind.jobs || *x.Retried > 0) {
+		again := views.WorkFact{Name: "Retries", Value: views.FormatNumber(*x.Retried)}
+		if *x.Retried > 0 {
+			again.Note = shareOf(*x.Retried, x.Handled)
+		}
+		facts = append(facts, again)
+	}
+	run := spreadText(x.RunMS)
+	facts = append(facts, views.WorkFact{Name: "Run time p50", Value: run.P50}, views.WorkFact{Name: "p95", Value: run.P95}, views.WorkFact{Name: "p99", Value: run.P99})
+	return facts
+}
+
+// charts are the rates over time, and how run and wait times are spread.
+func (g *workPage) charts(ctx context.Context) ([]views.ExploreChart, error) {
+	calcs := []query.Calculation{{Op: "HEATMAP", Column: "duration_ms"}}
+	if g.stat.WaitMS != nil {
+		calcs = append(calcs, query.Calculation{Op: "HEATMAP", Column: traffic.WaitMS})
+	}
+	st := g.ask(nil, append(calcs, query.Calculation{Op: "COUNT"}), g.handled()...)
+	rates := g.ask([]string{traffic.Side}, calculations(), g.of()...)
+	bad := g.ask([]string{traffic.Side}, calculations(), g.handled(failed)...)
+	step := bucketStep(g.window, maxChartBuckets)
+	var res, byside, failures *query.Result
+	series := func(into **query.Result, st exploreState) func(context.Context) error {
+		return func(ctx context.Context) (err error) {
+			spec := st.bound()
+			spec.Granularity = &step
+			*into, err = g.store.Query(ctx, spec)
+			return err
+		}
+	}
+	if err := askAll(ctx, series(&res, st), series(&byside, rates), series(&failures, bad)); err != nil {
+		return nil, err
+	}
+	axis := chartTime(g.window, step)
+	line := &views.LineChart{ID: "chart-rate", Title: "Spans per " + views.RangeLabel(formatRange(time.Duration(step)*time.Second)), Time: axis}
+	add := func(res *query.Result, side, label, class string) {
+		values := make([]float64, axis.Buckets)
+		any := false
+		for _, p := range res.Series {
+			if got, _ := valueText(p.Data[traffic.Side]); got != side {
+				continue
+			}
+			if b := bucketOf(p.Time, axis); b >= 0 {
+				values[b], _ = numberOf(p.Data["COUNT"])
+				any = true
+			}
+		}
+		if any {
+			line.Lines = append(line.Lines, views.Line{Key: strconv.Itoa(len(line.Lines)), Label: label, Class: class, Values: values})
+		}
+	}
+	side, word := traffic.Handles, "handled"
+	if g.stat.received {
+		side = traffic.Receives
+	}
+	if g.kind.jobs {
+		word = "run"
+	}
+	add(byside, traffic.Sends, "sent", "Service--0")
+	add(byside, side, word, "Service--2")
+	add(failures, side, "failed", "Work--failed")
+	leaveOutCut(line)
+	out := []views.ExploreChart{{Line: line}}
+	for i, c := range calcs {
+		h := heatmap("chart-"+strconv.Itoa(i), c, res, axis)
+		h.Title = "Run time"
+		if c.Column == traffic.WaitMS {
+			h.Title = "Wait before it began"
+			h.Unit = views.UnitMilliseconds
+		}
+		if len(h.Cells) > 0 {
+			out = append(out, views.ExploreChart{Heat: h})
+		}
+	}
+	return out, nil
+}
+
+// ends are who sends or who handles, by service and span.
+func (g *workPage) ends(ctx context.Context, filters []query.Filter, grouped bool) ([]views.WorkEndRow, error) {
+	groups := []string{"service.name", "name"}
+	if grouped && !g.kind.jobs {
+		groups = append(groups, traffic.Group)
+	}
+	all, err := g.run(ctx, g.ask(groups, calculations("P50", "P95", "P99"), filters...), maxEndRows, calculationNamed("COUNT"), false)
+	if err != nil {
+		return nil, err
+	}
+	bad, err := g.run(ctx, g.ask(groups, calculations(), append(slices.Clone(filters), failed)...), query.MaxLimit, calculationNamed("COUNT"), false)
+	if err != nil {
+		return nil, err
+	}
+	fails := map[string]float64{}
+	for _, x := range bad.Results {
+		fails[groupKey(x.Data, groups)], _ = numberOf(x.Data["COUNT"])
+	}
+	var out []views.WorkEndRow
+	for _, x := range all.Results {
+		service, missing := valueText(x.Data["service.name"])
+		if missing {
+			service = ""
+		}
+		n, _ := numberOf(x.Data["COUNT"])
+		r := views.WorkEndRow{Service: g.service(workEnd{service, n}), Count: views.FormatNumber(n), Rate: rateOf(n, g.window.length()), Failed: "0",
+			Run: spreadText(spreadOf(x, "duration_ms"))}
+		r.Span, _ = valueText(x.Data["name"])
+		if group, none := valueText(x.Data[traffic.Group]); !none {
+			r.Group = group
+		}
+		if bad := fails[groupKey(x.Data, groups)]; bad > 0 {
+			r.Failing, r.Failed = true, views.FormatNumber(bad)
+		}
+		st := g.ask(nil, append([]query.Calculation{{Op: "HEATMAP", Column: "duration_ms"}}, calculations("P95")...),
+			append(slices.Clone(filters), equals("service.name", x.Data["service.name"]), equals("name", x.Data["name"]))...)
+		st.Tab = tabTraces
+		r.URL = st.address(nil)
+		out = append(out, r)
+	}
+	return out, nil
+}
+
+// parts are the classes of a queue, or the queues of a class.
+func (g *workPage) parts(ctx context.Context) (views.WorkParts, error) {
+	other, title := classes, "Job classes of this queue"
+	switch {
+	case !g.kind.jobs:
+		return views.WorkParts{}, nil
+	case g.kind == classes:
+		other, title = queues, "Queues"
+	}
+	groups := []string{other.column}
+	res, err := g.run(ctx, g.ask(groups, calculations("P50", "P95", "P99"), g.handled()...), maxPartRows, calculationNamed("COUNT"), false)
+	if err != nil {
+		return views.WorkParts{}, err
+	}
+	bad, err := g.run(ctx, g.ask(groups, calculations(), g.handled(failed)...), query.MaxLimit, calculationNamed("COUNT"), false)
+	if err != nil {
+		return views.WorkParts{}, err
+	}
+	fails := map[string]float64{}
+	for _, x := range bad.Results {
+		fails[groupKey(x.Data, groups)], _ = numberOf(x.Data["COUNT"])
+	}
+	parts := views.WorkParts{Title: title}
+	for _, x := range res.Results {
+		name, missing := valueText(x.Data[other.column])
+		if missing {
+			continue
+		}
+		n, _ := numberOf(x.Data["COUNT"])
+		p := views.WorkPart{Name: name, URL: g.page(other, name), Count: views.FormatNumber(n), Failed: "0", Run: spreadText(spreadOf(x, "duration_ms"))}
+		if bad := fails[groupKey(x.Data, groups)]; bad > 0 {
+			p.Failing, p.Failed = true, views.FormatNumber(bad)
+		}
+		parts.Rows = append(parts.Rows, p)
+	}
+	return parts, nil
+}
+
+// runs are the slowest, or else the newest, of what was handled.
+func (g *workPage) runs(ctx context.Context, order string, more ...query.Filter) ([]views.WorkRun, string, error) {
+	st := g.ask(nil, append([]query.Calculation{{Op: "HEATMAP", Column: "duration_ms"}}, calculations("P95")...), g.handled(more...)...)
+	st.Tab = tabTraces
+	search := st.search()
+	search.Order, search.Limit, search.Columns = order, maxRunRows, []string{"exception.type", "exception.message", "status_message"}
+	found, err := g.store.Search(ctx, search)
+	if err != nil {
+		return nil, "", err
+	}
+	var out []views.WorkRun
+	for i := range found.Rows {
+		out = append(out, g.workRun(&found.Rows[i]))
+	}
+	return out, st.address(nil), nil
+}
+
+func (w *work) workRun(r *query.Row) views.WorkRun {
+	id, span := r.TraceID.String(), r.SpanID.String()
+	v := views.WorkRun{Service: w.service(workEnd{Service: r.Service}), Name: r.Name, URL: "/t/" + id + "/" + span, ThreadURL: "/thread/" + id + "?span=" + span,
+		Duration: ui.Duration(r.DurationNano), Failed: r.Error, Start: time.Unix(0, r.StartUnixNano).UTC()}
+	for _, x := range r.Values {
+		if text, missing := valueText(x); !missing && text != "" && v.Problem == "" {
+			v.Problem, _ = clipCell(text)
+		}
+	}
+	return v
+}
+
+// percentText is a share as the width of a bar, of 100.
+func percentText(part, whole float64) string {
+	if whole <= 0 {
+		return "0"
+	}
+	return strconv.FormatFloat(math.Round(min(part/whole, 1)*1000)/10, 'f', -1, 64)
+}
+
+// elsewhere says when something of this name was seen last.
+func (g *workPage) elsewhere(ctx context.Context) (*views.WorkTeach, error) {
+	st := g.ask(nil, calculations(), g.of()...)
+	empty, err := g.emptyAnswer(ctx, &st)
+	if err != nil {
+		return nil, err
+	}
+	t := &views.WorkTeach{Newest: empty.Newest}
+	if !empty.Newest.IsZero() {
+		t.Links = g.windowsWith(g.kind.path+"/"+url.PathEscape(g.name), empty.Newest)
+	}
+	if g.environment != "" {
+		all := *g.work
+		all.environment = ""
+		t.Links = append(t.Links, views.ExploreLink{Label: "In all environments", URL: all.page(g.kind, g.name)})
+	}
+	return t, nil
+}
+
+// windowsWith are ways to a window of a page that has a moment.
+func (w *work) windowsWith(path string, at time.Time) []views.ExploreLink {
+	for _, r := range []string{"2h", "24h", "7d", "30d"} {
+		d, _ := parseRange(r)
+		if d > w.window.length() && at.After(w.window.To.Add(-d)) && at.Before(w.window.To) {
+			wide := *w
+			wide.window = timeWindow{Range: r}
+			return []views.ExploreLink{{Label: "The last " + views.RangeLabel(r), URL: wide.link(path)}}
+		}
+	}
+	around := *w
+	half := w.window.length() / 2
+	around.window = timeWindow{From: at.Add(-half).Truncate(time.Second), To: at.Add(half).Truncate(time.Second)}
+	return []views.ExploreLink{{Label: "Around the newest", URL: around.link(path)}}
+}
+
+// teach says what would make a topic or a job appear.
+func (w *work) teach(ctx context.Context, k workKind, s *Server) (*views.WorkTeach, error) {
+	st := w.ask(nil, calculations(), w.sided(k.jobs)...)
+	empty, err := w.emptyAnswer(ctx, &st)
+	if err != nil {
+		return nil, err
+	}
+	t := &views.WorkTeach{Newest: empty.Newest}
+	if !empty.Newest.IsZero() {
+		t.Links = w.windowsWith(k.path, empty.Newest)
+		return t, nil
+	}
+	if w.environment != "" {
+		all := *w
+		all.environment = ""
+		t.Links = append(t.Links, views.ExploreLink{Label: "In all environments", URL: all.link(k.path)})
+	}
+	t.Senders = workSenders(k.jobs)
+	return t, nil
+}
