@@ -62,7 +62,8 @@ func (s *Server) showTraceJSON(c echo.Context) error {
 		return &collab.InvalidError{Field: "after", Message: "No span of this trace has that id: give the next of the page before."}
 	}
 	to := min(from+limit, len(spans))
-	p := tracePage{id: id, spans: spans[from:to], missing: missingParents(spans), truncated: more || to < len(spans)}
+	tree := graph.Arrange(spans)
+	p := tracePage{id: id, spans: spans[from:to], missing: missingParents(tree, spans), circles: cutParents(tree, spans), truncated: more || to < len(spans)}
 	if to < len(spans) {
 		p.next = spanCursor(spans, to-1)
 	}
@@ -86,13 +87,36 @@ func (s *Server) showOriginJSON(c echo.Context) error {
 	return c.JSON(http.StatusOK, o)
 }
 
-// showThreadJSON answers GET /api/v1/traces/:trace/thread.
-func (s *Server) showThreadJSON(c echo.Context) error {
+// showTraceOriginJSON answers GET /api/v1/traces/:trace/origin: the origin of its
+// root, or of its earliest span.
+func (s *Server) showTraceOriginJSON(c echo.Context) error {
 	id, err := traceParam(c)
 	if err != nil {
 		return err
 	}
-	t, err := s.Graph.Thread(c.Request().Context(), id)
+	o, err := s.Graph.TraceOrigin(c.Request().Context(), id)
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, o)
+}
+
+// showThreadJSON answers GET /api/v1/traces/:trace/thread: that of a span, if one
+// is named, which in a batch may be another than that of its trace.
+func (s *Server) showThreadJSON(c echo.Context) error {
+	ctx := c.Request().Context()
+	id, err := traceParam(c)
+	if err != nil {
+		return err
+	}
+	var t *graph.Thread
+	if text := c.QueryParam("span"); text == "" {
+		t, err = s.Graph.Thread(ctx, id)
+	} else if span, bad := trace.ParseSpanID(text); bad != nil {
+		return &collab.InvalidError{Field: "span", Message: sentence(bad)}
+	} else {
+		t, err = s.Graph.ThreadOfSpan(ctx, id, span)
+	}
 	if err != nil {
 		return err
 	}
@@ -168,16 +192,23 @@ func spanAfter(spans []trace.Span, cursor string) (int, bool) {
 
 // missingParents lists the parent ids that no span of the trace has, in the
 // order in which their children stand.
-func missingParents(spans []trace.Span) []trace.SpanID {
-	have := make(map[trace.SpanID]bool, len(spans))
-	for i := range spans {
-		have[spans[i].SpanID] = true
+func missingParents(t *graph.Tree, spans []trace.Span) (out []trace.SpanID) {
+	seen := map[trace.SpanID]bool{}
+	for i, p := range t.Parent {
+		if id := spans[i].ParentID; p == graph.Absent && !seen[id] {
+			seen[id] = true
+			out = append(out, id)
+		}
 	}
-	var out []trace.SpanID
-	for i := range spans {
-		if p := spans[i].ParentID; !p.IsZero() && !have[p] {
-			have[p] = true
-			out = append(out, p)
+	return out
+}
+
+// cutParents lists the spans whose parents lead back to themselves, where the
+// circle is cut: at the same span as on the trace page and in a thread.
+func cutParents(t *graph.Tree, spans []trace.Span) (out []trace.SpanID) {
+	for i, p := range t.Parent {
+		if p == graph.Circle {
+			out = append(out, spans[i].SpanID)
 		}
 	}
 	return out

@@ -55,6 +55,7 @@ func traceServer(t *testing.T, spans []trace.Span) *httptest.Server {
 	e.HTTPErrorHandler = s.handleError
 	e.GET("/api/v1/traces/:trace", s.showTraceJSON)
 	e.GET("/api/v1/traces/:trace/spans/:span/origin", s.showOriginJSON)
+	e.GET("/api/v1/traces/:trace/origin", s.showTraceOriginJSON)
 	e.GET("/api/v1/traces/:trace/thread", s.showThreadJSON)
 	e.GET("/api/v1/find", s.findJSON)
 	e.POST("/api/v1/query", s.runQuery)
@@ -125,7 +126,7 @@ func TestTraceAPIFields(t *testing.T) {
 	tests := []struct{ path, fields string }{
 		{"/api/v1/traces/" + job.TraceID.String(), `trace_id spans spans.span_id spans.parent_span_id spans.name spans.service spans.environment
 			spans.kind spans.status spans.status.code spans.status.message spans.error spans.start_unix_nano spans.duration_nano spans.attributes
-			spans.events spans.links spans.links.trace_id spans.links.span_id spans.links.attributes missing_parents truncated`},
+			spans.events spans.links spans.links.trace_id spans.links.span_id spans.links.attributes missing_parents cut_parents truncated`},
 		{"/api/v1/traces/" + job.TraceID.String() + "/spans/" + job.SpanID.String() + "/origin", `status reason incomplete expired origins origins.trace_id
 			origins.span_id origins.service origins.name origins.start_unix_nano furthest hops hops.kind hops.rule hops.inferred hops.wait_nano
 			hops.from hops.from.trace_id hops.from.span_id hops.from.service hops.from.name hops.to hops.to.trace_id hops.to.span_id hops.to.service hops.to.name`},
@@ -163,6 +164,16 @@ func TestTraceAPIFields(t *testing.T) {
 		origin.Origins[0].Start != fmt.Sprint(apiTime) || len(origin.Hops) != 1 || origin.Hops[0].Kind != "link" || origin.Hops[0].Wait != "85000000" {
 		t.Errorf("origin of the job = %+v, want the request %s, one link, 85 ms waited", origin, root.TraceID)
 	}
+	whole := origin
+	getJSON(t, srv, "/api/v1/traces/"+job.TraceID.String()+"/origin", http.StatusOK, &whole)
+	if diff := cmp.Diff(origin, whole); diff != "" {
+		t.Errorf("the origin of the trace is another than that of its root (-root +trace):\n%s", diff)
+	}
+	var ofSpan struct{ Selected int }
+	getJSON(t, srv, tests[2].path+"?span="+job.SpanID.String(), http.StatusOK, &ofSpan)
+	if ofSpan.Selected != 1 {
+		t.Errorf("in the thread of the job leg %d is selected, want 1", ofSpan.Selected)
+	}
 	var thread struct {
 		Origin struct {
 			TraceID trace.ID `json:"trace_id"`
@@ -173,7 +184,7 @@ func TestTraceAPIFields(t *testing.T) {
 	}
 	getJSON(t, srv, tests[2].path, http.StatusOK, &thread)
 	want := map[string]any{"traces": 2.0, "messages": 1.0, "jobs": 1.0, "requests": 0.0, "errors": 0.0,
-		"busy_nano": "70000000", "waiting_nano": "85000000", "last_effect_nano": "120000000"}
+		"busy_nano": "70000000", "waiting_nano": "85000000", "last_effect_nano": "120000000", "cut": false}
 	if diff := cmp.Diff(want, thread.Ripple); diff != "" {
 		t.Errorf("ripple (-want +got):\n%s", diff)
 	}
@@ -201,6 +212,10 @@ func TestTraceAPIRefuses(t *testing.T) {
 		{"/api/v1/traces/" + id + "/spans/1/origin", 400, "span"},
 		{"/api/v1/traces/" + id + "/spans/1234567890abcdef/origin", 404, ""},
 		{"/api/v1/traces/" + unknown + "/spans/1234567890abcdef/origin", 404, ""},
+		{"/api/v1/traces/xyz/origin", 400, "trace"},
+		{"/api/v1/traces/" + unknown + "/origin", 404, ""},
+		{"/api/v1/traces/" + id + "/thread?span=1", 400, "span"},
+		{"/api/v1/traces/" + id + "/thread?span=1234567890abcdef", 404, ""},
 		{"/api/v1/find", 400, "q"},
 		{"/api/v1/find?q=" + strings.Repeat("x", 600), 400, "q"},
 	}

@@ -13,8 +13,9 @@ type tracePage struct {
 	id        trace.ID
 	spans     []trace.Span
 	missing   []trace.SpanID
-	truncated bool   // there are more spans behind these
-	next      string // after of the next page, "" at the end
+	circles   []trace.SpanID // spans at which a circle of parents is cut
+	truncated bool           // there are more spans behind these
+	next      string         // after of the next page, "" at the end
 }
 
 func (p *tracePage) appendJSON(b []byte) []byte {
@@ -26,16 +27,21 @@ func (p *tracePage) appendJSON(b []byte) []byte {
 		}
 		b = appendSpanJSON(b, &p.spans[i])
 	}
-	b = append(b, `],"missing_parents":[`...)
-	for i, id := range p.missing {
+	b = appendIDs(append(b, `],"missing_parents":[`...), p.missing)
+	b = appendIDs(append(b, `],"cut_parents":[`...), p.circles)
+	b = strconv.AppendBool(append(b, `],"truncated":`...), p.truncated)
+	b = appendText(append(b, `,"next":`...), p.next)
+	return append(b, '}')
+}
+
+func appendIDs(b []byte, ids []trace.SpanID) []byte {
+	for i, id := range ids {
 		if i > 0 {
 			b = append(b, ',')
 		}
 		b = appendText(b, id.String())
 	}
-	b = strconv.AppendBool(append(b, `],"truncated":`...), p.truncated)
-	b = appendText(append(b, `,"next":`...), p.next)
-	return append(b, '}')
+	return b
 }
 
 func appendSpanJSON(b []byte, s *trace.Span) []byte {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"redthread/tracestore/graph"
 	"redthread/tracestore/trace"
 )
 
@@ -35,7 +36,7 @@ func TestTracePageJSON(t *testing.T) {
 		`"links":[{"trace_id":"ab000000000000000000000000000001","span_id":"0000000000000003","attributes":{}}]},` +
 		`{"span_id":"0000000000000002","parent_span_id":"0000000000000009","name":"","service":"","environment":"","kind":"unspecified",` +
 		`"status":{"code":"unset","message":""},"error":false,"start_unix_nano":"0","duration_nano":"0","attributes":{},"events":[],"links":[]}],` +
-		`"missing_parents":["0000000000000009"],"truncated":true,"next":"0000000000000002"}`
+		`"missing_parents":["0000000000000009"],"cut_parents":[],"truncated":true,"next":"0000000000000002"}`
 	got := p.appendJSON(nil)
 	if diff := cmp.Diff(want, string(got)); diff != "" {
 		t.Errorf("page (-want +got):\n%s", diff)
@@ -88,8 +89,24 @@ func TestMissingParents(t *testing.T) {
 		{SpanID: trace.SpanID{1}}, {SpanID: trace.SpanID{2}, ParentID: trace.SpanID{8}}, {SpanID: trace.SpanID{3}, ParentID: trace.SpanID{4}},
 		{SpanID: trace.SpanID{4}, ParentID: trace.SpanID{1}}, {SpanID: trace.SpanID{5}, ParentID: trace.SpanID{8}},
 	}
-	if diff := cmp.Diff([]trace.SpanID{{8}}, missingParents(spans)); diff != "" {
+	if diff := cmp.Diff([]trace.SpanID{{8}}, missingParents(graph.Arrange(spans), spans)); diff != "" {
 		t.Errorf("missing parents (-want +got):\n%s", diff)
+	}
+}
+
+// A circle of parents is cut at one span, the same for the API, the trace page
+// and a thread.
+func TestCutParents(t *testing.T) {
+	at := func(id, parent byte, start int64) trace.Span {
+		return trace.Span{SpanID: trace.SpanID{id}, ParentID: trace.SpanID{parent}, StartUnixNano: start}
+	}
+	spans := []trace.Span{at(1, 3, 30), at(2, 1, 20), at(3, 2, 10), at(4, 3, 40)}
+	if diff := cmp.Diff([]trace.SpanID{{3}}, cutParents(graph.Arrange(spans), spans)); diff != "" {
+		t.Errorf("cut at (-want +got):\n%s", diff)
+	}
+	tree := newTraceTree(spans)
+	if r := tree.rows[0]; !r.circle || r.span.SpanID != (trace.SpanID{3}) || r.parent != -1 {
+		t.Errorf("the page cuts elsewhere: its first row is %+v", r)
 	}
 }
 

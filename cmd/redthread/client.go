@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"redthread/collab"
-	"redthread/tracestore/trace"
 )
 
 // client calls a running server's API.
@@ -74,6 +73,14 @@ func or(a, b string) string {
 	return b
 }
 
+// apiError is a request that the server refused.
+type apiError struct {
+	status  int
+	message string
+}
+
+func (e *apiError) Error() string { return e.message }
+
 // call sends one request and copies a successful answer's JSON, indented, to w.
 func (c *client) call(ctx context.Context, method, path string, body []byte, w io.Writer) error {
 	req, err := http.NewRequestWithContext(ctx, method, c.url+path, bytes.NewReader(body))
@@ -100,11 +107,11 @@ func (c *client) call(ctx context.Context, method, path string, body []byte, w i
 		}
 		if json.Unmarshal(raw, &fault) == nil && fault.Error.Message != "" {
 			if fault.Error.Field != "" {
-				return fmt.Errorf("%s (%s)", fault.Error.Message, fault.Error.Field)
+				fault.Error.Message += " (" + fault.Error.Field + ")"
 			}
-			return errors.New(fault.Error.Message)
+			return &apiError{res.StatusCode, fault.Error.Message}
 		}
-		return fmt.Errorf("%s answered %s", path, res.Status)
+		return &apiError{res.StatusCode, fmt.Sprintf("%s answered %s", path, res.Status)}
 	}
 	var out bytes.Buffer
 	if err := json.Indent(&out, raw, "", "  "); err != nil {
@@ -115,12 +122,25 @@ func (c *client) call(ctx context.Context, method, path string, body []byte, w i
 	return err
 }
 
-// clientCommand parses the flags of a command that takes one argument and calls
-// the API.
-func clientCommand(ctx context.Context, e env, name string, args []string, do func(c *client, arg string) error) error {
-	fs := flag.NewFlagSet(name, flag.ContinueOnError)
+// clientCommand is a command that takes one argument and calls the API.
+type clientCommand struct {
+	name, usage string
+	role        collab.Role         // what it needs of the token that it makes for itself
+	flags       func(*flag.FlagSet) // its own flags, or nil
+	do          func(c *client, arg string) error
+}
+
+func (k clientCommand) run(ctx context.Context, e env, args []string) error {
+	fs := flag.NewFlagSet(k.name, flag.ContinueOnError)
 	fs.SetOutput(e.stderr)
-	open := clientFlags(fs, e, collab.RoleMember)
+	fs.Usage = func() {
+		fmt.Fprint(e.stderr, k.usage)
+		fs.PrintDefaults()
+	}
+	if k.flags != nil {
+		k.flags(fs)
+	}
+	open := clientFlags(fs, e, k.role)
 	rest, err := parseMixed(fs, args)
 	if err != nil {
 		return err
@@ -132,7 +152,7 @@ func clientCommand(ctx context.Context, e env, name string, args []string, do fu
 	if err != nil {
 		return err
 	}
-	return do(c, rest[0])
+	return k.do(c, rest[0])
 }
 
 // parseMixed parses flags that may stand before and after the arguments.
@@ -151,59 +171,15 @@ func parseMixed(fs *flag.FlagSet, args []string) (rest []string, err error) {
 	}
 }
 
-func runOrigin(ctx context.Context, e env, args []string) error {
-	return clientCommand(ctx, e, "origin", args, func(c *client, arg string) error {
-		id, span, hasSpan := strings.Cut(arg, ":")
-		tid, err := trace.ParseID(id)
-		if err != nil {
-			return usageError{err.Error()}
-		}
-		if !hasSpan {
-			// Without a span: the trace's root, or its earliest span.
-			var b bytes.Buffer
-			if err := c.call(ctx, http.MethodGet, "/api/v1/traces/"+tid.String()+"?limit=10000", nil, &b); err != nil {
-				return err
-			}
-			var t struct {
-				Spans []struct {
-					SpanID   string `json:"span_id"`
-					ParentID string `json:"parent_span_id"`
-				} `json:"spans"`
-			}
-			if err := json.Unmarshal(b.Bytes(), &t); err != nil {
-				return err
-			}
-			if len(t.Spans) == 0 {
-				return fmt.Errorf("trace %s has no spans", tid)
-			}
-			span = t.Spans[0].SpanID
-			for _, s := range t.Spans {
-				if s.ParentID == "" {
-					span = s.SpanID
-					break
-				}
-			}
-		}
-		sid, err := trace.ParseSpanID(span)
-		if err != nil {
-			return usageError{err.Error()}
-		}
-		return c.call(ctx, http.MethodGet, "/api/v1/traces/"+tid.String()+"/spans/"+sid.String()+"/origin", nil, e.stdout)
-	})
-}
+const queryUsage = `usage: redthread query [flags] SPEC.json
 
-func runThread(ctx context.Context, e env, args []string) error {
-	return clientCommand(ctx, e, "thread", args, func(c *client, arg string) error {
-		id, err := trace.ParseID(arg)
-		if err != nil {
-			return usageError{err.Error()}
-		}
-		return c.call(ctx, http.MethodGet, "/api/v1/traces/"+id.String()+"/thread", nil, e.stdout)
-	})
-}
+Runs a query, in the form that POST /api/v1/query takes, on a running server and
+prints the answer as JSON; - reads it from stdin.
+
+`
 
 func runQuery(ctx context.Context, e env, args []string) error {
-	return clientCommand(ctx, e, "query", args, func(c *client, arg string) error {
+	return clientCommand{name: "query", usage: queryUsage, role: collab.RoleViewer, do: func(c *client, arg string) error {
 		var spec []byte
 		var err error
 		if arg == "-" {
@@ -215,5 +191,5 @@ func runQuery(ctx context.Context, e env, args []string) error {
 			return fmt.Errorf("read the query: %w", err)
 		}
 		return c.call(ctx, http.MethodPost, "/api/v1/query", spec, e.stdout)
-	})
+	}}.run(ctx, e, args)
 }

@@ -27,6 +27,7 @@ func TestCommands(t *testing.T) {
 		{[]string{"token", "create", "--data", dir, "--name", "x", "--role", "king"}, 1, "role"},
 		{[]string{"origin"}, 2, "one argument"},
 		{[]string{"origin", "nonsense", "--token", "t"}, 2, "trace id"},
+		{[]string{"thread", "nonsense", "--token", "t"}, 2, "trace id"},
 		{[]string{"demo", "--rate", "-1"}, 2, "--rate"},
 		{[]string{"serve", "--memory", "lots"}, 1, "--memory"},
 	} {

@@ -31,13 +31,14 @@
 // kind a few; the others are counted from their summaries ([Fold]). What does
 // not even count says that it was cut.
 //
-// A [Graph] has no state of its own and takes no locks; every answer reads the
+// A [Graph] has no state but its rules and takes no locks; every answer reads the
 // [Source] as it is at that moment and is bounded by [Options].
 package graph
 
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 
 	"redthread/tracestore/trace"
 )
@@ -73,7 +74,7 @@ type Options struct {
 	// more share names none of them (default 1,000).
 	MaxEnds int
 	// Rules find the ends of edges in spans; nil: those without correlations.
-	// They have to be the rules of the edge index.
+	// They have to be the rules of the edge index. See [Graph.UseRules].
 	Rules *Rules
 	// Workers is how many traces are read at once (default 4).
 	Workers int
@@ -85,6 +86,7 @@ type Graph struct {
 	src   Source
 	edges EdgeSource // nil if the source has no whole edge index
 	o     Options
+	rules atomic.Pointer[Rules]
 }
 
 // New returns a graph over the source.
@@ -104,12 +106,19 @@ func New(src Source, o Options) *Graph {
 	set(&o.MaxLegs, 20_000)
 	set(&o.MaxEnds, 1000)
 	set(&o.Workers, 4)
-	if o.Rules == nil {
-		o.Rules = defaultRules
-	}
 	g := &Graph{src: src, o: o}
+	g.UseRules(o.Rules)
 	g.edges, _ = src.(EdgeSource)
 	return g
+}
+
+// UseRules has questions from now on answered by other rules, which have to be
+// those of the edge index; nil: those without correlations.
+func (g *Graph) UseRules(rules *Rules) {
+	if rules == nil {
+		rules = defaultRules
+	}
+	g.rules.Store(rules)
 }
 
 // Kind says what sort of record joins a cause and its effect.

@@ -40,7 +40,7 @@ func (s *session) seek(ctx context.Context, x *index, id trace.SpanID) error {
 				best = &got[i]
 			}
 		}
-		x.add(s.g.o.Rules.read(best))
+		x.add(s.g.rules.Load().read(best))
 		id = best.ParentID
 	}
 	if len(x.spans) == from {

@@ -70,7 +70,7 @@ func (g *Graph) read(ctx context.Context, id trace.ID) (*index, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := newIndex(g.o.Rules, id, spans, truncated)
+	x := newIndex(g.rules.Load(), id, spans, truncated)
 	if x.root < 0 {
 		if x.summary, x.hasSummary, err = g.src.TraceSummary(ctx, id); err != nil {
 			return nil, err

@@ -1,0 +1,315 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"redthread/views/ui"
+)
+
+// maxTextLines bounds what --text prints of one list; the JSON has all.
+const maxTextLines = 200
+
+func (p place) String() string {
+	s := printable(p.Name)
+	if s == "" {
+		s = "span " + p.SpanID
+	}
+	if p.Service != "" {
+		s += " in " + printable(p.Service)
+	}
+	return s
+}
+
+// full is the place with its time and ids.
+func (p place) full() string {
+	s := p.String()
+	if p.StartUnixNano != 0 {
+		s += " at " + time.Unix(0, p.StartUnixNano).UTC().Format("2006-01-02 15:04:05.000 UTC")
+	}
+	return s + "  " + p.TraceID + ":" + p.SpanID
+}
+
+// printable makes a name safe for a terminal: what senders write may hold
+// control characters that move the cursor or turn the line round.
+func printable(s string) string {
+	const most = 200
+	if r := []rune(s); len(r) > most {
+		s = string(r[:most]) + "…"
+	}
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || 0x7f <= r && r < 0xa0 || 0x200e <= r && r <= 0x200f || 0x202a <= r && r <= 0x202e || 0x2066 <= r && r <= 0x2069 {
+			return '\uFFFD'
+		}
+		return r
+	}, s)
+}
+
+type originAnswer struct {
+	Status, Reason      string
+	Incomplete, Expired bool
+	Origins, Candidates []place
+	Furthest            *place
+	Hops                []struct {
+		Kind, Rule string
+		Inferred   bool
+		WaitNano   int64 `json:"wait_nano,string"`
+		From, To   place
+	}
+	Links *struct {
+		Of                          place
+		Recorded, Dropped, Inferred int
+	}
+	Truncated bool
+}
+
+// reasons say why something is not known.
+var reasons = map[string]string{
+	"not_arrived": "a span that it names has not arrived", "sampled_out": "a span that it names was sampled out by its sender",
+	"links_dropped": "a sender dropped links, as it may carry only so many", "not_recorded": "a sender wrote down no parent and no link",
+	"expired": "the spans are past their time", "cut": "the chain is longer than is followed at once",
+}
+
+func reasonText(reason string) string {
+	if words := reasons[reason]; words != "" {
+		return words
+	}
+	return reason
+}
+
+// originText prints an origin as sentences.
+func originText(w io.Writer, raw []byte) error {
+	var o originAnswer
+	if err := decode(raw, &o); err != nil {
+		return err
+	}
+	p := printer{w: w}
+	switch {
+	case o.Status == "found" && len(o.Origins) == 1:
+		p.line("Caused by %s", o.Origins[0].full())
+	case o.Status == "ambiguous":
+		p.line("Ambiguous: caused by one of %s.", ui.Count(len(o.Origins)))
+		p.places(o.Origins)
+	default:
+		p.line("Unknown: %s.", reasonText(o.Reason))
+		if o.Furthest != nil {
+			p.line("The earliest span that is known: %s", o.Furthest.full())
+		}
+		if len(o.Candidates) > 0 {
+			p.line("Beginnings that are known, the true one may be missing:")
+			p.places(o.Candidates)
+		}
+	}
+	if o.Incomplete {
+		p.line("Some spans on the way never arrived.")
+	}
+	if o.Expired {
+		p.line("Some spans on the way have expired.")
+	}
+	if l := o.Links; l != nil {
+		p.line("%s: %s of %s links were sent, %s of the others found by ids.", l.Of, ui.Count(l.Recorded), ui.Count(l.Recorded+l.Dropped), ui.Count(l.Inferred))
+	}
+	if len(o.Hops) == 0 && o.Status == "found" {
+		p.line("It is the origin itself.")
+	}
+	for i, h := range o.Hops {
+		if i == maxTextLines {
+			p.line("  and %s more hops: the JSON has all", ui.Count(len(o.Hops)-i))
+			break
+		}
+		if i == 0 {
+			p.line("  %s", h.From)
+		}
+		p.line("  → %s  (%s)", h.To, strings.Join(hopFacts(h.Kind, h.Rule, h.Inferred, h.WaitNano), ", "))
+	}
+	return p.err
+}
+
+func hopFacts(kind, rule string, inferred bool, wait int64) []string {
+	sure := "recorded "
+	if inferred {
+		sure = "inferred "
+	}
+	facts := []string{sure + strings.ReplaceAll(kind, "_", " ")}
+	if rule != kind && rule != "" {
+		facts[0] += ", rule " + rule
+	}
+	if wait > 0 {
+		facts = append(facts, "waited "+ui.Duration(wait))
+	}
+	return facts
+}
+
+// printer prints lines and keeps the first error.
+type printer struct {
+	w   io.Writer
+	err error
+}
+
+func (p *printer) line(format string, args ...any) {
+	if p.err == nil {
+		_, p.err = fmt.Fprintf(p.w, format+"\n", args...)
+	}
+}
+
+func (p *printer) places(list []place) {
+	for i, c := range list {
+		if i == maxTextLines {
+			p.line("  and %s more: the JSON has all", ui.Count(len(list)-i))
+			return
+		}
+		p.line("  %s", c.full())
+	}
+}
+
+type threadAnswer struct {
+	Origin, Start  *place
+	Status, Reason string
+	Candidates     []place
+	Legs           []threadLeg
+	Selected       int
+	Folded         int
+	Cut            bool
+	Ripple         struct {
+		Traces, Messages, Jobs, Requests, Errors int
+		BusyNano                                 int64 `json:"busy_nano,string"`
+		WaitingNano                              int64 `json:"waiting_nano,string"`
+		LastEffectNano                           int64 `json:"last_effect_nano,string"`
+	}
+}
+
+type threadLeg struct {
+	place
+	Work, By, Rule, Topic string
+	Cause, Errors         int
+	Inferred              bool
+	WaitNano              int64 `json:"wait_nano,string"`
+	DurationNano          int64 `json:"duration_nano,string"`
+}
+
+// threadText prints a thread as a sentence and a tree.
+func threadText(w io.Writer, raw []byte) error {
+	var t threadAnswer
+	if err := decode(raw, &t); err != nil {
+		return err
+	}
+	p := printer{w: w}
+	switch {
+	case t.Origin != nil:
+		p.line("%s", t.Origin.full())
+	case t.Status == "ambiguous":
+		p.line("Where it began is ambiguous, one of %s:", ui.Count(len(t.Candidates)))
+		p.places(t.Candidates)
+	default:
+		p.line("Where it began is unknown: %s.", reasonText(t.Reason))
+		if t.Start != nil {
+			p.line("The earliest span that is known: %s", t.Start.full())
+		}
+	}
+	r := &t.Ripple
+	p.line("%s, %s, %s and %s in %s; %s; busy %s, waiting %s, last effect after %s.",
+		counted(r.Messages, "message", "messages"), counted(r.Jobs, "job run", "job runs"), counted(r.Requests, "further request", "further requests"),
+		counted(r.Errors, "error", "errors"), counted(r.Traces, "trace", "traces"), counted(len(t.Legs), "leg", "legs"),
+		ui.Duration(r.BusyNano), ui.Duration(r.WaitingNano), ui.Duration(r.LastEffectNano))
+	if t.Folded > 0 {
+		p.line("%s of the traces are counted and not listed.", ui.Count(t.Folded))
+	}
+	if t.Cut {
+		p.line("It is larger than what was read of it.")
+	}
+	children := make([][]int, len(t.Legs))
+	var top []int
+	for i := range t.Legs {
+		if c := t.Legs[i].Cause; c >= 0 && c < i {
+			children[c] = append(children[c], i)
+		} else {
+			top = append(top, i)
+		}
+	}
+	lines := 0
+	t.tree(&p, children, top, 0, &lines)
+	if lines > maxTextLines {
+		p.line("and more: the JSON has all")
+	}
+	return p.err
+}
+
+// maxTextDepth bounds the indent of the tree.
+const maxTextDepth = 12
+
+// tree prints legs and what they caused. Like legs of one cause, or of several
+// that stand in one line, are one line.
+func (t *threadAnswer) tree(p *printer, children [][]int, legs []int, depth int, lines *int) {
+	type group struct {
+		legs             []int
+		failed           int
+		longest, maxWait int64
+	}
+	var order []string
+	groups := map[string]*group{}
+	for _, i := range legs {
+		l := &t.Legs[i]
+		key := l.Service + "\x00" + l.Name + "\x00" + l.Topic + "\x00" + l.By
+		g := groups[key]
+		if g == nil {
+			g = &group{}
+			groups[key] = g
+			order = append(order, key)
+		}
+		g.legs = append(g.legs, i)
+		if l.Errors > 0 {
+			g.failed++
+		}
+		g.longest, g.maxWait = max(g.longest, l.DurationNano), max(g.maxWait, l.WaitNano)
+	}
+	for _, key := range order {
+		if *lines++; *lines > maxTextLines {
+			return
+		}
+		g := groups[key]
+		l := &t.Legs[g.legs[0]]
+		facts := []string{}
+		if l.By != "" {
+			facts = append(facts, hopFacts(l.By, "", l.Inferred, 0)...)
+		}
+		if l.Topic != "" && l.Topic != l.Name {
+			facts = append(facts, "by "+printable(l.Topic))
+		}
+		up := ""
+		if len(g.legs) > 1 {
+			up = "up to "
+		}
+		if g.maxWait > 0 {
+			facts = append(facts, "waited "+up+ui.Duration(g.maxWait))
+		}
+		facts = append(facts, "took "+up+ui.Duration(g.longest))
+		if g.failed > 0 {
+			facts = append(facts, ui.Count(g.failed)+" failed")
+		}
+		times := ""
+		if len(g.legs) > 1 {
+			times = " ×" + ui.Count(len(g.legs))
+		}
+		arrow := ""
+		if depth > 0 {
+			arrow = "→ "
+		}
+		p.line("%s%s%s%s  (%s)", strings.Repeat("  ", min(depth, maxTextDepth)), arrow, l.place, times, strings.Join(facts, ", "))
+		var below []int
+		for _, i := range g.legs {
+			below = append(below, children[i]...)
+		}
+		if len(below) > 0 {
+			t.tree(p, children, below, depth+1, lines)
+		}
+	}
+}
+
+func counted(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return ui.Count(n) + " " + many
+}
