@@ -142,7 +142,9 @@ func (w *work) link(path string, params ...string) string {
 }
 
 // page is the address of one topic, queue or class.
-func (w *work) page(k workKind, name string) string { return w.link(k.path + "/" + url.PathEscape(name)) }
+func (w *work) page(k workKind, name string) string {
+	return w.link(k.path + "/" + url.PathEscape(name))
+}
 
 // serviceLink is the address of a service's page.
 func (w *work) serviceLink(name string) string { return w.link("/services/" + url.PathEscape(name)) }
@@ -328,7 +330,9 @@ func (t *workTable) addEnds(res *query.Result) {
 	}
 	for i := range t.stats {
 		for _, list := range [][]workEnd{t.stats[i].Producers, t.stats[i].Consumers} {
-			slices.SortStableFunc(list, func(a, b workEnd) int { return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Service, b.Service)) })
+			slices.SortStableFunc(list, func(a, b workEnd) int {
+				return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Service, b.Service))
+			})
 		}
 	}
 }

@@ -116,8 +116,14 @@ func (g *workPage) fill(ctx context.Context, s *Server, m *views.WorkPage) error
 		func(ctx context.Context) (err error) { m.Producers, err = g.ends(ctx, g.sent(), false); return err },
 		func(ctx context.Context) (err error) { m.Consumers, err = g.ends(ctx, g.handled(), true); return err },
 		func(ctx context.Context) (err error) { m.Parts, err = g.parts(ctx); return err },
-		func(ctx context.Context) (err error) { m.Slowest, m.SlowestURL, err = g.runs(ctx, "slowest"); return err },
-		func(ctx context.Context) (err error) { m.Failed, m.FailedURL, err = g.runs(ctx, "", failed); return err },
+		func(ctx context.Context) (err error) {
+			m.Slowest, m.SlowestURL, err = g.runs(ctx, "slowest")
+			return err
+		},
+		func(ctx context.Context) (err error) {
+			m.Failed, m.FailedURL, err = g.runs(ctx, "", failed)
+			return err
+		},
 	)
 	if err != nil {
 		return err
