@@ -22,6 +22,7 @@ const (
 	InvestigationCreated ChangeType = "investigation.created"
 	InvestigationUpdated ChangeType = "investigation.updated"
 	InvestigationDeleted ChangeType = "investigation.deleted"
+	InvestigationMerged  ChangeType = "investigation.merged" // another into this one, or this one into another
 	PinAdded             ChangeType = "pin.added"
 	PinUpdated           ChangeType = "pin.updated"
 	PinDeleted           ChangeType = "pin.deleted"
@@ -165,12 +166,14 @@ func (w *work) log(ctx context.Context, id InvestigationID, typ ChangeType, obje
 	return p.Offset, nil
 }
 
-// erase takes the bytes of an object out of the log and of what was made of it.
-// The rows stay, so that the log keeps its numbers.
+// erase takes the bytes of an object out of the log, out of those of
+// investigations that were merged into this one, and of what was made of it. The
+// rows stay, so that the log keeps its numbers.
 func (w *work) erase(ctx context.Context, id InvestigationID, object string) error {
 	for _, stmt := range []string{
 		`UPDATE changes SET data = json_object('id', object_id, 'erased', json('true'))
-			WHERE investigation_id = ?1 AND object_id = ?2 AND type NOT LIKE '%.deleted'`,
+			WHERE investigation_id IN (SELECT ?1 UNION SELECT id FROM investigations WHERE merged_into = ?1 AND merged_into <> '')
+			AND object_id = ?2 AND type NOT LIKE '%.deleted'`,
 		`UPDATE inbox_items SET text = '' WHERE investigation_id = ?1 AND object_id = ?2`,
 		`UPDATE deliveries SET notice = json_set(notice, '$.text', '') WHERE investigation_id = ?1 AND object_id = ?2`,
 	} {
@@ -295,11 +298,7 @@ func (s *Store) LogPosition(ctx context.Context, id InvestigationID) (Position, 
 	if err := maySee(ctx, s.read, id); err != nil {
 		return p, err
 	}
-	err := s.read.QueryRowContext(ctx, `SELECT epoch, offset FROM investigations WHERE id = ?`, id).Scan(&p.Epoch, &p.Offset)
-	if err != nil {
-		return p, fmt.Errorf("log of %s: %w", id, translate(err))
-	}
-	return p, nil
+	return logEnd(ctx, s.read, id)
 }
 
 // RenewEpochs gives every change log a new identity, so that whoever followed

@@ -402,12 +402,14 @@ func (s *Store) DeleteInvestigation(ctx context.Context, id InvestigationID) err
 			sql  string
 			args []any
 		}{
-			{`UPDATE investigations SET title = '', deleted_at = ? WHERE id = ?`, []any{w.now, id}},
+			{`UPDATE investigations SET title = '', services = '{}', deleted_at = ? WHERE id = ?`, []any{w.now, id}},
 			{`DELETE FROM evidence WHERE block_id IN (SELECT id FROM blocks WHERE investigation_id = ?)`, []any{id}},
 			{`DELETE FROM pictures WHERE block_id IN (SELECT id FROM blocks WHERE investigation_id = ?)`, []any{id}},
 			{`UPDATE blocks SET title = '', text = '', url = '', query = '', locator = '', sides = '', cited = '', assignee = '', deleted_at = ? WHERE investigation_id = ?`, []any{w.now, id}},
 			{`UPDATE annotations SET text = '', mentions = '[]', deleted_at = ? WHERE investigation_id = ?`, []any{w.now, id}},
-			{`UPDATE changes SET data = json_object('id', object_id, 'erased', json('true')) WHERE investigation_id = ?`, []any{id}},
+			{`UPDATE changes SET data = json_object('id', object_id, 'erased', json('true')) WHERE investigation_id = ?1
+				OR investigation_id IN (SELECT id FROM investigations WHERE merged_into = ?1)`, []any{id}},
+			{`UPDATE investigations SET title = '', services = '{}', deleted_at = ?2 WHERE merged_into = ?1`, []any{id, w.now}},
 			{`DELETE FROM inbox_items WHERE investigation_id = ?`, []any{id}},
 			{`DELETE FROM delivery_attempts WHERE delivery_id IN (SELECT id FROM deliveries WHERE investigation_id = ?)`, []any{id}},
 			{`DELETE FROM deliveries WHERE investigation_id = ?`, []any{id}},

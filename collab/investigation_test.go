@@ -18,6 +18,7 @@ type fakeEvidence struct {
 	mu     sync.Mutex
 	frozen int
 	body   string // in place of the usual one
+	facts  EvidenceFacts
 	err    error
 }
 
@@ -35,7 +36,7 @@ func (f *fakeEvidence) Freeze(_ context.Context, l Locator) (Frozen, error) {
 		return Frozen{}, ErrNotFound
 	}
 	body := fmt.Sprintf(`{"z": 1.50, "kind":%q, "a": {"y":"<b>&é", "x": [2,1]}}`, l.Kind)
-	return Frozen{Title: "GET /quotes", Path: "/t/" + l.TraceID.String(), Query: l.Query, Body: []byte(body)}, nil
+	return Frozen{Title: "GET /quotes", Path: "/t/" + l.TraceID.String(), Query: l.Query, Body: []byte(body), Facts: f.facts}, nil
 }
 
 func (f *fakeEvidence) Compare(_ BlockKind, frozen, live json.RawMessage) ([]Difference, error) {

@@ -444,6 +444,11 @@ func (w *work) changeReach(ctx context.Context, id InvestigationID) error {
 	if v == VisibilityWorkspace {
 		return nil
 	}
+	return w.takeBackNotices(ctx, id)
+}
+
+// takeBackNotices forgets what targets were told, and are to be told yet.
+func (w *work) takeBackNotices(ctx context.Context, id InvestigationID) error {
 	for _, stmt := range []string{
 		`DELETE FROM delivery_attempts WHERE delivery_id IN (SELECT id FROM deliveries WHERE investigation_id = ?)`,
 		`DELETE FROM deliveries WHERE investigation_id = ?`,
@@ -495,10 +500,12 @@ func (w *work) spreadAnnotation(ctx context.Context, a *Annotation) error {
 }
 
 // annotationLogs says in which logs an annotation is: true, or false if it was
-// deleted there since.
+// deleted there since. Those of investigations that were merged into others have
+// ended.
 func (w *work) annotationLogs(ctx context.Context, id AnnotationID) (map[InvestigationID]bool, error) {
-	rows, err := w.tx.QueryContext(ctx, `SELECT investigation_id, type <> 'annotation.deleted' FROM changes c WHERE object_id = ?
-		AND offset = (SELECT MAX(offset) FROM changes l WHERE l.object_id = c.object_id AND l.investigation_id = c.investigation_id)`, id)
+	rows, err := w.tx.QueryContext(ctx, `SELECT c.investigation_id, c.type <> 'annotation.deleted' FROM changes c
+		JOIN investigations i ON i.id = c.investigation_id AND i.merged_into = '' WHERE c.object_id = ?
+		AND c.offset = (SELECT MAX(l.offset) FROM changes l WHERE l.object_id = c.object_id AND l.investigation_id = c.investigation_id)`, id)
 	if err != nil {
 		return nil, fmt.Errorf("find logs of %s: %w", id, err)
 	}

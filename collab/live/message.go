@@ -65,7 +65,7 @@ const (
 // ServerTypes lists every type that a client may receive.
 var ServerTypes = []string{
 	TypeHello, TypeReload, TypePresence, TypeSelf, TypeCursor, TypeAck, TypeError, TypeFollowView, TypeFollowEnded, TypeFollowAsked,
-	string(collab.InvestigationCreated), string(collab.InvestigationUpdated), string(collab.InvestigationDeleted),
+	string(collab.InvestigationCreated), string(collab.InvestigationUpdated), string(collab.InvestigationDeleted), string(collab.InvestigationMerged),
 	string(collab.PinAdded), string(collab.PinUpdated), string(collab.PinDeleted),
 	string(collab.NoteAdded), string(collab.NoteUpdated), string(collab.NoteDeleted),
 	string(collab.LinkAdded), string(collab.LinkUpdated), string(collab.LinkDeleted),

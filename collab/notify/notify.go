@@ -143,8 +143,8 @@ func (s *Service) relay(ctx context.Context) {
 				s.o.Log.Warn("notify: no work queue; this server delivers alone", "error", err)
 			}
 		}
-		wait := s.handOn(ctx, queue)
-		timer.Reset(wait)
+		wait := s.remind(ctx)
+		timer.Reset(min(wait, s.handOn(ctx, queue)))
 		select {
 		case <-ctx.Done():
 			return
@@ -152,6 +152,18 @@ func (s *Service) relay(ctx context.Context) {
 		case <-timer.C:
 		}
 	}
+}
+
+// remind tells leads whose next update is due and returns when to look again.
+func (s *Service) remind(ctx context.Context) time.Duration {
+	next, err := s.o.Store.RemindDue(ctx)
+	if err != nil && ctx.Err() == nil {
+		s.o.Log.Error("notify: remind of updates", "error", err)
+	}
+	if next == 0 {
+		return relayIdle
+	}
+	return min(max(time.Until(time.Unix(0, next)), 10*time.Millisecond), relayIdle)
 }
 
 // handOn hands on what is due and returns when to look again.

@@ -26,7 +26,7 @@ test("messages are taken once and in order", () => {
 });
 
 test("every change makes something stale", () => {
-  for (const type of serverTypes.filter((t) => /\.(created|updated|added|deleted)$/.test(t))) {
+  for (const type of serverTypes.filter((t) => /\.(created|updated|added|deleted|merged)$/.test(t))) {
     assert.ok(Object.values(stale({ type, id: "b_1" })).some(Boolean), type);
   }
   assert.deepEqual(stale({ type: "pin.deleted", id: "b_1" }), { gone: "b_1", words: true });

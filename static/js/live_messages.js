@@ -16,6 +16,7 @@ export const serverTypes = [
   "investigation.created",
   "investigation.updated",
   "investigation.deleted",
+  "investigation.merged",
   "pin.added",
   "pin.updated",
   "pin.deleted",
@@ -75,3 +76,7 @@ export const clientTypes = [
 export const closeStayAway = 4500;
 /** The page has to be loaded anew. */
 export const closeReload = 4001;
+/** The investigation may not be seen any more. */
+export const closeForbidden = 4501;
+/** It was deleted. */
+export const closeGone = 4502;

@@ -1,0 +1,670 @@
+package collab
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"redthread/tracestore/trace"
+)
+
+func mustTeam(t *testing.T, s *Store, ctx context.Context, name string, services []string, members ...string) *Team {
+	t.Helper()
+	team, err := s.CreateTeam(ctx, TeamNew{Name: name, Services: services})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := map[string]bool{}
+	for _, m := range members {
+		in[m] = true
+	}
+	if team, err = s.UpdateTeam(ctx, team.ID, TeamUpdate{Members: in}); err != nil {
+		t.Fatal(err)
+	}
+	return team
+}
+
+// update changes an investigation as of now.
+func mustUpdate(t *testing.T, s *Store, ctx context.Context, id InvestigationID, u InvestigationUpdate) *Investigation {
+	t.Helper()
+	p, err := s.LogPosition(AsServer(ctx), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Seen = &p.Offset
+	inv, err := s.UpdateInvestigation(ctx, id, u)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return inv
+}
+
+func TestTeams(t *testing.T) {
+	s, who, _ := openBoards(t)
+	team := mustTeam(t, s, who.ana, "Dealers  Team", []string{"dealers-api", " stock-* ", "dealers-api", ""}, "u_vi", "u_bo")
+	if team.Name != "Dealers Team" || team.Handle != "dealers-team" || !slices.Equal(team.Services, []string{"dealers-api", "stock-*"}) {
+		t.Fatalf("got %+v", team)
+	}
+	if len(team.Members) != 2 || team.Members[0].Name != "Bo Olsen" || team.Members[1].ID != "u_vi" {
+		t.Fatalf("members %+v", team.Members)
+	}
+	_, err := s.CreateTeam(who.ana, TeamNew{Name: "dealers team"})
+	wantInvalid(t, "a second team of that handle", err, "name")
+	_, err = s.CreateTeam(who.ana, TeamNew{Name: "!!"})
+	wantInvalid(t, "a name without letters", err, "name")
+	_, err = s.CreateTeam(who.ana, TeamNew{Name: "All", Services: []string{"**"}})
+	wantInvalid(t, "every service", err, "services")
+	_, err = s.UpdateTeam(who.ana, team.ID, TeamUpdate{Members: map[string]bool{"u_none": true}})
+	wantInvalid(t, "an unknown member", err, "members")
+	for _, ctx := range []context.Context{who.bo, who.vi, who.bot, t.Context()} {
+		_, e1 := s.CreateTeam(ctx, TeamNew{Name: "x"})
+		_, e2 := s.UpdateTeam(ctx, team.ID, TeamUpdate{})
+		if e3 := s.DeleteTeam(ctx, team.ID); !errors.Is(e1, ErrForbidden) || !errors.Is(e2, ErrForbidden) || !errors.Is(e3, ErrForbidden) {
+			t.Errorf("not an administrator: %v, %v, %v", e1, e2, e3)
+		}
+	}
+	if team, err = s.UpdateTeam(who.ana, team.ID, TeamUpdate{Name: text("Dealers"), Members: map[string]bool{"u_vi": false, "u_bo": true}}); err != nil ||
+		team.Handle != "dealers" || len(team.Members) != 1 {
+		t.Fatalf("updated %+v, %v", team, err)
+	}
+	inv := mustOpen(t, s, who.bo, "x")
+	inv = mustUpdate(t, s, who.bo, inv.ID, InvestigationUpdate{Teams: map[TeamID]bool{team.ID: true}})
+	if len(inv.Teams) != 1 || inv.Teams[0].Handle != "dealers" {
+		t.Fatalf("teams %+v", inv.Teams)
+	}
+	if err := s.DeleteTeam(who.ana, team.ID); err != nil {
+		t.Fatal(err)
+	}
+	after, err := s.InvestigationByID(who.bo, inv.ID)
+	if err != nil || len(after.Teams) != 0 || after.Offset != inv.Offset+1 {
+		t.Errorf("after the team is gone: %+v, %v", after, err)
+	}
+	if list, err := s.FindTeams(who.vi); err != nil || len(list) != 0 {
+		t.Errorf("teams %v, %v", list, err)
+	}
+	mustTeam(t, s, who.ana, "Dealers", nil) // its handle is free again
+}
+
+func TestMatchService(t *testing.T) {
+	for _, c := range []struct {
+		pattern, name string
+		want          bool
+	}{
+		{"web-uk", "web-uk", true}, {"web-uk", "web-uk-2", false}, {"web-*", "web-uk", true}, {"web-*", "web-", true}, {"web-*", "web", false},
+		{"*-api", "quotes-api", true}, {"*-api", "api", false}, {"a*b*c", "axxbyyc", true}, {"a*b*c", "abc", true}, {"a*b*c", "acb", false},
+		{"a*a", "a", false}, {"a*a", "aa", true}, {"*b*", "abc", true}, {"", "", true}, {"x.y", "xzy", false},
+	} {
+		if got := matchService(c.pattern, c.name); got != c.want {
+			t.Errorf("%q matches %q: %v", c.pattern, c.name, got)
+		}
+	}
+	// A pattern that would make a backtracking matcher hang.
+	if matchService(strings.Repeat("a*", 50)+"b", strings.Repeat("a", 5_000)) {
+		t.Error("matched what it is not")
+	}
+}
+
+func TestLifeFields(t *testing.T) {
+	s, who, _ := openBoards(t)
+	team := mustTeam(t, s, who.ana, "Dealers", nil, "u_vi")
+	inv := mustOpen(t, s, who.bo, "Slow quotes")
+	if inv.Kind != InvestigationReal || inv.Visibility != VisibilityWorkspace || inv.LeadSinceUnixNano == 0 || inv.Teams == nil || inv.People == nil || inv.Services == nil {
+		t.Fatalf("a new one: %+v", inv)
+	}
+	kind, start := InvestigationDrill, int64(1_700_000_000_000_000_000)
+	inv = mustUpdate(t, s, who.bo, inv.ID, InvestigationUpdate{Kind: &kind, ImpactStartUnixNano: &start, ImpactEndUnixNano: ptr(start + 60), NextUpdateUnixNano: ptr(start + 90),
+		Teams: map[TeamID]bool{team.ID: true}, People: map[string]*string{"ana@example.com": text(" the  scribe "), "u_vi": text("")},
+		Services: map[string]*bool{"web-uk": ptr(true), "billing": ptr(false)}})
+	if inv.Offset != 2 || inv.Kind != kind || inv.ImpactEndUnixNano != start+60 || inv.NextUpdateUnixNano != start+90 {
+		t.Fatalf("got %+v", inv)
+	}
+	if p := inv.asked("u_ana"); p == nil || p.Role != "the scribe" || p.Name != "Ana Lima" || p.SinceUnixNano == 0 || inv.asked("u_vi") == nil {
+		t.Fatalf("people %+v", inv.People)
+	}
+	if diff := cmp.Diff([]AffectedService{{Name: "web-uk", ByHand: true}}, inv.Services); diff != "" {
+		t.Fatalf("services: %s", diff)
+	}
+	changes, _, err := s.Changes(who.vi, inv.ID, 1, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `{"fields":{"impact_end_unix_nano":"1700000000000000060","impact_start_unix_nano":"1700000000000000000","kind":"drill","next_update_unix_nano":"1700000000000000090",` +
+		`"people":{"u_ana":"the scribe","u_vi":""},"services":{"billing":false,"web-uk":true},"teams":{"` + string(team.ID) + `":true}},"id":"` + string(inv.ID) + `",` +
+		`"was":{"impact_end_unix_nano":"0","impact_start_unix_nano":"0","kind":"real","next_update_unix_nano":"0","people":{"u_ana":null,"u_vi":null},` +
+		`"services":{"billing":null,"web-uk":null},"teams":{"` + string(team.ID) + `":false}}}`
+	if got := string(changes[0].Data); got != want {
+		t.Errorf("the change says\n%s, want\n%s", got, want)
+	}
+	// Each entry is a field of its own: different ones both win, the same asks.
+	if _, err := s.UpdateInvestigation(who.ana, inv.ID, InvestigationUpdate{Seen: seen(1), People: map[string]*string{"u_bo": text("comms")}, Services: map[string]*bool{"quotes-api": ptr(true)}}); err != nil {
+		t.Fatalf("other entries: %v", err)
+	}
+	for field, u := range map[string]InvestigationUpdate{
+		"people.u_ana":             {People: map[string]*string{"u_ana": nil}},
+		"services.web-uk":          {Services: map[string]*bool{"web-uk": ptr(false)}},
+		"teams." + string(team.ID): {Teams: map[TeamID]bool{team.ID: false}},
+		"kind":                     {Kind: ptr(InvestigationReal)},
+		"next_update_unix_nano":    {NextUpdateUnixNano: ptr(int64(0))},
+		"impact_start_unix_nano":   {ImpactStartUnixNano: ptr(int64(5))},
+	} {
+		u.Seen = seen(1)
+		_, err := s.UpdateInvestigation(who.ana, inv.ID, u)
+		var c *ConflictError
+		if !errors.As(err, &c) || c.Field != field {
+			t.Errorf("%s: got %v, want a conflict", field, err)
+		}
+	}
+	for field, u := range map[string]InvestigationUpdate{
+		"kind":                   {Kind: ptr(InvestigationKind("party"))},
+		"visibility":             {Visibility: ptr(Visibility("none"))},
+		"impact_end_unix_nano":   {ImpactEndUnixNano: ptr(start - 1)},
+		"impact_start_unix_nano": {ImpactStartUnixNano: ptr(int64(-1))},
+		"people":                 {People: map[string]*string{"u_nobody": text("")}},
+		"teams":                  {Teams: map[TeamID]bool{"m_none": true}},
+		"services":               {Services: map[string]*bool{"web-*": ptr(true)}},
+	} {
+		u.Seen = seen(3)
+		_, err := s.UpdateInvestigation(who.ana, inv.ID, u)
+		wantInvalid(t, field, err, field)
+	}
+	_, err = s.UpdateInvestigation(who.ana, inv.ID, InvestigationUpdate{Seen: seen(3), People: map[string]*string{"u_ana": text(strings.Repeat("x", 61))}})
+	wantInvalid(t, "a long role", err, "people")
+	// They were told, once each, and with the role.
+	items, err := s.FindInbox(who.vi, "u_vi", true, 0)
+	if err != nil || len(items) != 1 || items[0].Reason != ReasonAsked {
+		t.Errorf("inbox of Vi: %+v, %v", items, err)
+	}
+	if items, err = s.FindInbox(who.ana, "u_ana", true, 0); err != nil || len(items) != 1 || items[0].Text != "as the scribe" {
+		t.Errorf("inbox of Ana: %+v, %v", items, err)
+	}
+	inv = mustUpdate(t, s, who.bo, inv.ID, InvestigationUpdate{People: map[string]*string{"u_ana": nil}, Services: map[string]*bool{"web-uk": nil}, Status: status(StatusMitigated)})
+	if inv.asked("u_ana") != nil || len(inv.Services) != 1 || inv.Services[0].Name != "quotes-api" {
+		t.Errorf("taken out: %+v", inv)
+	}
+	history, err := s.StatusHistory(who.vi, inv.ID)
+	if err != nil || len(history) != 2 || history[0].Status != StatusOpen || history[1].Status != StatusMitigated || history[1].ActorName != "Bo Olsen" || history[1].AtUnixNano == 0 {
+		t.Errorf("status history %+v, %v", history, err)
+	}
+}
+
+func TestServicesComeFromEvidence(t *testing.T) {
+	s, who, src := openBoards(t)
+	src.facts = EvidenceFacts{Services: []string{"web-uk", "quotes-api", "web-uk", ""}, FirstUnixNano: 100, LastUnixNano: 900}
+	inv := mustOpen(t, s, who.bo, "x")
+	pin := mustBlock(t, s, who.bo, inv.ID, BlockNew{Kind: KindSpan, TraceID: traceA, SpanID: spanA})
+	src.facts = EvidenceFacts{Services: []string{"quotes-api", "dealers-api"}, FirstUnixNano: 50, LastUnixNano: 300}
+	other := mustBlock(t, s, who.bo, inv.ID, BlockNew{Kind: KindTrace, TraceID: traceA})
+	mustBlock(t, s, who.bo, inv.ID, BlockNew{Kind: KindComparison, Sides: []Side{{PinID: pin.ID}, {PinID: other.ID}}})
+	names := func() (list []string) {
+		t.Helper()
+		inv, err := s.InvestigationByID(who.vi, inv.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, a := range inv.Services {
+			if list = append(list, a.Name); !a.Derived && !a.ByHand {
+				t.Errorf("%s is from nowhere", a.Name)
+			}
+		}
+		return list
+	}
+	if got := names(); !slices.Equal(got, []string{"dealers-api", "quotes-api", "web-uk"}) {
+		t.Fatalf("derived %v", got)
+	}
+	mustUpdate(t, s, who.bo, inv.ID, InvestigationUpdate{Services: map[string]*bool{"web-uk": ptr(false), "pg": ptr(true), "quotes-api": ptr(true)}})
+	if got := names(); !slices.Equal(got, []string{"dealers-api", "pg", "quotes-api"}) {
+		t.Fatalf("by hand %v", got)
+	}
+	sug, err := s.Suggest(who.vi, inv.ID)
+	if err != nil || sug.ImpactStartUnixNano != 50 || sug.ImpactEndUnixNano != 900 {
+		t.Errorf("impact %+v, %v", sug, err)
+	}
+	for _, b := range []BlockID{pin.ID, other.ID} {
+		if err := s.DeleteBlock(who.bo, inv.ID, b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// The comparison keeps copies, and so what they tell.
+	if got := names(); !slices.Equal(got, []string{"dealers-api", "pg", "quotes-api"}) {
+		t.Errorf("after the pins are gone %v", got)
+	}
+}
+
+func TestNarrowing(t *testing.T) {
+	s, who, _ := openBoards(t)
+	if _, err := s.CreateTarget(who.ana, TargetNew{Name: "all", URL: "https://hooks.example.com/x", Reasons: Reasons}); err != nil {
+		t.Fatal(err)
+	}
+	inv, open := mustOpen(t, s, who.bo, "Hidden title"), mustOpen(t, s, who.ana, "Open")
+	mustBlock(t, s, who.bo, inv.ID, BlockNew{Kind: KindSpan, TraceID: traceA, SpanID: spanA})
+	mustBlock(t, s, who.ana, open.ID, BlockNew{Kind: KindTrace, TraceID: traceA})
+	remark, _, err := s.CreateAnnotation(who.bo, AnnotationNew{Anchor: Anchor{InvestigationID: inv.ID, TraceID: traceA, SpanID: spanA}, Text: "hidden remark"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantLog := func(what string, ctx context.Context, id InvestigationID, has bool) {
+		t.Helper()
+		list, _, err := s.Changes(ctx, id, 0, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := json.Marshal(list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(raw), "hidden remark") != has {
+			t.Errorf("%s: the log says so: %v, want %v", what, !has, has)
+		}
+		b, err := s.Board(ctx, id)
+		if err != nil || (len(b.Annotations) == 1) != has {
+			t.Errorf("%s: annotations %+v, %v, want one: %v", what, b.Annotations, err, has)
+		}
+	}
+	wantLog("open to all, the other board", who.vi, open.ID, true)
+	// Ana, who neither opened nor leads it, makes it private: she stays.
+	p, err := s.LogPosition(who.ana, inv.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private := VisibilityPrivate
+	if inv, err = s.UpdateInvestigation(who.ana, inv.ID, InvestigationUpdate{Seen: &p.Offset, Visibility: &private}); err != nil {
+		t.Fatal(err)
+	}
+	if inv.asked("u_ana") == nil || s.MaySee(who.ana, inv.ID) != nil || s.MaySee(who.vi, inv.ID) == nil {
+		t.Fatalf("after narrowing: %+v", inv.People)
+	}
+	wantLog("private, the other board", who.ana, open.ID, false)
+	wantLog("private, its own", who.bo, inv.ID, true)
+	deliveries, err := s.FindDeliveries(who.ana, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range deliveries {
+		if d.Notice.InvestigationID == inv.ID || strings.Contains(d.Notice.Title+d.Notice.Text, "idden") {
+			t.Errorf("a target is told %+v", d.Notice)
+		}
+	}
+	// What happens in it now stays in it.
+	mustUpdate(t, s, who.bo, inv.ID, InvestigationUpdate{Status: status(StatusMitigated), Lead: text("u_ana")})
+	if _, err := s.UpdateAnnotation(who.bo, remark.ID, AnnotationUpdate{Seen: &inv.Offset, Text: text("hidden remark, edited")}); err != nil {
+		t.Fatal(err)
+	}
+	wantLog("private and edited, the other board", who.ana, open.ID, false)
+	after, err := s.FindDeliveries(who.ana, 0)
+	if err != nil || len(after) != len(deliveries) {
+		t.Errorf("deliveries went from %d to %d, %v", len(deliveries), len(after), err)
+	}
+	// A lead who hands over stays in, as does the next.
+	inv = mustUpdate(t, s, who.ana, inv.ID, InvestigationUpdate{Lead: text("u_vi"), People: map[string]*string{"u_bo": text("comms")}})
+	inv = mustUpdate(t, s, who.ana, inv.ID, InvestigationUpdate{Lead: text("u_ana")})
+	if inv.asked("u_vi") == nil || s.MaySee(who.vi, inv.ID) != nil {
+		t.Errorf("the former lead is out: %+v", inv.People)
+	}
+	// A task goes to those only who can read it.
+	mustUpdate(t, s, who.ana, inv.ID, InvestigationUpdate{People: map[string]*string{"u_vi": nil}})
+	_, _, err = s.CreateBlock(who.bo, inv.ID, BlockNew{Kind: KindTask, Title: "Look", Assignee: "u_vi"})
+	wantInvalid(t, "a task for one who may not see it", err, "assignee")
+	// Open again, it shows where it showed.
+	mustUpdate(t, s, who.bo, inv.ID, InvestigationUpdate{Visibility: ptr(VisibilityWorkspace)})
+	wantLog("open again, the other board", who.vi, open.ID, true)
+	// A token that did not open it would lock itself out.
+	p, err = s.LogPosition(who.bot, inv.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.UpdateInvestigation(who.bot, inv.ID, InvestigationUpdate{Seen: &p.Offset, Visibility: &private})
+	wantInvalid(t, "a token that locks itself out", err, "visibility")
+}
+
+func TestAskIn(t *testing.T) {
+	s, who, src := openBoards(t)
+	for _, u := range []string{"kim", "max"} {
+		if _, err := s.write.Exec(`INSERT INTO users (id, email, name, role, password_hash, created_at) VALUES (?, ?, ?, 'member', '', 1)`, "u_"+u, u+"@example.com", u); err != nil {
+			t.Fatal(err)
+		}
+	}
+	kim := WithActor(t.Context(), Actor{Kind: ActorUser, ID: "u_kim", Name: "kim", Role: RoleMember})
+	dealers := mustTeam(t, s, who.ana, "Dealers", []string{"dealers-*"}, "u_kim", "u_max")
+	mustTeam(t, s, who.ana, "Nobody", []string{"dealers-api"})
+	// Vi's colleague Ana pinned the quotes before, to a board that all may see, and
+	// Bo to one that only Bo may see.
+	src.facts = EvidenceFacts{Services: []string{"quotes-api"}}
+	mustBlock(t, s, who.ana, mustOpen(t, s, who.ana, "Before").ID, BlockNew{Kind: KindTrace, TraceID: traceA})
+	hidden, _, err := s.CreateInvestigation(kim, InvestigationNew{Title: "Hidden", Visibility: VisibilityPrivate})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustBlock(t, s, kim, hidden.ID, BlockNew{Kind: KindTrace, TraceID: traceA})
+	inv, _, err := s.CreateInvestigation(who.bo, InvestigationNew{Title: "Private quotes", Visibility: VisibilityPrivate})
+	if err != nil {
+		t.Fatal(err)
+	}
+	src.facts = EvidenceFacts{Services: []string{"quotes-api", "dealers-api", "dealers-web"}}
+	mustBlock(t, s, who.bo, inv.ID, BlockNew{Kind: KindThread, TraceID: traceA})
+	sug, err := s.Suggest(who.bo, inv.ID)
+	want := []Owner{{TeamID: dealers.ID, Name: "Dealers", Services: []string{"dealers-api", "dealers-web"}}, {UserID: "u_ana", Name: "Ana Lima", Services: []string{"quotes-api"}}}
+	if diff := cmp.Diff(want, sug.Owners); err != nil || diff != "" {
+		t.Fatalf("owners: %v %s", err, diff)
+	}
+	if err := s.MaySee(kim, inv.ID); !errors.Is(err, ErrNotFound) {
+		t.Fatalf("before being asked: %v", err)
+	}
+	ask := AskNew{Ref: "one", TeamID: dealers.ID}
+	for range 2 {
+		if inv, err = s.AskIn(who.bo, inv.ID, ask); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !inv.hasTeam(dealers.ID) || inv.asked("u_kim") == nil || inv.asked("u_max") == nil || inv.Offset != 3 || s.MaySee(kim, inv.ID) != nil {
+		t.Fatalf("asked in: %+v", inv)
+	}
+	if items, err := s.FindInbox(kim, "u_kim", true, 0); err != nil || len(items) != 1 || items[0].Title != "Private quotes" {
+		t.Fatalf("inbox of Kim: %+v, %v", items, err)
+	}
+	if inv, err = s.AskIn(who.bo, inv.ID, AskNew{UserID: "u_ana"}); err != nil || inv.asked("u_ana") == nil || inv.Offset != 4 {
+		t.Fatalf("Ana asked in: %+v, %v", inv, err)
+	}
+	if again, err := s.AskIn(who.bo, inv.ID, AskNew{UserID: "u_ana"}); err != nil || again.Offset != 4 {
+		t.Errorf("Ana asked again: %+v, %v", again, err)
+	}
+	if sug, err = s.Suggest(who.bo, inv.ID); err != nil || len(sug.Owners) != 0 {
+		t.Errorf("owners when all are in: %+v, %v", sug, err)
+	}
+	_, err = s.AskIn(who.bo, inv.ID, AskNew{})
+	wantInvalid(t, "nobody", err, "")
+	_, err = s.AskIn(who.bo, inv.ID, AskNew{TeamID: "m_none"})
+	wantInvalid(t, "no such team", err, "team_id")
+	if _, err := s.AskIn(who.vi, inv.ID, ask); !errors.Is(err, ErrForbidden) {
+		t.Errorf("a viewer asks: %v", err)
+	}
+}
+
+func TestReminder(t *testing.T) {
+	s, clock := openPeople(t)
+	bo := mustUser(t, s, "bo@example.com", RoleMember)
+	ana := mustUser(t, s, "ana@example.com", RoleMember)
+	ctx := WithActor(t.Context(), Actor{Kind: ActorUser, ID: bo.ID, Name: bo.Name, Role: RoleMember})
+	inv := mustOpen(t, s, ctx, "Slow quotes")
+	due := clock.Now().Add(10 * time.Minute).UnixNano()
+	mustUpdate(t, s, ctx, inv.ID, InvestigationUpdate{Lead: &ana.ID, NextUpdateUnixNano: &due})
+	reminders := func(user string) (n int) {
+		t.Helper()
+		items, err := s.FindInbox(ctx, user, true, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, it := range items {
+			if it.Reason == ReasonDue {
+				n++
+			}
+		}
+		return n
+	}
+	look := func(wantNext int64) {
+		t.Helper()
+		if next, err := s.RemindDue(t.Context()); err != nil || next != wantNext {
+			t.Fatalf("next look at %d, %v; want %d", next, err, wantNext)
+		}
+	}
+	look(due)
+	if n := reminders(ana.ID); n != 0 {
+		t.Fatalf("reminded %d times before it is due", n)
+	}
+	clock.Add(11 * time.Minute)
+	look(0)
+	look(0) // as after a restart: it is in the database that it was sent
+	if n := reminders(ana.ID); n != 1 || reminders(bo.ID) != 0 {
+		t.Fatalf("the lead was reminded %d times", n)
+	}
+	// Put off, it is due once more; without a lead it goes to whoever opened it.
+	due = clock.Now().Add(time.Minute).UnixNano()
+	mustUpdate(t, s, ctx, inv.ID, InvestigationUpdate{Lead: text(""), NextUpdateUnixNano: &due})
+	clock.Add(time.Hour)
+	look(0)
+	if n := reminders(bo.ID); n != 1 {
+		t.Errorf("whoever opened it was reminded %d times", n)
+	}
+	// Of what is over nobody is reminded.
+	due = clock.Now().Add(time.Minute).UnixNano()
+	mustUpdate(t, s, ctx, inv.ID, InvestigationUpdate{Status: status(StatusResolved), NextUpdateUnixNano: &due})
+	clock.Add(time.Hour)
+	look(0)
+	if n := reminders(bo.ID); n != 1 {
+		t.Errorf("reminded %d times of what is resolved", n)
+	}
+}
+
+func TestTaskIsDue(t *testing.T) {
+	s, who, _ := openBoards(t)
+	inv := mustOpen(t, s, who.bo, "x")
+	b := mustBlock(t, s, who.bo, inv.ID, BlockNew{Kind: KindTask, Title: "Roll back", DueUnixNano: 900})
+	if b.DueUnixNano != 900 {
+		t.Fatalf("got %+v", b)
+	}
+	b, err := s.UpdateBlock(who.ana, inv.ID, b.ID, BlockUpdate{Seen: seen(2), DueUnixNano: ptr(int64(1_000))})
+	if err != nil || b.DueUnixNano != 1_000 {
+		t.Fatalf("got %+v, %v", b, err)
+	}
+	_, err = s.UpdateBlock(who.bo, inv.ID, b.ID, BlockUpdate{Seen: seen(2), DueUnixNano: ptr(int64(0))})
+	var c *ConflictError
+	if !errors.As(err, &c) || c.Field != "due_unix_nano" || c.Theirs != "1000" {
+		t.Errorf("the same field: %v", err)
+	}
+	if _, err := s.UpdateBlock(who.bo, inv.ID, b.ID, BlockUpdate{Seen: seen(2), Done: ptr(true)}); err != nil {
+		t.Errorf("another field: %v", err)
+	}
+	note := mustBlock(t, s, who.bo, inv.ID, BlockNew{Kind: KindNote, Text: "n"})
+	_, err = s.UpdateBlock(who.bo, inv.ID, note.ID, BlockUpdate{Seen: seen(2), DueUnixNano: ptr(int64(7))})
+	wantInvalid(t, "a note that is due", err, "due_unix_nano")
+}
+
+func TestFilters(t *testing.T) {
+	s, who, src := openBoards(t)
+	team := mustTeam(t, s, who.ana, "Dealers", nil, "u_vi")
+	src.facts = EvidenceFacts{Services: []string{"quotes-api"}}
+	a, _, err := s.CreateInvestigation(who.ana, InvestigationNew{Title: "Slow 100% quotes", Severity: Severity1, Teams: []TeamID{team.ID}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, _, err := s.CreateInvestigation(who.bo, InvestigationNew{Title: "Drill", Kind: InvestigationDrill, Severity: Severity3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustBlock(t, s, who.bo, b.ID, BlockNew{Kind: KindTrace, TraceID: traceA})
+	mustUpdate(t, s, who.bo, b.ID, InvestigationUpdate{People: map[string]*string{"u_vi": text("")}, Services: map[string]*bool{"billing": ptr(true)}})
+	for name, c := range map[string]struct {
+		f    InvestigationFilter
+		want []InvestigationID
+	}{
+		"all":                    {InvestigationFilter{}, []InvestigationID{b.ID, a.ID}},
+		"severities":             {InvestigationFilter{Severities: []Severity{Severity1, Severity2}}, []InvestigationID{a.ID}},
+		"kind":                   {InvestigationFilter{Kind: InvestigationDrill}, []InvestigationID{b.ID}},
+		"team":                   {InvestigationFilter{TeamIDs: []TeamID{team.ID, "m_none"}}, []InvestigationID{a.ID}},
+		"of no team":             {InvestigationFilter{TeamIDs: []TeamID{}}, nil},
+		"asked in":               {InvestigationFilter{UserID: "u_vi"}, []InvestigationID{b.ID}},
+		"title":                  {InvestigationFilter{Text: "SLOW"}, []InvestigationID{a.ID}},
+		"% is itself":            {InvestigationFilter{Text: "0% q"}, []InvestigationID{a.ID}},
+		"_ is itself":            {InvestigationFilter{Text: "S_ow"}, nil},
+		"service of evidence":    {InvestigationFilter{Text: "quotes-a"}, []InvestigationID{b.ID}},
+		"service put in by hand": {InvestigationFilter{Text: "billing"}, []InvestigationID{b.ID}},
+		"lead":                   {InvestigationFilter{Text: "olsen"}, []InvestigationID{b.ID}},
+	} {
+		list, _, err := s.FindInvestigations(who.vi, c.f)
+		var got []InvestigationID
+		for _, i := range list {
+			got = append(got, i.ID)
+		}
+		if err != nil || !slices.Equal(got, c.want) {
+			t.Errorf("%s: got %v, %v; want %v", name, got, err, c.want)
+		}
+	}
+	_, _, err = s.FindInvestigations(who.vi, InvestigationFilter{Severities: []Severity{"sev9"}})
+	wantInvalid(t, "an unknown severity", err, "severity")
+}
+
+func TestMerge(t *testing.T) {
+	s, who, src := openBoards(t)
+	origin := trace.ID{15: 7}
+	src.facts = EvidenceFacts{Services: []string{"web-uk"}, Origin: origin}
+	into := mustOpen(t, s, who.ana, "Slow quotes")
+	first := mustBlock(t, s, who.ana, into.ID, BlockNew{Kind: KindTrace, TraceID: traceA})
+	from := mustOpen(t, s, who.bo, "Stuck jobs")
+	pin := mustBlock(t, s, who.bo, from.ID, BlockNew{Kind: KindSpan, TraceID: traceA, SpanID: spanA})
+	gone := mustBlock(t, s, who.bo, from.ID, BlockNew{Kind: KindNote, Text: "deleted"})
+	h := mustBlock(t, s, who.bo, from.ID, BlockNew{Kind: KindHypothesis, Title: "It is the build", References: References{pin.ID: SideFor}})
+	picture := mustBlock(t, s, who.bo, from.ID, BlockNew{Kind: KindPicture, Title: "p", Picture: pngOf(2, 2)})
+	if _, err := s.UpdateBlock(who.bo, from.ID, picture.ID, BlockUpdate{Seen: seen(5), After: ptr(BlockID(""))}); err != nil { // to the top
+		t.Fatal(err)
+	}
+	if err := s.DeleteBlock(who.bo, from.ID, gone.ID); err != nil {
+		t.Fatal(err)
+	}
+	remark, _, err := s.CreateAnnotation(who.bot, AnnotationNew{Anchor: Anchor{PinID: pin.ID}, Text: "look @ana"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	general, _, err := s.CreateAnnotation(who.bo, AnnotationNew{Anchor: Anchor{InvestigationID: from.ID}, Text: "about it all"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustUpdate(t, s, who.bo, from.ID, InvestigationUpdate{People: map[string]*string{"u_vi": text("scribe")}, Services: map[string]*bool{"pg": ptr(true)}, NextUpdateUnixNano: ptr(int64(5))})
+
+	sug, err := s.Suggest(who.vi, into.ID)
+	if diff := cmp.Diff([]MergeSuggestion{{ID: from.ID, Title: "Stuck jobs", Traces: []string{origin.String()}}}, sug.Merges); err != nil || diff != "" {
+		t.Fatalf("suggested: %v %s", err, diff)
+	}
+	setVisibility(t, s, from.ID, VisibilityPrivate)
+	if sug, err = s.Suggest(who.ana, into.ID); err != nil || len(sug.Merges) != 0 {
+		t.Errorf("suggested what one may not see: %+v, %v", sug, err)
+	}
+	if _, err := s.MergeInvestigation(who.ana, from.ID, MergeNew{Into: into.ID}); !errors.Is(err, ErrNotFound) {
+		t.Errorf("merge what one may not see: %v", err)
+	}
+	_, err = s.MergeInvestigation(who.ana, into.ID, MergeNew{Into: from.ID})
+	wantInvalid(t, "merge into what one may not see", err, "into")
+	_, err = s.MergeInvestigation(who.ana, into.ID, MergeNew{Into: "i_none"})
+	wantInvalid(t, "merge into what is not there", err, "into")
+	setVisibility(t, s, from.ID, VisibilityWorkspace)
+	_, err = s.MergeInvestigation(who.bo, from.ID, MergeNew{Into: from.ID})
+	wantInvalid(t, "merge into itself", err, "into")
+	if _, err := s.MergeInvestigation(who.vi, from.ID, MergeNew{Into: into.ID}); !errors.Is(err, ErrForbidden) {
+		t.Errorf("a viewer merges: %v", err)
+	}
+
+	merged, err := s.MergeInvestigation(who.bo, from.ID, MergeNew{Ref: "m", Into: into.ID})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := s.MergeInvestigation(who.bo, from.ID, MergeNew{Ref: "m", Into: into.ID}); err != nil || again.Offset != merged.Offset {
+		t.Errorf("merged again: %+v, %v", again, err)
+	}
+	board, err := s.Board(who.vi, into.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var order []BlockID
+	for _, b := range board.Blocks {
+		order = append(order, b.ID)
+	}
+	if want := []BlockID{first.ID, picture.ID, pin.ID, h.ID}; !slices.Equal(order, want) {
+		t.Errorf("the board has %v, want %v", order, want)
+	}
+	if board.Blocks[3].References[pin.ID] != SideFor {
+		t.Errorf("the hypothesis cites %v", board.Blocks[3].References)
+	}
+	var notes []AnnotationID
+	for _, a := range board.Annotations {
+		if notes = append(notes, a.ID); a.Anchor.InvestigationID != into.ID || a.Offset == 0 || a.Offset > merged.Offset {
+			t.Errorf("annotation %+v", a)
+		}
+	}
+	if !slices.Equal(notes, []AnnotationID{remark.ID, general.ID}) {
+		t.Errorf("annotations %v", notes)
+	}
+	inv := board.Investigation
+	if p := inv.asked("u_vi"); p == nil || p.Role != "scribe" || inv.asked("u_bo") == nil || inv.asked("u_ana") != nil {
+		t.Errorf("people %+v", inv.People)
+	}
+	if !slices.ContainsFunc(inv.Services, func(a AffectedService) bool { return a.Name == "pg" && a.ByHand }) {
+		t.Errorf("services %+v", inv.Services)
+	}
+	for _, b := range []BlockID{pin.ID} {
+		if _, err := s.EvidenceByBlock(who.vi, into.ID, b); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := s.PictureByBlock(who.vi, into.ID, picture.ID); err != nil {
+		t.Error(err)
+	}
+	// The log of what is left adds up to its board.
+	changes, p, err := s.Changes(who.vi, into.ID, 0, 0)
+	if err != nil || p.Offset != merged.Offset {
+		t.Fatal(err, p)
+	}
+	adds := map[string]int{}
+	for _, c := range changes {
+		if strings.HasSuffix(string(c.Type), ".added") {
+			adds[c.ID]++
+		}
+	}
+	want := map[string]int{string(first.ID): 1, string(picture.ID): 1, string(pin.ID): 1, string(h.ID): 1, string(remark.ID): 1, string(general.ID): 1}
+	if diff := cmp.Diff(want, adds); diff != "" {
+		t.Errorf("added in the log: %s", diff)
+	}
+	// The tombstone leads there, is in no list and takes no more.
+	var to *MergedError
+	if _, err := s.Board(who.vi, from.ID); !errors.As(err, &to) || to.Into != into.ID {
+		t.Errorf("the old board: %v", err)
+	}
+	if _, _, err := s.CreateBlock(who.bo, from.ID, BlockNew{Kind: KindNote, Text: "late"}); !errors.As(err, &to) {
+		t.Errorf("a late note: %v", err)
+	}
+	if list, _, err := s.FindInvestigations(who.vi, InvestigationFilter{}); err != nil || len(list) != 1 {
+		t.Errorf("listed %d, %v", len(list), err)
+	}
+	items, err := s.FindInbox(who.ana, "u_ana", true, 0)
+	if err != nil || len(items) != 1 || items[0].InvestigationID != into.ID || items[0].Path != "/i/"+string(into.ID)+"#"+string(remark.ID) {
+		t.Errorf("inbox of Ana: %+v, %v", items, err)
+	}
+	if next, err := s.RemindDue(t.Context()); err != nil || next != 0 {
+		t.Errorf("reminded of a tombstone: %d, %v", next, err)
+	}
+	// What is deleted where it is now, is erased where it was.
+	if err := s.DeleteBlock(who.bo, into.ID, h.ID); err != nil {
+		t.Fatal(err)
+	}
+	old, _, err := s.Changes(AsServer(t.Context()), from.ID, 0, 0)
+	if err != nil || old[len(old)-1].Type != InvestigationMerged {
+		t.Fatalf("the old log ends with %+v, %v", old[len(old)-1], err)
+	}
+	for _, c := range old {
+		if strings.Contains(string(c.Data), "It is the build") {
+			t.Errorf("the old log still says %s", c.Data)
+		}
+	}
+	// Merged on, the first leads to the last.
+	last := mustOpen(t, s, who.ana, "Third")
+	if _, err := s.MergeInvestigation(who.ana, into.ID, MergeNew{Into: last.ID}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.MaySee(who.vi, from.ID); !errors.As(err, &to) || to.Into != last.ID {
+		t.Errorf("merged twice: %v", err)
+	}
+	if err := s.DeleteInvestigation(who.ana, last.ID); err != nil {
+		t.Fatal(err)
+	}
+	if old, _, err = s.Changes(AsServer(t.Context()), from.ID, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range old {
+		if !strings.Contains(string(c.Data), `"erased":true`) {
+			t.Errorf("after all is deleted, the log of the first says %s", c.Data)
+		}
+	}
+}
