@@ -74,6 +74,7 @@ type tab struct {
 
 	mu     sync.Mutex
 	faults []fault
+	gone   bool // the server is stopping: its pages lose their sockets
 }
 
 // fault is something that a page did and should not have done.
@@ -90,6 +91,11 @@ func openTab(t testing.TB, chrome context.Context, p *process, name string, opts
 	b := &tab{t: t, name: name, base: p.url}
 	ctx, cancel := chromedp.NewContext(chrome, chromedp.WithNewBrowserContext(opts...), chromedp.WithListener(b.listen))
 	b.ctx = ctx
+	p.onStop = append(p.onStop, func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.gone = true
+	})
 	t.Cleanup(func() {
 		for _, f := range b.takeFaults() {
 			t.Errorf("%s: %s", name, f.text)
@@ -148,7 +154,9 @@ func (b *tab) listen(ev any) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.faults = append(b.faults, f)
+	if !b.gone || !f.network {
+		b.faults = append(b.faults, f)
+	}
 }
 
 func (b *tab) takeFaults() []fault {

@@ -55,6 +55,7 @@ type process struct {
 	log            bytes.Buffer
 	signIn         string // the printed link that makes the first administrator
 	listeningCount int
+	onStop         []func() // called before it is asked to end
 }
 
 // startTimeout bounds a start: opening, replaying and binding.
@@ -181,6 +182,9 @@ const stopTimeout = 25 * time.Second
 // stop asks the process to end and fails if it does not in time.
 func (p *process) stop() {
 	p.t.Helper()
+	for _, fn := range p.onStop {
+		fn()
+	}
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		p.t.Fatal(err)
 	}

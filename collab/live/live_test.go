@@ -399,7 +399,7 @@ func TestGoldenMessages(t *testing.T) {
 		TypeHello:    Encode(Hello{TypeHello, "e1", 42}),
 		TypeReload:   Encode(Reload{TypeReload}),
 		TypePresence: Encode(Presence{TypePresence, []Person{{"u_1", "Ana Lima", []string{"/t/4bf92f3577b34da6a3ce929d0e0e4736?zoom=0-500"}, false, "u_2"}}, 0}),
-		TypeSelf:     Encode(Self{TypeSelf, Preferences{Hidden: false, Alone: true}, []Named{{"u_2", "Bo"}}}),
+		TypeSelf:     Encode(Self{TypeSelf, "u_1", Preferences{Hidden: false, Alone: true}, []Named{{"u_2", "Bo"}}}),
 		TypeCursor:   Encode(CursorMoved{TypeCursor, "k3.1", "u_1", "Ana Lima", &Cursor{Trace: "4bf92f3577b34da6a3ce929d0e0e4736", Span: "00f067aa0ba902b7", Field: "http.route", Offset: -1}}),
 
 		TypeFollowView:  Encode(FollowView{TypeFollowView, "u_1", "Ana Lima", "/i/i_1", Scroll{"b_1", -12.5}}),

@@ -139,6 +139,7 @@ type Preferences struct {
 // Self tells a page about its own person.
 type Self struct {
 	Type string `json:"type"`
+	ID   string `json:"id"`
 	Preferences
 	Followers []Named `json:"followers"`
 }

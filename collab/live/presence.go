@@ -340,7 +340,7 @@ func (p *presence) tell() {
 
 // tellSelf tells a person's pages what they chose and who follows.
 func (p *presence) tellSelf(person string) []letter {
-	self := Self{Type: TypeSelf, Followers: []Named{}}
+	self := Self{Type: TypeSelf, ID: person, Followers: []Named{}}
 	known := map[string]bool{}
 	for _, c := range p.follow[person] {
 		if !known[c.Who] {

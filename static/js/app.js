@@ -68,3 +68,4 @@ document.addEventListener("htmx:sendError", () => toast("The server cannot be re
 
 mountAll(document);
 import("./keys.js").then((m) => m.listen());
+import("./presence.js").then((m) => m.begin());

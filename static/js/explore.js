@@ -35,6 +35,12 @@ export function mount(el) {
     }
     if (e.key === "Escape" && running) running.abort();
   });
+  on(document, "view:go", async (e) => {
+    const { href } = e.detail;
+    if (!href.startsWith("/explore?") && href !== "/explore") return;
+    e.preventDefault();
+    if (await load(href)) history.replaceState(null, "", href);
+  });
   const shown = { from: Number(form.dataset.from), to: Number(form.dataset.to) };
   on(el, "chart:select", (e) => offer(e.target, e.detail, current, shown, go));
   on(el, "submit", (e) => { // the form that adds a column of the raw rows

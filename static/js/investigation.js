@@ -10,8 +10,8 @@ import { takeOrder } from "./board_order.js";
 import { fragment, localise, replace } from "./board_swap.js";
 import { follow } from "./live.js";
 import { stale } from "./live_log.js";
+import { avatar, el as make } from "./presence_parts.js";
 import { whereWords } from "./presence_words.js";
-import { serviceClass } from "./service.js";
 
 /** @param {HTMLElement} el */
 export function mount(el) {
@@ -167,18 +167,11 @@ export function mount(el) {
       ...[...mine, ...others].map((p) => {
         const li = document.createElement("li");
         li.className = "Here-person";
-        const avatar = document.createElement("span");
-        avatar.className = "Avatar";
-        avatar.classList.add(serviceClass(p.id));
-        avatar.textContent = initials(p.name);
-        avatar.setAttribute("aria-hidden", "true");
-        const name = document.createElement("span");
-        name.className = "Here-name";
-        name.textContent = p.id === el.dataset.me ? "you" : p.name;
-        const where = document.createElement("span");
-        where.className = "Here-where";
-        where.textContent = whereWords(p.pages);
-        li.append(avatar, name, where);
+        const face = avatar(p);
+        face.classList.toggle("Avatar--idle", p.idle);
+        const where = make("a", "Here-where", whereWords(p.pages));
+        if (p.id !== el.dataset.me && p.pages.length > 0) where.href = p.pages[0];
+        li.append(face, make("span", "Here-name", p.id === el.dataset.me ? "you" : p.name), where);
         return li;
       }),
     );
@@ -251,9 +244,4 @@ export function mount(el) {
     el.removeEventListener("click", click);
     el.removeEventListener("keydown", key);
   };
-}
-
-function initials(name) {
-  const parts = name.split(/[ ._@-]+/).filter(Boolean);
-  return parts.slice(0, 2).map((p) => p[0].toUpperCase()).join("") || "?";
 }

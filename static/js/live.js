@@ -1,9 +1,73 @@
-// The socket of an investigation: connects, resumes by epoch and offset, backs
-// off with jitter, and says in a thin banner when it is lost.
+// The socket of a page: one for each. That of an investigation carries its log
+// and resumes by epoch and offset; that of another page tells only who is here.
+// It comes back by itself, backing off with jitter, and says in a thin banner when
+// the log is lost.
 import { backoff, judge } from "./live_log.js";
-import { closeReload, closeStayAway } from "./live_messages.js";
+import { closeForbidden, closeGone, closeReload, closeStayAway } from "./live_messages.js";
 
 const bannerAfter = 1_500; // a hiccup shorter than this is not told
+const workingOn = "redthread:investigation"; // in sessionStorage: the board that this tab last showed
+
+/** The page's socket. @type {{send: (message: object) => boolean} | undefined} */
+let page;
+
+/**
+ * Sends a message over the socket of the page.
+ * @param {string} type
+ * @param {object} data
+ * @returns {boolean} false if there is no connection just now
+ */
+export function send(type, data) {
+  return page?.send({ type, data }) ?? false;
+}
+
+/** @type {Set<{message: (m: object) => void, state: (connected: boolean) => void}>} */
+const listeners = new Set();
+// What was said last of each kind, for whoever begins to listen later.
+const kept = new Map();
+let connected = false;
+
+/**
+ * Hears what the socket says without an offset: presence, cursors, following.
+ * What still holds is said at once.
+ * @param {{message: (m: object) => void, state: (connected: boolean) => void}} listener
+ */
+export function listen(listener) {
+  listeners.add(listener);
+  if (connected) listener.state(true);
+  for (const m of kept.values()) listener.message(m);
+}
+
+function hear(message) {
+  if (message.type === "presence.changed" || message.type === "presence.self") kept.set(message.type, message);
+  else if (message.type === "cursor.moved") {
+    if (message.cursor) kept.set(message.from, message);
+    else kept.delete(message.from);
+  }
+  for (const l of listeners) l.message(message);
+}
+
+function tell(up) {
+  connected = up;
+  if (!up) kept.clear(); // nobody knows who is here now
+  for (const l of listeners) l.state(up);
+}
+
+/** Tells who is here, for a page that shows no investigation. */
+export function attend() {
+  return open({
+    address() {
+      const url = new URL("/live/here", location.href);
+      const working = sessionStorage.getItem(workingOn);
+      if (working) url.searchParams.set("investigation", working);
+      return url;
+    },
+    offset: 0,
+    quiet: true,
+    onChange() {},
+    onReload() {},
+  });
+}
 
 /**
  * Follows the log of an investigation.
@@ -13,6 +77,42 @@ const bannerAfter = 1_500; // a hiccup shorter than this is not told
  * @returns {{close: () => void, send: (message: object) => boolean, offset: () => number}}
  */
 export function follow(o) {
+  sessionStorage.setItem(workingOn, o.id);
+  return open({
+    ...o,
+    address(last) {
+      const url = new URL(`/live/investigations/${encodeURIComponent(o.id)}`, location.href);
+      url.searchParams.set("epoch", o.epoch);
+      url.searchParams.set("after", String(last));
+      return url;
+    },
+    onGone(code) {
+      if (code === closeForbidden || code === closeGone) sessionStorage.removeItem(workingOn);
+      if (code === closeForbidden) hide();
+      o.onGone?.(code);
+    },
+  });
+}
+
+// What may not be seen any more is taken off the page.
+function hide() {
+  const text = document.createElement("p");
+  text.className = "Alone-note";
+  text.textContent = "You may not see this any more. What you typed here is kept in this tab until you close it.";
+  const link = document.createElement("a");
+  link.href = "/investigations";
+  link.textContent = "All investigations";
+  text.append(" ", link);
+  document.getElementById("main")?.replaceChildren(text);
+  document.title = "redthread";
+}
+
+const goneWords = new Map([
+  [closeGone, "This investigation was deleted."],
+  [closeForbidden, "You may not see this investigation any more."],
+]);
+
+function open(o) {
   let socket;
   let last = o.offset;
   let tries = 0;
@@ -21,12 +121,14 @@ export function follow(o) {
   let bannerTimer;
 
   const address = () => {
-    const url = new URL(`/live/investigations/${encodeURIComponent(o.id)}`, location.href);
+    const url = o.address(last);
     url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
-    url.searchParams.set("epoch", o.epoch);
-    url.searchParams.set("after", String(last));
     url.searchParams.set("path", location.pathname + location.search);
     return url;
+  };
+  const state = (up) => {
+    o.onState?.(up);
+    tell(up);
   };
   const connect = () => {
     clearTimeout(retry);
@@ -48,16 +150,17 @@ export function follow(o) {
           if (message.type === "hello") up();
           if (message.type === "reload") return leave(o.onReload);
           o.onMessage?.(message);
+          hear(message);
           break;
       }
     };
     mine.onclose = (e) => {
       if (socket !== mine || closed) return;
       socket = undefined;
-      o.onState?.(false);
+      state(false);
       if (e.code === closeReload) return leave(o.onReload);
       if (e.code >= closeStayAway && e.code < 5000) {
-        banner(e.code === 4502 ? "This investigation was deleted." : "You are signed out here. Reload the page to sign in.");
+        banner(goneWords.get(e.code) ?? "You are signed out here. Reload the page to sign in.");
         return leave(() => o.onGone?.(e.code));
       }
       down();
@@ -75,10 +178,10 @@ export function follow(o) {
     clearTimeout(bannerTimer);
     bannerTimer = undefined;
     banner("");
-    o.onState?.(true);
+    state(true);
   };
   const down = () => {
-    bannerTimer ??= setTimeout(() => banner("The connection is lost. Trying again; what you type is kept."), bannerAfter);
+    if (!o.quiet) bannerTimer ??= setTimeout(() => banner("The connection is lost. Trying again; what you type is kept."), bannerAfter);
     clearTimeout(retry);
     retry = setTimeout(connect, backoff(tries++));
   };
@@ -93,15 +196,16 @@ export function follow(o) {
     const old = socket;
     socket = undefined;
     old?.close();
-    o.onState?.(false);
+    state(false);
     down();
   };
   addEventListener("online", online);
   addEventListener("offline", offline);
   connect();
-  return {
+  const mine = {
     close() {
       closed = true;
+      if (page === mine) page = undefined;
       clearTimeout(retry);
       clearTimeout(bannerTimer);
       removeEventListener("online", online);
@@ -115,6 +219,8 @@ export function follow(o) {
     },
     offset: () => last,
   };
+  page = mine;
+  return mine;
 }
 
 function banner(text) {

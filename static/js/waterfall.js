@@ -216,6 +216,27 @@ class Waterfall {
     this.el.dispatchEvent(new CustomEvent("trace:select", { bubbles: true, detail: { key: this.state.span, href: href(this.state) } }));
   }
 
+  // Shows what another address of this trace says, as far as that takes no other
+  // page. It is false if it does.
+  show(address) {
+    const state = parseState(address);
+    if (href(state) !== address || state.trace !== this.state.trace || state.critical !== this.state.critical) return false;
+    const before = this.state;
+    this.state = { ...state, search: before.search };
+    this.selected = this.data.index.get(state.span) ?? -1;
+    this.refold();
+    this.redraw();
+    this.drawPath();
+    if (state.span !== before.span || state.fields !== before.fields) {
+      this.el.dispatchEvent(new CustomEvent("trace:select", { bubbles: true, detail: { key: state.span, href: href(state) } }));
+    }
+    if (state.search !== before.search) {
+      this.part.search.elements.namedItem("q").value = state.search;
+      this.search(state.search);
+    }
+    return true;
+  }
+
   deselect() {
     this.state = { ...this.state, span: "" };
     this.selected = -1;
@@ -315,6 +336,15 @@ class Waterfall {
       history.replaceState(history.state, "", href(this.state));
     });
     on(document, "trace:close", () => this.deselect());
+    on(document, "view:go", (e) => {
+      if (this.show(e.detail.href)) e.preventDefault();
+    });
+    on(document, "view:scroll", (e) => {
+      const at = this.place.get(this.data.index.get(e.detail.id.slice(2)));
+      if (!e.detail.id.startsWith("r-") || at === undefined) return;
+      e.preventDefault();
+      scroll.scrollTop = at * this.rowHeight + this.top - e.detail.top;
+    });
 
     const input = search.elements.namedItem("q");
     let timer = 0;
