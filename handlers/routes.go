@@ -91,6 +91,10 @@ func (s *Server) routes() []route {
 		{groupPage, post, "/settings/tokens", accessAdmin, s.createToken},
 		{groupPage, post, "/settings/tokens/:id/revoke", accessAdmin, s.revokeToken},
 		{groupPage, get, "/settings/storage", accessAdmin, s.showStorage},
+		{groupPage, get, "/settings/correlations", accessAdmin, s.showCorrelations},
+		{groupPage, post, "/settings/correlations", accessAdmin, s.createCorrelation},
+		{groupPage, post, "/settings/correlations/delete", accessAdmin, s.deleteCorrelation},
+		{groupPage, post, "/settings/correlations/kept", accessAdmin, s.updateKept},
 		{groupPage, get, "/settings/audit", accessAdmin, s.showAudit},
 
 		// Traces and threads.
@@ -192,6 +196,8 @@ func (s *Server) routes() []route {
 		{groupAPI, post, "/api/v1/bubbleup", accessViewer, s.compareRows},
 		{groupAPI, post, "/api/v1/search", accessViewer, s.searchSpans},
 		{groupAPI, get, "/api/v1/columns", accessViewer, s.listColumns},
+		{groupAPI, get, "/api/v1/correlations", accessAdmin, s.showCorrelationsJSON},
+		{groupAPI, http.MethodPut, "/api/v1/correlations", accessAdmin, s.replaceCorrelationsJSON},
 
 		// Everything that is stored.
 		{groupAPI, post, "/api/v1/check", accessAdmin, s.checkStore},

@@ -30,6 +30,7 @@ var settingsTabs = []settingsTab{
 	{TabKeys, "Ingest keys", "/settings/keys", true},
 	{TabTokens, "API tokens", "/settings/tokens", true},
 	{TabNotifications, "Notifications", "/settings/notifications", true},
+	{TabCorrelations, "Correlations", "/settings/correlations", true},
 	{TabStorage, "Storage", "/settings/storage", true},
 	{TabAudit, "Audit log", "/settings/audit", true},
 	{TabAbout, "About", "/settings/about", false},

@@ -146,7 +146,16 @@ func (a *app) open(ctx context.Context, failed chan<- error) error {
 		return err
 	}
 	a.onClose("ingest log", func(context.Context) error { return ingest.Close() })
+	correlations, err := handlers.LoadCorrelations(ctx, a.collab)
+	if err != nil {
+		return err
+	}
+	rules, err := correlations.Rules()
+	if err != nil {
+		return fmt.Errorf("correlations of the settings: %w", err)
+	}
 	a.store, err = tracestore.Open(ctx, tracestore.Options{
+		Rules: rules, Kept: correlations.Kept,
 		Dir: c.Data, Log: ingest, Logger: a.log.With("component", "tracestore"), MemoryBytes: c.Memory,
 		SpanRetention: c.SpanRetention, EnvironmentRetention: c.EnvironmentRetention, EdgeRetention: c.EdgeRetention, MaxDiskBytes: c.MaxDisk,
 	})
@@ -168,7 +177,7 @@ func (a *app) open(ctx context.Context, failed chan<- error) error {
 		Log: a.log.With("component", "ingest"),
 	})
 	a.server, err = handlers.New(ctx, handlers.Deps{
-		Store: a.store, Graph: graph.New(a.store, graph.Options{}), Collab: a.collab, Auth: a.auth, Ingest: takeSpans, Live: a.hub,
+		Store: a.store, Graph: graph.New(a.store, graph.Options{Rules: rules}), Collab: a.collab, Auth: a.auth, Ingest: takeSpans, Live: a.hub,
 		Archive: &archive{data: c.Data, store: a.store, collab: a.collab},
 		Log:     a.log.With("component", "handlers"), PublicURL: c.PublicURL, Version: version, Dev: c.Dev,
 	})
