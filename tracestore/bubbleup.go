@@ -20,7 +20,9 @@ func (s *Store) BubbleUpProgress(ctx context.Context, spec query.BubbleUp, progr
 		return nil, err
 	}
 	from, to := p.Window()
-	return read(ctx, s, from, to, func(blocks []column.Block, _ int) (*query.BubbleUpResult, error) {
+	p.Threads = s.threads()
+	readFrom, readTo := lookedAt(p)
+	return read(ctx, s, readFrom, readTo, func(blocks []column.Block, _ int) (*query.BubbleUpResult, error) {
 		if p.Lease, err = s.begin(ctx, progress); err != nil {
 			return nil, err
 		}

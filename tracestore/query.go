@@ -74,7 +74,9 @@ func (s *Store) QueryProgress(ctx context.Context, spec query.Spec, progress *qu
 		return nil, err
 	}
 	from, to := p.Window()
-	return read(ctx, s, from, to, func(blocks []column.Block, _ int) (*query.Result, error) {
+	p.Threads = s.threads()
+	readFrom, readTo := lookedAt(p)
+	return read(ctx, s, readFrom, readTo, func(blocks []column.Block, _ int) (*query.Result, error) {
 		if p.Lease, err = s.begin(ctx, progress); err != nil {
 			return nil, err
 		}
@@ -94,7 +96,9 @@ func (s *Store) Search(ctx context.Context, q query.Search) (*query.SearchResult
 		return nil, err
 	}
 	from, to := p.Window()
-	return read(ctx, s, from, to, func(blocks []column.Block, _ int) (*query.SearchResult, error) {
+	p.Threads = s.threads()
+	readFrom, readTo := lookedAt(p)
+	return read(ctx, s, readFrom, readTo, func(blocks []column.Block, _ int) (*query.SearchResult, error) {
 		if p.Lease, err = s.begin(ctx, nil); err != nil {
 			return nil, err
 		}

@@ -144,6 +144,7 @@ type BubblePlan struct {
 	// bounds count, its turns are taken and its progress told.
 	MemoryBytes int64
 	Lease       *Lease
+	Threads     Threads // as in [Plan]
 
 	where    where
 	from, to int64    // of the selection, Unix nanoseconds
@@ -156,6 +157,9 @@ type BubblePlan struct {
 
 // Window is the plan's time window, as in [Plan].
 func (p *BubblePlan) Window() (from, to int64) { return p.where.from, p.where.to }
+
+// LooksAround is as [Plan.LooksAround].
+func (p *BubblePlan) LooksAround() bool { return p.where.looksAround() }
 
 // columns lists the columns that the plan names.
 func (p *BubblePlan) columns() []string {
@@ -198,14 +202,20 @@ func CompileBubbleUp(s BubbleUp, now time.Time) (*BubblePlan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.filters = append(p.filters, filters...)
+	p.filters = p.where.bind(append(p.filters, filters...), false)
 	for _, f := range p.filters {
+		if f.around > 0 {
+			continue
+		}
 		for _, name := range p.where.fields.reads([]string{f.column}) {
 			p.defines[name] = true
 		}
 	}
 	if p.defines[column.Duration] {
 		p.defines[durationMS] = true
+	}
+	if err := p.where.look(p.columns()); err != nil {
+		return nil, err
 	}
 	if s.Limit != nil {
 		if *s.Limit < 1 || *s.Limit > maxBubbleColumns {

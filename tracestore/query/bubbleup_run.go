@@ -37,6 +37,15 @@ func RunBubbleUp(ctx context.Context, p *BubblePlan, blocks []column.Block) (*Bu
 	started := time.Now()
 	live := p.where.live(blocks)
 	r := &bubbleRun{plan: p, workers: p.Lease.workers(len(live))}
+	resolved, err := p.where.resolve(ctx, p.Threads, p.Lease, blocks, live, r.charge)
+	if err != nil {
+		return nil, err
+	}
+	if resolved != nil {
+		of := *p
+		of.where.resolved = resolved
+		r.plan = &of
+	}
 	if err := r.divide(ctx, live); err != nil {
 		return nil, err
 	}
@@ -51,6 +60,7 @@ func RunBubbleUp(ctx context.Context, p *BubblePlan, blocks []column.Block) (*Bu
 	}
 	out := r.result()
 	out.Warnings = append(out.Warnings, p.where.missing(p.columns(), blocks)...)
+	out.Warnings = append(out.Warnings, resolved.told()...)
 	for _, b := range live {
 		out.Stats.RowsScanned += int64(b.Rows())
 	}

@@ -72,7 +72,10 @@ func (fs *calcFields) checkName(at, name string) error {
 		return err
 	}
 	_, fixed := column.FixedType(name)
+	s, _ := cutScope(name)
 	switch {
+	case s != noScope:
+		return &InvalidError{at, fmt.Sprintf("Names that begin with %s speak of other spans. Give the calculated field another one.", scopePrefixes[s])}
 	case len(name) > maxCalculatedBytes:
 		return &InvalidError{at, fmt.Sprintf("A name may have %d bytes.", maxCalculatedBytes)}
 	case fixed || inEveryRow(name) || name == column.StatusMessage || name == column.TraceState || slices.Contains(rateColumns, name):
@@ -253,6 +256,7 @@ func (fs *calcFields) reads(names []string) []string {
 type spanFields struct {
 	fields *calcFields
 	span   *trace.Span
+	around *resolution // nil: nothing is asked of other spans
 	known  map[*calcField]trace.Value
 }
 
@@ -260,6 +264,9 @@ type spanFields struct {
 func (s *spanFields) value(name string) (trace.Value, error) {
 	f := s.fields.field(name)
 	if f == nil {
+		if of, rest := cutScope(name); of != noScope {
+			return s.around.value(of, rest, s.span), nil
+		}
 		return spanValue(s.span, name), nil
 	}
 	if v, ok := s.known[f]; ok {
@@ -284,7 +291,11 @@ func (s *spanFields) value(name string) (trace.Value, error) {
 // missing warns of columns that no row has, and of attributes that calculated
 // fields hide.
 func (q *where) missing(names []string, blocks []column.Block) []string {
-	out := missing(q.fields.reads(names), blocks)
+	names = q.fields.reads(names)
+	out := missing(slices.DeleteFunc(slices.Clone(names), isScoped), blocks)
+	if q.resolved != nil {
+		out = append(out, q.resolved.missing(names)...)
+	}
 	if q.fields == nil {
 		return out
 	}

@@ -3,7 +3,6 @@ package query
 import (
 	"math"
 	"slices"
-	"strings"
 
 	"redthread/tracestore/column"
 	"redthread/tracestore/trace"
@@ -15,21 +14,15 @@ const (
 	isRoot     = "is_root"     // whether the span has no parent
 )
 
-// relational are the prefixes that look across spans.
-var relational = []string{"root.", "parent.", "child.", "any.", "any2.", "any3.", "none.", "cause.", "origin.", "ripple."}
-
-// checkColumn reports a column name that no query can use.
+// checkColumn reports a column name that no query can use for values.
 func checkColumn(at, name string) error {
 	if name == "" {
 		return &InvalidError{at, "A column name is missing here."}
 	}
-	for _, p := range relational {
-		// honeykiq, the Sidekiq tracer, sends an attribute of this very name.
-		if strings.HasPrefix(name, p) && name != "parent.trace_id" {
-			return &InvalidError{at, "Columns that begin with " + p + " look across spans and are not available yet."}
-		}
+	if s, _ := cutScope(name); s.inFilters() {
+		return &InvalidError{at, "Columns that begin with " + scopePrefixes[s] + " ask whether there is such a span: they stand in filters only."}
 	}
-	return nil
+	return checkScope(at, name)
 }
 
 // view is a block as queries see it: columns by the names people use, each
@@ -44,6 +37,8 @@ type view struct {
 	columns  map[*calcField]*calcColumn
 	selected column.Bitmap     // the rows of the query, when they are known; nil: all
 	spend    func(int64) error // see pay; nil: nobody counts
+	resolved *resolution       // what is known of the spans around the rows; nil: nothing was asked
+	around   map[scope]*numbered
 }
 
 func newView(b column.Block) *view {
@@ -65,6 +60,9 @@ func (v *view) vectors(name string) ([]*column.Vector, error) { return v.vectors
 func (v *view) vectorsOf(name string, rows column.Bitmap) ([]*column.Vector, error) {
 	if f := v.fields.field(name); f != nil {
 		return v.calculated(f, rows)
+	}
+	if s, rest := cutScope(name); s != noScope {
+		return v.scopedVectors(s, rest, rows)
 	}
 	if vecs, ok := v.loaded[name]; ok {
 		return vecs, nil

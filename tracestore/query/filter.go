@@ -32,6 +32,9 @@ type filter struct {
 	text   func(string) bool
 	equals []string // the canonical texts that pass, if it is an equality; else nil
 	fixed  [][]byte // ids: the bytes that pass; nil: test the hex text
+
+	exists scope // asks for a span of this scope, until where.bind
+	around int   // 1 + the place in where.exists: all else is there; 0: a test of the column
 }
 
 // intTest passes the integers between lo and hi, those of a set, or those whose
@@ -103,7 +106,16 @@ func compileFilters(fs []Filter, field string) ([]filter, error) {
 }
 
 func compileFilter(f Filter, field string) (filter, error) {
-	c := filter{column: f.Column}
+	s, rest := cutScope(f.Column)
+	if s.inFilters() {
+		if err := checkScope(field+".column", f.Column); err != nil {
+			return filter{}, err
+		}
+		f.Column = rest
+	} else {
+		s = noScope
+	}
+	c := filter{column: f.Column, exists: s}
 	if err := checkColumn(field+".column", f.Column); err != nil {
 		return c, err
 	}
@@ -233,6 +245,7 @@ func (c *filter) equal(vals []trace.Value) {
 
 // idWidth is the bytes of an id column.
 func idWidth(name string) (int, bool) {
+	_, name = cutScope(name)
 	switch name {
 	case column.TraceID:
 		return 16, true

@@ -91,6 +91,8 @@ type Plan struct {
 	MemoryBytes int64
 	// Lease is the plan's place in a [Pool], for one run; nil: none.
 	Lease *Lease
+	// Threads knows what caused the rows; nil: nobody does.
+	Threads Threads
 
 	where        where
 	calculations []Calculation
@@ -123,8 +125,12 @@ type having struct {
 }
 
 // Window is the plan's time window in Unix nanoseconds: from ≤ start < to.
-// Blocks outside it need not be given to [Run].
+// Blocks outside it need not be given to [Run], unless the plan looks around.
 func (p *Plan) Window() (from, to int64) { return p.where.from, p.where.to }
+
+// LooksAround reports whether the plan looks at other spans than its rows: then
+// [Run] needs the blocks of all of time.
+func (p *Plan) LooksAround() bool { return p.where.looksAround() }
 
 // StepNano is the width of a time bucket of the series, 0 without a series.
 // Buckets begin at its multiples.
@@ -143,6 +149,9 @@ func Compile(s Spec, now time.Time) (*Plan, error) {
 			err = step(&s)
 		}
 	}
+	if err == nil {
+		err = p.where.look(p.columns())
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -154,7 +163,8 @@ func (q *where) compile(filters []Filter, combination, environment string, field
 	if q.fields, err = compileFields(fields); err != nil {
 		return err
 	}
-	if q.filters, err = compileFilters(filters, "filters"); err != nil {
+	list, err := compileFilters(filters, "filters")
+	if err != nil {
 		return err
 	}
 	switch strings.ToUpper(combination) {
@@ -164,6 +174,7 @@ func (q *where) compile(filters []Filter, combination, environment string, field
 	default:
 		return &InvalidError{"filter_combination", fmt.Sprintf("Want AND or OR, got %q.", combination)}
 	}
+	q.filters = q.bind(list, q.or)
 	if environment != "*" {
 		q.environment = environment
 	}

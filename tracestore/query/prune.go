@@ -83,7 +83,7 @@ func (v *view) onlySpans() bool {
 // hitsBlock tells which rows of the block have a value that passes the test:
 // all, none, or that it is not known.
 func (c *filter) hitsBlock(v *view) verdict {
-	if v.fields.field(c.column) != nil {
+	if c.around > 0 || v.fields.field(c.column) != nil || isScoped(c.column) {
 		return keepsSome
 	}
 	switch c.column {

@@ -336,6 +336,7 @@ func inEveryRow(name string) bool {
 
 // has reports whether the block has the column, under any of its names.
 func (v *view) has(name string) bool {
+	_, name = cutScope(name)
 	if inEveryRow(name) || len(v.block.Types(name)) > 0 {
 		return true
 	}
@@ -364,6 +365,10 @@ func (p *Plan) notNumbers(blocks []column.Block) []string {
 }
 
 func (v *view) hasNumbers(name string) bool {
+	s, name := cutScope(name)
+	if s == scopeRipple {
+		return true
+	}
 	switch name {
 	case durationMS, column.Start, column.Duration, column.Arrived:
 		return true

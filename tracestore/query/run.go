@@ -43,6 +43,15 @@ func Run(ctx context.Context, p *Plan, blocks []column.Block) (*Result, error) {
 	if p.Lease != nil {
 		b.limit = math.MaxInt64 // the pool's
 	}
+	resolved, err := p.where.resolve(ctx, p.Threads, p.Lease, blocks, live, b.add)
+	if err != nil {
+		return nil, err
+	}
+	if resolved != nil {
+		of := *p
+		of.where.resolved = resolved
+		p = &of
+	}
 	buckets := 1
 	if p.series {
 		buckets = p.buckets
@@ -74,6 +83,7 @@ func Run(ctx context.Context, p *Plan, blocks []column.Block) (*Result, error) {
 	window := inWindow(&p.where, blocks)
 	r.Warnings = append(p.where.missing(p.columns(), window), p.notNumbers(window)...)
 	r.Warnings = append(r.Warnings, a.warnings(all.sampled)...)
+	r.Warnings = append(r.Warnings, resolved.told()...)
 	if r.Warnings == nil {
 		r.Warnings = []string{}
 	}

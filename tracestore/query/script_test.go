@@ -28,6 +28,7 @@ var update = flag.Bool("update", false, "rewrite the expectations of testdata/*.
 // A script is a text of directives, each with the indented lines below it:
 //
 //	load      rows, one a line: key=value…; see parseRow
+//	expire    the number of a trace whose rows are gone; the edge index stays
 //	query     a specification in JSON, as the API takes it
 //	search    a search in JSON
 //	bubbleup  a comparison in JSON
@@ -100,7 +101,7 @@ func runScript(t *testing.T, file string) {
 			list[len(list)-1].lines = append(list[len(list)-1].lines, strings.TrimSpace(line))
 		}
 	}
-	var spans []trace.Span
+	var spans, expired []trace.Span
 	var got string
 	answers := make(map[int]string) // by line of the expect
 	for _, d := range list {
@@ -118,7 +119,16 @@ func runScript(t *testing.T, file string) {
 				}
 				spans = append(spans, s)
 			}
+		case "expire":
+			spans = slices.DeleteFunc(spans, func(s trace.Span) bool {
+				gone := strconv.Itoa(int(s.TraceID[15])) == body
+				if gone {
+					expired = append(expired, s)
+				}
+				return gone
+			})
 		case "query", "search", "bubbleup", "columns":
+			scriptThreads = threadsOf(spans, expired)
 			got = answerCut(t, at, d.name, body, spans, nil, len(spans))
 			rng := rand.New(rand.NewPCG(1, uint64(d.line)))
 			for _, most := range []int{1, 2, len(spans)} {
@@ -208,6 +218,7 @@ func answerScript(name, body string, blocks []column.Block) (string, error) {
 		if err != nil {
 			return "", err
 		}
+		p.Threads = scriptThreads
 		r, err := Run(context.Background(), p, blocks)
 		if err != nil {
 			return "", err
@@ -240,6 +251,7 @@ func answerScript(name, body string, blocks []column.Block) (string, error) {
 			if err != nil {
 				return "", err
 			}
+			p.Threads = scriptThreads
 			r, err := RunSearch(context.Background(), p, blocks)
 			if err != nil {
 				return "", err
@@ -277,7 +289,8 @@ func answerScript(name, body string, blocks []column.Block) (string, error) {
 }
 
 // parseRow reads a row: t= seconds past 12:00, ms= duration, service, name,
-// kind, status, message, env, error, trace, span, parent (small numbers), log;
+// kind, status, message, env, error, trace, span, parent (small numbers), link
+// (trace/span), log;
 // any other key is an attribute. A value is JSON (1 is an int, 1.0 a float) or
 // else a bare string.
 func parseRow(line string, n int) (trace.Span, error) {
@@ -327,6 +340,13 @@ func parseRow(line string, n int) (trace.Span, error) {
 			s.SpanID[7] = byte(num)
 		case "parent":
 			s.ParentID[7] = byte(num)
+		case "link": // trace/span
+			of, span, _ := strings.Cut(raw, "/")
+			t, _ := number(rowValue(of))
+			n, _ := number(rowValue(span))
+			l := trace.Link{}
+			l.TraceID[15], l.SpanID[7] = byte(t), byte(n)
+			s.Links = append(s.Links, l)
 		case "kind":
 			for k := range trace.Kind(6) {
 				if k.String() == raw {
@@ -378,6 +398,7 @@ func answerBubbleUp(body string, blocks []column.Block) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	p.Threads = scriptThreads
 	r, err := RunBubbleUp(context.Background(), p, blocks)
 	if err != nil {
 		return "", err

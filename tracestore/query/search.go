@@ -28,9 +28,12 @@ const (
 type SearchPlan struct {
 	// Lease is the plan's place in a [Pool], for one run; nil: none.
 	Lease *Lease
+	// Threads is as in [Plan].
+	Threads Threads
 
 	where    where
 	columns  []string
+	scoped   []string // columns of other spans that the columns read
 	slowest  bool
 	perTrace bool
 	limit    int
@@ -39,6 +42,9 @@ type SearchPlan struct {
 
 // Window is as [Plan.Window].
 func (p *SearchPlan) Window() (from, to int64) { return p.where.from, p.where.to }
+
+// LooksAround is as [Plan.LooksAround].
+func (p *SearchPlan) LooksAround() bool { return p.where.looksAround() || len(p.scoped) > 0 }
 
 // CompileSearch checks the search and binds it to now. Errors are
 // *[InvalidError].
@@ -76,6 +82,12 @@ func CompileSearch(s Search, now time.Time) (*SearchPlan, error) {
 			return nil, err
 		}
 	}
+	if err := p.where.look(append(p.where.columns(), p.columns...)); err != nil {
+		return nil, err
+	}
+	// The rows of a page are looked around when they are found.
+	p.scoped = scopedOf(p.where.fields.reads(p.columns))
+	p.where.scoped = scopedOf(p.where.fields.reads(p.where.columns()))
 	if s.After != "" {
 		key, err := parseRowKey(s.After)
 		if err != nil || s.PerTrace {
@@ -163,8 +175,17 @@ func RunSearch(ctx context.Context, p *SearchPlan, blocks []column.Block) (*Sear
 
 		read []column.Block
 	)
+	resolved, err := p.where.resolve(ctx, p.Threads, p.Lease, blocks, live, p.Lease.hold)
+	if err != nil {
+		return nil, err
+	}
+	if resolved != nil {
+		of := *p
+		of.where.resolved = resolved
+		p, pg.plan = &of, &of
+	}
 	p.Lease.expect(live)
-	err := p.Lease.eachBlock(ctx, p.Lease.workers(len(live)), live, func(_ int, b column.Block) error {
+	err = p.Lease.eachBlock(ctx, p.Lease.workers(len(live)), live, func(_ int, b column.Block) error {
 		if pg.skips(b) {
 			return nil
 		}
@@ -191,10 +212,18 @@ func RunSearch(ctx context.Context, p *SearchPlan, blocks []column.Block) (*Sear
 			r.Next = best[p.limit-1].key.String()
 		}
 	}
-	if r.Rows, err = p.read(best); err != nil {
+	page, err := p.read(ctx, best, blocks)
+	if err != nil {
 		return nil, err
 	}
+	r.Rows = page.rows
 	r.Warnings = append(r.Warnings, p.where.missing(append(p.where.columns(), p.columns...), inWindow(&p.where, blocks))...)
+	r.Warnings = append(r.Warnings, resolved.told()...)
+	for _, w := range page.resolved.told() {
+		if !slices.Contains(r.Warnings, w) {
+			r.Warnings = append(r.Warnings, w)
+		}
+	}
 	st.Segments = segments(read)
 	st.ElapsedNano = time.Since(started).Nanoseconds()
 	r.Stats = st
@@ -433,8 +462,35 @@ func (v *view) rowKeys(ranks *column.Vector, rows []int32) ([]rowKey, error) {
 	return keys, nil
 }
 
+// searchPage is the rows of a page, and what was found around them.
+type searchPage struct {
+	rows     []Row
+	resolved *resolution
+}
+
+// lookAround finds what the columns ask of the spans around the rows of a page.
+func (p *SearchPlan) lookAround(ctx context.Context, best []found, blocks []column.Block) (*resolution, error) {
+	if len(p.scoped) == 0 {
+		return nil, nil
+	}
+	w := &where{fields: p.where.fields, scoped: p.scoped, from: p.where.from, to: p.where.to}
+	r := w.newResolution(p.Threads, p.Lease, blocks, p.Lease.hold)
+	r.loose = true
+	s := &seen{}
+	for i := range best {
+		s.add(r, best[i].span.TraceID, best[i].span.SpanID, best[i].span.ParentID)
+	}
+	if err := r.take(s); err != nil {
+		return nil, r.explain(err)
+	}
+	if err := r.lookUp(ctx); err != nil {
+		return nil, r.explain(err)
+	}
+	return r, nil
+}
+
 // read makes rows of what was found, in order.
-func (p *SearchPlan) read(best []found) ([]Row, error) {
+func (p *SearchPlan) read(ctx context.Context, best []found, blocks []column.Block) (*searchPage, error) {
 	missing := make(map[*view][]int) // places in best without a span
 	for i := range best {
 		if best[i].span == nil {
@@ -454,6 +510,10 @@ func (p *SearchPlan) read(best []found) ([]Row, error) {
 			best[i].span = &spans[k]
 		}
 	}
+	around, err := p.lookAround(ctx, best, blocks)
+	if err != nil {
+		return nil, err
+	}
 	out := make([]Row, len(best))
 	for i := range best {
 		s := best[i].span
@@ -463,7 +523,7 @@ func (p *SearchPlan) read(best []found) ([]Row, error) {
 			StartUnixNano: s.StartUnixNano, DurationNano: s.DurationNano,
 			Values: make([]trace.Value, len(p.columns)),
 		}
-		values := spanFields{fields: p.where.fields, span: s}
+		values := spanFields{fields: p.where.fields, span: s, around: around}
 		for k, name := range p.columns {
 			var err error
 			if out[i].Values[k], err = values.value(name); err != nil {
@@ -471,5 +531,5 @@ func (p *SearchPlan) read(best []found) ([]Row, error) {
 			}
 		}
 	}
-	return out, nil
+	return &searchPage{out, around}, nil
 }

@@ -16,6 +16,10 @@ type where struct {
 	filters     []filter
 	or          bool // one filter is enough
 	anySignal   bool // log rows too
+
+	exists   []*exists   // what filters ask for around a row
+	scoped   []string    // columns of other spans that the query reads
+	resolved *resolution // of one run
 }
 
 // inEnvironment keeps the rows of the query's environment; nil: all rows.
@@ -32,7 +36,9 @@ func (q *where) inEnvironment() *filter {
 func (q *where) columns() []string {
 	var names []string
 	for i := range q.filters {
-		names = append(names, q.filters[i].column)
+		if q.filters[i].around == 0 {
+			names = append(names, q.filters[i].column)
+		}
 	}
 	return names
 }
@@ -73,6 +79,7 @@ func (q *where) selectRows(v *view) (column.Bitmap, error) {
 // without end.
 func (q *where) view(ctx context.Context, b column.Block, hold func(int64) error) *view {
 	v := newView(b)
+	v.resolved = q.resolved
 	if q.fields != nil {
 		v.fields = q.fields
 		v.spend = func(bytes int64) error {
@@ -174,7 +181,12 @@ func (c *filter) apply(v *view, sel column.Bitmap) error {
 // keeps returns the rows of within that the filter keeps.
 func (c *filter) keeps(v *view, within column.Bitmap) (column.Bitmap, error) {
 	hit := column.NewBitmap(v.rows)
-	if c.column == durationMS && c.ints.set == nil && c.floats.set == nil && c.floats.text == nil && !c.any {
+	if c.around > 0 {
+		var err error
+		if hit, err = v.keepsAround(c.around-1, within); err != nil {
+			return nil, err
+		}
+	} else if c.column == durationMS && c.ints.set == nil && c.floats.set == nil && c.floats.text == nil && !c.any {
 		vec, err := v.fixed(column.Duration)
 		if err != nil {
 			return nil, err
