@@ -77,6 +77,7 @@ func TestBrowserPages(t *testing.T) {
 		{name: "trace", path: "/t/" + s.request.String()},
 		{name: "trace-span", path: "/t/" + s.job.String() + "/" + s.failed.String()},
 		{name: "trace-large", path: "/t/" + big.String() + "?q=step+1"},
+		{name: "causes", path: "/t/" + s.job.String() + "/causes"},
 		{name: "trace-missing", path: "/t/4bf92f3577b34da6a3ce929d0e0e4736", refused: true},
 		{name: "thread", path: "/thread/" + s.request.String()},
 		{name: "find", path: "/find?q=u-4711-nothing"},
@@ -86,7 +87,7 @@ func TestBrowserPages(t *testing.T) {
 		{name: "offer", path: "/i/" + board + "/offer?text=" + s.request.String()},
 		{name: "inbox", path: "/inbox"},
 		{name: "account", path: "/settings/account"}, {name: "people", path: "/settings/people"}, {name: "keys", path: "/settings/keys"}, {name: "tokens", path: "/settings/tokens"},
-		{name: "notifications", path: "/settings/notifications"}, {name: "storage", path: "/settings/storage"}, {name: "audit", path: "/settings/audit"}, {name: "about", path: "/settings/about"},
+		{name: "notifications", path: "/settings/notifications"}, {name: "correlations", path: "/settings/correlations?preview=1&means=message&cause=user.id&effect=http.route,app.never"}, {name: "storage", path: "/settings/storage"}, {name: "audit", path: "/settings/audit"}, {name: "about", path: "/settings/about"},
 		{name: "not-found", path: "/nothing/here", refused: true},
 	}...)
 	a.leave()

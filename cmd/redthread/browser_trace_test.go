@@ -95,9 +95,10 @@ func readByKeys(t *testing.T, a *tab, s story) {
 	wantSelected("[", s.run)
 	a.until("the panel has its origin", `document.querySelector('[data-part="origin"]') !== null`)
 	a.follow("o for the origin", press("o", 0))
-	if got, want := value[string](a, `location.pathname`), "/t/"+s.request.String()+"/"+s.root.String(); got != want {
-		t.Errorf("the origin is %s, want %s", got, want)
+	if got, want := a.path(), "/thread/"+s.job.String()+"?span="+s.run.String(); got != want {
+		t.Errorf("o leads to %s, want %s", got, want)
 	}
+	a.until("the thread begins with the request", `document.querySelector("h1").textContent.includes("POST /quotes")`)
 }
 
 // scrollBig scrolls through a trace of 10,000 spans.
