@@ -104,6 +104,7 @@ func (s *Server) routes() []route {
 		{groupAPI, get, "/t/:trace/rows", accessViewer, s.showTraceRows},
 		{groupAPI, get, "/t/:trace/matches", accessViewer, s.findInTrace},
 		{groupPage, get, "/thread/:trace", accessViewer, s.showThread},
+		{groupPage, get, "/ripples", accessViewer, s.showRipples},
 
 		// Asking.
 		{groupPage, get, "/", accessViewer, s.showHome},
@@ -191,6 +192,7 @@ func (s *Server) routes() []route {
 		{groupAPI, get, "/api/v1/traces/:trace/spans/:span/origin", accessViewer, s.showOriginJSON},
 		{groupAPI, get, "/api/v1/traces/:trace/origin", accessViewer, s.showTraceOriginJSON},
 		{groupAPI, get, "/api/v1/traces/:trace/thread", accessViewer, s.showThreadJSON},
+		{groupAPI, get, "/api/v1/ripples", accessViewer, s.showRipplesJSON},
 		{groupAPI, get, "/api/v1/find", accessViewer, s.findJSON},
 		{groupAPI, post, "/api/v1/query", accessViewer, s.runQuery},
 		{groupAPI, post, "/api/v1/bubbleup", accessViewer, s.compareRows},

@@ -57,6 +57,7 @@ type Server struct {
 	cards     cardCache
 	marks     liveMarks
 	watched   watchedQueries
+	ripples   ripplesCache
 	guard     liveGuard
 	browser   http.Handler
 	ingest    http.Handler

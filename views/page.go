@@ -18,6 +18,7 @@ import (
 const (
 	SectionHome           = "home"
 	SectionExplore        = "explore"
+	SectionThreads        = "threads"
 	SectionServices       = "services"
 	SectionInvestigations = "investigations"
 	SectionInbox          = "inbox"

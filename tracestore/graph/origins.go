@@ -18,6 +18,9 @@ type TraceOrigin struct {
 	// trace is known or several spans there did, zero if several traces did or
 	// none.
 	Cause trace.Ref
+	// Apart says that spans of the trace have causes of their own, so that their
+	// origins may be others: [Graph.SpanOrigins] tells.
+	Apart bool
 }
 
 const (
@@ -78,7 +81,7 @@ type originNode struct {
 	flags      nodeFlags
 }
 
-type nodeFlags uint8
+type nodeFlags uint16
 
 const (
 	isKnown     nodeFlags = 1 << iota // there is a summary
@@ -92,6 +95,7 @@ const (
 	// what caused an effect of it depends on which of them did; or that what is
 	// remembered of it does not suffice otherwise.
 	isTangled
+	isApart // spans of this very trace have
 )
 
 type originStatus uint8
@@ -192,7 +196,7 @@ func (s *originSearch) resolve(ctx context.Context, asked []int32) error {
 // answer is what is known of a trace after resolve.
 func (s *originSearch) answer(at int32) TraceOrigin {
 	n := &s.nodes[at]
-	out := TraceOrigin{Status: originStatuses[n.status]}
+	out := TraceOrigin{Status: originStatuses[n.status], Apart: n.flags&isApart != 0}
 	switch n.status {
 	case originFound:
 		o := &s.nodes[n.origin]

@@ -129,6 +129,9 @@ type RippleReport struct {
 	Failing   []RippleThread   `json:"failing"`
 	Traces    int              `json:"traces"` // in the time, of all environments
 	Before    int              `json:"before"` // and in the time before
+	// BeforeFirst is when the first of those began, 0 without any: what is kept may
+	// not reach back far enough to compare with.
+	BeforeFirst int64 `json:"before_first_unix_nano,string"`
 	// Cut says that there were more than a million traces, or more batches than
 	// are read, and that not all are counted or have an origin.
 	Cut  bool          `json:"cut"`
@@ -217,18 +220,27 @@ func (n *names) of(m *Summary) int32 {
 // methods are those of HTTP (RFC 9110, 5789).
 var methods = []string{"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "CONNECT", "TRACE"}
 
-// endpointName is the name of a span, or its route where the name does not have
-// it: names with ids in them would make an endpoint of each request.
+// endpointName is the name of a span, with its route in place of a path or where
+// there is nothing but the method: names with ids in them would make an endpoint
+// of each request.
 func endpointName(name, route string) string {
 	if route == "" || strings.Contains(name, route) {
 		return name
 	}
+	method, path := "", false
 	for word := range strings.FieldsSeq(name) {
 		if slices.Contains(methods, word) {
-			return word + " " + route
+			method = word
 		}
+		path = path || strings.HasPrefix(word, "/") || strings.Contains(word, "://")
 	}
-	return route
+	switch {
+	case method != "":
+		return method + " " + route
+	case path:
+		return route
+	}
+	return name
 }
 
 // windowScan counts the traces of a time.
@@ -271,6 +283,9 @@ func (w *windowScan) run(ctx context.Context) (*RippleReport, error) {
 			out.Traces++
 		} else {
 			out.Before++
+			if out.BeforeFirst == 0 || w.infos[at].start < out.BeforeFirst {
+				out.BeforeFirst = w.infos[at].start
+			}
 		}
 	}
 	w.gather(inTime)
@@ -333,19 +348,24 @@ func (w *windowScan) gather(inTime int) {
 	}
 }
 
-// add counts a thread.
-func (m *RippleMeasures) add(t *threadSum, earlier bool) {
+// Add counts a thread.
+func (m *RippleMeasures) Add(r *Ripple) {
 	m.Threads++
-	if t.Effects() > 0 {
+	if r.Effects() > 0 {
 		m.Spreading++
 	}
-	if t.Errors > 0 {
+	if r.Errors > 0 {
 		m.Failed++
 	}
+	m.Ripple.sum(r)
+}
+
+// add counts a thread that may have begun earlier.
+func (m *RippleMeasures) add(t *threadSum, earlier bool) {
+	m.Add(&t.Ripple)
 	if earlier {
 		m.Earlier++
 	}
-	m.Ripple.sum(&t.Ripple)
 }
 
 // sum adds another ripple.

@@ -229,7 +229,8 @@ func TestEndpointName(t *testing.T) {
 		{"GET /cars/81723", "/cars/:id", "GET /cars/:id"},
 		{"GET", "/cars/:id", "GET /cars/:id"},
 		{"HTTP POST", "/quotes", "POST /quotes"},
-		{"CarsController#show", "/cars/:id", "/cars/:id"},
+		{"CarsController#show", "/cars/:id", "CarsController#show"},
+		{"/cars/81723", "/cars/:id", "/cars/:id"},
 		{"nightly", "", "nightly"},
 	} {
 		if got := endpointName(c[0], c[1]); got != c[2] {
