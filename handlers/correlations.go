@@ -94,7 +94,7 @@ func cleanCorrelation(c *graph.Correlation) error {
 	c.Name, c.Cause, c.Effect, c.Scope = strings.TrimSpace(c.Name), cleanNames(c.Cause), cleanNames(c.Effect), cleanNames(c.Scope)
 	switch {
 	case c.Name == "":
-		return &collab.InvalidError{Field: "name", Message: "Give the correlation a name: hops that it finds are shown with it."}
+		return &collab.InvalidError{Field: "name", Message: "Give the correlation a name to know it by."}
 	case len(c.Name) > maxCorrelationName:
 		return &collab.InvalidError{Field: "name", Message: fmt.Sprintf("The name may have %d bytes at most.", maxCorrelationName)}
 	case !slices.Contains([]graph.Meaning{graph.MeansMessage, graph.MeansJob, graph.MeansRequest, graph.MeansTrace}, c.Means):

@@ -14,7 +14,7 @@ import (
 // findKinds name the kinds of a find to a person.
 var findKinds = map[string]string{
 	"trace": "Trace", "span": "Span", "request": "Request id", "job": "Job id", "message": "Message id",
-	"user": "User", "session": "Session", "id": "Original id",
+	"user": "User", "session": "Session", "id": "Original id", "value": "Value of an attribute",
 }
 
 // showFind takes whoever pasted an id to what it is, or lists what it may be.

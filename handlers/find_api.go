@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -23,6 +24,12 @@ const (
 	maxFindResults = 50
 	// maxFindRows is how many spans of jobs and messages are looked at.
 	maxFindRows = 200
+	// maxAnyColumns is how many attributes are looked at for a value that stands in
+	// none of those for ids, maxAnyResults how many traces are then named, and
+	// anyTimeout how long that may take.
+	maxAnyColumns = 2000
+	maxAnyResults = 20
+	anyTimeout    = 5 * time.Second
 	// maxSpanIDHits bounds the traces that have a span of one id.
 	maxSpanIDHits = 20
 )
@@ -42,7 +49,8 @@ var findKeys = []struct {
 	{"message", []string{"messaging.message_id", "messaging.message.id", "messaging.kafka.message_key",
 		"messaging.kafka.message.key", "messaging.conversation_id", "messaging.message.conversation_id"}},
 	{"user", []string{"user.id", "enduser.id", "enduser.pseudo.id", "app.user_id", "user_id", "userId", "usr.id", "user.email",
-		"usr.email", "user.name", "account.id", "app.account_id"}},
+		"usr.email", "enduser.email", "app.user.email", "app.email", "email", "user.name", "account.id", "app.account_id", "customer.id",
+		"app.customer_id", "customer.email"}},
 	{"session", []string{"session.id", "session_id", "app.session_id"}},
 	{"id", []string{"trace.original_id", "span.original_id"}},
 }
@@ -108,7 +116,52 @@ func (s *Server) find(ctx context.Context, text string) ([]findResult, error) {
 		return nil, err
 	}
 	results = append(results, rows...)
+	if len(results) == 0 {
+		if results, err = s.findAnywhere(ctx, text); err != nil {
+			return nil, err
+		}
+	}
 	return results[:min(len(results), maxFindResults)], nil
+}
+
+// findAnywhere returns traces that have the text as the value of any attribute,
+// newest first. It is the last resort: it looks at every column.
+func (s *Server) findAnywhere(ctx context.Context, text string) ([]findResult, error) {
+	columns, err := s.Store.Columns(ctx, "*", "")
+	if err != nil {
+		return nil, fmt.Errorf("find value: %w", err)
+	}
+	search := query.Search{PerTrace: true, AnyTime: true, Limit: maxAnyResults, FilterCombination: "OR"}
+	for i := range columns {
+		if len(search.Columns) == maxAnyColumns {
+			break
+		}
+		name := columns[i].Name
+		search.Columns = append(search.Columns, name)
+		search.Filters = append(search.Filters, query.Filter{Column: name, Op: "=", Value: text})
+	}
+	out := []findResult{}
+	if len(search.Columns) == 0 {
+		return out, nil
+	}
+	limited, cancel := context.WithTimeout(ctx, anyTimeout)
+	defer cancel()
+	found, err := s.Store.Search(limited, search)
+	if err != nil {
+		if limited.Err() != nil && ctx.Err() == nil {
+			return out, nil // Explore has the patience
+		}
+		return nil, fmt.Errorf("find value: %w", err)
+	}
+	for i := range found.Rows {
+		row := &found.Rows[i]
+		at := slices.IndexFunc(row.Values, func(v trace.Value) bool { return v.Type != trace.TypeNone && v.Text() == text })
+		if at < 0 {
+			continue // equal, but written another way
+		}
+		out = append(out, rowResult(row, "value", search.Columns[at]))
+	}
+	return out, nil
 }
 
 // idsIn reads the ids out of what people paste: a trace id, TRACE:SPAN, a W3C

@@ -16,7 +16,7 @@ func TestFindPage(t *testing.T) {
 	// A second request of the same user.
 	again := spans[0]
 	again.TraceID, again.SpanID, again.StartUnixNano = trace.ID{0xa0, 15: 9}, trace.SpanID{0xb0, 7: 9}, spans[0].StartUnixNano+5e9
-	again.Attributes = []trace.Attribute{{Key: "user.id", Value: trace.String("81723")}}
+	again.Attributes = []trace.Attribute{{Key: "user.id", Value: trace.String("81723")}, {Key: "app.car.plate", Value: trace.String("MX-4711 ä")}}
 	spans = append(spans, again)
 	if _, err := s.Store.Append(t.Context(), tracestore.Batch{Format: tracestore.FormatOTLPProto, Raw: otlp.AppendSpans(nil, spans)}); err != nil {
 		t.Fatal(err)
@@ -35,5 +35,6 @@ func TestFindPage(t *testing.T) {
 	b.get("/find?q="+root.TraceID.String()).wantRedirect(t, "a trace id", "/t/"+root.TraceID.String())
 	b.get("/find?q=+"+job.SpanID.String()+"+").wantRedirect(t, "a span id", "/t/"+job.TraceID.String()+"/"+job.SpanID.String())
 	b.get("/find?q=81723").want(t, "a user with two requests", 200, `value="81723"`, "user.id", "POST /quotes", "/t/"+root.TraceID.String(), "/t/"+again.TraceID.String())
+	b.get("/find?q=MX-4711+ä").wantRedirect(t, "a value of any attribute", "/t/"+again.TraceID.String()+"/"+again.SpanID.String())
 	b.get("/find?q=nobody").want(t, "an unknown value", 200, "Nothing is known", `value="nobody"`)
 }

@@ -146,7 +146,7 @@ func CorrelationsPage(v Correlations) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = ui.Field(ui.FieldModel{Name: "name", Label: "Name", Value: v.Name, Error: v.Errors["name"], Hint: "Hops are shown with it: outbox, say.", Attrs: templ.Attributes{"maxlength": "80", "autocomplete": "off"}}).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = ui.Field(ui.FieldModel{Name: "name", Label: "Name", Value: v.Name, Error: v.Errors["name"], Hint: "To know it by: outbox, say.", Attrs: templ.Attributes{"maxlength": "80", "autocomplete": "off"}}).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

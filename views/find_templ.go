@@ -116,7 +116,7 @@ func FindPage(v Find) templ.Component {
 						}()
 					}
 					ctx = templ.InitializeContext(ctx)
-					templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 6, "<p>Paste a trace id, a span id, a W3C traceparent, or the id of a request, job, message, session or user, exactly as it was recorded. The box finds what it is and takes you there.</p><p>Looking for a part of a value, or in another attribute? <a href=\"/explore\">Explore</a> filters by any column.</p>")
+					templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 6, "<p>Paste a trace id, a span id, a W3C traceparent, or the id of a request, job, message, session or user, exactly as it was recorded. The box finds what it is and takes you there.</p><p>Looking for a part of a value? <a href=\"/explore\">Explore</a> filters by any column.</p>")
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}
