@@ -17,11 +17,11 @@ import (
 // Measures of the picture in units of its view box, which are pixels at its
 // natural size.
 const (
-	mapNodeWidth  = 184
+	mapNodeWidth  = 200
 	mapNodeHeight = 44
 	mapNodeGap    = 14 // between nodes of a layer
 	mapWayGap     = 10 // between edges that pass through a layer
-	mapLayerGap   = 84
+	mapLayerGap   = 76
 	mapMargin     = 16
 	mapSweeps     = 12
 )

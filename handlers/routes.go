@@ -114,6 +114,8 @@ func (s *Server) routes() []route {
 		{groupAPI, get, "/explore/progress/:id", accessViewer, s.showProgress},
 
 		// Services, messages and jobs.
+		{groupPage, get, "/services", accessViewer, s.showServices},
+		{groupPage, get, "/services/traces", accessViewer, s.showEdgeTraces},
 		{groupPage, get, "/messages", accessViewer, s.listMessages},
 		{groupPage, get, "/messages/:name", accessViewer, s.showTopic},
 		{groupPage, get, "/queues", accessViewer, s.listQueues},

@@ -11,6 +11,8 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"redthread/tracestore"
+	"redthread/tracestore/graph"
 	"redthread/tracestore/query"
 	"redthread/tracestore/traffic"
 	"redthread/views"
@@ -34,6 +36,8 @@ var (
 // work asks about the messages and jobs, the services and the calls of one window.
 type work struct {
 	home
+	spans *tracestore.Store
+	graph *graph.Graph
 	words *traffic.Vocabulary
 	kinds []any // the kinds of span that have a side
 	names []string
@@ -47,7 +51,7 @@ func (s *Server) work(ctx context.Context, c echo.Context) (*work, error) {
 	if err != nil {
 		return nil, &query.InvalidError{Field: paramWindow, Message: err.Error()}
 	}
-	w := &work{home: home{explorer: s.explorer(), window: win, environment: q.Get(paramEnvironment)}}
+	w := &work{home: home{explorer: s.explorer(), window: win, environment: q.Get(paramEnvironment)}, spans: s.Store, graph: s.Graph}
 	if w.environment == "*" {
 		w.environment = ""
 	}
@@ -340,7 +344,7 @@ func (t *workTable) addEnds(res *query.Result) {
 // nav is the row of tabs above the pages of services, messages and jobs.
 func (w *work) nav(here string) views.WorkNav {
 	nav := views.WorkNav{}
-	for _, t := range []struct{ label, path string }{{"Messages", "/messages"}, {"Jobs", "/jobs"}, {"Queues", "/queues"}} {
+	for _, t := range []struct{ label, path string }{{"Map", "/services"}, {"Messages", "/messages"}, {"Jobs", "/jobs"}, {"Queues", "/queues"}} {
 		nav.Tabs = append(nav.Tabs, views.WorkTab{Label: t.label, URL: w.link(t.path), Current: t.path == here})
 	}
 	return nav

@@ -1,0 +1,512 @@
+package handlers
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"redthread/tracestore/graph"
+	"redthread/tracestore/query"
+	"redthread/tracestore/traffic"
+)
+
+// Kinds of nodes and edges of the service map.
+const (
+	mapService = "service"
+	mapTopic   = "topic"
+	mapQueue   = "queue"
+	mapCall    = "call"   // a span of the one service has a child in the other
+	mapSend    = "send"   // to a topic or queue
+	mapHandle  = "handle" // from a topic or queue
+)
+
+// mapNode is a service, a topic or a queue; or, with members, several that were
+// folded into one.
+type mapNode struct {
+	ID      string   `json:"id"`
+	Kind    string   `json:"kind"`
+	Name    string   `json:"name"`
+	Count   float64  `json:"count"` // requests and runs of a service; what was handled of a topic or queue
+	Errors  float64  `json:"errors"`
+	P95MS   *float64 `json:"p95_ms"`
+	WaitMS  *float64 `json:"wait_p95_ms"`
+	Sent    float64  `json:"sent"`
+	Spans   float64  `json:"spans"`
+	Members []string `json:"members"`
+}
+
+// mapEdge is what went from one node to another.
+type mapEdge struct {
+	From   string   `json:"from"`
+	To     string   `json:"to"`
+	Kind   string   `json:"kind"`
+	Count  float64  `json:"count"`
+	Errors float64  `json:"errors"`
+	P95MS  *float64 `json:"p95_ms"`
+	WaitMS *float64 `json:"wait_p95_ms"`
+	// Inferred: no span says so by itself, the causes of a sample of runs do.
+	Inferred bool `json:"inferred"`
+}
+
+// serviceGraph is the map before it is laid out.
+type serviceGraph struct {
+	Nodes []mapNode `json:"nodes"`
+	Edges []mapEdge `json:"edges"`
+	// Every: calls are counted in one of so many traces, and multiplied.
+	Every int `json:"calls_from_one_trace_in"`
+
+	at    map[string]int
+	links map[[2]string]int
+}
+
+func newServiceGraph() *serviceGraph {
+	return &serviceGraph{Nodes: []mapNode{}, Edges: []mapEdge{}, Every: 1, at: map[string]int{}, links: map[[2]string]int{}}
+}
+
+func nodeID(kind, name string) string { return kind + ":" + name }
+
+// node returns a node, which may be new.
+func (g *serviceGraph) node(kind, name string) *mapNode {
+	id := nodeID(kind, name)
+	i, ok := g.at[id]
+	if !ok {
+		i = len(g.Nodes)
+		g.at[id] = i
+		g.Nodes = append(g.Nodes, mapNode{ID: id, Kind: kind, Name: name, Members: []string{}})
+	}
+	return &g.Nodes[i]
+}
+
+// edge returns an edge, which may be new.
+func (g *serviceGraph) edge(from, to, kind string) *mapEdge {
+	key := [2]string{from, to}
+	i, ok := g.links[key]
+	if !ok {
+		i = len(g.Edges)
+		g.links[key] = i
+		g.Edges = append(g.Edges, mapEdge{From: from, To: to, Kind: kind})
+	}
+	return &g.Edges[i]
+}
+
+// serviceGraph asks for the map of the window.
+func (w *work) serviceGraph(ctx context.Context) (*serviceGraph, error) {
+	var spans, enter, bad, begin, ends, endsBad, sums *query.Result
+	var calls *query.CallsResult
+	ask := func(into **query.Result, st exploreState) func(context.Context) error {
+		return func(ctx context.Context) (err error) {
+			*into, err = w.run(ctx, st, query.MaxLimitNoSeries, calculationNamed("COUNT"), false)
+			return err
+		}
+	}
+	sided := []query.Filter{{Column: "span.kind", Op: "in", Value: w.kinds}, {Column: traffic.Side, Op: "exists"}}
+	byService := []string{"service.name"}
+	groups := []string{traffic.IsJob, traffic.Topic, traffic.Side, "service.name"}
+	measures := calculations("P95")
+	if len(w.words.Waits()) > 0 {
+		measures = append(measures, query.Calculation{Op: "P95", Column: traffic.WaitMS})
+	}
+	err := askAll(ctx,
+		ask(&spans, w.ask(byService, calculations())),
+		ask(&enter, w.ask(byService, calculations("P95"), enters)),
+		ask(&bad, w.ask(byService, calculations(), enters, failed)),
+		ask(&begin, w.ask(byService, calculations("P95"), roots)),
+		ask(&ends, w.ask(groups, measures, sided...)),
+		ask(&endsBad, w.ask(groups, calculations(), append(slices.Clone(sided), failed)...)),
+		ask(&sums, w.ask(groups[:3], measures, sided...)),
+		func(ctx context.Context) (err error) { calls, err = w.calls(ctx); return err },
+	)
+	if err != nil {
+		return nil, err
+	}
+	g := newServiceGraph()
+	g.Every = calls.Every
+	g.addServices(spans, enter, bad, begin)
+	g.addWork(sums, ends, endsBad)
+	for _, c := range calls.Calls {
+		e := g.edge(g.node(mapService, c.Caller).ID, g.node(mapService, c.Callee).ID, mapCall)
+		e.Count, e.Errors, e.P95MS = c.Count, c.Errors, &c.P95
+	}
+	g.sort()
+	return g, nil
+}
+
+// calls asks who calls whom. What hands a message or a job over is no call.
+func (w *work) calls(ctx context.Context) (*query.CallsResult, error) {
+	from, to := secondsOf(w.window.From), secondsOf(w.window.To)
+	q := query.Calls{StartTime: &from, EndTime: &to, Environment: w.environment, Filters: []query.Filter{{Column: "span.kind", Op: "!=", Value: "consumer"}}}
+	if len(w.kinds) > 2 {
+		q.Filters = append(q.Filters, query.Filter{Column: traffic.Side, Op: "not-in", Value: []any{traffic.Handles, traffic.Receives}})
+		q.CalculatedFields = w.words.Fields(traffic.Side)
+	}
+	return w.spans.Calls(ctx, q)
+}
+
+func textOf(v any) string {
+	text, missing := valueText(v)
+	if missing {
+		return ""
+	}
+	return text
+}
+
+func millis(g query.Group, name string) *float64 {
+	if f, ok := numberOf(g.Data[name]); ok {
+		return &f
+	}
+	return nil
+}
+
+// addServices adds the services. One that no request, message or job enters is
+// measured by the roots that it begins.
+func (g *serviceGraph) addServices(spans, enter, bad, begin *query.Result) {
+	for _, x := range spans.Results {
+		n := g.node(mapService, textOf(x.Data["service.name"]))
+		n.Spans, _ = numberOf(x.Data["COUNT"])
+	}
+	for _, res := range []*query.Result{enter, begin} {
+		for _, x := range res.Results {
+			n := g.node(mapService, textOf(x.Data["service.name"]))
+			if n.Count == 0 {
+				n.Count, _ = numberOf(x.Data["COUNT"])
+				n.P95MS = millis(x, "P95(duration_ms)")
+			}
+		}
+	}
+	for _, x := range bad.Results {
+		g.node(mapService, textOf(x.Data["service.name"])).Errors, _ = numberOf(x.Data["COUNT"])
+	}
+}
+
+// addWork adds topics and queues, and who sends to them and handles from them.
+func (g *serviceGraph) addWork(sums, ends, bad *query.Result) {
+	of := func(x query.Group) (kind, name, side string) {
+		kind = mapTopic
+		if v, _ := valueText(x.Data[traffic.IsJob]); v == "true" {
+			kind = mapQueue
+		}
+		return kind, textOf(x.Data[traffic.Topic]), textOf(x.Data[traffic.Side])
+	}
+	wait := "P95(" + traffic.WaitMS + ")"
+	handled := map[string]bool{} // by single spans, so that what polled for them does not count
+	for _, pass := range []string{traffic.Handles, traffic.Receives, traffic.Sends} {
+		for _, x := range sums.Results {
+			kind, name, side := of(x)
+			if side != pass {
+				continue
+			}
+			n := g.node(kind, name)
+			switch {
+			case side == traffic.Sends:
+				n.Sent, _ = numberOf(x.Data["COUNT"])
+			case !handled[n.ID]:
+				handled[n.ID] = side == traffic.Handles
+				n.Count, _ = numberOf(x.Data["COUNT"])
+				n.P95MS, n.WaitMS = millis(x, "P95(duration_ms)"), millis(x, wait)
+			}
+		}
+	}
+	each := func(res *query.Result, fn func(n *mapNode, e *mapEdge, count float64, x query.Group)) {
+		for _, x := range res.Results {
+			kind, name, side := of(x)
+			id, service := nodeID(kind, name), g.node(mapService, textOf(x.Data["service.name"])).ID
+			if side == traffic.Receives && handled[id] {
+				continue
+			}
+			count, _ := numberOf(x.Data["COUNT"])
+			e := g.edge
+			if side == traffic.Sends {
+				fn(nil, e(service, id, mapSend), count, x)
+			} else {
+				fn(g.node(kind, name), e(id, service, mapHandle), count, x)
+			}
+		}
+	}
+	each(ends, func(_ *mapNode, e *mapEdge, count float64, x query.Group) {
+		e.Count += count
+		e.P95MS, e.WaitMS = millis(x, "P95(duration_ms)"), millis(x, wait)
+	})
+	each(bad, func(n *mapNode, e *mapEdge, count float64, _ query.Group) {
+		e.Errors += count
+		if n != nil {
+			n.Errors += count
+		}
+	})
+}
+
+// sort puts nodes and edges in an order that does not depend on how they were
+// found.
+func (g *serviceGraph) sort() {
+	rank := map[string]int{mapService: 0, mapTopic: 1, mapQueue: 2}
+	slices.SortStableFunc(g.Nodes, func(a, b mapNode) int {
+		return cmp.Or(cmp.Compare(rank[a.Kind], rank[b.Kind]), cmp.Compare(b.Count+b.Sent, a.Count+a.Sent), cmp.Compare(a.ID, b.ID))
+	})
+	slices.SortStableFunc(g.Edges, func(a, b mapEdge) int {
+		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To))
+	})
+	g.index()
+}
+
+func (g *serviceGraph) index() {
+	clear(g.at)
+	clear(g.links)
+	for i := range g.Nodes {
+		g.at[g.Nodes[i].ID] = i
+	}
+	for i := range g.Edges {
+		g.links[[2]string{g.Edges[i].From, g.Edges[i].To}] = i
+	}
+}
+
+// keep leaves the nodes of the ids, and the edges between them.
+func (g *serviceGraph) keep(ids map[string]bool) {
+	g.Nodes = slices.DeleteFunc(g.Nodes, func(n mapNode) bool { return !ids[n.ID] })
+	g.Edges = slices.DeleteFunc(g.Edges, func(e mapEdge) bool { return !ids[e.From] || !ids[e.To] })
+	g.index()
+}
+
+// around are a node and those next to it.
+func (g *serviceGraph) around(id string) map[string]bool {
+	near := map[string]bool{id: true}
+	for _, e := range g.Edges {
+		if e.From == id || e.To == id {
+			near[e.From], near[e.To] = true, true
+		}
+	}
+	return near
+}
+
+const (
+	// maxMapNodes is how many nodes the map draws before it folds: about what fits
+	// on a screen and can still be read.
+	maxMapNodes = 40
+	// maxMapLines is how many edges it draws before it folds what is alike.
+	maxMapLines = 60
+	// maxMapAll bounds the map that is asked for without folding.
+	maxMapAll = 500
+	// maxMapEdges bounds the edges that are drawn.
+	maxMapEdges = 1200
+)
+
+// fold makes one node of many: first of topics and queues that have the same
+// neighbours, then of services that have, then of the quietest nodes. Nodes that
+// keep says stay. It tells what it did.
+func (g *serviceGraph) fold(most int, stays func(*mapNode) bool) []string {
+	var notes []string
+	for _, kinds := range [][]string{{mapTopic, mapQueue}, {mapService}} {
+		if len(g.Nodes) <= most && (len(g.Edges) <= maxMapLines || most > maxMapNodes) {
+			break
+		}
+		if n := g.foldAlike(kinds, stays); n > 0 {
+			what := "services"
+			if kinds[0] != mapService {
+				what = "topics and queues"
+			}
+			notes = append(notes, fmt.Sprintf("%d %s that have the same neighbours are drawn as one.", n, what))
+		}
+	}
+	if len(g.Nodes) > most {
+		groups := map[string][]string{}
+		order := slices.Clone(g.Nodes)
+		slices.SortStableFunc(order, func(a, b mapNode) int { return cmp.Compare(b.Count+b.Sent, a.Count+a.Sent) })
+		left := most - 3
+		for i := range order {
+			if left > 0 || stays(&order[i]) {
+				left--
+				continue
+			}
+			groups[order[i].Kind] = append(groups[order[i].Kind], order[i].ID)
+		}
+		n := 0
+		for _, kind := range slices.Sorted(maps.Keys(groups)) {
+			n += len(groups[kind])
+			g.merge(kind, groups[kind])
+		}
+		notes = append(notes, fmt.Sprintf("The %d quietest nodes are drawn as one of each kind.", n))
+	}
+	if hidden := len(g.Edges) - maxMapEdges; hidden > 0 {
+		g.Edges = g.Edges[:maxMapEdges]
+		g.index()
+		notes = append(notes, fmt.Sprintf("The %d quietest edges are not drawn.", hidden))
+	}
+	return notes
+}
+
+// foldAlike folds nodes of the kinds that have the same neighbours.
+func (g *serviceGraph) foldAlike(kinds []string, stays func(*mapNode) bool) int {
+	var in, out = map[string][]string{}, map[string][]string{}
+	for _, e := range g.Edges {
+		out[e.From] = append(out[e.From], e.To)
+		in[e.To] = append(in[e.To], e.From)
+	}
+	alike := map[string][]string{}
+	for i := range g.Nodes {
+		n := &g.Nodes[i]
+		if !slices.Contains(kinds, n.Kind) || stays(n) || len(in[n.ID])+len(out[n.ID]) == 0 {
+			continue
+		}
+		slices.Sort(in[n.ID])
+		slices.Sort(out[n.ID])
+		key := n.Kind + "\n" + strings.Join(in[n.ID], "\n") + "\n→\n" + strings.Join(out[n.ID], "\n")
+		alike[key] = append(alike[key], n.ID)
+	}
+	folded := 0
+	const least = 3 // two alike are as well drawn as two
+	for _, key := range slices.Sorted(maps.Keys(alike)) {
+		if ids := alike[key]; len(ids) >= least {
+			folded += len(ids)
+			g.merge(g.Nodes[g.at[ids[0]]].Kind, ids)
+		}
+	}
+	return folded
+}
+
+// merge makes one node of several of a kind.
+func (g *serviceGraph) merge(kind string, ids []string) {
+	if len(ids) < 2 {
+		return
+	}
+	into := mapNode{ID: "folded:" + ids[0], Kind: kind, Name: strconv.Itoa(len(ids)) + " " + kind + "s", Members: []string{}}
+	gone := map[string]bool{}
+	for _, id := range ids {
+		n := g.Nodes[g.at[id]]
+		gone[id] = true
+		into.Count, into.Errors, into.Sent, into.Spans = into.Count+n.Count, into.Errors+n.Errors, into.Sent+n.Sent, into.Spans+n.Spans
+		into.P95MS, into.WaitMS = greater(into.P95MS, n.P95MS), greater(into.WaitMS, n.WaitMS)
+		if len(n.Members) > 0 {
+			into.Members = append(into.Members, n.Members...)
+		} else {
+			into.Members = append(into.Members, n.Name)
+		}
+	}
+	into.Name = strconv.Itoa(len(into.Members)) + " " + kind + "s"
+	old := g.Edges
+	g.Nodes = append(slices.DeleteFunc(g.Nodes, func(n mapNode) bool { return gone[n.ID] }), into)
+	g.Edges = nil
+	g.index()
+	for _, e := range old {
+		if gone[e.From] {
+			e.From = into.ID
+		}
+		if gone[e.To] {
+			e.To = into.ID
+		}
+		if e.From == e.To {
+			continue
+		}
+		m := g.edge(e.From, e.To, e.Kind)
+		m.Count, m.Errors = m.Count+e.Count, m.Errors+e.Errors
+		m.P95MS, m.WaitMS = greater(m.P95MS, e.P95MS), greater(m.WaitMS, e.WaitMS)
+		m.Inferred = m.Inferred || e.Inferred
+	}
+	g.sort()
+}
+
+// greater is the greater of two measures, for what cannot be added up.
+func greater(a, b *float64) *float64 {
+	if a == nil || b != nil && *b > *a {
+		return b
+	}
+	return a
+}
+
+// threadGraph is the map of one thread: its legs as nodes and edges.
+func threadGraph(t *graph.Thread) *serviceGraph {
+	g := newServiceGraph()
+	times, waits := map[string][]float64{}, map[string][]float64{}
+	join := func(from, service, topic string, work graph.Work, count, errors float64) []string {
+		to := g.node(mapService, service)
+		to.Count += count
+		to.Errors += errors
+		kind := mapTopic
+		switch {
+		case from == "":
+			return nil
+		case work == graph.WorkJob:
+			kind = mapQueue
+		case work != graph.WorkMessage:
+			topic = ""
+		}
+		src := nodeID(mapService, from)
+		if topic == "" {
+			if from == service {
+				return nil
+			}
+			e := g.edge(src, to.ID, mapCall)
+			e.Count += count
+			e.Errors += errors
+			return []string{src + "\n" + to.ID}
+		}
+		toID := to.ID
+		via := g.node(kind, topic)
+		via.Count += count
+		via.Sent += count
+		via.Errors += errors
+		send, handle := g.edge(src, via.ID, mapSend), g.edge(via.ID, toID, mapHandle)
+		send.Count += count
+		handle.Count += count
+		handle.Errors += errors
+		return []string{via.ID + "\n" + toID, via.ID}
+	}
+	for i := range t.Legs {
+		l := &t.Legs[i]
+		from := ""
+		if l.Cause >= 0 {
+			from = t.Legs[l.Cause].Service
+		}
+		failed := 0.0
+		if l.Errors > 0 {
+			failed = 1
+		}
+		keys := join(from, l.Service, l.Topic, l.Work, 1, failed)
+		for _, k := range append(keys, nodeID(mapService, l.Service)) {
+			times[k] = append(times[k], float64(l.DurationNano)/1e6)
+			waits[k] = append(waits[k], float64(l.WaitNano)/1e6)
+		}
+	}
+	for i := range t.Folds {
+		f := &t.Folds[i]
+		hidden := f.Traces - f.Shown
+		if hidden <= 0 || f.Cause < 0 || f.Service == "" {
+			continue
+		}
+		topic := ""
+		if f.Example >= 0 {
+			topic = t.Legs[f.Example].Topic
+		}
+		join(t.Legs[f.Cause].Service, f.Service, topic, f.Work, float64(hidden), float64(min(f.Failed, hidden)))
+	}
+	for i := range g.Nodes {
+		g.Nodes[i].P95MS = p95Of(times[g.Nodes[i].ID])
+		if g.Nodes[i].Kind != mapService {
+			g.Nodes[i].WaitMS = p95Of(waits[g.Nodes[i].ID])
+		}
+	}
+	for i := range g.Edges {
+		e := &g.Edges[i]
+		key := e.From + "\n" + e.To
+		e.P95MS = p95Of(times[key])
+		if e.Kind == mapHandle {
+			e.WaitMS = p95Of(waits[key])
+		}
+	}
+	g.sort()
+	return g
+}
+
+// p95Of is the nearest rank.
+func p95Of(list []float64) *float64 { return quantileOf(list, 0.95) }
+
+// quantileOf is the nearest rank of numbers; nil of none.
+func quantileOf(list []float64, q float64) *float64 {
+	if len(list) == 0 {
+		return nil
+	}
+	sorted := slices.Sorted(slices.Values(list))
+	at := int(q*float64(len(sorted))+0.999999) - 1
+	return &sorted[min(max(at, 0), len(sorted)-1)]
+}
