@@ -1,13 +1,12 @@
 package handlers
 
 import (
-	"cmp"
 	"fmt"
-	"hash/fnv"
 	"slices"
 	"strconv"
 
 	"redthread/tracestore/graph"
+	"redthread/tracestore/trace"
 	"redthread/views"
 	"redthread/views/ui"
 )
@@ -15,300 +14,136 @@ import (
 // Sizes of the map, in pixels, and its bounds: beyond them the table is the
 // better picture, and the map says how much it leaves out.
 const (
-	mapTop         = 38 // the time axis
-	mapRowHeight   = 38
-	mapLanePadding = 10
+	mapTop         = 30 // the time axis
+	mapRowHeight   = 40
+	mapBarDown     = 15 // from the top of a row to its bar; the words of its edge stand above
 	mapBarHeight   = 18
+	mapLanePadding = 8
 	maxMapRows     = 150
-	maxOpenLegs    = 50 // rows of one unfolded group
-	mapLeft        = 1.0
-	mapRight       = 86.0 // the rest is room for words beside the last bars
-	maxBusyParts   = 40   // stretches drawn on the bar of one group
+	maxUnitRows    = 1000
+	unitPage       = 50 // members of an unfolded group that are shown at once
+	maxBusyParts   = 40 // stretches drawn on the bar of one group
+	maxMapEnds     = 3  // topics that nothing took, below one group
+	minimapHeight  = 34
 )
 
-// threadGroup is what the map draws as one bar: the legs of one service, name
-// and way of coming that the same group caused.
-type threadGroup struct {
-	id       string // stable while the thread grows
-	parent   int    // group, -1 for the first
-	legs     []int  // by start
-	topic    string // of the message that brought it, or ""
-	service  string
-	name     string
-	work     graph.Work
-	start    int64
-	end      int64
-	failed   int
-	inferred int
-	waitNano int64 // the longest
-	children []int // groups by start
-	size     int   // legs in it and in everything below
-}
+type rowKind uint8
 
-// threadGroups folds the legs of a thread. Legs stand after their causes, so
-// groups do too.
-func threadGroups(legs []graph.Leg) (list []threadGroup, groupOf []int) {
-	type key struct {
-		parent               int
-		service, name, topic string
-		work                 graph.Work
-	}
-	var groups []threadGroup
-	at := map[key]int{}
-	groupOf = make([]int, len(legs))
-	for i := range legs {
-		l := &legs[i]
-		k := key{parent: -1, service: l.Service, name: legName(l), work: l.Work}
-		if l.Cause >= 0 && l.Cause < i {
-			k.parent = groupOf[l.Cause]
-		}
-		if l.Work == graph.WorkMessage && l.Cause >= 0 {
-			k.topic = l.Topic
-		}
-		g, ok := at[k]
-		if !ok {
-			g = len(groups)
-			at[k] = g
-			above := ""
-			if k.parent >= 0 {
-				above = groups[k.parent].id
-			}
-			groups = append(groups, threadGroup{
-				id: groupID(above, k.service, k.name, k.topic, string(k.work)), parent: k.parent, topic: k.topic, service: l.Service, name: k.name, work: l.Work,
-				start: l.StartUnixNano, end: l.StartUnixNano + l.DurationNano,
-			})
-			if k.parent >= 0 {
-				groups[k.parent].children = append(groups[k.parent].children, g)
-			}
-		}
-		groupOf[i] = g
-		grp := &groups[g]
-		grp.legs = append(grp.legs, i)
-		grp.start = min(grp.start, l.StartUnixNano)
-		grp.end = max(grp.end, l.StartUnixNano+l.DurationNano)
-		grp.waitNano = max(grp.waitNano, l.WaitNano)
-		if l.Errors > 0 {
-			grp.failed++
-		}
-		if l.Inferred {
-			grp.inferred++
-		}
-	}
-	for g := len(groups) - 1; g >= 0; g-- {
-		groups[g].size += len(groups[g].legs)
-		if p := groups[g].parent; p >= 0 {
-			groups[p].size += groups[g].size
-		}
-		slices.SortStableFunc(groups[g].legs, func(a, b int) int { return cmp.Compare(legs[a].StartUnixNano, legs[b].StartUnixNano) })
-		slices.SortStableFunc(groups[g].children, func(a, b int) int { return cmp.Compare(groups[a].start, groups[b].start) })
-	}
-	return groups, groupOf
-}
+const (
+	rowGroup rowKind = iota // a group, folded or with its members below
+	rowUnit                 // one member
+	rowTopic                // the message between a cause and the groups it brought
+	rowEnd                  // messages or jobs that nothing took
+	rowPages                // which members of a group are shown
+)
 
-// legName is what a leg is called: a job by its class, whatever its span says.
-func legName(l *graph.Leg) string {
-	if l.Work == graph.WorkJob && l.Topic != "" {
-		return rowName(l.Topic)
-	}
-	return rowName(l.Name)
-}
-
-func groupID(parts ...string) string {
-	h := fnv.New32a()
-	for _, p := range parts {
-		h.Write([]byte(p))
-		h.Write([]byte{0})
-	}
-	return fmt.Sprintf("%08x", h.Sum32())
-}
-
-// p50 is the median duration of a group.
-func (g *threadGroup) p50(legs []graph.Leg) int64 {
-	d := make([]int64, len(g.legs))
-	for i, l := range g.legs {
-		d[i] = legs[l].DurationNano
-	}
-	slices.Sort(d)
-	return d[(len(d)-1)/2]
-}
-
-// timeScale maps times to percentages of the map's width. Idle stretches longer
-// than all the rest together are cut short, so that an effect that comes a
-// month after its cause leaves both readable.
-type timeScale struct{ pieces []scalePiece }
-
-type scalePiece struct {
-	from, to int64
-	x, width float64
-	idle     bool
-}
-
-// idleWidth is the width of a stretch that is cut short, in percent.
-const idleWidth = 5.0
-
-func newTimeScale(busy [][2]int64) *timeScale {
-	s := &timeScale{}
-	slices.SortFunc(busy, func(a, b [2]int64) int { return cmp.Compare(a[0], b[0]) })
-	var merged [][2]int64
-	for _, b := range busy {
-		if n := len(merged); n > 0 && b[0] <= merged[n-1][1] {
-			merged[n-1][1] = max(merged[n-1][1], b[1])
-		} else {
-			merged = append(merged, b)
-		}
-	}
-	if len(merged) == 0 {
-		return s
-	}
-	active := int64(0)
-	for _, m := range merged {
-		active += m[1] - m[0]
-	}
-	last := merged[0]
-	for _, m := range merged[1:] {
-		if m[0]-last[1] > max(active, 1e6) {
-			s.pieces = append(s.pieces, scalePiece{from: last[0], to: last[1]}, scalePiece{from: last[1], to: m[0], idle: true})
-			last = m
-			continue
-		}
-		last[1] = max(last[1], m[1])
-	}
-	s.pieces = append(s.pieces, scalePiece{from: last[0], to: last[1]})
-	idle, length := 0.0, 0.0
-	for _, p := range s.pieces {
-		if p.idle {
-			idle += idleWidth
-		} else {
-			length += float64(max(p.to-p.from, 1))
-		}
-	}
-	// Many cuts share at most 40 % of the width.
-	shrink := 1.0
-	if idle > 40 {
-		shrink, idle = 40/idle, 40
-	}
-	x := mapLeft
-	for i := range s.pieces {
-		p := &s.pieces[i]
-		p.x = x
-		if p.idle {
-			p.width = idleWidth * shrink
-		} else {
-			p.width = float64(max(p.to-p.from, 1)) / length * (mapRight - mapLeft - idle)
-		}
-		x += p.width
-	}
-	return s
-}
-
-// x is where a time stands, in percent.
-func (s *timeScale) x(t int64) float64 {
-	for i := range s.pieces {
-		p := &s.pieces[i]
-		if t <= p.to || i == len(s.pieces)-1 {
-			part := float64(t-p.from) / float64(max(p.to-p.from, 1))
-			return p.x + min(max(part, 0), 1)*p.width
-		}
-	}
-	return mapLeft
-}
-
-// ticks are round marks on a whole axis; on one with cuts, the start of each
-// piece and the cuts.
-func (s *timeScale) ticks() (ticks []views.TimeTick, breaks []views.ThreadBreak) {
-	if len(s.pieces) == 0 {
-		return nil, nil
-	}
-	start := s.pieces[0].from
-	if len(s.pieces) == 1 {
-		for at, step := int64(0), tickStep(s.pieces[0].to-start); at <= s.pieces[0].to-start; at += step {
-			ticks = append(ticks, views.TimeTick{X: xPercent(s.x(start + at)), Text: plusDuration(at)})
-		}
-		return ticks, nil
-	}
-	lastX := -100.0
-	for _, p := range s.pieces {
-		if p.idle {
-			breaks = append(breaks, views.ThreadBreak{X: xPercent(p.x + p.width/2), Text: "⋯"})
-			continue
-		}
-		if p.x-lastX >= 9 {
-			ticks = append(ticks, views.TimeTick{X: xPercent(p.x), Text: plusDuration(p.from - start)})
-			lastX = p.x
-		}
-	}
-	return ticks, breaks
-}
-
-func plusDuration(nano int64) string {
-	if nano == 0 {
-		return "0"
-	}
-	return "+" + ui.Duration(nano)
-}
-
-func xPercent(x float64) string { return strconv.FormatFloat(x, 'f', 2, 64) + "%" }
-
-// mapRow is a row of the map: a folded group, one leg of an unfolded one, or
-// the message between a cause and the groups it brought.
+// mapRow is a row of the map.
 type mapRow struct {
+	kind  rowKind
+	index int
 	group int
-	leg   int  // -1: the whole group
-	topic bool // the message row above the groups in brought
-	more  int  // legs of an unfolded group that are not drawn; the row says so
-
+	depth int
+	unit  unit
+	// brought are the groups under a topic.
 	brought []int
+	end     *graph.End
+	total   int // members of the group, of which the rows above show some
 	y       int
 }
 
 // threadMap lays out the map: which rows there are, lanes, and every mark.
 type threadMap struct {
-	thread   *graph.Thread
-	groups   []threadGroup
-	groupOf  []int // by leg
-	open     map[string]bool
-	selected int // leg, -1: none
-	onPath   map[int]bool
+	*grouping
+	st       threadState
+	selected int          // leg, -1: none
+	path     map[int]bool // legs on the way to it, or on the way that the sentence tells
+	pathIn   map[int]bool // and their groups
+	critical map[int]graph.Step
 	rows     []mapRow
-	rowOf    map[int]int // group → its first row
+	rowOf    map[int]int // group → its row
 	legRow   map[int]int // leg of an unfolded group → its row
 	dotOf    map[int]int // group → the message row that brought it
 	more     int
+	start    int64 // where the time of the thread begins
+	whole    *timeScale
 	scale    *timeScale
-	href     func(toggle string) string
 }
 
-func newThreadMap(t *graph.Thread, open map[string]bool, selected int, href func(toggle string) string) *threadMap {
-	m := &threadMap{
-		thread: t, open: open, selected: selected, href: href,
-		onPath: map[int]bool{}, rowOf: map[int]int{}, legRow: map[int]int{}, dotOf: map[int]int{},
-	}
-	m.groups, m.groupOf = threadGroups(t.Legs)
-	for l := selected; l >= 0; l = t.Legs[l].Cause {
-		if m.onPath[l] {
-			break
+// newThreadMap lays out a thread. told are the groups that its sentence tells.
+func newThreadMap(g *grouping, st threadState, selected int, told []int) *threadMap {
+	m := &threadMap{grouping: g, st: st, selected: selected, path: map[int]bool{}, pathIn: map[int]bool{}, critical: map[int]graph.Step{},
+		rowOf: map[int]int{}, legRow: map[int]int{}, dotOf: map[int]int{}}
+	end := selected
+	if end < 0 && len(told) > 0 {
+		if last := &g.groups[told[len(told)-1]]; len(last.legs) > 0 {
+			end = last.legs[0]
+		} else if len(told) > 1 {
+			m.pathIn[told[len(told)-1]] = true
 		}
-		m.onPath[l] = true
+		for _, at := range told {
+			m.pathIn[at] = true
+		}
+	}
+	for l := end; l >= 0 && !m.path[l]; l = g.t.Legs[l].Cause {
+		m.path[l] = true
+		m.pathIn[g.of[l]] = true
+	}
+	if st.critical {
+		for _, s := range g.t.Critical {
+			if s.Leg >= 0 {
+				m.critical[s.Leg] = s
+			}
+		}
 	}
 	m.arrange()
-	busy := make([][2]int64, 0, len(t.Legs))
-	for i := range t.Legs {
-		l := &t.Legs[i]
-		busy = append(busy, [2]int64{l.StartUnixNano, l.StartUnixNano + l.DurationNano})
+	for i := range m.rows {
+		m.rows[i].index = i
 	}
-	m.scale = newTimeScale(busy)
+	busy := make([][2]int64, 0, len(g.t.Legs)+len(g.t.Folds))
+	for i := range g.t.Legs {
+		at := g.begin(&g.t.Legs[i])
+		busy = append(busy, [2]int64{at, at + g.t.Legs[i].DurationNano})
+	}
+	for i := range g.t.Folds {
+		busy = append(busy, [2]int64{g.t.Folds[i].StartUnixNano, g.t.Folds[i].EndUnixNano})
+	}
+	m.start = threadStart(g.t)
+	m.whole = newTimeScale(slices.Clone(busy), 0, 0)
+	m.scale = m.whole
+	if st.zoomed() {
+		m.scale = newTimeScale(busy, m.start+st.from, m.start+st.to)
+	}
 	return m
+}
+
+// threadStart is the time from which a thread counts.
+func threadStart(t *graph.Thread) int64 {
+	switch {
+	case len(t.Legs) > 0:
+		return t.Legs[0].StartUnixNano
+	case t.Start != nil:
+		return t.Start.StartUnixNano
+	}
+	return 0
 }
 
 // arrange lists the rows: every group after its cause, the messages between.
 func (m *threadMap) arrange() {
+	ends := map[int][]*graph.End{}
+	for i := range m.t.Ends {
+		e := &m.t.Ends[i]
+		if e.Leg >= 0 && e.Leg < len(m.of) {
+			ends[m.of[e.Leg]] = append(ends[m.of[e.Leg]], e)
+		}
+	}
 	type step struct {
 		group  int
+		depth  int
 		topic  string
 		groups []int
 	}
 	var stack []step
-	push := func(children []int) {
+	push := func(children []int, depth int) {
 		// Groups brought by one topic stand together under it.
 		var steps []step
 		byTopic := map[string]int{}
@@ -321,7 +156,7 @@ func (m *threadMap) arrange() {
 			if topic != "" {
 				byTopic[topic] = len(steps)
 			}
-			steps = append(steps, step{group: g, topic: topic, groups: []int{g}})
+			steps = append(steps, step{group: g, depth: depth, topic: topic, groups: []int{g}})
 		}
 		for i := len(steps) - 1; i >= 0; i-- {
 			stack = append(stack, steps[i])
@@ -333,14 +168,14 @@ func (m *threadMap) arrange() {
 			first = append(first, g)
 		}
 	}
-	push(first)
+	push(first, 0)
 	for len(stack) > 0 {
 		s := stack[len(stack)-1]
 		stack = stack[:len(stack)-1]
-		if len(m.rows) >= maxMapRows {
+		if len(m.rows) >= maxMapRows && !slices.ContainsFunc(s.groups, func(g int) bool { return m.pathIn[g] }) {
 			m.more += len(s.groups)
 			for _, g := range s.groups {
-				push(m.groups[g].children)
+				push(m.groups[g].children, s.depth+1)
 			}
 			continue
 		}
@@ -348,66 +183,117 @@ func (m *threadMap) arrange() {
 			for _, g := range s.groups {
 				m.dotOf[g] = len(m.rows)
 			}
-			m.rows = append(m.rows, mapRow{group: s.groups[0], leg: -1, topic: true, brought: s.groups})
+			m.rows = append(m.rows, mapRow{kind: rowTopic, group: s.groups[0], depth: s.depth, brought: s.groups})
 			for i := len(s.groups) - 1; i >= 0; i-- {
-				stack = append(stack, step{group: s.groups[i]})
+				stack = append(stack, step{group: s.groups[i], depth: s.depth, groups: s.groups[i : i+1]})
 			}
 			continue
 		}
-		grp := &m.groups[s.group]
-		m.rowOf[s.group] = len(m.rows)
-		if len(grp.legs) > 1 && m.open[grp.id] {
-			for n, l := range grp.legs {
-				if n == maxOpenLegs {
-					m.rows[len(m.rows)-1].more = len(grp.legs) - n
-					break
-				}
-				m.legRow[l] = len(m.rows)
-				m.rows = append(m.rows, mapRow{group: s.group, leg: l})
+		m.addGroup(s.group, s.depth)
+		for i, e := range ends[s.group] {
+			if i == maxMapEnds {
+				break
 			}
-		} else {
-			m.rows = append(m.rows, mapRow{group: s.group, leg: -1})
+			m.rows = append(m.rows, mapRow{kind: rowEnd, group: s.group, depth: s.depth + 1, end: e})
 		}
-		push(grp.children)
+		push(m.groups[s.group].children, s.depth+1)
 	}
+}
+
+// addGroup adds the rows of a group.
+func (m *threadMap) addGroup(at, depth int) {
+	grp := &m.groups[at]
+	m.rowOf[at] = len(m.rows)
+	if m.single(grp) {
+		for _, l := range grp.legs {
+			m.legRow[l] = len(m.rows)
+		}
+		m.rows = append(m.rows, mapRow{kind: rowUnit, group: at, depth: depth, unit: unit{legs: grp.legs}})
+		return
+	}
+	m.rows = append(m.rows, mapRow{kind: rowGroup, group: at, depth: depth})
+	open := m.st.opened(grp.id)
+	if open == nil || len(m.rows) >= maxUnitRows {
+		return
+	}
+	units := m.units(grp, open.order)
+	from := min(open.from, max(len(units)-1, 0))
+	to := min(from+unitPage, len(units))
+	for _, u := range units[from:to] {
+		for _, l := range u.legs {
+			m.legRow[l] = len(m.rows)
+		}
+		m.rows = append(m.rows, mapRow{kind: rowUnit, group: at, depth: depth + 1, unit: u})
+	}
+	if len(units) > 3 {
+		m.rows = append(m.rows, mapRow{kind: rowPages, group: at, depth: depth + 1, total: len(units)})
+	}
+}
+
+// single reports whether a group is one leg, or the attempts at one thing.
+func (m *threadMap) single(grp *threadGroup) bool {
+	if len(grp.folds) > 0 || len(grp.legs) == 0 || grp.deep > 0 {
+		return false
+	}
+	first := m.t.Legs[grp.legs[0]].FirstAttempt
+	return len(grp.legs) == 1 || first >= 0 && len(grp.legs) <= maxBusyParts &&
+		!slices.ContainsFunc(grp.legs, func(l int) bool { return m.t.Legs[l].FirstAttempt != first })
 }
 
 // view draws the map.
 func (m *threadMap) view() views.ThreadMap {
-	v := views.ThreadMap{More: m.more}
-	v.Ticks, v.Breaks = m.scale.ticks()
+	v := views.ThreadMap{More: m.more, Start: m.start, Scale: m.scale.json(m.start)}
+	v.Ticks, v.Breaks = m.scale.ticks(m.start)
 	y := mapTop
 	for i := range m.rows {
 		r := &m.rows[i]
 		head, title, class := m.lane(r)
 		n := len(v.Lanes)
 		if n == 0 || v.Lanes[n-1].Full != head+" "+title {
-			y += mapLanePadding / 2
-			v.Lanes = append(v.Lanes, views.ThreadLane{Y: y - mapLanePadding/2, Head: clipLetters(head, 21), Title: clipLetters(title, 20), Full: head + " " + title, Class: class})
-			y += mapLanePadding / 2
+			v.Lanes = append(v.Lanes, views.ThreadLane{Y: y, Head: clipLetters(head, 21), Title: clipLetters(title, 20), Full: head + " " + title, Class: class, Depth: r.depth})
+			y += mapLanePadding
 			n++
 		}
-		r.y = y + 6
+		r.y = y
 		y += mapRowHeight
 		v.Lanes[n-1].Height = y - v.Lanes[n-1].Y
 	}
 	v.Height = y + mapLanePadding
 	for i := range m.rows {
-		if m.rows[i].topic {
-			v.Dots = append(v.Dots, m.dot(&m.rows[i]))
-		} else {
-			v.Bars = append(v.Bars, m.bar(&m.rows[i]))
+		switch r := &m.rows[i]; r.kind {
+		case rowTopic:
+			v.Dots = append(v.Dots, m.dot(r))
+		case rowEnd:
+			v.Dots = append(v.Dots, m.endDot(r))
+		case rowPages:
+			v.Pages = append(v.Pages, m.pages(r))
+		default:
+			v.Bars = append(v.Bars, m.bars(r)...)
 		}
 		m.joins(&m.rows[i], &v)
 	}
+	// What is on the path is drawn above the rest.
+	slices.SortStableFunc(v.Curves, func(a, b views.ThreadCurve) int { return boolInt(a.Path) - boolInt(b.Path) })
+	v.Minimap = m.minimap()
+	m.zoomLinks(&v)
 	return v
 }
 
 // lane names the lane of a row.
 func (m *threadMap) lane(r *mapRow) (head, title, class string) {
 	g := &m.groups[r.group]
-	if r.topic {
-		return "message", g.topic, "ThreadMap-lane--topic"
+	switch r.kind {
+	case rowTopic:
+		class = "ThreadMap-lane--topic"
+		if slices.ContainsFunc(r.brought, func(g int) bool { return m.pathIn[g] }) {
+			class += " ThreadMap-lane--path"
+		}
+		return "message", g.topic, class
+	case rowEnd:
+		if r.end.Topic == "" {
+			return "sent", "to nobody known", "ThreadMap-lane--topic"
+		}
+		return "sent", r.end.Topic, "ThreadMap-lane--topic"
 	}
 	return g.service, g.name, views.ServiceClass(g.service)
 }
@@ -421,57 +307,6 @@ func clipLetters(s string, n int) string {
 	return string(letters[:n-1]) + "…"
 }
 
-func (m *threadMap) bar(r *mapRow) views.ThreadBar {
-	g := &m.groups[r.group]
-	legs := m.thread.Legs
-	first := &legs[g.legs[0]]
-	start, end := g.start, g.end
-	if r.leg >= 0 {
-		first = &legs[r.leg]
-		start, end = first.StartUnixNano, first.StartUnixNano+first.DurationNano
-	}
-	x := m.scale.x(start)
-	width := max(m.scale.x(end)-x, 0.35)
-	b := views.ThreadBar{Href: spanHref(first.Ref), X: xPercent(x), Width: xPercent(width), Y: r.y, Class: views.ServiceClass(g.service)}
-	offset := plusDuration(start - legs[0].StartUnixNano)
-	switch single := len(g.legs) == 1 || r.leg >= 0; {
-	case single:
-		b.Text, b.Error = ui.Duration(first.DurationNano), first.Errors > 0
-		if first.Errors > 0 {
-			b.Warn = countOf(first.Errors, "error", "errors")
-		}
-		b.Title = fmt.Sprintf("%s, %s, at %s, %s", g.name, g.service, offset, b.Text)
-		b.Selected = m.selected >= 0 && m.selected == legIndex(g, r)
-		if r.leg >= 0 && m.legRow[r.leg] == m.rowOf[r.group] {
-			b.FoldHref = m.href(g.id)
-			b.Text += " · 1 of " + ui.Count(len(g.legs))
-		}
-		if r.more > 0 {
-			b.Text += " · " + ui.Count(r.more) + " more in the table"
-		}
-	default:
-		b.Stack, b.Folded, b.FoldHref = true, true, m.href(g.id)
-		b.Text = "×" + ui.Count(len(g.legs)) + " p50 " + ui.Duration(g.p50(legs))
-		b.Busy = m.busy(g)
-		b.Selected = slices.Contains(g.legs, m.selected)
-		b.Title = fmt.Sprintf("%s, %s, %s runs from %s, %s", g.name, g.service, ui.Count(len(g.legs)), offset, b.Text)
-		if g.failed > 0 {
-			b.Warn = ui.Count(g.failed) + " failed"
-		}
-	}
-	if b.Warn != "" {
-		b.Title += ", " + b.Warn
-	}
-	b.TextX = xPercent(x + width)
-	if x+width > 78 {
-		b.TextEnd = true // before the bar, or on its end if that begins too far left
-		if x > 24 {
-			b.TextX = xPercent(min(x, m.scale.x(first.StartUnixNano-first.WaitNano)))
-		}
-	}
-	return b
-}
-
 func countOf(n int, one, many string) string {
 	if n == 1 {
 		return "1 " + one
@@ -479,112 +314,189 @@ func countOf(n int, one, many string) string {
 	return ui.Count(n) + " " + many
 }
 
-func legIndex(g *threadGroup, r *mapRow) int {
-	if r.leg >= 0 {
-		return r.leg
-	}
-	return g.legs[0]
-}
-
-// busy is when any leg of a group ran, as stretches of its bar.
-func (m *threadMap) busy(g *threadGroup) []views.Stretch {
-	type stretch struct{ a, b float64 }
-	var parts []stretch
-	for _, i := range g.legs {
-		l := &m.thread.Legs[i]
-		a := m.scale.x(l.StartUnixNano)
-		b := max(m.scale.x(l.StartUnixNano+l.DurationNano), a+0.2)
-		if n := len(parts); n > 0 && a <= parts[n-1].b+(mapRight-mapLeft)/maxBusyParts/4 {
-			parts[n-1].b = max(parts[n-1].b, b)
-		} else {
-			parts = append(parts, stretch{a, b})
-		}
-	}
-	list := make([]views.Stretch, 0, len(parts))
-	for _, p := range parts {
-		list = append(list, views.Stretch{X: xPercent(p.a), Width: xPercent(p.b - p.a)})
-	}
-	return list
-}
-
 // dot is the message between a cause and what it brought.
 func (m *threadMap) dot(r *mapRow) views.ThreadDot {
-	sent := map[[2]string]bool{}
+	sent := map[trace.Ref]bool{}
 	at := int64(0)
+	folded := 0
 	for _, g := range r.brought {
 		for _, i := range m.groups[g].legs {
-			l := &m.thread.Legs[i]
-			sent[[2]string{l.From.TraceID.String(), l.From.SpanID.String()}] = true
-			if t := l.StartUnixNano - l.WaitNano; at == 0 || t < at {
+			l := &m.t.Legs[i]
+			sent[l.From.Ref] = true
+			if t := m.begin(l) - l.WaitNano; at == 0 || t < at {
 				at = t
 			}
 		}
+		for _, i := range m.groups[g].folds {
+			folded += m.t.Folds[i].Traces
+		}
 	}
 	text := countOf(len(sent), "message", "messages")
+	if folded > 0 {
+		text = "messages to " + ui.Count(folded) + " receipts"
+	}
 	if n := len(r.brought); n > 1 {
 		text += " · " + ui.Count(n) + " consumers"
 	}
-	return views.ThreadDot{X: xPercent(m.scale.x(at)), Y: r.y + mapBarHeight/2, Several: len(sent) > 1, Text: text, Title: m.groups[r.group].topic}
+	onPath := slices.ContainsFunc(r.brought, func(g int) bool { return m.pathIn[g] })
+	return views.ThreadDot{X: xPercent(m.scale.x(at)), Y: r.y + mapBarDown + mapBarHeight/2, Several: len(sent) > 1 || folded > 0, Path: onPath, Text: text, Title: m.groups[r.group].topic,
+		Out: m.outside(at, at) != 0}
+}
+
+// endDot is what was sent and not taken.
+func (m *threadMap) endDot(r *mapRow) views.ThreadDot {
+	e := r.end
+	at := e.AtUnixNano
+	if !m.st.raw {
+		at += m.t.Legs[e.Leg].SkewNano
+	}
+	what := countOf(e.Count, "message", "messages")
+	return views.ThreadDot{X: xPercent(m.scale.x(at)), Y: r.y + mapBarDown + mapBarHeight/2, End: true, Text: what + " sent, nothing known took " + itOrThem(e.Count),
+		Title: "No span that took it has arrived: it may still be waiting, have no tracing, or record no link", Href: spanHref(e.First.Ref), Out: m.outside(at, at) != 0}
+}
+
+func itOrThem(n int) string {
+	if n == 1 {
+		return "it"
+	}
+	return "them"
+}
+
+// pages says which members of an unfolded group are shown, and leads to others.
+func (m *threadMap) pages(r *mapRow) views.ThreadPages {
+	grp := &m.groups[r.group]
+	open := m.st.opened(grp.id)
+	from := min(open.from, max(r.total-1, 0))
+	to := min(from+unitPage, r.total)
+	v := views.ThreadPages{Y: r.y + mapBarDown + 12, Text: ui.Count(from+1) + "–" + ui.Count(to) + " of " + ui.Count(r.total)}
+	link := func(text string, from int, order graph.FoldOrder, current bool) {
+		v.Links = append(v.Links, views.ThreadStep{Text: text, Href: m.st.paged(grp.id, from, order), Current: current})
+	}
+	if from > 0 {
+		link("‹ earlier", max(from-unitPage, 0), open.order, false)
+	}
+	if to < r.total {
+		link("more ›", to, open.order, false)
+	}
+	for _, o := range []struct {
+		order graph.FoldOrder
+		text  string
+	}{{graph.ByStart, "by start"}, {graph.BySlowest, "slowest first"}, {graph.ByFailed, "failed first"}} {
+		link(o.text, 0, o.order, o.order == open.order)
+	}
+	v.Links = append(v.Links, views.ThreadStep{Text: "fold", Href: m.st.toggled(grp.id).href()})
+	return v
+}
+
+// outside is -1 for a time before what is shown, 1 for one after.
+func (m *threadMap) outside(from, to int64) int {
+	if !m.st.zoomed() {
+		return 0
+	}
+	a, b := m.scale.span()
+	switch {
+	case to < a:
+		return -1
+	case from > b:
+		return 1
+	}
+	return 0
 }
 
 // joins draws what leads to a row: the curve from its cause, and the wait.
 func (m *threadMap) joins(r *mapRow, v *views.ThreadMap) {
 	g := &m.groups[r.group]
-	leg := &m.thread.Legs[legIndex(g, r)]
-	if leg.Cause < 0 {
+	if r.kind == rowPages || r.kind == rowEnd || r.kind == rowUnit && r.unit.fold != nil {
 		return
 	}
-	left := leg.StartUnixNano - leg.WaitNano
-	inferred := leg.Inferred
-	aside := m.selected >= 0 && !m.onPath[legIndex(g, r)]
-	if aside && r.leg < 0 {
-		aside = !slices.ContainsFunc(g.legs, func(l int) bool { return m.onPath[l] })
+	leg, ok := m.joining(r)
+	if !ok {
+		return
 	}
-	title := howKnown(leg.By, leg.Rule, leg.Inferred)
-	fromX, fromY, ok := m.end(leg.Cause, left)
-	dot, viaDot := m.dotOf[r.group]
-	if r.topic {
-		dot, viaDot = 0, false
+	l := &m.t.Legs[leg]
+	if l.Cause < 0 {
+		return
 	}
-	if viaDot {
+	begin := m.begin(l)
+	left := begin - l.WaitNano
+	onPath := m.path[leg]
+	fromX, fromY, ok := m.leaves(l.Cause, left)
+	if dot, viaDot := m.dotOf[r.group]; viaDot && r.kind != rowTopic && (r.kind == rowGroup || m.rowOf[r.group] == r.index) {
 		d := &m.rows[dot]
 		at := left
 		for _, other := range d.brought {
 			for _, i := range m.groups[other].legs {
-				at = min(at, m.thread.Legs[i].StartUnixNano-m.thread.Legs[i].WaitNano)
+				at = min(at, m.begin(&m.t.Legs[i])-m.t.Legs[i].WaitNano)
 			}
 		}
-		fromX, fromY, ok = m.scale.x(at), d.y+mapBarHeight/2+6, true
+		fromX, fromY, ok = m.scale.x(at), d.y+mapBarDown+mapBarHeight/2+6, true
 	}
-	if !ok {
-		return
-	}
-	toX, toY := m.scale.x(leg.StartUnixNano), r.y+mapBarHeight/2
-	if r.topic {
+	toX, toY := m.scale.x(begin), r.y+mapBarDown+mapBarHeight/2
+	out := m.outside(left, begin)
+	if waitFrom := m.scale.x(left); l.WaitNano > 0 && r.kind != rowTopic && toX-waitFrom > 0.6 && out == 0 {
+		v.Waits = append(v.Waits, views.ThreadWait{X: xPercent(waitFrom), Width: xPercent(toX - waitFrom), Y: toY - 4, Title: waited(l.WaitNano), Critical: m.onCritical(leg)})
+		toX = waitFrom
+	} else if r.kind == rowTopic {
 		toX = m.scale.x(left)
 	}
-	waitFrom := m.scale.x(left)
-	if leg.WaitNano > 0 && !r.topic && toX-waitFrom > 0.6 {
-		v.Waits = append(v.Waits, views.ThreadWait{X: xPercent(waitFrom), Width: xPercent(toX - waitFrom), Y: toY - 4, Title: waited(leg.WaitNano)})
-		if !viaDot {
-			toX = waitFrom
-		}
+	if r.kind == rowUnit && m.rowOf[r.group] != r.index && !onPath {
+		return // of an unfolded group only the way that is told is drawn to its member
 	}
-	v.Curves = append(v.Curves, views.ThreadCurve{Path: curve(fromX, fromY, toX, toY), Inferred: inferred, Aside: aside, Title: title})
+	if !ok || out != 0 || g.parent >= 0 && m.of[l.Cause] == r.group && r.kind == rowGroup {
+		return
+	}
+	inferred := l.Inferred || r.kind == rowGroup && g.inferred == len(g.legs) && g.inferred > 0
+	v.Curves = append(v.Curves, views.ThreadCurve{D: curve(fromX, fromY, toX, toY), Inferred: inferred, Path: onPath || m.selected < 0 && len(g.legs) == 0 && m.pathIn[r.group],
+		Title: howKnown(l.By, l.Rule, l.Inferred), To: "r" + strconv.Itoa(r.index)})
 }
 
-// end is where a curve leaves the bar of a leg at a time.
-func (m *threadMap) end(leg int, at int64) (x float64, y int, ok bool) {
+// joining is the leg whose way to the row is drawn: the one on the path, else
+// the first that another group caused.
+func (m *threadMap) joining(r *mapRow) (int, bool) {
+	legs := m.groups[r.group].legs
+	if r.kind == rowUnit {
+		legs = r.unit.legs
+	}
+	if r.kind == rowTopic {
+		legs = nil
+		for _, g := range r.brought {
+			legs = append(legs, m.groups[g].legs...)
+		}
+	}
+	for _, l := range legs {
+		if m.path[l] && (m.t.Legs[l].Cause < 0 || m.of[m.t.Legs[l].Cause] != r.group) {
+			return l, true
+		}
+	}
+	for _, l := range legs {
+		if c := m.t.Legs[l].Cause; c < 0 || m.of[c] != r.group {
+			return l, true
+		}
+	}
+	if len(legs) > 0 {
+		return legs[0], true
+	}
+	return 0, false
+}
+
+func (m *threadMap) onCritical(leg int) bool {
+	_, ok := m.critical[leg]
+	return ok
+}
+
+// leaves is where a curve leaves the bar of a leg at a time.
+func (m *threadMap) leaves(leg int, at int64) (x float64, y int, ok bool) {
 	row, ok := m.legRow[leg]
 	if !ok {
-		row, ok = m.rowOf[m.groupOf[leg]]
+		row, ok = m.rowOf[m.of[leg]]
 	}
 	if !ok {
 		return 0, 0, false
 	}
-	l := &m.thread.Legs[leg]
-	at = min(max(at, l.StartUnixNano), l.StartUnixNano+l.DurationNano)
-	return m.scale.x(at), m.rows[row].y + mapBarHeight, true
+	l := &m.t.Legs[leg]
+	begin := m.begin(l)
+	at = min(max(at, begin), begin+l.DurationNano)
+	return m.scale.x(at), m.rows[row].y + mapBarDown + mapBarHeight, true
 }
 
 // curve is a path that falls from a bar and turns to the right into the next;
@@ -593,4 +505,69 @@ func curve(x1 float64, y1 int, x2 float64, y2 int) string {
 	f := func(x float64) string { return strconv.FormatFloat(x*10, 'f', 1, 64) }
 	drop := y1 + (y2-y1)*3/5
 	return fmt.Sprintf("M%s %dC%s %d %s %d %s %d", f(x1), y1, f(x1), drop, f((x1+x2)/2), y2, f(x2), y2)
+}
+
+// minimap is the whole thread at a glance, with the window that is shown.
+func (m *threadMap) minimap() views.ThreadMinimap {
+	v := views.ThreadMinimap{Height: minimapHeight, Scale: m.whole.json(m.start)}
+	rows := 0
+	for i := range m.rows {
+		if k := m.rows[i].kind; k == rowGroup || k == rowUnit && m.rowOf[m.rows[i].group] == i {
+			rows++
+		}
+	}
+	at := 0
+	for i := range m.rows {
+		r := &m.rows[i]
+		if r.kind != rowGroup && (r.kind != rowUnit || m.rowOf[r.group] != i) {
+			continue
+		}
+		g := &m.groups[r.group]
+		x := m.whole.x(g.start)
+		v.Bars = append(v.Bars, views.ThreadMiniBar{X: xPercent(x), Width: xPercent(max(m.whole.x(g.end)-x, 0.3)), Y: px2(3 + float64(at)*float64(minimapHeight-7)/float64(max(rows, 6))),
+			Class: views.ServiceClass(g.service), Path: m.pathIn[r.group], Error: g.failed > 0})
+		at++
+	}
+	if m.st.zoomed() {
+		a, b := m.whole.x(m.start+m.st.from), m.whole.x(m.start+m.st.to)
+		v.From, v.To, v.Rest = xPercent(a), xPercent(b), xPercent(100-b)
+		v.Window = xPercent(b - a)
+	}
+	return v
+}
+
+func px2(f float64) string { return strconv.FormatFloat(f, 'f', 1, 64) }
+
+// zoomLinks are the ways to see another part of the time.
+func (m *threadMap) zoomLinks(v *views.ThreadMap) {
+	if len(m.t.Legs) == 0 {
+		return
+	}
+	a, b := m.whole.span()
+	zoom := func(from, to int64) string {
+		return m.st.with(func(st *threadState) { st.from, st.to = max(from, a)-m.start, min(to, b)-m.start })
+	}
+	if m.selected >= 0 {
+		l := &m.t.Legs[m.selected]
+		begin := m.begin(l)
+		margin := max(l.DurationNano/4, l.WaitNano/8, 1000)
+		v.ZoomIn = zoom(begin-l.WaitNano-margin, begin+l.DurationNano+margin)
+	}
+	if !m.st.zoomed() {
+		return
+	}
+	from, to := m.start+m.st.from, m.start+m.st.to
+	length := to - from
+	v.ZoomText = plusDuration(m.st.from) + " to " + plusDuration(m.st.to)
+	v.ZoomAll = m.st.with(func(st *threadState) { st.from, st.to = 0, 0 })
+	v.ZoomOut = zoom(from-length/2, to+length/2)
+	if from-length/2 <= a && to+length/2 >= b {
+		v.ZoomOut = v.ZoomAll
+	}
+	if from > a {
+		v.Earlier = zoom(max(from-length/2, a), max(from-length/2, a)+length)
+	}
+	if to < b {
+		v.Later = zoom(min(to+length/2, b)-length, min(to+length/2, b))
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net/url"
 	"strconv"
 	"strings"
 	"testing"
@@ -45,95 +46,276 @@ func jobThread() *graph.Thread {
 		legs[i].From = graph.SpanInfo{Ref: trace.Ref{TraceID: legs[0].TraceID, SpanID: spanID(7)}}
 	}
 	legs[5].Errors, legs[5].Inferred = 1, true
+	for i := range legs {
+		legs[i].FirstAttempt, legs[i].Fold = -1, -1
+	}
 	origin := graph.OriginSpan{SpanInfo: legs[0].SpanInfo, StartUnixNano: legs[0].StartUnixNano}
 	return &graph.Thread{Origin: &origin, Status: graph.Found, Legs: legs, Ripple: graph.Ripple{Traces: 6, Messages: 4, Jobs: 3, Errors: 1, BusyNano: 310e6, WaitingNano: 80e6, LastEffectNano: 380e6}}
 }
 
 func TestThreadGroups(t *testing.T) {
-	legs := jobThread().Legs
-	groups, of := threadGroups(legs)
+	th := jobThread()
+	g := newGrouping(th, false)
 	var got []string
-	for _, g := range groups {
-		got = append(got, fmt.Sprintf("%d %s/%s ×%d failed %d of %d", g.parent, g.service, g.name, len(g.legs), g.failed, g.size))
+	for _, g := range g.groups {
+		got = append(got, fmt.Sprintf("%d %s/%s ×%d failed %d of %d", g.parent, g.service, g.name, g.runs, g.failed, g.size))
 	}
 	want := []string{"-1 web/POST /quotes ×1 failed 0 of 6", "0 worker/process quotes ×1 failed 0 of 4", "0 indexer/process quotes ×1 failed 0 of 1",
 		"1 worker/Recalculate ×1 failed 0 of 3", "3 worker/Recalculate ×2 failed 1 of 2"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("groups (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]int{0, 1, 2, 3, 4, 4}, of); diff != "" {
+	if diff := cmp.Diff([]int{0, 1, 2, 3, 4, 4}, g.of); diff != "" {
 		t.Errorf("group of each leg (-want +got):\n%s", diff)
 	}
-	more, _ := threadGroups(append(legs, testLeg(0, "mail", "deliver", graph.WorkJob, 500, 5)))
-	for i, g := range groups {
-		if more[i].id != g.id {
-			t.Errorf("group %d is called %s, and %s once the thread has grown", i, g.id, more[i].id)
+	mail := testLeg(0, "mail", "deliver", graph.WorkJob, 500, 5)
+	mail.FirstAttempt, mail.Fold = -1, -1
+	th.Legs = append(th.Legs, mail)
+	more := newGrouping(th, false)
+	for i, g := range g.groups {
+		if more.groups[i].id != g.id {
+			t.Errorf("group %d is called %s, and %s once the thread has grown", i, g.id, more.groups[i].id)
 		}
 	}
 }
 
-func TestThreadSentence(t *testing.T) {
-	th := jobThread()
-	groups, _ := threadGroups(th.Legs)
-	var b strings.Builder
-	for _, p := range threadSentence(th, groups, "user 81723") {
-		if p.Arrow {
-			b.WriteString("→ ")
+// A fold counts with the legs that are examples of it, once.
+func TestThreadGroupsWithFolds(t *testing.T) {
+	c := caseHuge(false)
+	th, _, _ := c.thread(t)
+	g := newGrouping(th, false)
+	if th.Folded == 0 || len(g.groups) != 4 {
+		t.Fatalf("%d groups, %d folded; want 4 and many", len(g.groups), th.Folded)
+	}
+	jobs := &g.groups[2]
+	if jobs.name != "SyncCar" || jobs.runs != 1200 || jobs.failed != 33 || jobs.least != 20*1e6 || jobs.most != 419*1e6 || g.groups[3].runs != 400 {
+		t.Errorf("jobs: %d runs of %s, %d failed, %d to %d; below %d; want 1200 of SyncCar, 33, 20 to 419 ms, 400", jobs.runs, jobs.name, jobs.failed, jobs.least, jobs.most, g.groups[3].runs)
+	}
+	units := g.units(jobs, graph.BySlowest)
+	if len(units) != 1200 {
+		t.Fatalf("%d members, want 1200", len(units))
+	}
+	for i := 1; i < len(units); i++ {
+		if g.took(&units[i]) > g.took(&units[i-1]) {
+			t.Fatalf("member %d took longer than the one before", i)
 		}
-		b.WriteString(p.Text + " ")
 	}
-	want := "POST /quotes by user 81723 in web → message quotes.created waited 40 ms → process quotes in worker → Recalculate ×3 set off itself 1 deep 1 failed and 1 other branch "
-	if b.String() != want {
-		t.Errorf("got  %s\nwant %s", b.String(), want)
+	for i, u := range g.units(jobs, graph.ByFailed)[:34] {
+		if (g.errors(&u) > 0) != (i < 33) {
+			t.Errorf("failed first: member %d has %d errors", i, g.errors(&u))
+		}
 	}
+}
+
+// A job that sets off itself for ever is a few rows and not thousands.
+func TestThreadGroupsOfChains(t *testing.T) {
+	c := caseCut()
+	c.options = graph.Options{}
+	th, _, _ := c.thread(t)
+	g := newGrouping(th, false)
+	if len(g.groups) != 2+maxRepeats {
+		t.Fatalf("%d groups, want %d", len(g.groups), 2+maxRepeats)
+	}
+	if last := &g.groups[len(g.groups)-1]; last.runs != 60-maxRepeats+1 || last.deep == 0 {
+		t.Errorf("the last has %d runs, deep %d; want %d", last.runs, last.deep, 60-maxRepeats+1)
+	}
+}
+
+func toldOf(th *graph.Thread, selected int, who string) string {
+	g := newGrouping(th, false)
+	return sentenceText(threadSentence(g, told(g, selected), who, func(int) string { return "" }))
+}
+
+func TestThreadSentence(t *testing.T) {
+	if got, want := toldOf(jobThread(), -1, "user 81723"), "POST /quotes by user 81723 in web → message quotes.created (waited 40 ms) → process quotes in worker → Recalculate ×3 set off itself 1 deep (1 failed) and 1 other branch"; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	if got, want := toldOf(jobThread(), 2, ""), "POST /quotes in web → message quotes.created (waited 40 ms) → process quotes in indexer and 1 other branch"; got != want {
+		t.Errorf("to the indexer: %s\nwant %s", got, want)
+	}
+	if got, want := toldOf(jobThread(), 1, ""), "POST /quotes in web → message quotes.created (waited 40 ms) → process quotes in worker → 3 more and 1 other branch"; got != want {
+		t.Errorf("to the worker: %s\nwant %s", got, want)
+	}
+	one := caseOneLeg()
+	th, _, _ := one.thread(t)
+	if got, want := toldOf(th, -1, ""), "GET /cars in web-uk set off nothing that is recorded"; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+func mapOf(t *testing.T, th *graph.Thread, st threadState, selected int) views.ThreadMap {
+	t.Helper()
+	g := newGrouping(th, st.raw)
+	return newThreadMap(g, st, selected, told(g, selected)).view()
 }
 
 func TestThreadMap(t *testing.T) {
 	th := jobThread()
-	href := func(g string) string { return "?open=" + g }
-	m := newThreadMap(th, nil, 5, href).view()
-	if len(m.Bars) != 5 || len(m.Dots) != 1 || m.Dots[0].Text != "1 message · 2 consumers" {
+	m := mapOf(t, th, threadState{trace: "0a"}, 5)
+	if len(m.Bars) != 5 || len(m.Dots) != 1 || m.Dots[0].Text != "1 message · 2 consumers" || !m.Dots[0].Path {
 		t.Fatalf("%d bars, dots %+v", len(m.Bars), m.Dots)
 	}
 	group := m.Bars[3]
-	if !group.Stack || group.Text != "×2 p50 50 ms" || group.Warn != "1 failed" || !group.Selected || !group.Folded {
+	if !group.Stack || group.Text != "×2 · min 50 ms, median 50 ms, max 70 ms" || group.Warn != "1 failed" || !group.Selected || !group.Folded || group.OutlineX == "" {
 		t.Errorf("folded group: %+v", group)
 	}
-	aside, inferred := 0, 0
+	onPath, inferred := 0, 0
 	for _, c := range m.Curves {
-		if c.Aside {
-			aside++
+		if c.Path {
+			onPath++
 		}
 		if c.Inferred {
 			inferred++
 		}
 	}
-	if len(m.Curves) != 5 || aside != 1 { // to the indexer alone
-		t.Errorf("%d curves, %d aside; want 5, 1", len(m.Curves), aside)
+	if len(m.Curves) != 5 || onPath != 4 || inferred != 1 { // all but the one to the indexer; the failed run is inferred
+		t.Errorf("%d curves, %d on the path, %d inferred; want 5, 4, 1", len(m.Curves), onPath, inferred)
 	}
-	if len(m.Waits) == 0 || m.Waits[0].Title != "waited 40 ms" {
-		t.Errorf("waits: %+v", m.Waits)
+	if len(m.Waits) == 0 || m.Waits[0].Title != "waited 40 ms" || !strings.HasPrefix(m.Bars[1].Label, "waited 40 ms · link") {
+		t.Errorf("waits: %+v, label %q", m.Waits, m.Bars[1].Label)
 	}
-	groups, _ := threadGroups(th.Legs)
-	open := newThreadMap(th, map[string]bool{groups[4].id: true}, 5, href).view()
-	if len(open.Bars) != 6 || open.Bars[4].Selected == open.Bars[3].Selected || open.Bars[3].FoldHref == "" {
-		t.Errorf("unfolded: %d bars, %+v", len(open.Bars), open.Bars[3:5])
+	g := newGrouping(th, false)
+	open := threadState{trace: "0a"}.toggled(g.groups[4].id)
+	m = mapOf(t, th, open, 5)
+	if len(m.Bars) != 7 || m.Bars[3].Selected || m.Bars[3].Folded || !m.Bars[5].Selected || !m.Bars[5].Error {
+		t.Errorf("unfolded: %d bars, %+v", len(m.Bars), m.Bars[3:])
 	}
-	for _, c := range open.Curves {
-		if c.Inferred {
-			inferred++
+	// Nothing is red but the way that is told.
+	m = mapOf(t, th, threadState{trace: "0a"}, 2)
+	for _, c := range m.Curves {
+		if c.Inferred && c.Path {
+			t.Errorf("the way to the indexer runs over %+v", c)
 		}
 	}
-	if inferred != 1 {
-		t.Errorf("%d inferred curves, want the one to the failed run", inferred)
+}
+
+func TestThreadZoom(t *testing.T) {
+	th := jobThread()
+	st := threadState{trace: "0a", from: 190e6, to: 380e6}
+	m := mapOf(t, th, st, -1)
+	var out, in int
+	for _, b := range m.Bars {
+		if b.Out {
+			out++
+		} else {
+			in++
+		}
+	}
+	if out != 3 || in != 2 || m.ZoomText != "+190 ms to +380 ms" || m.ZoomAll != "/thread/0a" || m.Later != "" || m.Earlier != "/thread/0a?zoom=95000000~285000000" || m.Minimap.From == "" {
+		t.Errorf("%d bars outside, %d inside; %s, all %s, earlier %s, later %s", out, in, m.ZoomText, m.ZoomAll, m.Earlier, m.Later)
+	}
+}
+
+// Attempts at one thing are one row, and a clock that is behind is corrected
+// unless the address says otherwise.
+func TestThreadAttemptsAndSkew(t *testing.T) {
+	c := caseRetries()
+	th, st, _ := c.thread(t)
+	m := mapOf(t, th, st, th.Selected)
+	var texts []string
+	for _, b := range m.Bars {
+		texts = append(texts, strings.TrimSpace(b.Text+" "+b.Warn))
+	}
+	want := []string{"120 ms", "112 ms", "", "", "110 ms · attempt 3 of 3 ✓", "×9 · min 30 ms, median 40 ms, max 40 ms 3 failed, 3 retried"}
+	if diff := cmp.Diff(want, texts); diff != "" {
+		t.Errorf("bars (-want +got):\n%s", diff)
+	}
+	for _, raw := range []bool{false, true} {
+		c := caseSkew(raw)
+		th, st, who := c.thread(t)
+		p := threadView(th, st, who)
+		before := 0
+		for _, l := range th.Legs {
+			if l.Cause >= 0 && newGrouping(th, raw).begin(&l) < th.Legs[0].StartUnixNano {
+				before++
+			}
+		}
+		notice := p.Notices[len(p.Notices)-1]
+		if raw != (before > 0) || strings.Contains(notice.Href, "skew=off") == raw || !strings.Contains(notice.Text, "worker-de is at least 2.94 s behind") {
+			t.Errorf("raw=%v: %d legs before the origin, notice %+v", raw, before, notice)
+		}
+	}
+}
+
+// Each state of the address gives itself back.
+func TestThreadState(t *testing.T) {
+	id, span, other := "000000000000000000000000000000aa", "00000000000000bb", "000000000000000000000000000000cc.00000000000000dd"
+	for _, q := range []string{"", "span=" + span, "span=" + span + "&sel=" + other, "sel=none", "open=aaaa,bbbb~50,cccc~100~slowest", "skew=off&critical=1", "zoom=-5~100", "view=table&sort=-took&service=a%26b&failed=1&row=501"} {
+		v, err := url.ParseQuery(q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		st := parseThreadState(id, v.Get("span"), v)
+		want := "/thread/" + id
+		if q != "" {
+			want += "?" + q
+		}
+		if got := st.href(); got != want {
+			t.Errorf("%s became %s", want, got)
+		}
+	}
+	v, _ := url.ParseQuery("sel=zz&open=,~~&zoom=9~1&sort=age&row=-1&skew=1")
+	if got := parseThreadState(id, "", v).href(); got != "/thread/"+id {
+		t.Errorf("a mangled state became %s", got)
+	}
+	st := threadState{trace: id}
+	if got := st.toggled("y").toggled("x").toggled("y").open; len(got) != 1 || got[0].id != "x" {
+		t.Errorf("open after toggling: %v", got)
+	}
+}
+
+func TestThreadTable(t *testing.T) {
+	th := &graph.Thread{}
+	for i := range 1201 {
+		l := testLeg(min(i, 1)-1, "s"+strconv.Itoa(i%2), "n"+strconv.Itoa(i), graph.WorkJob, int64(i), int64(i%7))
+		l.FirstAttempt, l.Fold = -1, -1
+		if i%100 == 3 {
+			l.Errors = 1
+		}
+		th.Legs = append(th.Legs, l)
+	}
+	table := func(st threadState) *views.ThreadTable {
+		st.trace, st.table = "0a", true
+		return threadView(th, st, nil).Rows
+	}
+	p := table(threadState{})
+	if len(p.Rows) != threadTableRows || p.All != 1201 || p.Earlier != nil || p.Later.Count != 701 || p.Later.Href != "/thread/0a?view=table&row=501" {
+		t.Errorf("first page: %d rows, later %+v", len(p.Rows), p.Later)
+	}
+	p = table(threadState{row: 1001})
+	if len(p.Rows) != 201 || p.Later != nil || p.Earlier.Href != "/thread/0a?view=table&row=501" {
+		t.Errorf("last page: %d rows, earlier %+v", len(p.Rows), p.Earlier)
+	}
+	p = table(threadState{sort: "-took", service: "s1", failed: true})
+	if p.All != 12 || p.Of != 1201 || p.Rows[0].Duration != "6 ms" || p.Rows[11].Duration != "0 ns" || p.ClearHref != "/thread/0a?view=table&sort=-took" || p.Columns[5].Sorted != "descending" {
+		t.Errorf("filtered and sorted: %d of %d, first %s, last %s, clear %s, %+v", p.All, p.Of, p.Rows[0].Duration, p.Rows[len(p.Rows)-1].Duration, p.ClearHref, p.Columns[5])
+	}
+	if got := table(threadState{sort: "took"}).Columns[5].Href; got != "/thread/0a?view=table" {
+		t.Errorf("a third press leads to %s, want the order of causes", got)
+	}
+}
+
+// A thread of which nothing but its beginning is left still has its page.
+func TestThreadWithoutLegs(t *testing.T) {
+	start := graph.OriginSpan{SpanInfo: graph.SpanInfo{Ref: trace.Ref{TraceID: trace.ID{7}}, Service: "web", Name: "POST /old"}, StartUnixNano: 1e18}
+	for _, th := range []*graph.Thread{{}, {Start: &start, Status: graph.Unknown, Reason: graph.Expired}, {Origin: &start, Status: graph.Found}} {
+		for _, table := range []bool{false, true} {
+			p := threadView(th, threadState{trace: "0a", table: table}, nil)
+			if err := views.Thread(views.Page{}, p).Render(t.Context(), io.Discard); err != nil {
+				t.Fatal(err)
+			}
+			if th.Origin == nil && len(p.Notices) == 0 {
+				t.Errorf("%+v: the page does not say that its origin is unknown", th)
+			}
+		}
 	}
 }
 
 // An effect that comes long after its cause is cut off from it, not squeezed.
 func TestTimeScaleCutsIdleTime(t *testing.T) {
 	const month = int64(30 * 86400e9)
-	s := newTimeScale([][2]int64{{month, month + 50e6}, {0, 100e6}, {90e6, 120e6}})
-	ticks, breaks := s.ticks()
+	s := newTimeScale([][2]int64{{month, month + 50e6}, {0, 100e6}, {90e6, 120e6}}, 0, 0)
+	ticks, breaks := s.ticks(0)
 	if len(breaks) != 1 || len(ticks) != 2 || ticks[0].Text != "0" || ticks[1].Text != "+30 d 0 h" {
 		t.Errorf("ticks %+v, breaks %+v", ticks, breaks)
 	}
@@ -148,7 +330,7 @@ func TestTimeScaleCutsIdleTime(t *testing.T) {
 			last = x
 		}
 	}
-	if ticks, breaks := newTimeScale([][2]int64{{0, 100e6}, {150e6, 300e6}}).ticks(); len(breaks) != 0 || len(ticks) != 4 {
+	if ticks, breaks := newTimeScale([][2]int64{{0, 100e6}, {150e6, 300e6}}, 0, 0).ticks(0); len(breaks) != 0 || len(ticks) != 4 {
 		t.Errorf("short idle time: ticks %+v, breaks %+v", ticks, breaks)
 	}
 }
@@ -161,7 +343,6 @@ func TestThreadMapOfAnyThread(t *testing.T) {
 	for round := range 60 {
 		n := 1 + r.IntN(400)
 		th := &graph.Thread{Status: graph.Unknown, Reason: graph.NotRecorded}
-		open := map[string]bool{}
 		for i := range n {
 			cause := r.IntN(i+1) - 1
 			if round%3 == 0 {
@@ -172,18 +353,27 @@ func TestThreadMapOfAnyThread(t *testing.T) {
 			}
 			l := testLeg(cause, "s"+strconv.Itoa(r.IntN(4)), "n"+strconv.Itoa(r.IntN(6)), works[r.IntN(4)], r.Int64N(1<<uint(r.IntN(40))), r.Int64N(2000))
 			l.Topic = []string{"", "a", "b"}[r.IntN(3)]
-			l.WaitNano = r.Int64N(1e9)
+			l.WaitNano, l.SkewNano = r.Int64N(1e9), r.Int64N(2)*r.Int64N(1e9)
+			l.FirstAttempt, l.Fold = -1, -1
 			th.Legs = append(th.Legs, l)
 		}
-		groups, _ := threadGroups(th.Legs)
-		for _, g := range groups {
-			open[g.id] = r.IntN(3) == 0
+		st := threadState{trace: "0a", critical: true, raw: r.IntN(2) == 0}
+		for _, g := range newGrouping(th, st.raw).groups {
+			if r.IntN(3) == 0 {
+				st = st.toggled(g.id)
+			}
 		}
-		m := newThreadMap(th, open, r.IntN(n+1)-1, func(string) string { return "" }).view()
-		if len(m.Bars)+len(m.Dots) > maxMapRows+maxOpenLegs+2 {
+		if r.IntN(2) == 0 {
+			st.from, st.to = r.Int64N(1e9), 1e9+r.Int64N(1<<40)
+		}
+		m := mapOf(t, th, st, r.IntN(n+1)-1)
+		if len(m.Bars)+len(m.Dots) > 2*maxUnitRows {
 			t.Fatalf("seed %d: %d bars and %d dots", seed, len(m.Bars), len(m.Dots))
 		}
 		for _, b := range m.Bars {
+			if b.Out {
+				continue
+			}
 			x, err1 := strconv.ParseFloat(strings.TrimSuffix(b.X, "%"), 64)
 			w, err2 := strconv.ParseFloat(strings.TrimSuffix(b.Width, "%"), 64)
 			if err1 != nil || err2 != nil || x < 0 || w <= 0 || x+w > 90 || b.Y < mapTop || b.Y > m.Height {
@@ -191,7 +381,7 @@ func TestThreadMapOfAnyThread(t *testing.T) {
 			}
 		}
 		var page strings.Builder
-		if err := views.Thread(views.Page{}, threadView(th, threadState{trace: "0a"}, "")).Render(t.Context(), &page); err != nil {
+		if err := views.Thread(views.Page{}, threadView(th, st, nil)).Render(t.Context(), &page); err != nil {
 			t.Fatal(err)
 		}
 		from := strings.Index(page.String(), `<svg class="ThreadMap-chart"`)
@@ -201,50 +391,6 @@ func TestThreadMapOfAnyThread(t *testing.T) {
 		}
 		if err := xml.Unmarshal([]byte(page.String()[from:to+6]), new(struct{})); err != nil {
 			t.Fatalf("seed %d: the chart is not well-formed: %v", seed, err)
-		}
-	}
-}
-
-func TestThreadState(t *testing.T) {
-	st := threadState{trace: "0a", span: "0b", open: []string{"x"}, table: true, row: 501}
-	if got, want := st.href(), "/thread/0a?span=0b&open=x&view=table&row=501"; got != want {
-		t.Errorf("href = %s, want %s", got, want)
-	}
-	if got := st.toggled("y").toggled("x").open; len(got) != 1 || got[0] != "y" {
-		t.Errorf("open after toggling: %v", got)
-	}
-	if got := (threadState{trace: "0a"}).href(); got != "/thread/0a" {
-		t.Errorf("href = %s", got)
-	}
-}
-
-func TestThreadTablePages(t *testing.T) {
-	th := &graph.Thread{}
-	for i := range 1201 {
-		th.Legs = append(th.Legs, testLeg(min(i, 1)-1, "s", "n"+strconv.Itoa(i), graph.WorkJob, int64(i), 5))
-	}
-	p := threadView(th, threadState{trace: "0a", table: true}, "")
-	if len(p.Rows) != threadTableRows || p.RowsAll != 1201 || p.Earlier != nil || p.Later.Count != 701 || p.Later.Href != "/thread/0a?view=table&row=501" {
-		t.Errorf("first page: %d rows, later %+v", len(p.Rows), p.Later)
-	}
-	p = threadView(th, threadState{trace: "0a", table: true, row: 1001}, "")
-	if len(p.Rows) != 201 || p.Later != nil || p.Earlier.Href != "/thread/0a?view=table&row=501" {
-		t.Errorf("last page: %d rows, earlier %+v", len(p.Rows), p.Earlier)
-	}
-}
-
-// A thread of which only summaries are left still has its page.
-func TestThreadWithoutLegs(t *testing.T) {
-	start := graph.OriginSpan{SpanInfo: graph.SpanInfo{Ref: trace.Ref{TraceID: trace.ID{7}}, Service: "web", Name: "POST /old"}, StartUnixNano: 1e18}
-	for _, th := range []*graph.Thread{{}, {Start: &start, Status: graph.Unknown, Reason: graph.Expired}, {Origin: &start, Status: graph.Found}} {
-		for _, table := range []bool{false, true} {
-			p := threadView(th, threadState{trace: "0a", table: table}, "")
-			if err := views.Thread(views.Page{}, p).Render(t.Context(), io.Discard); err != nil {
-				t.Fatal(err)
-			}
-			if th.Origin == nil && len(p.Notices) == 0 {
-				t.Errorf("%+v: the page does not say that its origin is unknown", th)
-			}
 		}
 	}
 }

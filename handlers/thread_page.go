@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strconv"
 
 	"github.com/labstack/echo/v4"
 
@@ -15,7 +14,7 @@ import (
 )
 
 // maxOriginSpans is how many spans of the origin's trace are read to find who
-// was behind it.
+// was behind it, from a store that cannot be asked for single spans.
 const maxOriginSpans = 10_000
 
 // showThread is the page of the thread that a trace belongs to.
@@ -25,35 +24,37 @@ func (s *Server) showThread(c echo.Context) error {
 	if err != nil {
 		return s.traceMissing(c, http.StatusBadRequest, views.NoTrace{Invalid: invalidWords(err)})
 	}
-	st := threadState{trace: id.String(), open: splitKeys(c.QueryParam("open")), table: c.QueryParam("view") == "table"}
-	if n, err := strconv.Atoi(c.QueryParam("row")); err == nil && n > 0 {
-		st.row = n
-	}
 	var span trace.SpanID
+	text := ""
 	if q := c.QueryParam("span"); q != "" {
 		if span, err = trace.ParseSpanID(q); err != nil {
 			return s.traceMissing(c, http.StatusBadRequest, views.NoTrace{Invalid: invalidWords(err)})
 		}
-		st.span = span.String()
+		text = span.String()
 	}
-	t, err := s.threadOf(ctx, id, span)
+	st := parseThreadState(id.String(), text, c.QueryParams())
+	t, err := s.threadOf(ctx, id, span, st)
 	if errors.Is(err, graph.ErrNotFound) {
 		return s.traceMissing(c, http.StatusNotFound, views.NoTrace{TraceID: st.trace, Href: st.href(), Thread: true})
 	}
 	if err != nil {
 		return err
 	}
-	who := ""
-	if t.Origin != nil {
-		spans, _, err := s.Store.TraceSpans(ctx, t.Origin.TraceID, maxOriginSpans)
-		if err != nil {
-			return err
-		}
-		who = whoOf(spans, t.Origin.SpanID)
+	who, err := s.threadPeople(ctx, t)
+	if err != nil {
+		return err
 	}
 	v := threadView(t, st, who)
 	if v.Pin, err = s.pinForm(c, pinWhat{Kind: collab.KindThread, TraceID: st.trace, Title: v.Name}); err != nil {
 		return err
+	}
+	if p := v.Panel; p != nil {
+		if p.Pin, err = s.pinForm(c, pinWhat{Kind: collab.KindSpan, TraceID: p.TraceID, SpanID: p.SpanID, Title: p.Name}); err != nil {
+			return err
+		}
+	}
+	if isFragment(c) {
+		return render(c, http.StatusOK, views.ThreadBody(v))
 	}
 	p, err := s.page(c, "Thread of "+v.Name, "")
 	if err != nil {
@@ -65,14 +66,56 @@ func (s *Server) showThread(c echo.Context) error {
 
 // threadOf returns the thread of a span, which may be another than that of its
 // trace; for no span, or one that is not here, that of the trace.
-func (s *Server) threadOf(ctx context.Context, id trace.ID, span trace.SpanID) (*graph.Thread, error) {
+func (s *Server) threadOf(ctx context.Context, id trace.ID, span trace.SpanID, st threadState) (*graph.Thread, error) {
+	selected, _ := parseSelection(st.sel)
 	if !span.IsZero() {
-		t, err := s.Graph.ThreadOfSpan(ctx, id, span)
+		t, err := s.Graph.ThreadWith(ctx, id, span, selected)
 		if !errors.Is(err, graph.ErrNotFound) {
 			return t, err
 		}
 	}
-	return s.Graph.Thread(ctx, id)
+	return s.Graph.ThreadWith(ctx, id, trace.SpanID{}, selected)
+}
+
+// spanSource is a store that can be asked for single spans.
+type spanSource interface {
+	SpansOf(ctx context.Context, refs []trace.Ref) ([]trace.Span, error)
+}
+
+// threadPeople names who is behind the spans where the thread may have begun.
+func (s *Server) threadPeople(ctx context.Context, t *graph.Thread) (threadPeople, error) {
+	var refs []trace.Ref
+	if t.Origin != nil {
+		refs = append(refs, t.Origin.Ref)
+	}
+	for i, c := range t.Candidates {
+		if i == maxCandidates {
+			break
+		}
+		refs = append(refs, c.Ref)
+	}
+	who := threadPeople{}
+	var spans []trace.Span
+	if single, ok := any(s.Store).(spanSource); ok {
+		var err error
+		if spans, err = single.SpansOf(ctx, refs); err != nil {
+			return nil, err
+		}
+	} else {
+		for _, r := range refs {
+			list, _, err := s.Store.TraceSpans(ctx, r.TraceID, maxOriginSpans)
+			if err != nil {
+				return nil, err
+			}
+			spans = append(spans, list...)
+		}
+	}
+	for i := range spans {
+		if name := whoOf(&spans[i]); name != "" {
+			who[spans[i].Ref()] = name
+		}
+	}
+	return who, nil
 }
 
 var threadStyles = []string{"css/trace.css", "css/thread.css"}

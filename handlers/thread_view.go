@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"maps"
 	"slices"
-	"strconv"
-	"strings"
 
 	"redthread/tracestore/graph"
 	"redthread/tracestore/trace"
@@ -14,168 +12,273 @@ import (
 )
 
 const (
-	maxCandidates   = 12  // named on the page; the JSON has all
-	threadTableRows = 500 // of one page of the table
-	maxPhrases      = 7   // hops that the sentence tells
+	maxCandidates   = 12 // named on the page; the JSON has all
+	maxBusyServices = 8  // on the side; the rest are summed up
 )
 
-// threadState is what the address of a thread page says.
-type threadState struct {
-	trace string
-	span  string
-	open  []string // groups unfolded
-	table bool
-	row   int
-}
+// threadPeople names who is behind the spans where a thread may have begun:
+// "user 81723".
+type threadPeople map[trace.Ref]string
 
-// href is the address of the state.
-func (st threadState) href() string {
-	var q []string
+// threadView builds the page of a thread.
+func threadView(t *graph.Thread, st threadState, who threadPeople) views.ThreadPage {
+	p := views.ThreadPage{TraceID: st.trace, Known: t.Origin != nil, Table: st.table, Ripple: rippleFacts(t)}
+	g := newGrouping(t, st.raw)
+	selected := t.Selected
+	if st.sel == noSelection || selected == 0 && st.sel == "" && st.span == "" {
+		selected = -1 // the thread begins there: nothing needs to be singled out
+	}
+	begin, known := threadBeginning(t)
+	if known {
+		p.Name, p.Service, p.Start, p.By = rowName(begin.Name), begin.Service, timeOf(begin.StartUnixNano), who[begin.Ref]
+	}
+	p.JSONHref = "/api/v1/traces/" + st.trace + "/thread"
 	if st.span != "" {
-		q = append(q, "span="+st.span)
+		p.JSONHref += "?span=" + st.span
 	}
-	if len(st.open) > 0 {
-		q = append(q, "open="+strings.Join(st.open, ","))
-	}
-	if st.table {
-		q = append(q, "view=table")
-	}
-	if st.row > 0 {
-		q = append(q, "row="+strconv.Itoa(st.row))
-	}
-	if len(q) == 0 {
-		return "/thread/" + st.trace
-	}
-	return "/thread/" + st.trace + "?" + strings.Join(q, "&")
-}
-
-// toggled is the state after folding or unfolding a group.
-func (st threadState) toggled(group string) threadState {
-	if i := slices.Index(st.open, group); i >= 0 {
-		st.open = slices.Delete(slices.Clone(st.open), i, i+1)
-	} else if len(st.open) < maxStateKeys {
-		st.open = append(slices.Clone(st.open), group)
-	}
-	return st
-}
-
-// threadView builds the page of a thread. who names the person behind it, "" if
-// that is not known.
-func threadView(t *graph.Thread, st threadState, who string) views.ThreadPage {
-	p := views.ThreadPage{
-		TraceID: st.trace, By: who, Known: t.Origin != nil, Table: st.table,
-		JSONHref: "/api/v1/traces/" + st.trace + "/thread", TraceHref: "/t/" + st.trace,
-		Ripple: rippleFacts(t), Busy: busyServices(t.Legs), Hops: hopCounts(t.Legs),
-	}
+	p.TraceHref = "/t/" + st.trace
 	if st.span != "" {
 		p.TraceHref += "/" + st.span
 	}
-	switch begin := cmp.Or(t.Origin, t.Start); {
-	case begin != nil:
-		p.Name, p.Service, p.Start = rowName(begin.Name), begin.Service, timeOf(begin.StartUnixNano)
-	case len(t.Legs) > 0:
-		p.Name, p.Service, p.Start = rowName(t.Legs[0].Name), t.Legs[0].Service, timeOf(t.Legs[0].StartUnixNano)
+	path := told(g, selected)
+	href := func(leg int) string { return st.selecting(t.Legs[leg].Ref) }
+	p.Sentence = threadSentence(g, path, p.By, href)
+	p.SentenceText = sentenceText(p.Sentence)
+	p.Notices = threadNotices(t, st, selected)
+	p.Candidates, p.MoreCandidates = threadCandidates(t, g, st, selected, who)
+	p.Busy, p.Hops = busyServices(t), hopCounts(t.Legs)
+	p.Critical = criticalView(g, st)
+	if selected >= 0 {
+		p.Panel = legPanel(g, st, selected)
+	} else if st.sel != "" && st.sel != noSelection {
+		p.Notices = append(p.Notices, views.Notice{Text: "The span selected in the address is not part of this thread.", Href: "/thread/" + selectedTrace(st.sel), Link: "Its own thread"})
 	}
-	p.Notices = threadNotices(t)
-	for i, c := range t.Candidates {
-		if i == maxCandidates {
-			p.MoreCandidates = len(t.Candidates) - i
-			break
-		}
-		p.Candidates = append(p.Candidates, originView(c))
-	}
-	other := st
-	other.table, other.row = !st.table, 0
-	here := st
-	here.row = 0
-	p.MapHref, p.TableHref = here.href(), other.href()
+	other := st.with(func(st *threadState) { st.table, st.row = !st.table, 0 })
+	here := st.with(func(st *threadState) { st.row = 0 })
+	p.MapHref, p.TableHref = here, other
 	if st.table {
-		p.MapHref, p.TableHref = p.TableHref, p.MapHref
-	}
-	groups, _ := threadGroups(t.Legs)
-	p.Sentence = threadSentence(t, groups, who)
-	selected := t.Selected
-	if selected == 0 {
-		selected = -1 // the thread begins there: nothing needs to be singled out
-	}
-	if st.table {
-		threadTable(&p, t, st, selected)
+		p.MapHref, p.TableHref = other, here
+		p.Rows = threadTable(g, st, selected)
 		return p
 	}
-	open := map[string]bool{}
-	for _, g := range st.open {
-		open[g] = true
-	}
-	p.Map = newThreadMap(t, open, selected, func(group string) string { return st.toggled(group).href() }).view()
+	p.CriticalHref = st.with(func(st *threadState) { st.critical = !st.critical })
+	p.CriticalOn = st.critical
+	p.Map = newThreadMap(g, st, selected, path).view()
 	return p
 }
 
+func selectedTrace(sel string) string {
+	ref, _ := parseSelection(sel)
+	if ref.SpanID.IsZero() {
+		return ref.TraceID.String()
+	}
+	return ref.TraceID.String() + "?span=" + ref.SpanID.String()
+}
+
 // threadNotices say what is not known of the thread, and why.
-func threadNotices(t *graph.Thread) []string {
-	var list []string
+func threadNotices(t *graph.Thread, st threadState, selected int) []views.Notice {
+	var list []views.Notice
+	say := func(text string) { list = append(list, views.Notice{Text: text}) }
 	switch {
 	case t.Status == graph.Ambiguous:
-		list = append(list, "Where this began is ambiguous: it handled a batch of messages that came from "+ui.Count(len(t.Candidates))+
-			" requests. What follows starts where all of them meet.")
+		say("Where this began is ambiguous: it handled a batch of messages that came from " + ui.Count(len(t.Candidates)) + " requests. What is drawn starts where all of them meet.")
+	case t.Circle:
+		say("This thread has no beginning: what caused it leads round in a circle. It is cut open at its earliest span.")
 	case t.Origin == nil && t.Start != nil:
-		list = append(list, "Where this began is "+unknownWords(t.Reason)+". The thread starts at the earliest span that is known.")
+		say("Where this began is " + unknownWords(t.Reason) + ". The thread starts at the earliest span that is known.")
 	case t.Origin == nil:
-		list = append(list, "Where this began is "+unknownWords(t.Reason)+".")
+		say("Where this began is " + unknownWords(t.Reason) + ".")
 	}
+	if t.Links != nil {
+		say(rowName(t.Links.Of.Name) + " kept " + linkWords(t.Links) + ".")
+	}
+	if t.Expired {
+		say("Some of its spans are past their time. What is left of them are the summaries of their traces: service, name, times and counts.")
+	}
+	if t.Incomplete {
+		say("A span on the way to the origin never arrived. The root of its trace stands for it.")
+	}
+	if n := len(t.Loops); n > 0 {
+		say(countOf(n, "cause leads", "causes lead") + " back to what caused " + itOrThem(n) + ": the thread goes on there for ever and is drawn once.")
+	}
+	list = append(list, skewNotice(t, st)...)
 	if t.Folded > 0 {
-		list = append(list, ui.Count(t.Folded)+" of its traces are too many of a kind to be drawn: they are counted by their summaries.")
+		say(ui.Count(t.Folded) + " traces are too many of a kind to be drawn one by one: they are folded and counted from their summaries.")
 	}
-	if t.Cut {
-		list = append(list, "This thread is larger than what was read of it: counts and sums are of the part shown.")
+	for _, part := range t.Cuts {
+		if words := cutWords[part]; words != "" && !(part == graph.PartOrigin && t.Circle) {
+			say(words)
+		}
 	}
 	return list
+}
+
+// cutWords say where a thread was cut.
+var cutWords = map[graph.Part]string{
+	graph.PartTraces: "Cut: it has more traces than are drawn, and they are not enough of a kind to be folded. Counts and sums are of the part shown.",
+	graph.PartSpans:  "Cut: it has more spans than are read for one thread. Counts and sums are of the part shown.",
+	graph.PartTrace:  "Cut: one of its traces is larger than is read. Counts and sums are of the part shown.",
+	graph.PartLinks:  "Cut: one of its traces set off more than is read. Counts and sums are of the part shown.",
+	graph.PartLegs:   "Cut: it has more requests, messages and jobs than are listed. Counts and sums are of the part shown.",
+	graph.PartFolded: "Cut: more was set off than is counted. Counts and sums are of the part shown.",
+	graph.PartOrigin: "Cut: the way back to its origin is longer than is followed at once.",
+}
+
+// skewNotice says whose clocks are behind, and switches the correction.
+func skewNotice(t *graph.Thread, st threadState) []views.Notice {
+	most := map[string]int64{}
+	n := 0
+	for i := range t.Legs {
+		if l := &t.Legs[i]; l.SkewNano > 0 {
+			n++
+			most[l.Service] = max(most[l.Service], l.SkewNano)
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	names := slices.SortedFunc(maps.Keys(most), func(a, b string) int { return cmp.Or(cmp.Compare(most[b], most[a]), cmp.Compare(a, b)) })
+	text := "The clock of " + names[0] + " is at least " + ui.Duration(most[names[0]]) + " behind"
+	if len(names) > 1 {
+		text = "Clocks of " + ui.Count(len(names)) + " services are behind, that of " + names[0] + " by at least " + ui.Duration(most[names[0]])
+	}
+	toggle := st.with(func(st *threadState) { st.raw = !st.raw })
+	if st.raw {
+		return []views.Notice{{Text: text + ". Times are drawn as they were sent: effects stand before their causes.", Href: toggle, Link: "Correct the clocks"}}
+	}
+	return []views.Notice{{Text: text + ": what it sent is drawn later, so that no effect begins before its cause.", Href: toggle, Link: "Draw times as sent"}}
+}
+
+// threadCandidates are the beginnings that the thread may have, with what each
+// would mean.
+func threadCandidates(t *graph.Thread, g *grouping, st threadState, selected int, who threadPeople) (list []views.ThreadCandidate, more int) {
+	for i, c := range t.Candidates {
+		if i == maxCandidates {
+			return list, len(t.Candidates) - i
+		}
+		v := views.ThreadCandidate{Cause: originView(c), By: who[c.Ref]}
+		ref := trace.Ref{}
+		at := selected
+		if at < 0 && len(t.Legs) > 0 {
+			at = 0
+		}
+		if at >= 0 {
+			l := &t.Legs[at]
+			ref = l.Ref
+			if passed := g.begin(l) - c.StartUnixNano; passed > 0 {
+				v.Means = ui.Duration(passed) + " from there to " + legName(l)
+			}
+		}
+		there := threadState{trace: c.TraceID.String(), span: c.SpanID.String()}
+		if c.SpanID.IsZero() {
+			there.span = ""
+		}
+		if !ref.TraceID.IsZero() {
+			there.sel = selection(ref)
+		}
+		v.Thread = there.href()
+		list = append(list, v)
+	}
+	return list, 0
 }
 
 // rippleFacts are the measures of the thread.
 func rippleFacts(t *graph.Thread) []views.ThreadFact {
 	r := t.Ripple
-	failed := 0
+	failed, retried := 0, 0
 	for i := range t.Legs {
-		if t.Legs[i].Work == graph.WorkJob && t.Legs[i].Errors > 0 {
+		l := &t.Legs[i]
+		if l.Work == graph.WorkJob && l.Errors > 0 && l.Fold < 0 {
 			failed++
+		}
+		if l.Attempt > 1 {
+			retried++
+		}
+	}
+	for i := range t.Folds {
+		if t.Folds[i].Work == graph.WorkJob {
+			failed += t.Folds[i].Failed
 		}
 	}
 	jobs := views.ThreadFact{Name: "jobs run", Value: ui.Count(r.Jobs)}
 	if failed > 0 {
 		jobs.Warn = ui.Count(failed) + " failed"
 	}
-	errors := views.ThreadFact{Name: "errors", Value: ui.Count(r.Errors)}
-	return []views.ThreadFact{
+	list := []views.ThreadFact{
 		{Name: "traces", Value: ui.Count(r.Traces)}, {Name: "messages", Value: ui.Count(r.Messages)}, jobs,
-		{Name: "requests set off", Value: ui.Count(r.Requests)}, errors, {Name: "busy time", Value: ui.Duration(r.BusyNano)},
+		{Name: "requests set off", Value: ui.Count(r.Requests)}, {Name: "errors", Value: ui.Count(r.Errors)}, {Name: "busy time", Value: ui.Duration(r.BusyNano)},
 		{Name: "waiting in queues", Value: ui.Duration(r.WaitingNano)}, {Name: "last effect", Value: plusDuration(r.LastEffectNano)},
 	}
-}
-
-// maxBusyServices is how many services the side names; the rest are summed up.
-const maxBusyServices = 8
-
-func busyServices(legs []graph.Leg) []views.BusyService {
-	sums := map[string]int64{}
-	for i := range legs {
-		sums[legs[i].Service] += legs[i].BusyNano
+	if retried > 0 {
+		list = slices.Insert(list, 3, views.ThreadFact{Name: "further attempts", Value: ui.Count(retried)})
 	}
-	names := slices.SortedFunc(maps.Keys(sums), func(a, b string) int {
-		return cmp.Or(cmp.Compare(sums[b], sums[a]), cmp.Compare(a, b))
-	})
-	var list []views.BusyService
-	var rest int64
-	for i, name := range names {
-		if i >= maxBusyServices && len(names) > maxBusyServices+1 {
-			rest += sums[name]
-			continue
-		}
-		list = append(list, views.BusyService{Service: name, Text: ui.Duration(sums[name]), Width: percent(float64(sums[name]), sums[names[0]])})
+	untaken := 0
+	for _, e := range t.Ends {
+		untaken += e.Count
 	}
-	if rest > 0 {
-		list = append(list, views.BusyService{Service: ui.Count(len(names)-maxBusyServices) + " others", Text: ui.Duration(rest), Width: percent(min(float64(rest), float64(sums[names[0]])), sums[names[0]])})
+	if untaken > 0 {
+		list = append(list, views.ThreadFact{Name: "sent, not known to be taken", Value: ui.Count(untaken)})
 	}
 	return list
+}
+
+// serviceTotal is what one service did for a thread.
+type serviceTotal struct {
+	Service  string `json:"service"`
+	BusyNano int64  `json:"busy_nano,string"`
+	Runs     int    `json:"runs"`
+	Errors   int    `json:"errors"`
+}
+
+// serviceTotals are the totals by service, the busiest first.
+func serviceTotals(t *graph.Thread) []serviceTotal {
+	sums := map[string]*serviceTotal{}
+	add := func(service string, busy int64, runs, errors int) {
+		if sums[service] == nil {
+			sums[service] = &serviceTotal{Service: service}
+		}
+		s := sums[service]
+		s.BusyNano, s.Runs, s.Errors = s.BusyNano+busy, s.Runs+runs, s.Errors+errors
+	}
+	for i := range t.Legs {
+		if l := &t.Legs[i]; l.Fold < 0 {
+			add(l.Service, l.BusyNano, 1, l.Errors)
+		}
+	}
+	for i := range t.Folds {
+		f := &t.Folds[i]
+		add(f.Service, f.BusyNano, f.Traces, f.Errors)
+	}
+	list := make([]serviceTotal, 0, len(sums))
+	for _, s := range sums {
+		list = append(list, *s)
+	}
+	slices.SortFunc(list, func(a, b serviceTotal) int {
+		return cmp.Or(cmp.Compare(b.BusyNano, a.BusyNano), cmp.Compare(a.Service, b.Service))
+	})
+	return list
+}
+
+// busyServices are the totals that the side names.
+func busyServices(t *graph.Thread) []views.BusyService {
+	all := serviceTotals(t)
+	var list []views.BusyService
+	var rest serviceTotal
+	for i, s := range all {
+		if i >= maxBusyServices && len(all) > maxBusyServices+1 {
+			rest.BusyNano, rest.Runs, rest.Errors = rest.BusyNano+s.BusyNano, rest.Runs+s.Runs, rest.Errors+s.Errors
+			continue
+		}
+		list = append(list, busyService(s, cmp.Or(s.Service, "of many names"), all[0].BusyNano))
+	}
+	if rest.Runs > 0 {
+		list = append(list, busyService(rest, ui.Count(len(all)-maxBusyServices)+" others", all[0].BusyNano))
+	}
+	return list
+}
+
+func busyService(s serviceTotal, name string, most int64) views.BusyService {
+	return views.BusyService{Service: name, Text: ui.Duration(s.BusyNano), Width: percent(float64(min(s.BusyNano, most)), most), Runs: s.Runs, Errors: s.Errors}
 }
 
 // hopCounts counts the ways in which hops are known, recorded ones first.
@@ -192,151 +295,44 @@ func hopCounts(legs []graph.Leg) []views.HopCount {
 		list = append(list, h)
 	}
 	slices.SortFunc(list, func(a, b views.HopCount) int {
-		if a.Inferred != b.Inferred {
-			if b.Inferred {
-				return -1
-			}
-			return 1
-		}
-		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Text, b.Text))
+		return cmp.Or(boolInt(a.Inferred)-boolInt(b.Inferred), cmp.Compare(b.Count, a.Count), cmp.Compare(a.Text, b.Text))
 	})
 	return list
 }
 
-// threadSentence tells the thread along its largest branch: what began it, what
-// that sent, what was set off and how often.
-func threadSentence(t *graph.Thread, groups []threadGroup, who string) []views.Phrase {
-	if len(groups) == 0 {
+// maxCriticalSteps is how many steps of the critical path the side lists.
+const maxCriticalSteps = 12
+
+// criticalView lists the steps to the last effect; of many those that took
+// longest.
+func criticalView(g *grouping, st threadState) []views.CriticalStep {
+	if !st.critical {
 		return nil
 	}
-	legs := t.Legs
-	first := &groups[0]
-	list := []views.Phrase{{Text: rowName(first.name), Strong: true, Href: spanHref(legs[first.legs[0]].Ref)}}
-	if who != "" {
-		list = append(list, views.Phrase{Text: "by " + who})
+	var list []views.CriticalStep
+	for i, s := range g.t.Critical {
+		v := views.CriticalStep{Nano: s.SelfNano + s.WaitNano, Self: ui.Duration(s.SelfNano)}
+		if s.Leg >= 0 {
+			l := &g.t.Legs[s.Leg]
+			v.Name, v.Service, v.Href = legName(l), l.Service, st.selecting(l.Ref)
+		} else {
+			f := &g.t.Folds[s.Fold]
+			v.Name, v.Service = foldName(f)+" ×"+ui.Count(f.Traces), f.Service
+		}
+		if s.WaitNano > 0 && i > 0 {
+			v.Wait = waited(s.WaitNano)
+		}
+		list = append(list, v)
 	}
-	list = append(list, views.Phrase{Text: "in " + first.service, Quiet: true})
-	at, told, aside := 0, 0, 0
-	for told < maxPhrases {
-		next := largest(groups, groups[at].children)
-		if next < 0 {
-			break
-		}
-		aside += len(groups[at].children) - 1
-		g := &groups[next]
-		if g.topic != "" {
-			list = append(list, views.Phrase{Arrow: true, Text: "message"}, views.Phrase{Text: g.topic, Strong: true})
-			if g.waitNano > 0 {
-				list = append(list, views.Phrase{Text: waitWords(g), Quiet: true})
-			}
-		}
-		count, failed, deep := len(g.legs), g.failed, 0
-		for { // the same work again and again is told once
-			again := sameChild(groups, next)
-			if again < 0 {
-				break
-			}
-			aside += len(groups[next].children) - 1
-			next = again
-			count += len(groups[next].legs)
-			failed += groups[next].failed
-			deep++
-		}
-		list = append(list, views.Phrase{Arrow: true, Text: rowName(g.name), Strong: true, Href: spanHref(legs[g.legs[0]].Ref)})
-		if count > 1 {
-			list = append(list, views.Phrase{Text: "×" + ui.Count(count)})
-		}
-		if g.service != groups[at].service {
-			list = append(list, views.Phrase{Text: "in " + g.service, Quiet: true})
-		}
-		if deep > 0 {
-			list = append(list, views.Phrase{Text: "set off itself " + ui.Count(deep) + " deep", Quiet: true})
-		}
-		if g.topic == "" && g.waitNano > 0 {
-			list = append(list, views.Phrase{Text: waitWords(g), Quiet: true})
-		}
-		if failed > 0 {
-			list = append(list, views.Phrase{Text: ui.Count(failed) + " failed", Warn: true})
-		}
-		at = next
-		told++
-	}
-	if told == 0 {
-		return append(list, views.Phrase{Text: "set off nothing that is recorded", Quiet: true})
-	}
-	if below := groups[at].size - len(groups[at].legs); below > 0 {
-		list = append(list, views.Phrase{Arrow: true, Text: ui.Count(below) + " more", Quiet: true})
-	}
-	if aside > 0 {
-		list = append(list, views.Phrase{Text: "and " + countOf(aside, "other branch", "other branches"), Quiet: true})
+	if len(list) > maxCriticalSteps {
+		sorted := slices.Clone(list)
+		slices.SortFunc(sorted, func(a, b views.CriticalStep) int { return cmp.Compare(b.Nano, a.Nano) })
+		least := sorted[maxCriticalSteps-1].Nano
+		skipped := len(list) - maxCriticalSteps
+		list = slices.DeleteFunc(list, func(s views.CriticalStep) bool { return s.Nano < least })
+		list = append(list[:min(len(list), maxCriticalSteps)], views.CriticalStep{Name: countOf(skipped, "shorter step", "shorter steps") + " left out"})
 	}
 	return list
-}
-
-func waitWords(g *threadGroup) string {
-	if len(g.legs) > 1 {
-		return "waited up to " + ui.Duration(g.waitNano)
-	}
-	return waited(g.waitNano)
-}
-
-// largest is the child with the most below it, -1 if there is none.
-func largest(groups []threadGroup, children []int) int {
-	best := -1
-	for _, g := range children {
-		if best < 0 || groups[g].size > groups[best].size {
-			best = g
-		}
-	}
-	return best
-}
-
-// sameChild is the child that is the same work as its parent, -1 if none is.
-func sameChild(groups []threadGroup, at int) int {
-	for _, c := range groups[at].children {
-		if groups[c].service == groups[at].service && groups[c].name == groups[at].name && groups[c].work == groups[at].work {
-			return c
-		}
-	}
-	return -1
-}
-
-// threadTable fills the table with one page of legs.
-func threadTable(p *views.ThreadPage, t *graph.Thread, st threadState, selected int) {
-	p.RowsAll = len(t.Legs)
-	first := min(max(st.row-1, 0), max(len(t.Legs)-1, 0))
-	if st.row == 0 && selected >= threadTableRows {
-		first = selected - threadTableRows/2
-	}
-	last := min(first+threadTableRows, len(t.Legs))
-	page := func(row int) string {
-		st.row = row + 1
-		return st.href()
-	}
-	if first > 0 {
-		p.Earlier = &views.MoreRows{Count: first, Href: page(max(first-threadTableRows, 0))}
-	}
-	if last < len(t.Legs) {
-		p.Later = &views.MoreRows{Count: len(t.Legs) - last, Href: page(last)}
-	}
-	for i := first; i < last; i++ {
-		l := &t.Legs[i]
-		r := views.ThreadRow{
-			Depth: l.Depth, Name: legName(l), Service: l.Service, Work: string(l.Work), Href: spanHref(l.Ref),
-			Offset: plusDuration(l.StartUnixNano - t.Legs[0].StartUnixNano), Duration: ui.Duration(l.DurationNano),
-			Spans: l.Spans, Errors: l.Errors, Inferred: l.Inferred, Selected: i == selected,
-		}
-		if l.Work != graph.WorkJob {
-			r.Topic = l.Topic
-		}
-		if l.WaitNano > 0 {
-			r.Wait = ui.Duration(l.WaitNano)
-		}
-		if l.Cause >= 0 {
-			r.How = howKnown(l.By, l.Rule, l.Inferred)
-		}
-		p.Rows = append(p.Rows, r)
-	}
 }
 
 // userKeys are the attributes that name the person behind a request, the
@@ -344,15 +340,10 @@ func threadTable(p *views.ThreadPage, t *graph.Thread, st threadState, selected 
 var userKeys = []string{"user.id", "enduser.id", "app.user_id", "user_id", "usr.id"}
 
 // whoOf names the person behind a span, or "".
-func whoOf(spans []trace.Span, at trace.SpanID) string {
-	for i := range spans {
-		if spans[i].SpanID != at {
-			continue
-		}
-		for _, key := range userKeys {
-			if v, ok := spans[i].Attribute(key); ok && v.Text() != "" {
-				return "user " + clip(v.Text(), 60)
-			}
+func whoOf(s *trace.Span) string {
+	for _, key := range userKeys {
+		if v, ok := s.Attribute(key); ok && v.Text() != "" {
+			return "user " + clip(v.Text(), 60)
 		}
 	}
 	return ""

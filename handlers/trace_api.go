@@ -120,7 +120,11 @@ func (s *Server) showThreadJSON(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return c.JSON(http.StatusOK, t)
+	answer, err := s.threadAnswer(ctx, t, id, c.QueryParam("span"))
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, answer)
 }
 
 // traceParam reads the trace id of the path.

@@ -54,28 +54,8 @@ func goldenTrace(name string) TracePage {
 	}
 }
 
-func goldenThread(name string) ThreadPage {
-	start := time.Date(2026, 11, 22, 14, 3, 11, 204e6, time.UTC)
-	return ThreadPage{
-		TraceID: "0a", Name: name, Service: "web-uk", By: name, Start: start, Known: true, MapHref: "/thread/0a", TableHref: "/thread/0a?view=table", JSONHref: "/api/v1/traces/0a/thread", TraceHref: "/t/0a",
-		Sentence: []Phrase{{Text: name, Strong: true, Href: "/t/0a"}, {Arrow: true, Text: "message"}, {Text: "1 failed", Warn: true}, {Text: "in web", Quiet: true}},
-		Map: ThreadMap{Height: 120, More: 3, Lanes: []ThreadLane{{Y: 38, Height: 48, Head: name, Title: name, Full: name, Class: ServiceClass("web")}},
-			Ticks: []TimeTick{{"1%", "0", false}}, Breaks: []ThreadBreak{{"50%", "⋯"}}, Curves: []ThreadCurve{{"M1 2C3 4 5 6 7 8", true, true, name}},
-			Waits: []ThreadWait{{"10%", "5%", 60, "waited 40 ms"}}, Dots: []ThreadDot{{"9%", 50, true, "8 messages", name}},
-			Bars: []ThreadBar{{Href: "/t/0a/01", X: "1%", Width: "20%", Y: 44, Class: ServiceClass("web"), Error: true, Selected: true, Text: "1.84 s", Warn: "2 errors", TextX: "21%", Title: name},
-				{Href: "/t/0b/01", X: "30%", Width: "50%", Y: 82, Class: ServiceClass("job"), Stack: true, Busy: []Stretch{{"30%", "10%"}}, Text: "×15 p50 612 ms", TextX: "80%", TextEnd: true, Title: name, FoldHref: "/thread/0a?open=1", Folded: true}}},
-		Ripple: []ThreadFact{{"jobs run", "24", "1 failed"}}, Busy: []BusyService{{name, "9.2 s", "100%"}}, Hops: []HopCount{{"recorded link", 29, false}, {"inferred: same id", 3, true}},
-	}
-}
-
 // TestTraceGolden compares whole fragments, also with hostile and empty values.
 func TestTraceGolden(t *testing.T) {
-	table := goldenThread(hostileName)
-	table.Table, table.Known, table.RowsAll = true, false, 900
-	table.Notices = []string{"Where this began is ambiguous."}
-	table.Candidates, table.MoreCandidates = []CauseView{{Service: "web", Name: hostileName, Href: "/t/0c"}}, 4
-	table.Rows = []ThreadRow{{Depth: 1, Name: hostileName, Service: hostileName, Work: "job", Href: "/t/0a/01", Offset: "+1 s", Wait: "40 ms", Duration: "2 s", Spans: 3, Errors: 1, How: "recorded link", Selected: true, Topic: hostileName}}
-	table.Later = &MoreRows{Count: 899, Href: "/thread/0a?view=table&row=2"}
 	for name, c := range map[string]templ.Component{
 		"trace":         traceBody(goldenTrace("POST /quotes")),
 		"trace-hostile": traceBody(goldenTrace(hostileName)),
@@ -84,31 +64,34 @@ func TestTraceGolden(t *testing.T) {
 		"absent":        traceMissing(NoTrace{TraceID: "0a", Href: "/t/0a", Explore: "/explore"}),
 		"absent-span":   traceMissing(NoTrace{TraceID: "0a", SpanID: "02", Href: "/t/0a/02", Explore: "/explore", Rest: 12}),
 		"invalid":       traceMissing(NoTrace{Invalid: hostileName}),
-		"thread":        threadBody(goldenThread("POST /quotes")),
-		"thread-table":  threadBody(table),
-		"thread-empty":  threadBody(ThreadPage{}),
 	} {
-		got := strings.ReplaceAll(renderPage(t, c), "><", ">\n<")
-		if strings.Contains(got, "<script>") || regexp.MustCompile(`\s(style|on[a-z]+)=`).MatchString(got) {
-			t.Errorf("%s: markup comes through, or an attribute that the policy blocks", name)
-		}
-		path := filepath.Join("testdata", "trace", name+".html")
-		if *update {
-			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-				t.Fatal(err)
-			}
-			continue
-		}
-		want, err := os.ReadFile(path)
-		if err != nil {
+		compareGolden(t, "trace", name, c)
+	}
+}
+
+// compareGolden compares a fragment with its golden page.
+func compareGolden(t *testing.T, dir, name string, c templ.Component) {
+	t.Helper()
+	got := strings.ReplaceAll(renderPage(t, c), "><", ">\n<")
+	if strings.Contains(got, "<script>") || regexp.MustCompile(`\s(style|on[a-z]+)=`).MatchString(got) {
+		t.Errorf("%s: markup comes through, or an attribute that the policy blocks", name)
+	}
+	path := filepath.Join("testdata", dir, name+".html")
+	if *update {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(string(want), got); diff != "" {
-			t.Errorf("%s differs from %s; if that is meant, run go test ./views -update (-want +got):\n%s", name, path, diff)
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
 		}
+		return
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s differs from %s; if that is meant, run go test ./views -update (-want +got):\n%s", name, path, diff)
 	}
 }
 

@@ -1,18 +1,13 @@
-// The page of a thread: keys that go from bar to bar. Everything else is links.
+// The page of a thread: loads what a link leads to in place, the keys, the brush
+// over the minimap and the axis, and hover. Without it all of this is links.
+import { mountAll, toast, unmountAll } from "./app.js";
 import { isTyping } from "./keys.js";
+import { dragged, gripAt } from "./waterfall_brush.js";
+import { stepBar, timeAt, zoomed } from "./thread_scale.js";
+import { svg } from "./svg.js";
 
-/**
- * The bar to go to from another, or from none (-1).
- * @param {number} at
- * @param {number} by 1 or -1
- * @param {number} count
- * @returns {number} -1 if there are no bars
- */
-export function stepBar(at, by, count) {
-  if (count === 0) return -1;
-  if (at < 0) return by > 0 ? 0 : count - 1;
-  return Math.min(Math.max(at + by, 0), count - 1);
-}
+const SETTLE = 160; // milliseconds: a held j does not ask for every leg on its way
+const CLICK = 4; // a drag shorter than this many pixels is none
 
 /**
  * @param {HTMLElement} el
@@ -20,45 +15,206 @@ export function stepBar(at, by, count) {
  */
 export function mount(el) {
   const stop = new AbortController();
-  const bars = [...el.querySelectorAll('[data-part="bar"]')];
-  const chart = el.querySelector('[data-part="map"]');
-  const focus = (i) => {
-    bars[i]?.focus();
-    bars[i]?.scrollIntoView({ block: "nearest", inline: "nearest" });
+  const on = (target, type, fn, more) => target.addEventListener(type, fn, { signal: stop.signal, ...more });
+  let asking = new AbortController();
+  let timer = 0;
+  let brushing = new AbortController();
+
+  const part = (name) => el.querySelector(`[data-part="${name}"]`);
+  const bars = () => [...el.querySelectorAll('[data-part="bar"]')];
+  const current = () => bars().find((b) => b === document.activeElement) ?? el.querySelector('[data-part="bar"][aria-current]');
+  const rowOf = (bar) => bar?.closest("[data-row]");
+
+  // load replaces the page by the state that an address tells. focus names the
+  // bar that is to have the focus then: a group, or what is selected.
+  const load = async (href, { push = true, focus = "" } = {}) => {
+    clearTimeout(timer);
+    asking.abort();
+    asking = new AbortController();
+    el.setAttribute("aria-busy", "true");
+    try {
+      const answer = await fetch(href, { signal: asking.signal, headers: { "HX-Request": "true", Accept: "text/html" } });
+      if (answer.status === 401) location.reload();
+      if (!answer.ok) throw new Error(`${href}: ${answer.status}`);
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      const fresh = page.querySelector('[data-js~="thread"]');
+      const side = part("map")?.querySelector(".ThreadMap-scroll")?.scrollLeft ?? 0;
+      if (push && href !== location.pathname + location.search) history.pushState({ thread: true }, "", href);
+      for (const old of el.children) unmountAll(old);
+      el.replaceChildren(...fresh.childNodes);
+      for (const now of el.children) mountAll(now);
+      const scroll = part("map")?.querySelector(".ThreadMap-scroll");
+      if (scroll) scroll.scrollLeft = side;
+      listenToBrush();
+      const at = (focus && el.querySelector(`[data-group="${CSS.escape(focus)}"] [data-part="bar"]`)) || (focus !== "" && el.querySelector('[data-part="bar"][aria-current]'));
+      at?.focus({ preventScroll: true });
+      at?.scrollIntoView({ block: "nearest", inline: "nearest" });
+    } catch (err) {
+      if (err.name === "AbortError") return;
+      console.error("redthread: thread", err);
+      toast("That part of the thread could not be loaded. Try once more.", "warn");
+    }
+    el.removeAttribute("aria-busy");
   };
-  const fold = (folded) => document.activeElement?.closest("g")?.querySelector(`[data-part="fold"][data-folded="${folded}"]`);
-  const go = (link) => {
-    if (!link) return;
-    // Where one was survives the fold: the page comes back scrolled alike.
-    sessionStorage.setItem("thread-scroll", JSON.stringify([location.pathname, scrollY, bars.indexOf(document.activeElement)]));
-    location.assign(link.getAttribute("href"));
+
+  // go follows a link of the page in place.
+  const go = (link, focus = "") => link && load(link.getAttribute("href"), { focus });
+  const focusBar = (bar) => {
+    if (!bar) return;
+    bar.focus();
+    bar.scrollIntoView({ block: "nearest", inline: "nearest" });
+    clearTimeout(timer);
+    timer = setTimeout(() => go(bar, "*"), SETTLE);
+  };
+  const step = (by, list = bars()) => {
+    const at = current();
+    if (!at || list.includes(at)) return focusBar(list[stepBar(list.indexOf(at), by, list.length)]);
+    // Not one of them itself: the next one after where it stands.
+    const all = bars();
+    const after = list.filter((b) => (all.indexOf(b) - all.indexOf(at)) * by > 0);
+    return focusBar(by > 0 ? after[0] : after.at(-1));
+  };
+  const failed = () => bars().filter((b) => rowOf(b)?.dataset.failed === "true");
+  const fold = (folded) => {
+    const bar = current();
+    const link = rowOf(bar)?.querySelector(`[data-part="fold"][data-folded="${folded}"]`);
+    if (link) return go(link, rowOf(bar).dataset.group);
+    if (!folded) {
+      // From a member to the group above it.
+      const all = bars();
+      for (let i = all.indexOf(bar); i >= 0; i--) if (rowOf(all[i]).querySelector('[data-part="fold"]')) return focusBar(all[i]);
+    }
   };
   const keys = {
-    j: () => focus(stepBar(bars.indexOf(document.activeElement), 1, bars.length)),
-    k: () => focus(stepBar(bars.indexOf(document.activeElement), -1, bars.length)),
-    h: () => go(fold(false)),
-    l: () => go(fold(true)),
-    o: () => focus(0),
+    j: () => step(1),
+    k: () => step(-1),
+    h: () => fold(false),
+    l: () => fold(true),
+    o: () => focusBar(bars()[0]),
+    e: () => go(part("effects")?.querySelector('[data-part="go"]'), "*"),
+    "[": () => step(-1, failed()),
+    "]": () => step(1, failed()),
+    z: () => go(el.querySelector('[data-zoom="in"]'), "*"),
+    0: () => go(el.querySelector('[data-zoom="all"]'), "*"),
+    y: copyLink,
   };
-  document.addEventListener("keydown", (e) => {
+  on(document, "keydown", (e) => {
     if (e.ctrlKey || e.metaKey || e.altKey || e.defaultPrevented || isTyping(e) || document.querySelector("dialog[open]")) return;
+    if (e.key === "Enter" && document.activeElement?.matches('[data-part="bar"]')) {
+      e.preventDefault();
+      location.assign(document.activeElement.dataset.trace);
+      return;
+    }
+    if (e.key === "Escape" && part("close") && !document.querySelector("details[open]")) go(part("close"));
     const act = keys[e.key];
     if (!act) return;
     e.preventDefault();
     act();
-  }, { signal: stop.signal });
-  chart?.addEventListener("click", (e) => {
-    const link = e.target.closest('[data-part="fold"]');
-    if (!link || e.ctrlKey || e.metaKey || e.shiftKey) return;
+  });
+  on(el, "click", (e) => {
+    if (e.ctrlKey || e.metaKey || e.shiftKey || e.button !== 0) return;
+    const link = e.target.closest('[data-part="bar"], [data-part="fold"], [data-part="go"], [data-part="close"]');
+    if (!link || !el.contains(link)) return;
     e.preventDefault();
-    go(link);
-  }, { signal: stop.signal });
+    go(link, rowOf(link)?.dataset.group || "*");
+  });
+  on(window, "popstate", () => load(location.pathname + location.search, { push: false, focus: "*" }));
 
-  const [path, top, at] = JSON.parse(sessionStorage.getItem("thread-scroll") ?? "[]");
-  sessionStorage.removeItem("thread-scroll");
-  if (path === location.pathname) {
-    scrollTo(0, top);
-    if (at >= 0) bars[at]?.focus({ preventScroll: true });
+  // The way to the bar under the pointer stands out.
+  on(el, "pointerover", (e) => {
+    for (const old of el.querySelectorAll(".ThreadCurve--hover")) old.classList.remove("ThreadCurve--hover");
+    const row = e.target.closest?.("[data-row]");
+    if (row) for (const c of el.querySelectorAll(`[data-to="${CSS.escape(row.dataset.row)}"]`)) c.classList.add("ThreadCurve--hover");
+  });
+
+  const zoomTo = (from, to) => load(zoomed(location.pathname + location.search, from, to), { focus: "*" });
+
+  // The brush: drag over the minimap or the axis to zoom, an edge to move it, in
+  // between to pan; press twice to see all; turn the wheel with Ctrl to zoom.
+  function listenToBrush() {
+    brushing.abort();
+    brushing = new AbortController();
+    const on = (target, type, fn, more) => target.addEventListener(type, fn, { signal: brushing.signal, ...more });
+    const map = part("map");
+    const mini = part("minimap");
+    if (!map || !mini) return;
+    const brush = part("brush");
+    const whole = JSON.parse(mini.dataset.scale);
+    const shown = JSON.parse(map.dataset.scale);
+    if (whole.length === 0) return;
+    const window = brush.dataset.from ? { from: parseFloat(brush.dataset.from), to: parseFloat(brush.dataset.to) } : { from: 0, to: 100 };
+    drag(mini, whole, true);
+    drag(part("chart"), shown, false);
+    on(mini, "dblclick", () => go(el.querySelector('[data-zoom="all"]')));
+    on(part("chart"), "wheel", (e) => {
+      if (!e.ctrlKey && !e.metaKey) return;
+      e.preventDefault();
+      const box = e.currentTarget.getBoundingClientRect();
+      const at = ((e.clientX - box.left) / box.width) * 100;
+      const grow = e.deltaY < 0 ? 0.6 : 1.7;
+      clearTimeout(timer);
+      const a = timeAt(shown, Math.max(at - at * grow, -100));
+      const b = timeAt(shown, Math.min(at + (100 - at) * grow, 200));
+      const first = whole[0][0];
+      const last = whole.at(-1)[1];
+      timer = setTimeout(() => (grow > 1 && a <= first && b >= last ? go(el.querySelector('[data-zoom="all"]')) : zoomTo(Math.max(a, first), Math.min(b, last))), 80);
+    }, { passive: false });
+
+    // Places are percentages of the surface; the scale makes times of them.
+    function drag(surface, scale, grips) {
+      let now = null;
+      const place = (e) => {
+        const box = surface.getBoundingClientRect();
+        return { x: Math.min(Math.max(((e.clientX - box.left) / box.width) * 100, 0), 100), pixel: e.clientX - box.left, width: box.width };
+      };
+      on(surface, "pointerdown", (e) => {
+        if (e.button !== 0 || !grips && e.target.closest("a")) return;
+        const at = place(e);
+        now = { grip: grips ? gripAt(at.pixel, at.width, window, 100) : "new", x: at.x, pixel: at.pixel };
+        surface.setPointerCapture(e.pointerId);
+      });
+      on(surface, "pointermove", (e) => {
+        if (!now) return;
+        const at = place(e);
+        if (!now.next && Math.abs(at.pixel - now.pixel) < CLICK) return;
+        now.next = dragged(now.grip, now.x, at.x, window, 100);
+        pick(surface, now.next);
+      });
+      on(surface, "pointerup", () => {
+        const done = now?.next;
+        now = null;
+        surface.querySelector(".Minimap-pick")?.remove();
+        if (!done) return;
+        const from = timeAt(scale, done.from);
+        const to = timeAt(scale, done.to);
+        if (to > from) zoomTo(from, to);
+      });
+      on(surface, "pointercancel", () => {
+        now = null;
+        surface.querySelector(".Minimap-pick")?.remove();
+      });
+    }
   }
-  return () => stop.abort();
+  listenToBrush();
+
+  return () => {
+    clearTimeout(timer);
+    asking.abort();
+    brushing.abort();
+    stop.abort();
+  };
+}
+
+function pick(surface, { from, to }) {
+  surface.querySelector(".Minimap-pick")?.remove();
+  surface.append(svg("rect", { class: "Minimap-pick", x: `${from}%`, y: 0, width: `${to - from}%`, height: "100%" }));
+}
+
+async function copyLink() {
+  try {
+    await navigator.clipboard.writeText(location.href);
+    toast("Link copied");
+  } catch {
+    toast("The browser did not allow copying. The address bar has the link.", "warn");
+  }
 }

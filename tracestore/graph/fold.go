@@ -35,6 +35,7 @@ type Fold struct {
 	MinNano       int64    `json:"min_nano,string"`
 	MedianNano    int64    `json:"median_nano,string"`
 	MaxNano       int64    `json:"max_nano,string"`
+	BusyNano      int64    `json:"busy_nano,string"`     // of all together
 	MaxWaitNano   int64    `json:"max_wait_nano,string"` // 0 under another fold, where it is not known
 	StartUnixNano int64    `json:"start_unix_nano,string"`
 	EndUnixNano   int64    `json:"end_unix_nano,string"`
@@ -280,6 +281,7 @@ func (s *spread) addFold(g *kindred, cause, parent, depth int, shown map[trace.I
 	for i := range g.list {
 		t := &g.list[i]
 		took[i] = t.end - t.start
+		f.BusyNano += took[i]
 		f.Spans += int(t.spans)
 		f.Errors += int(t.errors)
 		f.StartUnixNano, f.EndUnixNano = min(f.StartUnixNano, t.start), max(f.EndUnixNano, t.end)
