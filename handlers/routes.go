@@ -116,6 +116,7 @@ func (s *Server) routes() []route {
 		// Services, messages and jobs.
 		{groupPage, get, "/services", accessViewer, s.showServices},
 		{groupPage, get, "/services/traces", accessViewer, s.showEdgeTraces},
+		{groupPage, get, "/services/:name", accessViewer, s.showService},
 		{groupPage, get, "/messages", accessViewer, s.listMessages},
 		{groupPage, get, "/messages/:name", accessViewer, s.showTopic},
 		{groupPage, get, "/queues", accessViewer, s.listQueues},

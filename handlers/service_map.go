@@ -273,7 +273,7 @@ func (v *mapView) edgeURL(e *mapEdge, from, to *mapNode) string {
 	if v.thread != "" || len(from.Members)+len(to.Members) > 0 || e.Inferred || e.Kind == mapCall && !v.parents() {
 		return ""
 	}
-	return v.link("/services/traces", "from", from.ID, "to", to.ID)
+	return v.link("/service-map/traces", "from", from.ID, "to", to.ID)
 }
 
 // parents reports whether queries know columns of a span's parent.

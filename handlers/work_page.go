@@ -209,24 +209,6 @@ func (g *workPage) charts(ctx context.Context) ([]views.ExploreChart, error) {
 	if err := askAll(ctx, series(&res, st), series(&byside, rates), series(&failures, bad)); err != nil {
 		return nil, err
 	}
-	axis := chartTime(g.window, step)
-	line := &views.LineChart{ID: "chart-rate", Title: "Spans per " + views.RangeLabel(formatRange(time.Duration(step)*time.Second)), Time: axis}
-	add := func(res *query.Result, side, label, class string) {
-		values := make([]float64, axis.Buckets)
-		any := false
-		for _, p := range res.Series {
-			if got, _ := valueText(p.Data[traffic.Side]); got != side {
-				continue
-			}
-			if b := bucketOf(p.Time, axis); b >= 0 {
-				values[b], _ = numberOf(p.Data["COUNT"])
-				any = true
-			}
-		}
-		if any {
-			line.Lines = append(line.Lines, views.Line{Key: strconv.Itoa(len(line.Lines)), Label: label, Class: class, Values: values})
-		}
-	}
 	side, word := traffic.Handles, "handled"
 	if g.stat.received {
 		side = traffic.Receives
@@ -234,11 +216,11 @@ func (g *workPage) charts(ctx context.Context) ([]views.ExploreChart, error) {
 	if g.kind.jobs {
 		word = "run"
 	}
-	add(byside, traffic.Sends, "sent", "Service--0")
-	add(byside, side, word, "Service--2")
-	add(failures, side, "failed", "Work--failed")
-	leaveOutCut(line)
-	out := []views.ExploreChart{{Line: line}}
+	axis := chartTime(g.window, step)
+	out := []views.ExploreChart{{Line: rateChart(axis, step,
+		rateLine{byside, traffic.Side, traffic.Sends, "sent", "Service--0"},
+		rateLine{byside, traffic.Side, side, word, "Service--2"},
+		rateLine{failures, traffic.Side, side, "failed", "Work--failed"})}}
 	for i, c := range calcs {
 		h := heatmap("chart-"+strconv.Itoa(i), c, res, axis)
 		h.Title = "Run time"
@@ -251,6 +233,35 @@ func (g *workPage) charts(ctx context.Context) ([]views.ExploreChart, error) {
 		}
 	}
 	return out, nil
+}
+
+// rateLine is the counts over time of one group of an answer.
+type rateLine struct {
+	res           *query.Result
+	column, value string
+	label, class  string
+}
+
+// rateChart draws counts over time; groups without any are left out.
+func rateChart(axis views.ChartTime, step int64, lines ...rateLine) *views.LineChart {
+	chart := &views.LineChart{ID: "chart-rate", Title: "Spans per " + views.RangeLabel(formatRange(time.Duration(step)*time.Second)), Time: axis}
+	for _, l := range lines {
+		values, any := make([]float64, axis.Buckets), false
+		for _, p := range l.res.Series {
+			if got, _ := valueText(p.Data[l.column]); got != l.value {
+				continue
+			}
+			if b := bucketOf(p.Time, axis); b >= 0 {
+				values[b], _ = numberOf(p.Data["COUNT"])
+				any = true
+			}
+		}
+		if any {
+			chart.Lines = append(chart.Lines, views.Line{Key: strconv.Itoa(len(chart.Lines)), Label: l.label, Class: l.class, Values: values})
+		}
+	}
+	leaveOutCut(chart)
+	return chart
 }
 
 // ends are who sends or who handles, by service and span.
@@ -318,14 +329,14 @@ func (g *workPage) parts(ctx context.Context) (views.WorkParts, error) {
 	for _, x := range bad.Results {
 		fails[groupKey(x.Data, groups)], _ = numberOf(x.Data["COUNT"])
 	}
-	parts := views.WorkParts{Title: title}
+	parts := views.WorkParts{ID: "work-parts", Title: title, Unit: "Runs"}
 	for _, x := range res.Results {
 		name, missing := valueText(x.Data[other.column])
 		if missing {
 			continue
 		}
 		n, _ := numberOf(x.Data["COUNT"])
-		p := views.WorkPart{Name: name, URL: g.page(other, name), Count: views.FormatNumber(n), Failed: "0", Run: spreadText(spreadOf(x, "duration_ms"))}
+		p := views.WorkPart{Name: name, URL: g.page(other, name), Count: views.FormatNumber(n), Rate: rateOf(n, g.window.length()), Failed: "0", Run: spreadText(spreadOf(x, "duration_ms"))}
 		if bad := fails[groupKey(x.Data, groups)]; bad > 0 {
 			p.Failing, p.Failed = true, views.FormatNumber(bad)
 		}
@@ -336,17 +347,22 @@ func (g *workPage) parts(ctx context.Context) (views.WorkParts, error) {
 
 // runs are the slowest, or else the newest, of what was handled.
 func (g *workPage) runs(ctx context.Context, order string, more ...query.Filter) ([]views.WorkRun, string, error) {
-	st := g.ask(nil, append([]query.Calculation{{Op: "HEATMAP", Column: "duration_ms"}}, calculations("P95")...), g.handled(more...)...)
+	return g.work.runs(ctx, order, g.handled(more...)...)
+}
+
+// runs are the slowest, or else the newest, spans that pass the filters.
+func (w *work) runs(ctx context.Context, order string, filters ...query.Filter) ([]views.WorkRun, string, error) {
+	st := w.ask(nil, append([]query.Calculation{{Op: "HEATMAP", Column: "duration_ms"}}, calculations("P95")...), filters...)
 	st.Tab = tabTraces
 	search := st.search()
 	search.Order, search.Limit, search.Columns = order, maxRunRows, []string{"exception.type", "exception.message", "status_message"}
-	found, err := g.store.Search(ctx, search)
+	found, err := w.store.Search(ctx, search)
 	if err != nil {
 		return nil, "", err
 	}
 	var out []views.WorkRun
 	for i := range found.Rows {
-		out = append(out, g.workRun(&found.Rows[i]))
+		out = append(out, w.workRun(&found.Rows[i]))
 	}
 	return out, st.address(nil), nil
 }

@@ -125,15 +125,36 @@ type WorkEndRow struct {
 
 // WorkParts are what a page divides into.
 type WorkParts struct {
-	Title string
-	Rows  []WorkPart
+	ID, Title, Unit string
+	Note            string
+	Rows            []WorkPart
 }
 
 // WorkPart is one of them.
 type WorkPart struct {
 	Name, URL, Count, Failed string
+	Class                    string // of a service: its colour
+	Kind                     string
+	Rate                     string
 	Failing                  bool
 	Run                      WorkSpread
+}
+
+// ServicePage is the page of one service.
+type ServicePage struct {
+	Page                  Page
+	Nav                   WorkNav
+	Name, Class, Window   string
+	MapURL, ExploreURL    string
+	ListURL               string
+	Facts                 []WorkFact
+	Charts                []ExploreChart
+	Parts                 []WorkParts
+	Slowest, Failed       []WorkRun
+	SlowestURL, FailedURL string
+	Missing               *WorkTeach
+	Pin                   templ.Component
+	Now                   time.Time
 }
 
 // WorkWait is how long things waited, by one way to know it.

@@ -49,7 +49,7 @@ type CallsResult struct {
 type Call struct {
 	Caller, Callee string
 	Count, Errors  float64
-	P50, P95       float64
+	P50, P95, P99  float64
 }
 
 // CallsPlan is a compiled [Calls].
@@ -167,6 +167,7 @@ func RunCalls(ctx context.Context, p *CallsPlan, blocks []column.Block) (*CallsR
 		c := Call{Caller: r.names[at[0]], Callee: r.names[at[1]], Count: sum.count * scale, Errors: sum.errors * scale}
 		c.P50, _ = sum.times.quantile(0.50, false)
 		c.P95, _ = sum.times.quantile(0.95, false)
+		c.P99, _ = sum.times.quantile(0.99, false)
 		out.Calls = append(out.Calls, c)
 	}
 	slices.SortFunc(out.Calls, func(a, b Call) int {
