@@ -502,7 +502,8 @@ func (w *work) updateText(ctx context.Context, inv *Investigation, b *Block, see
 		// follows it do not differ in the line itself.
 		m, ok := mergeText(base+"\n", to+"\n", b.Text+"\n")
 		if !known || !ok {
-			return &ConflictError{Field: "text", Yours: to, Theirs: b.Text, Offset: inv.Offset}
+			both := strings.TrimRight(mergeBoth(base+"\n", to+"\n", b.Text+"\n"), "\n")
+			return &ConflictError{Field: "text", Yours: to, Theirs: b.Text, Merged: both, Offset: inv.Offset}
 		}
 		merged = strings.TrimRight(m, "\n")
 	}

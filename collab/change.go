@@ -74,7 +74,9 @@ type Position struct {
 type ConflictError struct {
 	Field         string
 	Yours, Theirs any
-	Offset        int64 // of the log now
+	// Merged proposes, for a text, one that has both; "" if there is none.
+	Merged string
+	Offset int64 // of the log now
 }
 
 func (e *ConflictError) Error() string { return "collab: conflict in field " + e.Field }

@@ -1,22 +1,58 @@
 package collab
 
-import "strings"
+import (
+	"slices"
+	"strings"
+	"unicode"
+)
 
 // maxMergeCells bounds the table of the longest common subsequence: two texts
 // of 2,000 lines. Longer texts that were edited at once are a conflict.
 const maxMergeCells = 4 << 20
 
-// mergeText merges two edits of one text by lines, as diff3 does: where only
-// one side changed the lines between two lines common to all three, that side
-// wins. It is false when both changed the same place differently.
+// mergeText merges two edits of one text as diff3 does: where only one side
+// changed what stands between two lines common to all three, that side wins. Where
+// both changed the same lines, their words are merged alike, since a paragraph is
+// one line. It is false when both changed the same words differently.
 func mergeText(base, yours, theirs string) (string, bool) {
-	if yours == theirs || theirs == base {
-		return yours, true
+	return merge3(splitLines(base), splitLines(yours), splitLines(theirs), func(was, mine, other []string) (string, bool) {
+		if len(was) == 0 {
+			return "", false // both put something in the same place: in which order is theirs to say
+		}
+		return merge3(splitWords(was), splitWords(mine), splitWords(other), func([]string, []string, []string) (string, bool) {
+			return "", false
+		})
+	})
+}
+
+// mergeBoth merges two edits of one text and leaves nothing of either out: where
+// they meet, theirs comes first and yours after it. It is a proposal for a person.
+func mergeBoth(base, yours, theirs string) string {
+	both := func(_, mine, other []string) (string, bool) {
+		a, b := strings.Join(other, ""), strings.Join(mine, "")
+		if a != "" && b != "" && !strings.HasSuffix(a, "\n") {
+			a += "\n"
+		}
+		return a + b, true
 	}
-	if yours == base {
-		return theirs, true
+	if m, ok := merge3(splitLines(base), splitLines(yours), splitLines(theirs), func(was, mine, other []string) (string, bool) {
+		if len(was) > 0 {
+			if m, ok := merge3(splitWords(was), splitWords(mine), splitWords(other), func([]string, []string, []string) (string, bool) { return "", false }); ok {
+				return m, true
+			}
+		}
+		return both(was, mine, other)
+	}); ok {
+		return m
 	}
-	b, y, t := splitLines(base), splitLines(yours), splitLines(theirs)
+	m, _ := both(nil, []string{yours}, []string{theirs}) // too long to compare
+	return m
+}
+
+// merge3 merges two edits of a list of parts. It asks meet for what to put where
+// both changed the same parts differently; if meet is false, so is merge3. It is
+// false too if the texts are too long to compare.
+func merge3(b, y, t []string, meet func(was, mine, other []string) (string, bool)) (string, bool) {
 	inY, ok1 := matchLines(b, y)
 	inT, ok2 := matchLines(b, t)
 	if !ok1 || !ok2 {
@@ -33,15 +69,18 @@ func mergeText(base, yours, theirs string) (string, bool) {
 		if stable < len(b) {
 			yEnd, tEnd = inY[stable], inT[stable]
 		}
-		was := strings.Join(b[bi:stable], "")
-		mine, other := strings.Join(y[yi:yEnd], ""), strings.Join(t[ti:tEnd], "")
+		was, mine, other := b[bi:stable], y[yi:yEnd], t[ti:tEnd]
 		switch {
-		case mine == other || other == was:
-			out.WriteString(mine)
-		case mine == was:
-			out.WriteString(other)
+		case slices.Equal(mine, other) || slices.Equal(other, was):
+			out.WriteString(strings.Join(mine, ""))
+		case slices.Equal(mine, was):
+			out.WriteString(strings.Join(other, ""))
 		default:
-			return "", false
+			merged, ok := meet(was, mine, other)
+			if !ok {
+				return "", false
+			}
+			out.WriteString(merged)
 		}
 		if stable == len(b) {
 			return out.String(), true
@@ -49,6 +88,27 @@ func mergeText(base, yours, theirs string) (string, bool) {
 		out.WriteString(b[stable])
 		bi, yi, ti = stable+1, yEnd+1, tEnd+1
 	}
+}
+
+// splitWords cuts lines behind each run of white space, so that between two edits
+// that leave each other alone stands a word that both kept.
+func splitWords(lines []string) []string {
+	text := strings.Join(lines, "")
+	var words []string
+	start, space := 0, false
+	for i, r := range text {
+		if s := unicode.IsSpace(r); space && !s {
+			words = append(words, text[start:i])
+			start = i
+			space = false
+		} else {
+			space = s
+		}
+	}
+	if start < len(text) {
+		words = append(words, text[start:])
+	}
+	return words
 }
 
 // splitLines cuts a text after each newline. A last line without one gets it

@@ -3,6 +3,7 @@ package collab
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -23,6 +24,9 @@ func TestMergeText(t *testing.T) {
 		{"both append", "a\n", "a\nx\n", "a\ny\n", "", true},
 		{"delete against edit", "a\nb\nc\n", "a\nc\n", "a\nB\nc\n", "", true},
 		{"from nothing", "", "a", "b", "", true},
+		{"different words of a line", "the slow dealer answers late\n", "the slow dealer 17 answers late\n", "the slow dealer answers too late\n", "the slow dealer 17 answers too late\n", false},
+		{"words apart", "the slow dealer answers late\n", "the very slow dealer answers late\n", "the slow dealer answers too late\n", "the very slow dealer answers too late\n", false},
+		{"a word each, far apart", "It waits for the dealer and then fails.\n", "It hangs for the dealer and then fails.\n", "It waits for the dealer and then times out.\n", "It hangs for the dealer and then times out.\n", false},
 		{"no newline at the end", "a\nb", "A\nb", "a\nb\nc", "", true},
 	}
 	for _, c := range cases {
@@ -63,4 +67,107 @@ func TestMergeTextGivesUpOnHugeTexts(t *testing.T) {
 	if _, ok := mergeText(strings.Repeat("c\n", 3000), a, b); ok {
 		t.Fatal("merged two texts that share no line")
 	}
+}
+
+// randomText is a text of few different words and lines, so that edits meet.
+func randomText(r *rand.Rand, lines int) []string {
+	list := make([]string, lines)
+	for i := range list {
+		var words []string
+		for range r.IntN(6) {
+			words = append(words, string(rune('a'+r.IntN(5))))
+		}
+		list[i] = strings.Join(words, " ") + "\n"
+	}
+	return list
+}
+
+func randomEdit(r *rand.Rand, lines []string) string {
+	out := slices.Clone(lines)
+	for range 1 + r.IntN(3) {
+		i := r.IntN(len(out) + 1)
+		switch r.IntN(3) {
+		case 0:
+			out = slices.Insert(out, i, randomText(r, 1)...)
+		case 1:
+			if i < len(out) {
+				out = slices.Delete(out, i, i+1)
+			}
+		default:
+			if i < len(out) {
+				words := splitWords(out[i : i+1])
+				words[r.IntN(len(words))] = "NEW "
+				out[i] = strings.TrimRight(strings.Join(words, ""), " \n") + "\n"
+			}
+		}
+	}
+	return strings.Join(out, "")
+}
+
+// What holds of every merge: it is the same whoever merges, an edit alone is
+// taken as it is, nothing appears that nobody wrote, and what both kept stays.
+func TestMergeTextProperties(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 3))
+	merged := 0
+	for range 20_000 {
+		lines := randomText(r, r.IntN(8))
+		base := strings.Join(lines, "")
+		mine, theirs := randomEdit(r, lines), randomEdit(r, lines)
+		got, ok := mergeText(base, mine, theirs)
+		again, ok2 := mergeText(base, theirs, mine)
+		if ok != ok2 || got != again {
+			t.Fatalf("base %q mine %q theirs %q: %q, %v one way and %q, %v the other", base, mine, theirs, got, ok, again, ok2)
+		}
+		for _, c := range [][3]string{{mine, base, mine}, {base, mine, mine}, {mine, mine, mine}} {
+			if got, ok := mergeText(base, c[0], c[1]); !ok || got != c[2] {
+				t.Fatalf("base %q yours %q theirs %q: %q, %v, want %q", base, c[0], c[1], got, ok, c[2])
+			}
+		}
+		both := mergeBoth(base, mine, theirs)
+		if ok {
+			merged++
+			if both != got {
+				t.Fatalf("base %q mine %q theirs %q: merged %q, and proposed %q", base, mine, theirs, got, both)
+			}
+		}
+		count := func(s, w string) int {
+			return slices.IndexFunc(strings.Fields(s), func(f string) bool { return f == w })
+		}
+		for _, w := range strings.Fields(both) {
+			if count(mine, w) < 0 && count(theirs, w) < 0 {
+				t.Fatalf("base %q mine %q theirs %q: %q in %q is of nobody", base, mine, theirs, w, both)
+			}
+		}
+		if !ok && (strings.Contains(mine, "NEW") || strings.Contains(theirs, "NEW")) && !strings.Contains(both, "NEW") && !deletes(base, mine, theirs) {
+			t.Fatalf("base %q mine %q theirs %q: %q loses what was written", base, mine, theirs, both)
+		}
+	}
+	if merged < 1000 {
+		t.Fatalf("only %d of 20,000 merged; the test proves little", merged)
+	}
+}
+
+// deletes reports whether one side took out a line at all: then a new word of the
+// other may go with it only if both made the same.
+func deletes(base, mine, theirs string) bool {
+	return strings.Count(mine, "\n") < strings.Count(base, "\n") || strings.Count(theirs, "\n") < strings.Count(base, "\n")
+}
+
+func FuzzMergeText(f *testing.F) {
+	f.Add("a\nb\n", "a\nc\n", "b\n")
+	f.Add("", "a", "b")
+	f.Add("one two three\n", "one 2 three\n", "one two 3\n")
+	f.Fuzz(func(t *testing.T, base, mine, theirs string) {
+		if len(base)+len(mine)+len(theirs) > 1<<14 {
+			t.Skip()
+		}
+		got, ok := mergeText(base, mine, theirs)
+		again, ok2 := mergeText(base, theirs, mine)
+		if ok != ok2 || got != again {
+			t.Fatalf("%q, %v one way and %q, %v the other", got, ok, again, ok2)
+		}
+		mergeBoth(base, mine, theirs)
+	})
 }

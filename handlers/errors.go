@@ -122,9 +122,10 @@ func newErrorBody(c echo.Context, f failure) errorBody {
 // conflictBody is the JSON of a conflict: both versions, and where the log is.
 type conflictBody struct {
 	errorBody
-	Yours  any   `json:"yours"`
-	Theirs any   `json:"theirs"`
-	Offset int64 `json:"offset"`
+	Yours  any    `json:"yours"`
+	Theirs any    `json:"theirs"`
+	Merged string `json:"merged"`
+	Offset int64  `json:"offset"`
 }
 
 func conflictWords(e *collab.ConflictError) string {
@@ -181,7 +182,7 @@ func (s *Server) writeError(c echo.Context, f failure) error {
 	if !wantsPage(c) {
 		body := newErrorBody(c, f)
 		if f.Conflict != nil {
-			return c.JSON(f.Status, conflictBody{body, f.Conflict.Yours, f.Conflict.Theirs, f.Conflict.Offset})
+			return c.JSON(f.Status, conflictBody{body, f.Conflict.Yours, f.Conflict.Theirs, f.Conflict.Merged, f.Conflict.Offset})
 		}
 		return c.JSON(f.Status, body)
 	}

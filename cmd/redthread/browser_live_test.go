@@ -3,7 +3,9 @@ package main
 import (
 	"fmt"
 	"os"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/chromedp/cdproto/input"
 )
@@ -39,6 +41,7 @@ func (b *tab) point(sel string) {
 func (b *tab) followBy(name string) {
 	b.t.Helper()
 	b.click(".People > summary")
+	b.until("the menu is open", `document.querySelector(".People").open`)
 	b.click(fmt.Sprintf(`//div[@class="People-row"][.//span[text()=%q]]/button[text()="Follow"]`, name))
 	b.until("the frame says whom", fmt.Sprintf(`%s === "You follow %s." || %s`, leadText, name, leadText))
 }
@@ -161,6 +164,135 @@ func TestBrowserFollow(t *testing.T) {
 	ann.until("Ann has a follower", `document.querySelector(".People-followers") !== null`)
 	ann.click(`.People-list button[data-key^="letgo-"]`)
 	cy.until("Cy is let go", `document.querySelector(".Follow") === null`)
+	for _, b := range []*tab{ann, bob, cy} {
+		b.leave()
+	}
+	p.stop()
+}
+
+// inPage asks the API as the person of the page, and returns what it answers.
+func inPage[T any](b *tab, method, path string, body any) T {
+	b.t.Helper()
+	return value[T](b, fmt.Sprintf(`fetch(%s, { method: %s, headers: { "Content-Type": "application/json" }, body: %s }).then((r) => r.ok ? r.json() : r.text().then((t) => { throw new Error(r.status + " " + t) }))`,
+		jsonText(path), jsonText(method), jsonText(jsonText(body))))
+}
+
+// TestBrowserConflict has three people on one board. Ann and Bob change the same
+// words of a note: both versions are shown, and nothing typed is lost.
+func TestBrowserConflict(t *testing.T) {
+	chrome := chromium(t)
+	p := start(t, t.TempDir())
+	ann, bob, cy := openTab(t, chrome, p, "Ann"), openTab(t, chrome, p, "Bob"), openTab(t, chrome, p, "Cy")
+	ann.becomeAdmin(p, "ann@example.com", "Ann")
+	p.createUser("bob@example.com", "Bob", "member")
+	p.createUser("cy@example.com", "Cy", "member")
+	bob.signInAs("bob@example.com")
+	cy.signInAs("cy@example.com")
+	inv := inPage[investigationState](ann, "POST", "/api/v1/investigations", map[string]any{"title": "Dealer 17 is slow"})
+	base := "/api/v1/investigations/" + inv.ID
+	note := inPage[struct{ ID string }](ann, "POST", base+"/blocks", map[string]any{"ref": "1", "kind": "note", "text": "The dealer answers late.\n\nWe wait."})
+	for _, b := range []*tab{ann, bob, cy} {
+		b.open("/i/" + inv.ID)
+		b.until("connected", `document.querySelector(".Investigation").dataset.live === "on"`)
+	}
+	ann.sees("Bob,Cy")
+	edit := fmt.Sprintf("#%s .Block-editor > summary", note.ID)
+	area := fmt.Sprintf(`#%s form[data-form="block"] textarea[name="text"]`, note.ID)
+	save := fmt.Sprintf(`#%s form[data-form="block"] button[type="submit"]`, note.ID)
+	ann.click(edit)
+	bob.click(edit)
+	ann.fill(area, "The dealer answers after 9 s.\n\nWe wait.")
+	cy.until("Cy sees that Ann is typing", `[...document.querySelectorAll(".Cursor:not([hidden])")].some((m) => m.textContent === "Ann is typing")`)
+	bob.until("Bob sees Ann's caret in the text", `document.querySelector(".Cursor--text:not([hidden])") !== null`)
+	bob.fill(area, "The dealer answers not at all.\n\nWe wait.")
+	if dir := os.Getenv("REDTHREAD_SHOTS"); dir != "" {
+		cy.shot(dir, "cursor-typing")
+	}
+	ann.click(save)
+	cy.until("Ann's text is saved", blockWith("note", "answers after 9 s.")+` === 1`)
+	bob.until("Bob sees Ann's text, and keeps his", fmt.Sprintf(`%s === 1 && document.querySelector(%s).value.includes("not at all")`, blockWith("note", "answers after 9 s."), jsonText(area)))
+
+	bob.click(save)
+	bob.until("both versions are shown", fmt.Sprintf(`[...document.querySelectorAll("#%s .Conflict-text")].map((e) => e.textContent.split("\n")[0]).join() === "The dealer answers not at all.,The dealer answers after 9 s."`, note.ID))
+	if dir := os.Getenv("REDTHREAD_SHOTS"); dir != "" {
+		bob.shot(dir, "conflict")
+	}
+	// A change of somebody else to the same block leaves the choice standing.
+	inPage[any](ann, "PATCH", base+"/blocks/"+note.ID, map[string]any{"title": "Late", "seen": p.investigation(inv.ID).Offset})
+	bob.until("the block was drawn anew", fmt.Sprintf(`document.querySelector("#%s .Block-title").textContent.trim() === "Late" && document.querySelector("#%s .Conflict-text") !== null`, note.ID, note.ID))
+	bob.click(fmt.Sprintf(`#%s button[data-key="conflict-theirs"]`, note.ID))
+	bob.until("theirs", fmt.Sprintf(`document.querySelector(%s).value.includes("after 9 s")`, jsonText(area)))
+	bob.click(fmt.Sprintf(`#%s button[data-key="conflict-back"]`, note.ID))
+	bob.until("mine again", fmt.Sprintf(`document.querySelector(%s).value.includes("not at all")`, jsonText(area)))
+	bob.click(save)
+	bob.until("what was seen is replaced", blockWith("note", "answers not at all.")+` === 1`)
+	ann.until("Ann has it too", blockWith("note", "answers not at all.")+` === 1`)
+
+	// Merged by hand, from a proposal with both.
+	ann.open("/i/" + inv.ID)
+	ann.click(edit)
+	ann.fill(area, "Nobody answers the phone here.\n\nWe wait.")
+	inPage[any](cy, "PATCH", base+"/blocks/"+note.ID, map[string]any{"text": "Everybody answers.\n\nWe wait.", "seen": p.investigation(inv.ID).Offset})
+	ann.until("Ann sees Cy's text", blockWith("note", "Everybody answers.")+` === 1`)
+	ann.click(save)
+	ann.click(fmt.Sprintf(`#%s button[data-key="conflict-merge"]`, note.ID))
+	ann.until("both are in the text", fmt.Sprintf(`document.querySelector(%s).value === "Everybody answers.\nNobody answers the phone here.\n\nWe wait." || document.querySelector(%s).value`, jsonText(area), jsonText(area)))
+	ann.click(save)
+	bob.until("Bob has both", blockWith("note", "Everybody answers.")+` === 1 && `+blockWith("note", "Nobody answers the phone here.")+` === 1`)
+
+	// Different words of one line both win, without asking.
+	ann.until("Ann's form is at rest", fmt.Sprintf(`!document.querySelector("#%s .Block-editor").open`, note.ID))
+	seen := p.investigation(inv.ID).Offset
+	inPage[any](ann, "PATCH", base+"/blocks/"+note.ID, map[string]any{"text": "Everybody answers.\nNobody really answers the phone here.\n\nWe wait.", "seen": seen})
+	inPage[any](cy, "PATCH", base+"/blocks/"+note.ID, map[string]any{"text": "Everybody answers.\nNobody answers the phone here today.\n\nWe wait long.", "seen": seen})
+	bob.until("all of it", blockWith("note", "Nobody really answers the phone here today.")+` === 1 && `+blockWith("note", "We wait long.")+` === 1`)
+	for _, b := range []*tab{ann, bob, cy} {
+		b.forgive() // the answers 409 were wanted
+		b.leave()
+	}
+	p.stop()
+}
+
+// TestBrowserRevoked takes Bob's access away while he has the board open, and
+// while he follows Ann there.
+func TestBrowserRevoked(t *testing.T) {
+	chrome := chromium(t)
+	p := start(t, t.TempDir())
+	s := tell(t, p)
+	ann, bob, cy := openTab(t, chrome, p, "Ann"), openTab(t, chrome, p, "Bob"), openTab(t, chrome, p, "Cy")
+	ann.becomeAdmin(p, "ann@example.com", "Ann")
+	p.createUser("bob@example.com", "Bob", "member")
+	p.createUser("cy@example.com", "Cy", "member")
+	bob.signInAs("bob@example.com")
+	cy.signInAs("cy@example.com")
+	inv := inPage[investigationState](ann, "POST", "/api/v1/investigations", map[string]any{"title": "Secret thing"})
+	inPage[any](ann, "POST", "/api/v1/investigations/"+inv.ID+"/blocks", map[string]any{"ref": "1", "kind": "note", "text": "Secret note"})
+	ann.open("/i/" + inv.ID)
+	bob.open("/i/" + inv.ID)
+	ann.sees("Bob")
+	bob.sees("Ann")
+	bob.followBy("Ann")
+	inPage[any](ann, "PATCH", "/api/v1/investigations/"+inv.ID, map[string]any{"visibility": "private", "seen": p.investigation(inv.ID).Offset})
+	bob.untilWithin(5*time.Second, "Bob sees nothing of it any more", `!document.documentElement.textContent.includes("Secret") && document.title === "redthread"`)
+	ann.sees("")
+	bob.forgive()
+
+	// He follows from elsewhere: where Ann is now he is not told.
+	bob.open("/t/" + s.job.String())
+	ann.open("/t/" + s.job.String())
+	bob.sees("Ann")
+	bob.followBy("Ann")
+	ann.open("/i/" + inv.ID)
+	ann.ready()
+	bob.until("Bob cannot see where Ann is", leadText+` === "Ann is somewhere you cannot see."`)
+
+	// On a trace that she opened from it, nothing says so.
+	ann.open("/t/" + s.job.String())
+	cy.open("/t/" + s.job.String())
+	cy.sees("Ann,Bob")
+	if got := value[string](cy, `document.documentElement.outerHTML`); strings.Contains(got, inv.ID) || strings.Contains(got, "Secret") {
+		t.Error("the page of a trace tells Cy of an investigation that he may not see")
+	}
 	for _, b := range []*tab{ann, bob, cy} {
 		b.leave()
 	}

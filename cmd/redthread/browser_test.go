@@ -328,7 +328,11 @@ func (b *tab) write(text string) {
 	b.t.Helper()
 	var keys []chromedp.Action[chromedp.Void]
 	for _, r := range text {
-		keys = append(keys, press(string(r), 0))
+		name := string(r)
+		if r == '\n' {
+			name = "Enter"
+		}
+		keys = append(keys, press(name, 0))
 	}
 	b.do("write "+text, keys...)
 }

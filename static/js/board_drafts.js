@@ -12,7 +12,7 @@ export function keep(form) {
   for (const f of form.elements) if (f.name && f.type !== "hidden" && "defaultValue" in f && f.value !== f.defaultValue) values[f.name] = f.value;
   try {
     if (Object.keys(values).length === 0) sessionStorage.removeItem(draftKey(form));
-    else sessionStorage.setItem(draftKey(form), JSON.stringify({ values, seen: form.elements.namedItem("seen")?.value }));
+    else sessionStorage.setItem(draftKey(form), JSON.stringify({ values, seen: form.elements.namedItem("seen")?.value, ref: form.elements.namedItem("ref")?.value }));
   } catch {
     // A full or forbidden storage costs the draft's survival of a reload only.
   }
@@ -28,12 +28,14 @@ export function restoreDrafts(root) {
   for (const form of root.querySelectorAll("form[data-draft]")) {
     const raw = sessionStorage.getItem(draftKey(form));
     if (!raw) continue;
-    const { values, seen } = JSON.parse(raw);
+    const { values, seen, ref } = JSON.parse(raw);
     for (const [name, value] of Object.entries(values)) {
       const field = form.elements.namedItem(name);
       if (field && "value" in field) field.value = value;
     }
     if (seen && form.elements.namedItem("seen")) form.elements.namedItem("seen").value = seen;
+    // Sent already, but without an answer, it is not made twice.
+    if (ref && form.elements.namedItem("ref")) form.elements.namedItem("ref").value = ref;
     const details = form.closest("details");
     if (details) details.open = true;
   }

@@ -1,8 +1,9 @@
 // The forms of an investigation's page are sent without leaving it. Those that
 // cannot be sent wait and go again by themselves; their ref makes a second arrival
 // harmless.
+import { showConflict } from "./board_conflict.js";
 import { forget } from "./board_drafts.js";
-import { formKey } from "./board_swap.js";
+import { formKey, touched } from "./board_swap.js";
 
 /**
  * Takes over the forms in el.
@@ -44,7 +45,7 @@ export function takeForms(el) {
       }
       const body = await res.json().catch(() => ({}));
       if (res.ok) return sent(form, body);
-      if (res.status === 409 && body.error?.field !== "ref") return conflict(form, body);
+      if (res.status === 409 && body.error?.code === "conflict" && body.error.field !== "ref") return showConflict(form, body, saidIn(form));
       if (res.status >= 500) outbox.set(form, submitter);
       say(form, `${body.error?.message ?? `The server answered ${res.status}.`} What you typed is kept.`);
     } finally {
@@ -70,15 +71,6 @@ export function takeForms(el) {
       else if (details && f.dataset.form !== "annotate") details.open = false;
     }
   };
-  // conflict keeps what was typed, shows theirs, and lets the next save win.
-  const conflict = (form, body) => {
-    const seen = form.elements.namedItem("seen");
-    if (seen) seen.value = String(body.offset);
-    const was = form.elements.namedItem(`was_${body.error.field}`);
-    if (was) was.value = String(body.theirs ?? "");
-    const field = body.error.field.startsWith("references.") ? "evidence" : body.error.field;
-    say(form, `Somebody changed the ${field} meanwhile. Save again to put yours in its place. Theirs:`, body.theirs);
-  };
   el.addEventListener("submit", submit);
   return {
     resend: () => {
@@ -88,34 +80,37 @@ export function takeForms(el) {
   };
 }
 
-/** A picture goes as it is, everything else as a plain form. */
+/** A picture goes as it is, everything else as a plain form. An edit sends what was touched: the rest may be old. */
 function bodyOf(form, submitter) {
   const data = new FormData(form, submitter?.name ? submitter : undefined);
+  if (form.dataset.form === "block") for (const f of form.elements) if (f.name && f.type !== "hidden" && !touched(f)) data.delete(f.name);
   return form.enctype === "multipart/form-data" ? data : new URLSearchParams(data);
 }
 
 /** After a save: what stands in the form is how it was drawn. */
 function settle(form) {
-  for (const f of form.elements) if ("defaultValue" in f) f.defaultValue = f.value;
+  for (const f of form.elements) {
+    if (f instanceof HTMLSelectElement) for (const o of f.options) o.defaultSelected = o.selected;
+    else if ("defaultValue" in f) f.defaultValue = f.value;
+  }
 }
 
-/** Tells beside a form what became of it; theirs is another version of a text. */
-function say(form, text, theirs) {
+/** Tells beside a form what became of it. */
+function say(form, text) {
+  if (!text) return form.querySelector(".Form-said")?.remove();
+  saidIn(form).replaceChildren(text);
+}
+
+/** The place beside a form where that is told. */
+function saidIn(form) {
   let el = form.querySelector(".Form-said");
-  if (!text) return el?.remove();
   if (!el) {
     el = document.createElement("div");
     el.className = "Form-said";
     el.setAttribute("role", "alert");
     form.append(el);
   }
-  el.replaceChildren(text);
-  if (theirs !== undefined && theirs !== null) {
-    const pre = document.createElement("pre");
-    pre.className = "Conflict-text";
-    pre.textContent = String(theirs);
-    el.append(pre);
-  }
+  return el;
 }
 
 const newRef = () => globalThis.crypto?.randomUUID?.() ?? `${Date.now()}-${Math.random().toString(36).slice(2)}`;

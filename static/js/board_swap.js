@@ -20,12 +20,14 @@ export async function fragment(path, selector) {
 /** Puts fresh in the place of old and carries over what the person does there. */
 export function replace(old, fresh) {
   const kept = typed(old);
+  const said = new Map([...old.querySelectorAll("form > .Form-said")].map((e) => [formKey(e.parentElement), e]));
   const focus = focusOf(old);
   const open = [...old.querySelectorAll("details[open]")].map((d) => detailsKey(old, d));
   unmountAll(old);
   old.replaceWith(fresh);
   for (const d of fresh.querySelectorAll("details")) if (open.includes(detailsKey(fresh, d))) d.open = true;
   for (const form of fresh.querySelectorAll("form")) {
+    if (said.has(formKey(form))) form.append(said.get(formKey(form)));
     const was = kept.get(formKey(form));
     if (!was) continue;
     // What was typed belongs to the version that was seen then.
@@ -47,17 +49,32 @@ export function replace(old, fresh) {
   }
 }
 
-/** The fields of the forms that differ from how they were drawn, by form. */
+/** The fields of the forms that differ from how they were drawn, with the hidden ones, by form. */
 export function typed(root) {
   const out = new Map();
   for (const form of root.querySelectorAll("form")) {
-    const fields = [...form.elements].filter((f) => f.name && "defaultValue" in f && f.type !== "hidden");
-    if (!fields.some((f) => f.value !== f.defaultValue)) continue;
+    const fields = [...form.elements].filter((f) => f.name && f.type !== "hidden" && touched(f));
+    if (fields.length === 0) continue;
+    const names = new Set(fields.map((f) => f.name));
     const all = new Map();
-    for (const f of form.elements) if (f.name) all.set(f.name, f.value);
+    for (const f of form.elements) {
+      // What was there before belongs to the field that was changed, if it was.
+      const of = f.name?.startsWith("was_") ? f.name.slice(4) : f.name;
+      if (names.has(of) || (f.type === "hidden" && of === f.name)) all.set(f.name, f.value);
+    }
     out.set(formKey(form), all);
   }
   return out;
+}
+
+/** Whether a field says something else than when it was drawn. */
+export function touched(field) {
+  if (field instanceof HTMLSelectElement) {
+    const drawn = [...field.options].findIndex((o) => o.defaultSelected);
+    return field.selectedIndex !== Math.max(drawn, field.options.length > 0 ? 0 : -1);
+  }
+  if (field.type === "checkbox" || field.type === "radio") return field.checked !== field.defaultChecked;
+  return "defaultValue" in field && field.value !== field.defaultValue;
 }
 
 export const formKey = (form) => `${form.dataset.form} ${new URL(form.action, location.href).pathname} ${form.elements.namedItem("pin_id")?.value ?? ""} ${form.querySelector('input[name="kind"]')?.value ?? ""}`;

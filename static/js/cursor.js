@@ -202,7 +202,7 @@ function layout() {
       stacked.set(spot, n + 1);
       mark.classList.toggle("Cursor--text", at.height > 0);
       mark.style.setProperty("--height", `${at.height}px`);
-      mark.style.transform = `translate(${at.x}px, ${at.y + n * 18}px)`;
+      mark.style.transform = `translate(${at.x}px, ${at.y - n * 18}px)`;
       if (!mark.isConnected) layer.append(mark);
     }
   });

@@ -58,8 +58,9 @@ export function stop() {
   over();
 }
 
-/** The connection is up or lost. @param {boolean} up */
-export function state(up) {
+/** The connection is up or lost. @param {boolean} up @param {boolean} [forGood] lost for good */
+export function state(up, forGood) {
+  if (forGood && led) over();
   if (up && led) send("follow.start", { person: led.id, again: true });
 }
 

@@ -21,7 +21,7 @@ export function send(type, data) {
   return page?.send({ type, data }) ?? false;
 }
 
-/** @type {Set<{message: (m: object) => void, state: (connected: boolean) => void}>} */
+/** @type {Set<{message: (m: object) => void, state: (connected: boolean, forGood: boolean) => void}>} */
 const listeners = new Set();
 // What was said last of each kind, for whoever begins to listen later.
 const kept = new Map();
@@ -30,11 +30,11 @@ let connected = false;
 /**
  * Hears what the socket says without an offset: presence, cursors, following.
  * What still holds is said at once.
- * @param {{message: (m: object) => void, state: (connected: boolean) => void}} listener
+ * @param {{message: (m: object) => void, state: (connected: boolean, forGood: boolean) => void}} listener forGood: it does not come back
  */
 export function listen(listener) {
   listeners.add(listener);
-  if (connected) listener.state(true);
+  if (connected) listener.state(true, false);
   for (const m of kept.values()) listener.message(m);
 }
 
@@ -47,10 +47,10 @@ function hear(message) {
   for (const l of listeners) l.message(message);
 }
 
-function tell(up) {
+function tell(up, forGood = false) {
   connected = up;
   if (!up) kept.clear(); // nobody knows who is here now
-  for (const l of listeners) l.state(up);
+  for (const l of listeners) l.state(up, forGood);
 }
 
 /** Tells who is here, for a page that shows no investigation. */
@@ -160,6 +160,7 @@ function open(o) {
       state(false);
       if (e.code === closeReload) return leave(o.onReload);
       if (e.code >= closeStayAway && e.code < 5000) {
+        tell(false, true);
         banner(goneWords.get(e.code) ?? "You are signed out here. Reload the page to sign in.");
         return leave(() => o.onGone?.(e.code));
       }

@@ -54,11 +54,11 @@ export function begin() {
       }
       draw();
     },
-    state(up) {
+    state(up, forGood) {
       if (!up) [people, more] = [[], 0];
       cursors.state(up);
       view.state(up);
-      follow.state(up);
+      follow.state(up, forGood);
       draw();
     },
   });
@@ -134,7 +134,13 @@ function makeMenu(slot) {
   };
 }
 
+// The faces are left alone while they say the same: whoever presses on one lets
+// go of whom they follow, and the press has to reach the menu all the same.
+let faced = "";
 function drawFaces(summary, rest) {
+  const key = JSON.stringify([rest.map((p) => [p.id, p.name, p.idle]), more, me.hidden, me.followers]);
+  if (key === faced) return;
+  faced = key;
   const faces = rest.slice(0, shownAvatars).map((p) => {
     const a = avatar(p);
     a.classList.toggle("Avatar--idle", p.idle);
