@@ -17,8 +17,15 @@ func (s *Server) createBlock(c echo.Context) error {
 	if err != nil {
 		return &collab.InvalidError{Message: "The form cannot be read."}
 	}
+	due, err := utcField("due", formValue(form, "due"))
+	if err != nil {
+		return err
+	}
 	n := collab.BlockNew{Ref: form.Get("ref"), Kind: collab.BlockKind(form.Get("kind")), Title: form.Get("title"), Text: form.Get("text"),
 		URL: form.Get("url"), TraceID: form.Get("trace_id"), SpanID: form.Get("span_id"), Assignee: form.Get("assignee")}
+	if due != nil {
+		n.DueUnixNano = *due
+	}
 	if q := form.Get("query"); q != "" {
 		n.Query = []byte(q)
 	}
@@ -35,6 +42,14 @@ func (s *Server) createBlock(c echo.Context) error {
 		return err
 	}
 	return s.formDone(c, b.Offset, "/i/"+string(b.InvestigationID)+"#"+string(b.ID))
+}
+
+// formValue is a field of a form, nil if it has none of that name.
+func formValue(form url.Values, name string) *string {
+	if v, has := form[name]; has {
+		return &v[0]
+	}
+	return nil
 }
 
 // formPicture reads the file of a form. Its name and its type, which the sender
@@ -63,11 +78,9 @@ func (s *Server) updateBlock(c echo.Context) error {
 	if u.Seen, err = seenOf(form); err != nil {
 		return err
 	}
-	value := func(name string) *string {
-		if v, has := form[name]; has {
-			return &v[0]
-		}
-		return nil
+	value := func(name string) *string { return formValue(form, name) }
+	if u.DueUnixNano, err = utcField("due", value("due")); err != nil {
+		return err
 	}
 	u.Title, u.Text, u.URL, u.Assignee = value("title"), value("text"), value("url"), value("assignee")
 	u.State = (*collab.HypothesisState)(value("state"))

@@ -58,7 +58,11 @@ func (s *Server) showInvestigation(c echo.Context) error {
 	}
 	page.Wide = true
 	page.Styles = []string{"css/explore.css", "css/investigation.css", "css/board.css"}
-	v := views.Board{Page: page, Head: b.head(), Notes: b.notes(), Here: s.peopleHere(inv.ID, b.actor), Epoch: inv.Epoch, Offset: inv.Offset,
+	head, err := b.head(ctx)
+	if err != nil {
+		return err
+	}
+	v := views.Board{Page: page, Head: head, Notes: b.notes(), Here: s.peopleHere(inv.ID, b.actor), Epoch: inv.Epoch, Offset: inv.Offset,
 		Compose: b.composer(), ByLanes: c.QueryParam("view") == "lanes"}
 	blocks := make([]views.BoardBlock, len(b.Blocks))
 	for i := range b.Blocks {
@@ -154,7 +158,7 @@ func (b *board) block(ctx context.Context, i int) (views.BoardBlock, error) {
 	v := views.BoardBlock{InvestigationID: id, ID: string(block.ID), Kind: string(block.Kind), Position: block.Position, Title: block.Title,
 		Href: block.Locator, By: block.CreatedByName, At: nanoTime(block.CreatedUnixNano), Now: b.now, Text: block.Text, URL: block.URL,
 		Seen: b.Investigation.Offset, CanWrite: b.canWrite, AnnotateRef: uuid.NewString(), Annotations: b.annotations(block.ID),
-		State: string(block.State), Done: block.Done, Assignee: block.Assignee, AssigneeName: block.AssigneeName}
+		State: string(block.State), Done: block.Done, Assignee: block.Assignee, AssigneeName: block.AssigneeName, Due: timeAt(block.DueUnixNano)}
 	if block.Kind == collab.KindLink && v.Title == "" {
 		v.Title = "Link"
 	}

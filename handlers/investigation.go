@@ -17,59 +17,6 @@ import (
 	"redthread/views"
 )
 
-// liveStatuses are those of investigations that somebody still works on.
-var liveStatuses = []collab.Status{collab.StatusOpen, collab.StatusMitigated}
-
-// showInvestigations answers GET /investigations.
-func (s *Server) showInvestigations(c echo.Context) error {
-	ctx := c.Request().Context()
-	actor, _ := collab.ActorFrom(ctx)
-	show := c.QueryParam("show")
-	f := collab.InvestigationFilter{After: collab.InvestigationID(c.QueryParam("after"))}
-	switch show {
-	case "mine":
-		f.UserID = actor.ID
-	case "resolved", "closed":
-		f.Statuses = []collab.Status{collab.Status(show)}
-	case "all":
-	default:
-		show, f.Statuses = "live", liveStatuses
-	}
-	list, more, err := s.Collab.FindInvestigations(ctx, f)
-	if err != nil {
-		return err
-	}
-	page, err := s.page(c, "Investigations", views.SectionInvestigations)
-	if err != nil {
-		return err
-	}
-	v := views.InvestigationList{Page: page}
-	for _, x := range [][2]string{{"live", "Open"}, {"mine", "Mine"}, {"resolved", "Resolved"}, {"closed", "Closed"}, {"all", "All"}} {
-		v.Filters = append(v.Filters, views.Filter{Label: x[1], Href: "/investigations?show=" + x[0], Here: show == x[0]})
-	}
-	for i := range list {
-		v.Rows = append(v.Rows, s.investigationRow(&list[i], actor))
-	}
-	if more {
-		v.More = "/investigations?show=" + show + "&after=" + url.QueryEscape(string(list[len(list)-1].ID))
-	}
-	if len(list) == 0 && show != "all" {
-		any, _, err := s.Collab.FindInvestigations(ctx, collab.InvestigationFilter{Limit: 1})
-		if err != nil {
-			return err
-		}
-		v.Filtered = len(any) > 0
-	}
-	v.Page.Styles = []string{"css/investigation.css"}
-	return render(c, http.StatusOK, views.InvestigationsPage(v))
-}
-
-// investigationRow is one line of a list of investigations.
-func (s *Server) investigationRow(inv *collab.Investigation, me collab.Actor) views.InvestigationRow {
-	return views.InvestigationRow{Href: "/i/" + string(inv.ID), Title: inv.Title, Status: string(inv.Status), Severity: string(inv.Severity),
-		LeadName: inv.LeadName, Blocks: inv.Blocks, Created: nanoTime(inv.CreatedUnixNano), Updated: nanoTime(inv.UpdatedUnixNano), Here: s.peopleHere(inv.ID, me)}
-}
-
 func nanoTime(nano int64) time.Time { return time.Unix(0, nano).UTC() }
 
 // peopleHere lists who looks at an investigation now, the asker first.
@@ -110,7 +57,8 @@ func whereWords(pages []string) string {
 
 // newInvestigation answers GET /investigations/new.
 func (s *Server) newInvestigation(c echo.Context) error {
-	return s.renderNewInvestigation(c, http.StatusOK, views.InvestigationForm{Ref: uuid.NewString(), Severity: string(collab.SeverityUnknown), Title: c.QueryParam("title")})
+	return s.renderNewInvestigation(c, http.StatusOK, views.InvestigationForm{Ref: uuid.NewString(), Severity: string(collab.SeverityUnknown),
+		Kind: string(collab.InvestigationReal), Visibility: string(collab.VisibilityWorkspace), Title: c.QueryParam("title")})
 }
 
 func (s *Server) renderNewInvestigation(c echo.Context, status int, v views.InvestigationForm) error {
@@ -120,6 +68,13 @@ func (s *Server) renderNewInvestigation(c echo.Context, status int, v views.Inve
 	}
 	page.Styles = []string{"css/investigation.css", "css/board.css"}
 	v.Page = page
+	teams, err := s.Collab.FindTeams(c.Request().Context())
+	if err != nil {
+		return err
+	}
+	for _, t := range teams {
+		v.Teams = append(v.Teams, views.Option{Value: string(t.ID), Label: t.Name})
+	}
 	for _, t := range collab.Templates {
 		v.Templates = append(v.Templates, views.TemplateChoice{ID: t.ID, Name: t.Name, About: t.About})
 	}
@@ -128,9 +83,19 @@ func (s *Server) renderNewInvestigation(c echo.Context, status int, v views.Inve
 
 // createInvestigation answers POST /investigations.
 func (s *Server) createInvestigation(c echo.Context) error {
-	v := views.InvestigationForm{Ref: c.FormValue("ref"), Title: c.FormValue("title"), Severity: c.FormValue("severity"), Template: c.FormValue("template")}
-	inv, _, err := s.Collab.CreateInvestigation(c.Request().Context(),
-		collab.InvestigationNew{Ref: v.Ref, Title: v.Title, Severity: collab.Severity(v.Severity), Template: v.Template})
+	form, err := c.FormParams()
+	if err != nil {
+		return &collab.InvalidError{Message: "The form cannot be read."}
+	}
+	v := views.InvestigationForm{Ref: form.Get("ref"), Title: form.Get("title"), Severity: form.Get("severity"), Template: form.Get("template"),
+		Kind: form.Get("kind"), Visibility: form.Get("visibility"), Chosen: map[string]bool{}}
+	n := collab.InvestigationNew{Ref: v.Ref, Title: v.Title, Severity: collab.Severity(v.Severity), Template: v.Template,
+		Kind: collab.InvestigationKind(v.Kind), Visibility: collab.Visibility(v.Visibility)}
+	for _, t := range form["teams"] {
+		v.Chosen[t] = true
+		n.Teams = append(n.Teams, collab.TeamID(t))
+	}
+	inv, _, err := s.Collab.CreateInvestigation(c.Request().Context(), n)
 	var invalid *collab.InvalidError
 	if errors.As(err, &invalid) {
 		v.Problem = invalid.Message
@@ -140,70 +105,6 @@ func (s *Server) createInvestigation(c echo.Context) error {
 		return err
 	}
 	return seeOther(c, "/i/"+string(inv.ID))
-}
-
-func (b *board) head() views.BoardHead {
-	inv := b.Investigation
-	h := views.BoardHead{ID: string(inv.ID), Title: inv.Title, Status: string(inv.Status), Severity: string(inv.Severity), Lead: inv.Lead,
-		LeadName: inv.LeadName, OpenedBy: inv.CreatedByName, Created: nanoTime(inv.CreatedUnixNano), Seen: inv.Offset, Now: b.now, CanWrite: b.canWrite,
-		CanDelete: b.canWrite && (inv.CreatedBy == b.actor.ID || b.actor.Role.AtLeast(collab.RoleAdmin))}
-	for _, st := range collab.Statuses {
-		h.Statuses = append(h.Statuses, views.Option{Value: string(st), Label: string(st)})
-	}
-	for _, sev := range collab.Severities {
-		h.Severities = append(h.Severities, views.Option{Value: string(sev), Label: string(sev)})
-	}
-	h.Leads = []views.Option{{Value: "", Label: "nobody"}}
-	known := inv.Lead == ""
-	for _, u := range b.people {
-		h.Leads = append(h.Leads, views.Option{Value: u.ID, Label: u.Name})
-		known = known || u.ID == inv.Lead
-	}
-	if !known { // deactivated since
-		h.Leads = append(h.Leads, views.Option{Value: inv.Lead, Label: inv.LeadName})
-	}
-	return h
-}
-
-// showBoardHead answers GET /i/:id/head with the head alone.
-func (s *Server) showBoardHead(c echo.Context) error {
-	b, err := s.readBoard(c)
-	if err != nil {
-		return err
-	}
-	return render(c, http.StatusOK, views.BoardHeadFragment(b.head()))
-}
-
-// updateInvestigation answers POST /i/:id: the forms in the head of a board. Of
-// what a form holds, only the fields that the person changed are taken.
-func (s *Server) updateInvestigation(c echo.Context) error {
-	form, err := c.FormParams()
-	if err != nil {
-		return &collab.InvalidError{Message: "The form cannot be read."}
-	}
-	u := collab.InvestigationUpdate{Ref: form.Get("ref")}
-	if u.Seen, err = seenOf(form); err != nil {
-		return err
-	}
-	changed := func(name string) *string {
-		v, has := form[name]
-		if was, known := form["was_"+name]; !has || known && was[0] == v[0] {
-			return nil
-		}
-		return &v[0]
-	}
-	u.Title, u.Lead = changed("title"), changed("lead")
-	if v := changed("status"); v != nil {
-		u.Status = (*collab.Status)(v)
-	}
-	if v := changed("severity"); v != nil {
-		u.Severity = (*collab.Severity)(v)
-	}
-	inv, err := s.Collab.UpdateInvestigation(c.Request().Context(), investigationParam(c), u)
-	if err != nil {
-		return s.conflictPage(c, err, c.Request().URL.Path, "/i/"+string(investigationParam(c)))
-	}
-	return s.formDone(c, inv.Offset, "/i/"+string(inv.ID))
 }
 
 // deleteInvestigation answers POST /i/:id/delete.

@@ -115,6 +115,17 @@ func (s *Server) listInvestigations(c echo.Context) error {
 			f.Statuses = append(f.Statuses, collab.Status(st))
 		}
 	}
+	for _, sev := range strings.Split(c.QueryParam("severity"), ",") {
+		if sev != "" {
+			f.Severities = append(f.Severities, collab.Severity(sev))
+		}
+	}
+	for _, team := range strings.Split(c.QueryParam("team"), ",") {
+		if team != "" {
+			f.TeamIDs = append(f.TeamIDs, collab.TeamID(team))
+		}
+	}
+	f.Kind, f.Text, f.UserID = collab.InvestigationKind(c.QueryParam("kind")), clipRunes(c.QueryParam("q"), maxListText), c.QueryParam("user")
 	list, more, err := s.Collab.FindInvestigations(c.Request().Context(), f)
 	if err != nil {
 		return err
@@ -144,15 +155,26 @@ type boardJSON struct {
 	*collab.Investigation
 	Board       []collab.Block      `json:"blocks"`
 	Annotations []collab.Annotation `json:"annotations"`
+	// StatusHistory has the first status first.
+	StatusHistory []collab.StatusAt   `json:"status_history"`
+	Suggested     *collab.Suggestions `json:"suggested"`
 }
 
 // showInvestigationJSON answers GET /api/v1/investigations/:id.
 func (s *Server) showInvestigationJSON(c echo.Context) error {
-	b, err := s.Collab.Board(c.Request().Context(), investigationParam(c))
+	ctx := c.Request().Context()
+	b, err := s.Collab.Board(ctx, investigationParam(c))
 	if err != nil {
 		return err
 	}
-	return c.JSON(http.StatusOK, boardJSON{b.Investigation, b.Blocks, b.Annotations})
+	out := boardJSON{Investigation: b.Investigation, Board: b.Blocks, Annotations: b.Annotations}
+	if out.StatusHistory, err = s.Collab.StatusHistory(ctx, b.Investigation.ID); err != nil {
+		return err
+	}
+	if out.Suggested, err = s.Collab.Suggest(ctx, b.Investigation.ID); err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, out)
 }
 
 // updateInvestigationJSON answers PATCH /api/v1/investigations/:id.

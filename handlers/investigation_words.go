@@ -46,7 +46,14 @@ func (b *board) timeline(ctx context.Context, after int64) ([]views.TimelineEntr
 	if err != nil {
 		return nil, err
 	}
-	w := changeWords{blocks: map[string]*collab.Block{}, people: map[string]string{}}
+	w := changeWords{blocks: map[string]*collab.Block{}, people: map[string]string{}, teams: map[string]string{}}
+	teams, err := b.server.Collab.FindTeams(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for i := range teams {
+		w.teams[string(teams[i].ID)] = teams[i].Name
+	}
 	for i := range b.Blocks {
 		w.blocks[string(b.Blocks[i].ID)] = &b.Blocks[i]
 	}
@@ -65,6 +72,7 @@ func (b *board) timeline(ctx context.Context, after int64) ([]views.TimelineEntr
 type changeWords struct {
 	blocks map[string]*collab.Block
 	people map[string]string
+	teams  map[string]string
 }
 
 // changeData is what the data of any change may hold.
@@ -76,6 +84,9 @@ type changeData struct {
 	Fields map[string]any
 	Was    map[string]any
 	Anchor collab.Anchor
+	// Of a merge, and of what came with it.
+	Blocks     int
+	MergedFrom string `json:"merged_from"`
 }
 
 func (w changeWords) entry(c *collab.Change) views.TimelineEntry {
@@ -93,10 +104,14 @@ func (w changeWords) entry(c *collab.Change) views.TimelineEntry {
 	switch {
 	case c.Type == collab.InvestigationCreated:
 		e.What = "opened this investigation"
+	case c.Type == collab.InvestigationMerged:
+		e.What = fmt.Sprintf("merged “%s” into this: %s", d.Title, countWord(d.Blocks, "block"))
 	case c.Type == collab.InvestigationUpdated:
 		e.What, e.Tone = w.updated(d)
 	case c.Type == collab.InvestigationDeleted:
 		e.What = "deleted this investigation"
+	case d.MergedFrom != "":
+		e.What, e.Detail = "brought along what was on the other board", blockWords(d)
 	case d.Erased:
 		e.What = map[string]string{"pin": "pinned something", "note": "wrote a note", "link": "added a link", "annotation": "made a remark",
 			"picture": "added a picture", "task": "added a task", "hypothesis": "put up a hypothesis"}[noun] + ", deleted since"
@@ -172,6 +187,9 @@ func (w changeWords) blockUpdated(block *collab.Block, d changeData) (what, tone
 	if refs, ok := d.Fields["references"].(map[string]any); ok {
 		parts = append(parts, w.citedWords(refs, name))
 	}
+	if due, ok := d.Fields["due_unix_nano"].(string); ok {
+		parts = append(parts, dueWords(due)+" for "+name)
+	}
 	if len(parts) > 0 {
 		return strings.Join(parts, ", "), tone
 	}
@@ -234,7 +252,7 @@ func (w changeWords) updated(d changeData) (what, tone string) {
 			parts = append(parts, "renamed it to “"+to+"”")
 		}
 	}
-	return strings.Join(parts, ", "), tone
+	return strings.Join(append(parts, w.lifeWords(d)...), ", "), tone
 }
 
 func (w changeWords) leadWords(id string) string {

@@ -58,16 +58,80 @@ func boardBlocks(write bool) []BoardBlock {
 	picture.Picture = &PictureView{Src: "/i/i_1/blocks/b_10/picture", Width: 640, Height: 300}
 	task := block("b_11", "task", "Drain the queue")
 	task.People, task.Assignee, task.AssigneeName = []Option{{"", "nobody"}, {"u_2", "Jo <b>"}}, "u_2", "Jo <b>"
+	task.Due = boardNow.Add(-time.Hour)
 	done := block("b_12", "task", "Roll back")
-	done.Done = true
+	done.Done, done.Due = true, boardNow.Add(-time.Hour)
 	return []BoardBlock{h, out, span, trace, thread, query, both, broken, note, link, picture, task, done}
+}
+
+// boardHead is a head with everything in it.
+func boardHead(write bool) BoardHead {
+	return BoardHead{ID: "i_1", Title: "Slow quotes", Status: "open", Severity: "sev2", Lead: "u_1", LeadName: "Mara Tan", LeadSince: boardAt(0), OpenedBy: "Mara Tan", Created: boardAt(0), Seen: 12, Now: boardNow,
+		CanWrite: write, CanDelete: write, Drill: true, Statuses: []Option{{"open", "open"}, {"resolved", "resolved"}}, Severities: []Option{{"sev2", "sev2"}}, Leads: []Option{{"", "nobody"}, {"u_1", "Mara Tan"}},
+		History:    []StatusEntry{{"open", "Mara Tan", boardAt(4)}, {"mitigated", "Robin <b>", boardAt(2)}},
+		Visibility: "team", Visibilities: []Option{{"workspace", "whoever is signed in"}, {"team", "members of its teams"}},
+		People: []RolePerson{{"u_2", "Robin Keller", "scribe", boardAt(3)}, {"u_3", "Jo <b>", "", boardAt(3)}}, Teams: []TeamChip{{"m_1", "Dealers", "dealers"}},
+		OtherTeams: []Option{{"m_2", "Web"}}, OtherPeople: []Option{{"u_4", "Kim"}}, AskRef: "ask", MergeRef: "merge",
+		Owners:     []OwnerChoice{{TeamID: "m_2", Name: "Web", Services: []string{"web-de", "web-es", "web-uk"}}, {UserID: "u_4", Name: "Kim", Services: []string{"pg"}}},
+		NextUpdate: boardAt(18), ImpactStart: boardAt(1), SuggestStart: boardAt(1), SuggestEnd: boardAt(6),
+		Services: []ServiceChip{{"dealers-api", true}, {"pg/main", false}, {"quotes-api", true}, {"web-uk", true}},
+		Merges:   []MergeChoice{{"i_2", "Stuck <jobs>", "ref-merge"}}, MergeTargets: []Option{{"i_2", "Stuck <jobs>"}}}
+}
+
+// investigationList is a list with rows of every sort.
+func investigationList(rows bool) InvestigationList {
+	v := InvestigationList{Page: Page{Title: "Investigations", Me: &Me{ID: "u_1", Name: "Mara Tan", Role: "member", CanWrite: true}, Now: boardNow, Path: "/investigations"},
+		Filters: []Filter{{"Open", "/investigations?show=live", true}, {"Mine", "/investigations?show=mine", false}}, Show: "live",
+		Severities: []Option{{"", "any"}, {"sev1", "sev1"}}, Kinds: []Option{{"", "any"}, {"drill", "drill"}}, Teams: []Option{{"", "any"}, {"m_1", "Dealers"}}}
+	if rows {
+		v.Text, v.Severity, v.Narrowed, v.More = "quotes", "sev1", true, "/investigations?after=i_1"
+		v.Rows = []InvestigationRow{
+			{Href: "/i/i_1", Title: "Slow quotes", Status: "open", Severity: "sev1", LeadName: "Mara Tan", Blocks: 12, Created: boardAt(0), Updated: boardAt(8), Visibility: "workspace",
+				Services: "dealers-api · quotes-api · web-uk and 2 others", Overdue: true, Here: []PersonHere{{"u_1", "Mara Tan", "on this board", true}}},
+			{Href: "/i/i_2", Title: hostileText, Status: "mitigated", Severity: "unknown", Created: boardAt(0), Updated: boardAt(8), Visibility: "private", Drill: true},
+		}
+	}
+	return v
+}
+
+func TestTeamsGolden(t *testing.T) {
+	page := func(admin bool) Settings {
+		return Settings{Page: Page{Title: "Teams", Me: &Me{ID: "u_1", Name: "Mara Tan", Role: "admin", Admin: admin, CanWrite: true}, Now: boardNow, Path: "/settings/teams"}, Tab: TabTeams, Title: "Teams"}
+	}
+	list := []TeamRow{{ID: "m_1", Name: "Dealers <b>", NewName: "Dealers <b>", Handle: "dealers-b", Services: "dealers-api\nstock-*", Members: []TeamPerson{{"u_2", "Robin Keller", boardAt(0)}}, Others: []Option{{"u_3", "Jo"}}},
+		{ID: "m_2", Name: "Web", NewName: "!!", Handle: "web", Open: true, Errors: FieldErrors{"name": "Use letters or digits."}}}
+	checkGolden(t, "teams", map[string]templ.Component{
+		"admin":  TeamsPage(Teams{Settings: page(true), List: list, Name: "dealers", Errors: FieldErrors{"name": "There is a team @dealers already.", "services": "A pattern needs a letter."}}),
+		"member": TeamsPage(Teams{Settings: page(false), List: list}),
+		"empty":  TeamsPage(Teams{Settings: page(false)}),
+	})
+}
+
+// TestHeadSaysWhatIsDue holds the words of the head, which scripts repeat.
+func TestHeadSaysWhatIsDue(t *testing.T) {
+	h := BoardHead{Status: "open", Now: boardNow}
+	for want, due := range map[string]time.Time{"no update due": {}, "next update in 9 min": boardNow.Add(9 * time.Minute), "next update just now": boardNow.Add(10 * time.Second), "update overdue 3 min": boardNow.Add(-3 * time.Minute)} {
+		if h.NextUpdate = due; h.dueLabel() != want {
+			t.Errorf("due %v: %q, want %q", due, h.dueLabel(), want)
+		}
+	}
+	if h.Status = "resolved"; h.overdue() || h.dueLabel() != "no update due" {
+		t.Errorf("what is resolved: %q", h.dueLabel())
+	}
+	h.ImpactStart = boardAt(1)
+	if got := h.impactLabel(); got != "impact 14:01 – now" {
+		t.Errorf("impact: %q", got)
+	}
+	h.ImpactStart, h.ImpactEnd = boardAt(1).Add(-48*time.Hour), boardAt(6)
+	if got := h.impactLabel(); got != "impact 2026-11-20 14:01 – 14:06" {
+		t.Errorf("impact: %q", got)
+	}
 }
 
 func boardPage(write bool, blocks []BoardBlock) Board {
 	me := &Me{ID: "u_1", Name: "Mara Tan", Role: "member", CanWrite: write}
 	return Board{Page: Page{Title: "Slow quotes", Me: me, Now: boardNow, Path: "/i/i_1"}, Epoch: "e1", Offset: 12, Block: blocks, Hypotheses: len(blocks) > 0,
-		Head: BoardHead{ID: "i_1", Title: "Slow quotes", Status: "open", Severity: "sev2", Lead: "u_1", LeadName: "Mara Tan", OpenedBy: "Mara Tan", Created: boardAt(0), Seen: 12, Now: boardNow, CanWrite: write,
-			Statuses: []Option{{"open", "open"}}, Severities: []Option{{"sev2", "sev2"}}, Leads: []Option{{"u_1", "Mara Tan"}}},
+		Head:  boardHead(write),
 		Notes: BoardNotes{InvestigationID: "i_1", Ref: "ref-notes", CanWrite: write}, Here: []PersonHere{{"u_1", "Mara Tan", "on this board", true}},
 		Timeline: []TimelineEntry{{Offset: 2, At: boardAt(6), Who: "Robin Keller", What: "pinned the thread POST /quotes", Detail: "one request", Href: "#b_4", Tone: "thread"}},
 		Compose:  Composer{InvestigationID: "i_1", Ref: "ref-note", Refs: map[string]string{"task": "ref-task"}, Pins: []Option{{"b_2", "span: GET"}, {"b_3", "trace: Q"}}, People: []Option{{"", "nobody"}}, CanWrite: write}}
@@ -85,11 +149,13 @@ func TestBoardGolden(t *testing.T) {
 	many := boardPage(true, append(boardBlocks(true), boardBlocks(true)...))
 	checkGolden(t, "board", map[string]templ.Component{
 		"empty":    BoardPage(boardPage(true, nil)),
+		"list":     InvestigationsPage(investigationList(true)),
+		"none":     InvestigationsPage(investigationList(false)),
 		"member":   BoardPage(boardPage(true, boardBlocks(true))),
 		"viewer":   BoardPage(boardPage(false, boardBlocks(false))),
 		"hostile":  BoardPage(boardPage(true, hostile)),
 		"lanes":    BoardPage(lanes),
-		"new":      NewInvestigationPage(InvestigationForm{Page: boardPage(true, nil).Page, Ref: "r", Severity: "unknown", Problem: "Give it a title.", Templates: []TemplateChoice{{"", "Empty board", "Nothing on it."}, {"slow", "Something is slow", "Usual causes."}}}),
+		"new":      NewInvestigationPage(InvestigationForm{Page: boardPage(true, nil).Page, Ref: "r", Severity: "unknown", Problem: "Give it a title.", Kind: "real", Visibility: "team", Teams: []Option{{"m_1", "Dealers"}}, Chosen: map[string]bool{"m_1": true}, Templates: []TemplateChoice{{"", "Empty board", "Nothing on it."}, {"slow", "Something is slow", "Usual causes."}}}),
 		"compare":  ComparePage(Compare{Page: boardPage(true, nil).Page, Title: "QuotesController#create", State: "changed", Back: "/i/i_1#b_3", Href: "/t/1", FrozenAt: boardAt(3), FrozenBy: "Robin", FrozenSHA256: "9c", LiveSHA256: "e2", Frozen: blocks[3].Card, Live: blocks[3].Card, Changes: []ValueChange{{"span late", "", "web-uk: late, 2 s"}, {"spans", "3", hostileText}}, MoreChanges: 2}),
 		"gone":     ComparePage(Compare{Page: boardPage(true, nil).Page, Title: "x", State: "gone", Back: "/i/i_1", FrozenAt: boardAt(3), FrozenBy: "Robin", FrozenSHA256: "9c", Frozen: blocks[2].Card}),
 		"conflict": ConflictPage(Conflict{Page: boardPage(true, nil).Page, Action: "/i/i_1/blocks/b_8", Field: "text", Label: "text", Yours: hostileText, Theirs: "theirs", Seen: 13, Ref: "r", Back: "/i/i_1#b_8", Long: true}),

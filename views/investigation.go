@@ -19,6 +19,11 @@ type InvestigationRow struct {
 	Created  time.Time
 	Updated  time.Time
 	Here     []PersonHere // who is in it now
+
+	Drill      bool
+	Visibility string
+	Services   string // the first of them
+	Overdue    bool   // its next update is
 }
 
 // InvestigationList is the page of all investigations.
@@ -27,6 +32,12 @@ type InvestigationList struct {
 	Filters []Filter
 	Rows    []InvestigationRow
 	More    string // href of the next page, "" at the end
+
+	// What is chosen, and from what.
+	Show, Text, Severity, Kind, Team string
+	Severities, Kinds, Teams         []Option
+	Narrowed                         bool // by more than Show
+
 	// Filtered says that others exist which the filter leaves out.
 	Filtered bool
 }
@@ -46,6 +57,10 @@ type InvestigationForm struct {
 	Template  string
 	Templates []TemplateChoice
 	Problem   string // beside the title
+
+	Kind, Visibility string
+	Teams            []Option
+	Chosen           map[string]bool // of Teams
 }
 
 // TemplateChoice is what a new investigation may begin with.
@@ -78,25 +93,6 @@ type Board struct {
 	// Position of the change log that the page shows.
 	Epoch  string
 	Offset int64
-}
-
-// BoardHead is the head of a board: what the investigation is.
-type BoardHead struct {
-	ID         string
-	Title      string
-	Status     string
-	Severity   string
-	Lead       string
-	LeadName   string
-	OpenedBy   string
-	Created    time.Time
-	Seen       int64
-	Now        time.Time
-	CanWrite   bool
-	CanDelete  bool
-	Statuses   []Option
-	Severities []Option
-	Leads      []Option
 }
 
 // Composer is the form at the end of a board.
@@ -136,7 +132,8 @@ type BoardBlock struct {
 	Done         bool
 	Assignee     string
 	AssigneeName string
-	People       []Option // to give a task to
+	Due          time.Time // of a task, zero: none
+	People       []Option  // to give a task to
 	Picture      *PictureView
 
 	Card CardBody
@@ -520,6 +517,16 @@ func severityLabel(s string) string {
 		return "SEV" + s[3:]
 	}
 	return "severity unknown"
+}
+
+func visibilityLabel(s string) string {
+	switch s {
+	case "team":
+		return "teams only"
+	case "private":
+		return "private"
+	}
+	return "everybody here"
 }
 
 func statusTone(s string) string {

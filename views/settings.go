@@ -10,6 +10,7 @@ import (
 const (
 	TabAccount       = "account"
 	TabPeople        = "people"
+	TabTeams         = "teams"
 	TabKeys          = "keys"
 	TabTokens        = "tokens"
 	TabNotifications = "notifications"
@@ -27,6 +28,7 @@ type settingsTab struct {
 var settingsTabs = []settingsTab{
 	{TabAccount, "Account", "/settings/account", false},
 	{TabPeople, "People", "/settings/people", true},
+	{TabTeams, "Teams", "/settings/teams", false},
 	{TabKeys, "Ingest keys", "/settings/keys", true},
 	{TabTokens, "API tokens", "/settings/tokens", true},
 	{TabNotifications, "Notifications", "/settings/notifications", true},
