@@ -53,13 +53,17 @@ func (m *threadMap) place(b *views.ThreadBar, r *mapRow, start, end, wait int64)
 	b.X, b.Width = xPercent(x), xPercent(width)
 	b.TextX = xPercent(x + width)
 	if x+width+letterWidth*float64(len(b.Text)+len(b.Warn)+4) > 100 {
-		b.TextEnd = true // before the bar, or on its end if that begins too far left
-		if x > 34 {
-			b.TextX = xPercent(min(x, m.scale.x(start-wait)))
+		// Before the wait, else before the bar, else on its end.
+		b.TextEnd = true
+		room := letterWidth * float64(len(b.Text)+len(b.Warn)+4)
+		if left := min(x, m.scale.x(start-wait)); left > room {
+			b.TextX = xPercent(left)
+		} else if x > room {
+			b.TextX = xPercent(x)
 		}
 	}
 	b.LabelX = xPercent(x)
-	b.LabelEnd = x > 30
+	b.LabelEnd = x > letterWidth*float64(len(b.Label))
 	switch m.outside(start, end) {
 	case -1:
 		b.Out, b.Text, b.TextX, b.TextEnd, b.Label = true, "◂ "+plusDuration(start-m.start), xPercent(mapLeft), false, ""
@@ -270,8 +274,8 @@ func (m *threadMap) groupEdgeWords(g *threadGroup, l *graph.Leg) string {
 	return strings.Join(words, " · ")
 }
 
-// groupKinds says how the legs of a group are known, and how many of them where
-// that is not the same for all.
+// groupKinds says how the legs of a group are known, and if that is not the same
+// for all, how many are inferred.
 func (m *threadMap) groupKinds(g *threadGroup) []string {
 	counts := map[string]int{}
 	var kinds []string
@@ -283,12 +287,11 @@ func (m *threadMap) groupKinds(g *threadGroup) []string {
 		}
 	}
 	slices.SortStableFunc(kinds, func(a, b string) int { return counts[b] - counts[a] })
-	for i, k := range kinds {
-		if counts[k] < len(g.legs) {
-			kinds[i] = ui.Count(counts[k]) + " " + k
-		}
+	if len(kinds) < 2 || g.inferred == 0 {
+		return kinds
 	}
-	return kinds
+	recorded := slices.DeleteFunc(kinds, func(k string) bool { return strings.HasPrefix(k, "inferred") })
+	return append(recorded, ui.Count(g.inferred)+" inferred")
 }
 
 // loopTo names what a leg leads back to, "" if it does not.

@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	maxCandidates   = 12 // named on the page; the JSON has all
-	maxBusyServices = 8  // on the side; the rest are summed up
+	maxCandidates   = 8 // named on the page; a page of causes has all
+	maxBusyServices = 8 // on the side; the rest are summed up
 )
 
 // threadPeople names who is behind the spans where a thread may have begun:
@@ -46,6 +46,9 @@ func threadView(t *graph.Thread, st threadState, who threadPeople) views.ThreadP
 	p.SentenceText = sentenceText(p.Sentence)
 	p.Notices = threadNotices(t, st, selected)
 	p.Candidates, p.MoreCandidates = threadCandidates(t, g, st, selected, who)
+	if p.MoreCandidates > 0 {
+		p.AllCandidates = causesHref(t, st)
+	}
 	p.Busy, p.Hops = busyServices(t), hopCounts(t.Legs)
 	p.Critical = criticalView(g, st)
 	if selected >= 0 {
@@ -180,6 +183,19 @@ func threadCandidates(t *graph.Thread, g *grouping, st threadState, selected int
 		list = append(list, v)
 	}
 	return list, 0
+}
+
+// causesHref is the page of all causes of the leg where an ambiguous thread
+// starts.
+func causesHref(t *graph.Thread, st threadState) string {
+	ref := trace.Ref{}
+	if len(t.Legs) > 0 {
+		ref = t.Legs[0].Ref
+	}
+	if ref.TraceID.IsZero() {
+		return "/t/" + st.trace + "/causes"
+	}
+	return "/t/" + ref.TraceID.String() + "/causes"
 }
 
 // rippleFacts are the measures of the thread.

@@ -24,7 +24,8 @@ type ThreadPage struct {
 	// Candidates are the origins it may have, if that is ambiguous.
 	Candidates     []ThreadCandidate
 	MoreCandidates int
-	Table          bool // the table instead of the map
+	AllCandidates  string // the page that has all
+	Table          bool   // the table instead of the map
 	MapHref        string
 	TableHref      string
 	JSONHref       string

@@ -17,7 +17,7 @@ func hostileThread(name string) ThreadPage {
 		CriticalHref: "/thread/0a?critical=1", CriticalOn: true,
 		Sentence: []Phrase{{Text: name, Strong: true, Href: "/t/0a"}, {Arrow: true, Text: "message"}, {Text: "1 failed", Warn: true}, {Text: name, Quiet: true}}, SentenceText: name,
 		Notices:    []Notice{{Text: name}, {Text: name, Href: "/thread/0a?skew=off", Link: name}},
-		Candidates: []ThreadCandidate{{Cause: CauseView{Service: name, Name: name, Href: "/t/0c"}, By: name, Means: name, Thread: "/thread/0c"}}, MoreCandidates: 4,
+		Candidates: []ThreadCandidate{{Cause: CauseView{Service: name, Name: name, Href: "/t/0c"}, By: name, Means: name, Thread: "/thread/0c"}}, MoreCandidates: 4, AllCandidates: "/t/0a/causes",
 		Map: ThreadMap{Height: 120, More: 3, Scale: "[]", Lanes: []ThreadLane{{Y: 38, Height: 48, Head: name, Title: name, Full: name, Class: ServiceClass("web")}},
 			Ticks: []TimeTick{{"1%", "0", false}}, Breaks: []ThreadBreak{{"50%", "⋯", name}}, Curves: []ThreadCurve{{"M1 2C3 4 5 6 7 8", true, true, name, "r1"}},
 			Waits: []ThreadWait{{"10%", "5%", 60, name, true}}, Dots: []ThreadDot{{X: "9%", Y: 50, Several: true, Path: true, Text: name, Title: name}, {X: "9%", Y: 90, End: true, Text: name, Href: "/t/0a/01"}},

@@ -43,6 +43,7 @@ func (s *spread) newLeg(x *index, at int32, causeLeg int, by Edge, began int64) 
 	if causeLeg >= 0 {
 		l.Depth = s.legs[causeLeg].Depth + 1
 		l.SkewNano = s.skew(causeLeg, n.service, n.start, began)
+		l.WaitNano = s.waited(causeLeg, l.WaitNano, l.SkewNano)
 	}
 	return s.addLeg(l, member{x, at}, n.handles), true
 }
@@ -67,6 +68,14 @@ func (s *spread) skew(causeLeg int, service string, start, began int64) int64 {
 	return least
 }
 
+// waited corrects what an effect waited by the clocks on both sides.
+func (s *spread) waited(causeLeg int, waited, skew int64) int64 {
+	if waited == 0 {
+		return 0
+	}
+	return max(0, waited+skew-s.legs[causeLeg].SkewNano)
+}
+
 // joinGone begins a leg for a trace of which only the summary is left.
 func (s *spread) joinGone(x *index, causeLeg int, by Edge, began int64) {
 	if _, again := s.goneLeg[x]; again || !x.hasSummary || len(x.spans) > 0 {
@@ -82,6 +91,7 @@ func (s *spread) joinGone(x *index, causeLeg int, by Edge, began int64) {
 	if causeLeg >= 0 {
 		l.Depth = s.legs[causeLeg].Depth + 1
 		l.SkewNano = s.skew(causeLeg, m.Service, m.StartUnixNano, began)
+		l.WaitNano = s.waited(causeLeg, l.WaitNano, l.SkewNano)
 	}
 	leg := s.addLeg(l, member{x, none}, 0)
 	s.goneLeg[x] = int(leg)
