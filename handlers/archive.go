@@ -21,6 +21,7 @@ type Archive interface {
 // CheckRequest is the body of POST /api/v1/check, which may be empty.
 type CheckRequest struct {
 	RebuildIndex bool `json:"rebuild_index"`
+	RebuildEdges bool `json:"rebuild_edges"`
 }
 
 // BackupRequest is the body of POST /api/v1/backup.
@@ -49,7 +50,7 @@ func (s *Server) checkStore(c echo.Context) error {
 			return err
 		}
 	}
-	report, err := s.Archive.Check(c.Request().Context(), tracestore.CheckOptions{RebuildIndex: req.RebuildIndex})
+	report, err := s.Archive.Check(c.Request().Context(), tracestore.CheckOptions{RebuildIndex: req.RebuildIndex, RebuildEdges: req.RebuildEdges})
 	if err != nil {
 		return err
 	}

@@ -303,18 +303,23 @@ func insertEdges(ctx context.Context, tx *sql.Tx, run *edgeRecord) error {
 	return err
 }
 
-// replaceEdges puts one run in the place of several.
-func (c *catalogue) replaceEdges(ctx context.Context, old []*edgeFile, run *edgeRecord) error {
+// replaceEdges puts runs in the place of others.
+func (c *catalogue) replaceEdges(ctx context.Context, old []edgeRecord, runs ...edgeRecord) error {
 	return c.tx(ctx, func(tx *sql.Tx) error {
-		for _, f := range old {
-			if _, err := tx.ExecContext(ctx, "DELETE FROM edge_runs WHERE id = ?", f.ID); err != nil {
+		for _, r := range old {
+			if _, err := tx.ExecContext(ctx, "DELETE FROM edge_runs WHERE id = ?", r.ID); err != nil {
 				return err
 			}
-			if err := dropFile(ctx, tx, f.Path); err != nil {
+			if err := dropFile(ctx, tx, r.Path); err != nil {
 				return err
 			}
 		}
-		return insertEdges(ctx, tx, run)
+		for i := range runs {
+			if err := insertEdges(ctx, tx, &runs[i]); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 

@@ -8,7 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
+	"redthread/tracestore/graph"
 	"redthread/tracestore/ingestlog"
 	"redthread/tracestore/otlp"
 	"redthread/tracestore/segment"
@@ -62,6 +64,12 @@ type CheckOptions struct {
 	// TakeBack lets files that were set aside answer again, if they can be read
 	// now. [CheckFolder] only.
 	TakeBack bool
+	// RebuildEdges finds the edges between traces again before it checks them, see
+	// [Store.RebuildEdges]. Rules and Kept are for [CheckFolder], nil: the default;
+	// a store has its own.
+	RebuildEdges bool
+	Rules        *graph.Rules
+	Kept         []string
 }
 
 // logDir is where the embedded log is; another one has no place of its own.
@@ -112,16 +120,22 @@ func (c *checker) note(format string, args ...any) {
 // Files that turn out corrupt are set aside, as a query would do; those that were
 // before are faults too. An error means that the check could not be made.
 func (s *Store) Check(ctx context.Context, o CheckOptions) (Report, error) {
+	c := newChecker(s.o.Dir, o)
+	if o.RebuildEdges {
+		if err := s.rebuildAll(ctx); err != nil {
+			return Report{}, err
+		}
+		c.note("edges between traces were made anew from the rows that are stored")
+	}
 	v := s.acquire()
 	if v == nil {
 		return Report{}, ErrClosed
 	}
 	defer v.release()
-	c := newChecker(s.o.Dir, o)
 	if err := c.catalogue(ctx, s.cat); err != nil {
 		return Report{}, err
 	}
-	var segments, sidecars, edges = Part{Name: "segments", Unit: "rows"}, Part{Name: "sidecars"}, Part{Name: "edges", Unit: "links"}
+	var segments, sidecars, edges = Part{Name: "segments", Unit: "rows"}, Part{Name: "sidecars"}, Part{Name: "edges", Unit: "edges"}
 	for _, f := range v.segments {
 		if err := c.segment(ctx, &segments, &sidecars, &f.segmentRecord); err != nil {
 			if ctx.Err() != nil {
@@ -168,6 +182,12 @@ func CheckFolder(ctx context.Context, dir string, log ingestlog.Log, o CheckOpti
 		return Report{}, fmt.Errorf("tracestore: check: %w", err)
 	}
 	defer cat.close()
+	if o.RebuildEdges {
+		if err := rebuildFolder(ctx, dir, cat, c.cache, time.Now().UnixNano(), o); err != nil {
+			return Report{}, fmt.Errorf("tracestore: rebuild edges: %w", err)
+		}
+		c.note("edges between traces were made anew from the rows that are stored")
+	}
 	if err := c.catalogue(ctx, cat); err != nil {
 		return Report{}, err
 	}
@@ -180,7 +200,7 @@ func CheckFolder(ctx context.Context, dir string, log ingestlog.Log, o CheckOpti
 		return Report{}, fmt.Errorf("tracestore: check: %w", err)
 	}
 	known := make(map[string]bool)
-	var rows, sidecars, edges = Part{Name: "segments", Unit: "rows"}, Part{Name: "sidecars"}, Part{Name: "edges", Unit: "links"}
+	var rows, sidecars, edges = Part{Name: "segments", Unit: "rows"}, Part{Name: "sidecars"}, Part{Name: "edges", Unit: "edges"}
 	for _, r := range segments {
 		known[r.Path], known[segment.IndexPath(r.Path)] = true, true
 		if r.Corrupt != "" && !o.TakeBack {
@@ -346,7 +366,7 @@ func (c *checker) edges(ctx context.Context, p *Part, r *edgeRecord) error {
 	p.Files++
 	p.Items += int64(r.Links)
 	p.SizeBytes += fileSize(filepath.Join(c.dir, r.Path))
-	f := segment.OpenEdges(filepath.Join(c.dir, r.Path))
+	f := segment.OpenEdges(filepath.Join(c.dir, r.Path), c.cache)
 	defer f.Close()
 	err := f.Verify(ctx)
 	if err != nil && ctx.Err() == nil {

@@ -1,8 +1,15 @@
 package tracestore
 
 import (
+	"bytes"
+	"cmp"
 	"context"
+	"errors"
+	"math"
 	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"redthread/tracestore/graph"
 	"redthread/tracestore/memtable"
@@ -19,51 +26,127 @@ func (s *Store) UseRules(rules *graph.Rules, kept []string) {
 	s.edges.Store(&memtable.Edges{Rules: rules, Kept: kept})
 }
 
-// eachRun calls fn with the runs of edges of a view. One that is corrupt is set
-// aside, and the rest answers.
-func (s *Store) eachRun(ctx context.Context, v *view, fn func(*segment.Edges) error) error {
-	for _, f := range v.runs {
+// edgeWorkers is how many runs of edges are read at once for one question.
+const edgeWorkers = 4
+
+// manyIDs is from how many traces or keys on runs are read side by side.
+const manyIDs = 64
+
+// eachRun calls fn with the runs of edges of a view and their number, several at
+// once where a question is about many traces. One that is corrupt is set aside,
+// and the rest answers.
+func (s *Store) eachRun(ctx context.Context, v *view, many bool, fn func(n int, e *segment.Edges) error) error {
+	one := func(n int) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := fn(f.file); err != nil && !s.setAsideEdges(f, err) {
+		f := v.runs[n]
+		if err := fn(n, f.file); err != nil && !s.setAsideEdges(f, err) {
 			return err
 		}
+		return nil
 	}
-	return nil
+	workers := min(edgeWorkers, len(v.runs))
+	if !many || workers < 2 {
+		for n := range v.runs {
+			if err := one(n); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	var next atomic.Int64
+	errs := make([]error, workers)
+	var wg sync.WaitGroup
+	for i := range workers {
+		wg.Go(func() {
+			for errs[i] == nil {
+				n := int(next.Add(1)) - 1
+				if n >= len(v.runs) {
+					return
+				}
+				errs[i] = one(n)
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
 }
 
-// Effects returns the links whose target is a span of the trace, at most limit;
-// truncated says there are more. They outlive the spans.
-func (s *Store) Effects(ctx context.Context, id trace.ID, limit int) (links []graph.Link, truncated bool, err error) {
-	v := s.acquire()
-	if v == nil {
-		return nil, false, ErrClosed
+// sorted returns ids in order, and the position of each in the list it comes from;
+// nil if that is in order itself.
+func sorted[T any](list []T, compare func(a, b T) int) ([]T, []int) {
+	if slices.IsSortedFunc(list, compare) {
+		return list, nil
 	}
-	defer v.release()
-	if err := s.eachRun(ctx, v, func(e *segment.Edges) error {
-		more, cut, err := e.Effects(id, limit)
-		links, truncated = append(links, more...), truncated || cut
-		return err
-	}); err != nil {
-		return nil, false, err
+	at := make([]int, len(list))
+	for i := range at {
+		at[i] = i
 	}
-	for _, t := range v.tables {
-		more, cut := t.mem.Effects(id, limit)
-		links, truncated = append(links, more...), truncated || cut
+	slices.SortFunc(at, func(a, b int) int { return compare(list[a], list[b]) })
+	out := make([]T, len(list))
+	for i, k := range at {
+		out[i] = list[k]
 	}
-	links = unique(links)
-	if len(links) > limit {
-		links, truncated = links[:limit], true
-	}
-	return links, truncated, nil
+	return out, at
 }
 
-// unique keeps the first of equal elements: a row that was sent again has the
-// same edges.
+func compareIDs(a, b trace.ID) int { return bytes.Compare(a[:], b[:]) }
+
+// answers gathers what runs and tables say about each of some traces or keys.
+type answers[T comparable] struct {
+	parts [][]answer[T] // by run, then by table; each in the order of the question
+	limit int
+}
+
+type answer[T any] struct {
+	i int
+	v T
+}
+
+// add notes an answer of a part, and reports whether more are wanted of it: a
+// part never needs more than the limit and one.
+func (a *answers[T]) add(part, i int, v T) bool {
+	a.parts[part] = append(a.parts[part], answer[T]{i, v})
+	return len(a.parts[part]) <= a.limit
+}
+
+// joined returns the answers about one after the other, each once: a row that was
+// sent again has the same edges. It stops beyond the limit in all.
+func (a *answers[T]) joined() (out []T, truncated bool) {
+	heads := make([]int, len(a.parts))
+	for {
+		least := math.MaxInt
+		for p, list := range a.parts {
+			if heads[p] < len(list) {
+				least = min(least, list[heads[p]].i)
+			}
+		}
+		if least == math.MaxInt {
+			return out, false
+		}
+		from := len(out)
+		for p, list := range a.parts {
+			for ; heads[p] < len(list) && list[heads[p]].i == least; heads[p]++ {
+				out = append(out, list[heads[p]].v)
+			}
+		}
+		if out = append(out[:from], unique(out[from:])...); len(out) > a.limit {
+			return out[:a.limit], true
+		}
+	}
+}
+
+// unique keeps the first of equal elements.
 func unique[T comparable](list []T) []T {
-	if len(list) < 2 {
-		return list
+	if len(list) < 16 {
+		out := list[:0]
+		for _, v := range list {
+			if !slices.Contains(out, v) {
+				out = append(out, v)
+			}
+		}
+		return out
 	}
 	seen := make(map[T]struct{}, len(list))
 	return slices.DeleteFunc(list, func(l T) bool {
@@ -73,18 +156,31 @@ func unique[T comparable](list []T) []T {
 	})
 }
 
+// Effects returns the links whose target is a span of the trace, at most limit;
+// truncated says there are more. They outlive the spans.
+func (s *Store) Effects(ctx context.Context, id trace.ID, limit int) (links []graph.Link, truncated bool, err error) {
+	return s.EffectsOf(ctx, []trace.ID{id}, limit)
+}
+
 // EffectsOf implements [graph.EdgeSource].
 func (s *Store) EffectsOf(ctx context.Context, ids []trace.ID, limit int) (links []graph.Link, truncated bool, err error) {
-	for _, id := range ids {
-		more, cut, err := s.Effects(ctx, id, limit-len(links))
-		if err != nil {
-			return nil, false, err
-		}
-		if links = append(links, more...); cut {
-			return links, true, nil
-		}
+	v := s.acquire()
+	if v == nil {
+		return nil, false, ErrClosed
 	}
-	return links, false, nil
+	defer v.release()
+	ids, _ = sorted(ids, compareIDs)
+	a := answers[graph.Link]{parts: make([][]answer[graph.Link], len(v.runs)+len(v.tables)), limit: limit}
+	if err := s.eachRun(ctx, v, len(ids) > manyIDs, func(n int, e *segment.Edges) error {
+		return e.Effects(ids, func(i int, l graph.Link) bool { return a.add(n, i, l) })
+	}); err != nil {
+		return nil, false, err
+	}
+	for n, t := range v.tables {
+		t.mem.Effects(ids, func(i int, l graph.Link) bool { return a.add(len(v.runs)+n, i, l) })
+	}
+	links, truncated = a.joined()
+	return links, truncated, nil
 }
 
 // Causes implements [graph.EdgeSource].
@@ -94,23 +190,26 @@ func (s *Store) Causes(ctx context.Context, ids []trace.ID, limit int) (halves [
 		return nil, false, ErrClosed
 	}
 	defer v.release()
-	for _, id := range ids {
-		var of []graph.Half
-		add := func(h *graph.Half) bool {
-			of = append(of, *h)
-			return len(halves)+len(of) <= limit
-		}
-		if err := s.eachRun(ctx, v, func(e *segment.Edges) error { return e.Causes(id, add) }); err != nil {
-			return nil, false, err
-		}
-		for _, t := range v.tables {
-			t.mem.Causes(id, add)
-		}
-		if halves = append(halves, unique(of)...); len(halves) > limit {
-			return halves[:limit], true, nil
-		}
+	ids, _ = sorted(ids, compareIDs)
+	a := answers[graph.Half]{parts: make([][]answer[graph.Half], len(v.runs)+len(v.tables)), limit: limit}
+	if err := s.eachRun(ctx, v, len(ids) > manyIDs, func(n int, e *segment.Edges) error {
+		return e.Causes(ids, func(i int, h *graph.Half) bool { return a.add(n, i, *h) })
+	}); err != nil {
+		return nil, false, err
 	}
-	return halves, false, nil
+	for n, t := range v.tables {
+		t.mem.Causes(ids, func(i int, h *graph.Half) bool { return a.add(len(v.runs)+n, i, toMillisecond(h)) })
+	}
+	halves, truncated = a.joined()
+	return halves, truncated, nil
+}
+
+// toMillisecond rounds the start of a half as runs do, so that the same half is
+// equal wherever it is found.
+func toMillisecond(h *graph.Half) graph.Half {
+	out := *h
+	out.StartUnixNano -= out.StartUnixNano % int64(time.Millisecond)
+	return out
 }
 
 // Ends implements [graph.EdgeSource].
@@ -120,24 +219,41 @@ func (s *Store) Ends(ctx context.Context, side graph.Side, keys []graph.Key, lim
 		return nil, false, ErrClosed
 	}
 	defer v.release()
-	for _, key := range keys {
-		var of []graph.Half
-		add := func(h *graph.Half) bool {
-			if h.Side&side != 0 {
-				of = append(of, *h)
+	keys, _ = sorted(keys, cmp.Compare[graph.Key])
+	a := answers[graph.Half]{parts: make([][]answer[graph.Half], len(v.runs)+len(v.tables)), limit: math.MaxInt}
+	// Of each key as many are wanted as the limit, and one to know that there are more.
+	most := func(part int) func(i int, h *graph.Half) bool {
+		last, n := -1, 0
+		return func(i int, h *graph.Half) bool {
+			if i != last {
+				last, n = i, 0
 			}
-			return len(of) <= limit
+			if h.Side&side == 0 {
+				return true
+			}
+			a.add(part, i, toMillisecond(h))
+			n++
+			return n <= limit
 		}
-		if err := s.eachRun(ctx, v, func(e *segment.Edges) error { return e.Ends(key, add) }); err != nil {
-			return nil, false, err
+	}
+	if err := s.eachRun(ctx, v, len(keys) > manyIDs, func(n int, e *segment.Edges) error { return e.Ends(keys, most(n)) }); err != nil {
+		return nil, false, err
+	}
+	for n, t := range v.tables {
+		t.mem.Ends(keys, most(len(v.runs)+n))
+	}
+	all, _ := a.joined()
+	last, n := graph.Key(0), 0
+	ends = all[:0]
+	for _, h := range all {
+		if h.Key != last {
+			last, n = h.Key, 0
 		}
-		for _, t := range v.tables {
-			t.mem.Ends(key, add)
+		if n++; n > limit {
+			truncated = true
+			continue
 		}
-		if of = unique(of); len(of) > limit {
-			of, truncated = of[:limit], true
-		}
-		ends = append(ends, of...)
+		ends = append(ends, h)
 	}
 	return ends, truncated, nil
 }
@@ -159,28 +275,27 @@ func (s *Store) Summaries(ctx context.Context, ids []trace.ID) ([]graph.Summary,
 		return nil, ErrClosed
 	}
 	defer v.release()
+	ids, at := sorted(ids, compareIDs)
 	out := make([]graph.Summary, len(ids))
-	add := func(i int, more graph.Summary, ok bool) {
-		switch {
-		case !ok:
-		case out[i].TraceID.IsZero():
-			out[i] = more
-		default:
-			out[i] = segment.MergeSummaries(out[i], more)
+	var locks [64]sync.Mutex // of the summaries
+	add := func(i int, more *graph.Summary) {
+		if at != nil {
+			i = at[i]
+		}
+		mu := &locks[i%len(locks)]
+		mu.Lock()
+		defer mu.Unlock()
+		if o := &out[i]; o.TraceID.IsZero() {
+			*o = *more
+		} else {
+			*o = segment.MergeSummaries(*o, *more)
 		}
 	}
-	for i, id := range ids {
-		if err := s.eachRun(ctx, v, func(e *segment.Edges) error {
-			more, ok, err := e.Summary(id)
-			add(i, more, ok)
-			return err
-		}); err != nil {
-			return nil, err
-		}
-		for _, t := range v.tables {
-			more, ok := t.mem.Summary(id)
-			add(i, more, ok)
-		}
+	if err := s.eachRun(ctx, v, len(ids) > manyIDs, func(_ int, e *segment.Edges) error { return e.Summaries(ids, add) }); err != nil {
+		return nil, err
+	}
+	for _, t := range v.tables {
+		t.mem.EachSummary(ids, add)
 	}
 	return out, nil
 }
@@ -192,31 +307,54 @@ func (s *Store) SummariesBetween(ctx context.Context, from, to int64, fn func(*g
 		return ErrClosed
 	}
 	defer v.release()
-	all := map[trace.ID]graph.Summary{}
+	// A trace of which a part begins in the window begins there, or earlier: then
+	// another part says so, which may be in any run. So the parts are gathered first,
+	// and all that is known of the traces joined then.
+	var mu sync.Mutex
+	found := map[trace.ID]struct{}{}
 	add := func(more *graph.Summary) error {
-		if have, ok := all[more.TraceID]; ok {
-			all[more.TraceID] = segment.MergeSummaries(have, *more)
-		} else {
-			all[more.TraceID] = *more
-		}
+		found[more.TraceID] = struct{}{}
 		return nil
 	}
-	if err := s.eachRun(ctx, v, func(e *segment.Edges) error { return e.All(add) }); err != nil {
+	if err := s.eachRun(ctx, v, true, func(_ int, e *segment.Edges) error {
+		var ids []trace.ID
+		err := e.Between(ctx, from, to, func(sum *graph.Summary) error {
+			ids = append(ids, sum.TraceID)
+			return nil
+		})
+		mu.Lock()
+		defer mu.Unlock()
+		for _, id := range ids {
+			found[id] = struct{}{}
+		}
+		return err
+	}); err != nil {
 		return err
 	}
 	for _, t := range v.tables {
-		for _, sum := range t.mem.Summaries() {
-			if err := add(&sum); err != nil {
-				return err
-			}
+		if err := t.mem.Between(from, to, add); err != nil {
+			return err
 		}
 	}
-	for _, sum := range all {
-		if sum.StartUnixNano < from || sum.StartUnixNano >= to {
-			continue
-		}
-		if err := fn(&sum); err != nil {
+	ids := make([]trace.ID, 0, len(found))
+	for id := range found {
+		ids = append(ids, id)
+	}
+	slices.SortFunc(ids, compareIDs)
+	const chunk = 8192
+	for len(ids) > 0 {
+		part := ids[:min(len(ids), chunk)]
+		ids = ids[len(part):]
+		sums, err := s.Summaries(ctx, part)
+		if err != nil {
 			return err
+		}
+		for i := range sums {
+			if sum := &sums[i]; !sum.TraceID.IsZero() && sum.StartUnixNano >= from && sum.StartUnixNano < to {
+				if err := fn(sum); err != nil {
+					return err
+				}
+			}
 		}
 	}
 	return nil

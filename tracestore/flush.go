@@ -154,7 +154,7 @@ func (s *Store) writeEdges(t *table, id string) (*edgeFile, error) {
 			ID: id, Path: path, Links: info.Links, Traces: info.Traces, SizeBytes: info.SizeBytes,
 			MinArrived: t.minArrived, MaxArrived: t.maxArrived, Created: s.now(),
 		},
-		file: segment.OpenEdges(full),
+		file: segment.OpenEdges(full, s.cache),
 	}, nil
 }
 

@@ -39,7 +39,10 @@ func (s *Store) maintain() {
 
 func (s *Store) round() {
 	s.retain()
-	s.mergeEdges()
+	if s.runs.TryLock() { // else they are being rebuilt
+		s.mergeEdges()
+		s.runs.Unlock()
+	}
 	s.emptyQuarantine()
 	s.forgetDropped()
 }
@@ -111,8 +114,11 @@ func (s *Store) retain() {
 		})
 		s.o.Logger.Info("old segments dropped", "segments", len(ids))
 	}
-	s.retainEdges(v, now)
-	s.retainCorrupt(now)
+	if s.runs.TryLock() {
+		s.retainEdges(now)
+		s.retainCorrupt(now)
+		s.runs.Unlock()
+	}
 }
 
 // retainCorrupt forgets files that were set aside, once they are as old as what
@@ -171,7 +177,12 @@ const maxEdgeShare = 4
 
 // retainEdges drops runs of edges that are too old, and the oldest ones beyond
 // their share of the space.
-func (s *Store) retainEdges(v *view, now time.Time) {
+func (s *Store) retainEdges(now time.Time) {
+	v := s.acquire()
+	if v == nil {
+		return
+	}
+	defer v.release()
 	runs := make(map[*edgeFile]bool)
 	var ids []string
 	drop := func(f *edgeFile) {
@@ -282,7 +293,7 @@ func (s *Store) mergeLevel(level int) (bool, error) {
 	record.Links, record.Traces, record.SizeBytes = info.Links, info.Traces, info.SizeBytes
 	err = s.mergeStep("commit")
 	if err == nil {
-		if err = s.cat.replaceEdges(s.ctx, old, &record); err != nil {
+		if err = s.cat.replaceEdges(s.ctx, recordsOf(old), record); err != nil {
 			// The answer may be lost, and the run there.
 			has, again := s.cat.hasEdges(s.ctx, id)
 			if again != nil {
@@ -296,7 +307,7 @@ func (s *Store) mergeLevel(level int) (bool, error) {
 	if err != nil {
 		return false, errors.Join(fmt.Errorf("commit to the catalogue: %w", err), s.discard(full))
 	}
-	run := &edgeFile{edgeRecord: record, file: segment.OpenEdges(full)}
+	run := &edgeFile{edgeRecord: record, file: segment.OpenEdges(full, s.cache)}
 	for _, f := range old {
 		f.drop.Store(true)
 	}

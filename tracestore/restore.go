@@ -63,7 +63,7 @@ func (s *Store) restore(ctx context.Context) error {
 			s.noteCorrupt(r.Path, r.Corrupt)
 			continue
 		}
-		v.runs = append(v.runs, &edgeFile{edgeRecord: r, file: segment.OpenEdges(filepath.Join(s.o.Dir, r.Path))})
+		v.runs = append(v.runs, &edgeFile{edgeRecord: r, file: segment.OpenEdges(filepath.Join(s.o.Dir, r.Path), s.cache)})
 	}
 	if err := s.deleteDropped(ctx); err != nil {
 		return err

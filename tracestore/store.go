@@ -80,6 +80,10 @@ type Store struct {
 	mu      sync.Mutex
 	current *view
 
+	// runs is held by who replaces or drops runs of edges: merges, retention, and
+	// a rebuild, which others do not wait for. It is taken before mu.
+	runs sync.Mutex
+
 	epoch  epoch
 	writer writer
 	edges  atomic.Pointer[memtable.Edges]

@@ -66,11 +66,16 @@ func checkDatabase(ctx context.Context, store *collab.Store, path string, report
 // checkFolder checks a data folder that is locked by us and not open. log is its
 // ingest log; nil: it has none.
 func checkFolder(ctx context.Context, data string, log ingestlog.Log, o tracestore.CheckOptions) (tracestore.Report, error) {
+	path := databasePath(data)
+	if o.RebuildEdges {
+		if err := edgeRules(ctx, path, &o); err != nil {
+			return tracestore.Report{}, err
+		}
+	}
 	report, err := tracestore.CheckFolder(ctx, data, log, o)
 	if err != nil {
 		return report, err
 	}
-	path := databasePath(data)
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		report.Add(tracestore.Report{
 			Parts:  []tracestore.Part{{Name: "database", Faults: 1}},
@@ -87,6 +92,20 @@ func checkFolder(ctx context.Context, data string, log ingestlog.Log, o tracesto
 		return report, ctx.Err()
 	}
 	return report, errors.Join(checkDatabase(ctx, store, path, &report), store.Close())
+}
+
+// edgeRules reads from the settings by which rules edges are found.
+func edgeRules(ctx context.Context, path string, o *tracestore.CheckOptions) error {
+	store, err := collab.Open(ctx, collab.Options{Path: path})
+	if err != nil {
+		return fmt.Errorf("read the correlations of the settings: %w", err)
+	}
+	correlations, err := handlers.LoadCorrelations(ctx, store)
+	if err == nil {
+		o.Rules, err = correlations.Rules()
+		o.Kept = correlations.Kept
+	}
+	return errors.Join(err, store.Close())
 }
 
 // partialSuffix marks the folder of a backup that is not finished.

@@ -104,6 +104,7 @@ func runCheck(ctx context.Context, e env, args []string) error {
 	f := newStorageFlags(e, "check", checkUsage)
 	var o tracestore.CheckOptions
 	f.set.BoolVar(&o.RebuildIndex, "rebuild-index", false, "make sidecars (.idx) that are missing or damaged anew")
+	f.set.BoolVar(&o.RebuildEdges, "rebuild-edges", false, "find the edges between traces again from the spans that are stored, by the correlations of the settings; edges whose spans are gone stay")
 	f.set.BoolVar(&o.TakeBack, "take-back", false, "let files that were set aside answer again if they can be read now, without a server running")
 	rest, err := parseMixed(f.set, args)
 	if err != nil {
@@ -126,7 +127,7 @@ func runCheck(ctx context.Context, e env, args []string) error {
 	} else if o.TakeBack {
 		return errors.New("--take-back works on a stopped server's folder: stop it first")
 	} else {
-		err = f.ask(ctx, "/api/v1/check", handlers.CheckRequest{RebuildIndex: o.RebuildIndex}, &report)
+		err = f.ask(ctx, "/api/v1/check", handlers.CheckRequest{RebuildIndex: o.RebuildIndex, RebuildEdges: o.RebuildEdges}, &report)
 	}
 	if err != nil {
 		return err

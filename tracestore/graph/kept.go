@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"bytes"
 	"slices"
 
 	"redthread/tracestore/trace"
@@ -19,4 +20,49 @@ const MaxKeptBytes = 128
 func Keep(v trace.Value) (trace.Value, bool) {
 	text := v.Text()
 	return trace.String(text), text != "" && len(text) <= MaxKeptBytes
+}
+
+// Counts reports whether a row is a span that summaries count: no log record, and
+// no note on another span.
+func Counts(s *trace.Span) bool { return s.Signal == trace.SignalSpan && !annotation(s) }
+
+// Add joins a span of the trace to the summary, which is zero before the first.
+// The order does not matter. The summary keeps strings of the span.
+func (sum *Summary) Add(s *trace.Span, kept []string) {
+	jobRun, caused := Receipt(s)
+	root := s.ParentID.IsZero() || s.ParentID == s.SpanID
+	better := sum.Spans == 0 || root && !sum.Root || root == sum.Root && (s.StartUnixNano < sum.RootStartUnixNano ||
+		s.StartUnixNano == sum.RootStartUnixNano && bytes.Compare(s.SpanID[:], sum.SpanID[:]) < 0)
+	if sum.Spans == 0 {
+		sum.TraceID, sum.StartUnixNano = s.TraceID, s.StartUnixNano
+	}
+	end := max(sum.StartUnixNano+sum.DurationNano, s.EndUnixNano())
+	sum.StartUnixNano = min(sum.StartUnixNano, s.StartUnixNano)
+	sum.DurationNano = max(0, end-sum.StartUnixNano)
+	sum.Spans++
+	if s.Error {
+		sum.Errors++
+	}
+	switch s.Kind {
+	case trace.KindProducer:
+		sum.Messages++
+	case trace.KindServer:
+		sum.Requests++
+	}
+	if jobRun {
+		sum.Jobs++
+	}
+	if !better {
+		return
+	}
+	route, _ := s.Attribute("http.route")
+	sum.SpanID, sum.Root, sum.Service, sum.Name, sum.Kind, sum.Environment = s.SpanID, root, s.Service, s.Name, s.Kind, s.Environment
+	sum.Route, sum.RootStartUnixNano, sum.Caused, sum.Kept = route.Text(), s.StartUnixNano, caused, nil
+	for _, key := range kept {
+		if v, ok := s.Attribute(key); ok {
+			if v, ok := Keep(v); ok {
+				sum.Kept = append(sum.Kept, trace.Attribute{Key: key, Value: v})
+			}
+		}
+	}
 }

@@ -1,7 +1,6 @@
 package graph
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"slices"
@@ -60,50 +59,13 @@ func (m *Memory) Add(spans ...trace.Span) {
 				m.ends[h.Key] = append(m.ends[h.Key], h)
 			}
 		}
-		if s.Signal == trace.SignalSpan && !annotation(s) {
-			m.summarise(s)
-		}
-	}
-}
-
-func (m *Memory) summarise(s *trace.Span) {
-	sum := m.summaries[s.TraceID]
-	if sum == nil {
-		sum = &Summary{TraceID: s.TraceID, StartUnixNano: s.StartUnixNano}
-		m.summaries[s.TraceID] = sum
-	}
-	jobRun, caused := Receipt(s)
-	root := s.ParentID.IsZero() || s.ParentID == s.SpanID
-	end := max(sum.StartUnixNano+sum.DurationNano, s.EndUnixNano())
-	better := sum.Spans == 0 || root && !sum.Root || root == sum.Root && (s.StartUnixNano < sum.RootStartUnixNano ||
-		s.StartUnixNano == sum.RootStartUnixNano && bytes.Compare(s.SpanID[:], sum.SpanID[:]) < 0)
-	sum.StartUnixNano = min(sum.StartUnixNano, s.StartUnixNano)
-	sum.DurationNano = max(0, end-sum.StartUnixNano)
-	sum.Spans++
-	if s.Error {
-		sum.Errors++
-	}
-	switch {
-	case s.Kind == trace.KindProducer:
-		sum.Messages++
-	case s.Kind == trace.KindServer:
-		sum.Requests++
-	}
-	if jobRun {
-		sum.Jobs++
-	}
-	if better {
-		route, _ := s.Attribute("http.route")
-		sum.SpanID, sum.Root, sum.Service, sum.Name, sum.Kind, sum.Environment = s.SpanID, root, s.Service, s.Name, s.Kind, s.Environment
-		sum.Route, sum.RootStartUnixNano = route.Text(), s.StartUnixNano
-		sum.Caused = caused
-		sum.Kept = nil
-		for _, key := range m.kept {
-			if v, ok := s.Attribute(key); ok {
-				if v, ok := Keep(v); ok {
-					sum.Kept = append(sum.Kept, trace.Attribute{Key: key, Value: v})
-				}
+		if Counts(s) {
+			sum := m.summaries[s.TraceID]
+			if sum == nil {
+				sum = &Summary{}
+				m.summaries[s.TraceID] = sum
 			}
+			sum.Add(s, m.kept)
 		}
 	}
 }

@@ -128,15 +128,15 @@ func offerKafkaOffset(f *facts) {
 // ones are countries, shards and small numbers.
 const minKeyLength = 8
 
-// offerKafkaKey offers topic and key of a message. A receipt offers them only if
-// nothing else says where it came from.
+// offerKafkaKey offers topic and key of a message, if nothing else says which one it
+// is, and of a receipt only if nothing else says where it came from.
 func offerKafkaKey(f *facts) {
 	side := f.side()
 	topic, key := f.text(fieldDestination), f.text(fieldKafkaKey)
 	if side == 0 || topic == "" || len(key) < minKeyLength || strings.Trim(key, "0123456789") == "" {
 		return
 	}
-	if side == EffectSide && f.has&(hasMessageID|hasParentTrace) != 0 {
+	if f.has&hasMessageID != 0 || side == EffectSide && f.has&hasParentTrace != 0 {
 		return
 	}
 	f.addKey(side, byKafkaKey, KeyOf("key", topic, key))
@@ -160,7 +160,7 @@ func offerRequestID(f *facts) {
 	if len(id) < minRequestID {
 		return
 	}
-	key, sh := KeyOf("request", id), f.shape()
+	key, sh := RequestKey(id), f.shape()
 	switch {
 	case sh.has(consumes):
 		if f.alone() {
@@ -179,6 +179,9 @@ func (f *facts) router() bool {
 	return p == "router" || p == "heroku-router" || routerService(f.span.Service) ||
 		f.values[fieldForwarded] != nil && f.values[fieldDyno] != nil
 }
+
+// RequestKey is the key of a request's id.
+func RequestKey(id string) Key { return KeyOf("request", strings.ToLower(id)) }
 
 func routerService(name string) bool {
 	const router = "heroku-router"

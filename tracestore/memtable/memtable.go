@@ -239,48 +239,83 @@ func (t *Table) SpansOf(id trace.ID, ids []trace.SpanID) (spans []trace.Span, er
 	return spans, nil
 }
 
-// Effects returns the links whose target is a span of the trace, at most limit.
-func (t *Table) Effects(id trace.ID, limit int) (links []graph.Link, truncated bool) {
+// Effects calls fn with the links whose target is a span of some traces, until it
+// says stop, and with the position of the trace in ids. fn must not ask the table
+// again.
+func (t *Table) Effects(ids []trace.ID, fn func(i int, l graph.Link) bool) {
 	t.index.mu.RLock()
 	defer t.index.mu.RUnlock()
-	t.index.eachEffect(id, func(h *graph.Half) bool {
-		if truncated = len(links) == limit; !truncated {
-			links = append(links, graph.Link{From: h.Target, To: h.Of})
-		}
-		return !truncated
-	})
-	return links, truncated
-}
-
-// Causes calls fn with the halves on the effect side of spans of the trace, until
-// it says stop. fn must not ask the table again.
-func (t *Table) Causes(id trace.ID, fn func(*graph.Half) bool) {
-	t.index.mu.RLock()
-	defer t.index.mu.RUnlock()
-	t.index.eachCause(id, fn)
-}
-
-// Ends calls fn with the halves that have the key, on either side, until it says
-// stop. fn must not ask the table again.
-func (t *Table) Ends(key graph.Key, fn func(*graph.Half) bool) {
-	t.index.mu.RLock()
-	defer t.index.mu.RUnlock()
-	t.index.eachEnd(key, fn)
-}
-
-// Summary returns what the table knows of a trace.
-func (t *Table) Summary(id trace.ID) (graph.Summary, bool) {
-	e, ok := t.index.trace(id)
-	if !ok {
-		return graph.Summary{}, false
+	more := true
+	for i := 0; i < len(ids) && more; i++ {
+		t.index.eachEffect(ids[i], func(h *graph.Half) bool {
+			more = fn(i, graph.Link{From: h.Target, To: h.Of})
+			return more
+		})
 	}
-	sum := t.summarise(&e, t.rootBlock(t.Blocks()[e.root.row/column.MaxBlockRows]))
+}
+
+// Causes is Effects for the halves on the effect side of spans of the traces.
+func (t *Table) Causes(ids []trace.ID, fn func(i int, h *graph.Half) bool) {
+	t.index.mu.RLock()
+	defer t.index.mu.RUnlock()
+	more := true
+	for i := 0; i < len(ids) && more; i++ {
+		t.index.eachCause(ids[i], func(h *graph.Half) bool {
+			more = fn(i, h)
+			return more
+		})
+	}
+}
+
+// Ends calls fn with the halves that have one of the keys, on either side, and
+// with the position of the key in keys. fn's false skips the rest of the key. fn
+// must not ask the table again.
+func (t *Table) Ends(keys []graph.Key, fn func(i int, h *graph.Half) bool) {
+	t.index.mu.RLock()
+	defer t.index.mu.RUnlock()
+	for i, key := range keys {
+		t.index.eachEnd(key, func(h *graph.Half) bool { return fn(i, h) })
+	}
+}
+
+// EachSummary calls fn with what the table knows of some traces, and with the
+// position of each in ids. fn must not ask the table again.
+func (t *Table) EachSummary(ids []trace.ID, fn func(i int, s *graph.Summary)) {
+	blocks := t.rootBlocks()
+	for i, id := range ids {
+		e, ok := t.index.trace(id)
+		if !ok {
+			continue
+		}
+		if n := int(e.root.row / column.MaxBlockRows); n >= len(blocks) {
+			blocks = t.rootBlocks() // rows have come since
+		}
+		sum := t.summarise(&e, blocks[e.root.row/column.MaxBlockRows].fresh(t, e.root.row))
+		own(&sum)
+		fn(i, &sum)
+	}
+}
+
+// own gives a summary strings of its own.
+func own(sum *graph.Summary) {
 	sum.Service, sum.Name = strings.Clone(sum.Service), strings.Clone(sum.Name)
 	sum.Route, sum.Environment = strings.Clone(sum.Route), strings.Clone(sum.Environment)
 	for i := range sum.Kept {
 		sum.Kept[i].Value.Str = strings.Clone(sum.Kept[i].Value.Str)
 	}
-	return sum, true
+}
+
+// Between calls fn with the summaries of the traces that start in from ≤ t < to as
+// far as the table knows. Their strings alias the table.
+func (t *Table) Between(from, to int64, fn func(*graph.Summary) error) error {
+	for _, sum := range t.Summaries() {
+		if sum.StartUnixNano >= from && sum.StartUnixNano < to {
+			if err := fn(&sum); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // Summaries returns the summaries of all traces in no order. Their strings alias
@@ -288,10 +323,7 @@ func (t *Table) Summary(id trace.ID) (graph.Summary, bool) {
 func (t *Table) Summaries() []graph.Summary {
 	t.index.mu.RLock()
 	defer t.index.mu.RUnlock()
-	var blocks []roots
-	for _, b := range t.Blocks() {
-		blocks = append(blocks, t.rootBlock(b))
-	}
+	blocks := t.rootBlocks()
 	out := make([]graph.Summary, 0, len(t.index.entries))
 	for i := range t.index.entries {
 		if e := &t.index.entries[i]; e.spans > 0 {
@@ -306,6 +338,22 @@ type roots struct {
 	block
 	routes []*attribute // http.route, by type
 	kept   []*attribute // in the order of Edges.Kept
+}
+
+// rootBlocks are the visible rows.
+func (t *Table) rootBlocks() (blocks []roots) {
+	for _, b := range t.Blocks() {
+		blocks = append(blocks, t.rootBlock(b))
+	}
+	return blocks
+}
+
+// fresh returns the block with the row in it, which may have come since.
+func (r roots) fresh(t *Table, row uint32) roots {
+	if int(row%column.MaxBlockRows) < r.v.n {
+		return r
+	}
+	return t.rootBlocks()[row/column.MaxBlockRows]
 }
 
 func (t *Table) rootBlock(b column.Source) roots {

@@ -137,11 +137,14 @@ func TestSnapshots(t *testing.T) {
 				}
 			}
 		}
-		effects, truncated := m.Effects(id, 1000)
-		if diff := cmp.Diff(links, effects); truncated || diff != "" {
+		var effects []graph.Link
+		m.Effects([]trace.ID{id}, func(_ int, l graph.Link) bool { effects = append(effects, l); return true })
+		if diff := cmp.Diff(links, effects); diff != "" {
 			t.Fatalf("effects of trace %d (-want +got):\n%s", n, diff)
 		}
-		sum, ok := m.Summary(id)
+		var sum graph.Summary
+		ok := false
+		m.EachSummary([]trace.ID{id}, func(_ int, s *graph.Summary) { sum, ok = *s, true })
 		errs := 0
 		for _, s := range want {
 			if s.Error {

@@ -45,6 +45,7 @@ const (
 	partEvents               // *column.Events
 	partLinks                // *column.Links
 	partRecord               // *columnRecord of the sidecar, by number
+	partEdges                // a block of a run of edges, by number
 )
 
 type cacheEntry struct {

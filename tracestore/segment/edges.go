@@ -1,18 +1,14 @@
 package segment
 
 import (
-	"bufio"
 	"bytes"
-	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
 	"io/fs"
-	"iter"
 	"os"
-	"slices"
 	"sort"
 	"sync"
 
@@ -22,352 +18,89 @@ import (
 	"redthread/tracestore/trace"
 )
 
-// A run of edges: the halves of edges, by the trace of the effect, by the trace of
-// the cause and by key, then summaries of traces by trace id. Little-endian,
-// version 2.
+// A run of edges: what is known of traces and of the edges between them, from a
+// part of the rows. Little-endian, version 3.
 //
-//	blocks   zstd frames of up to 512 records, fewer where they come to 1 MiB, section
-//	         by section
-//	index    per block, 36 bytes: 0 trace id or key of its first record (16)
+//	traces   by id: their summaries and those of their spans that have edges, which
+//	         the other sections name by their ordinal in this one
+//	causes   the halves of the effect side, by their span
+//	effects  the recorded halves, by their target
+//	ends     the halves with a key, by the key's upper half
+//	strings  what summaries have in common: service, name, route, environment, kind;
+//	         then the keys of what they keep
+//	index    per block, 40 bytes: 0 trace id of its first record, else its span's
+//	         ordinal or the upper half of its key, u32 big-endian (16)
 //	         16 offset u64   24 length u32   28 records u32   32 CRC-32C u32
-//	footer   56 bytes: 0 "rted"  4 version u32  8 blocks of each section u32
+//	         36 ordinal of the first span u32
+//	footer   92 bytes: 0 "rted"  4 version u32  8 blocks of each section u32
 //	         24 records of each section u32  40 offset of the index u64
-//	         48 CRC-32C of the index u32  52 CRC-32C of the footer's first 52 bytes u32
+//	         48 offset of the strings u64  56 their length u32  60 their CRC-32C u32
+//	         64 least and 72 greatest start of a trace i64  80 spans u32
+//	         84 CRC-32C of the index u32  88 CRC-32C of the footer's first 88 bytes u32
+//
+// edgeblock.go has the blocks. Half of what a run takes are ids, which nothing
+// makes less; the rest of an edge is a few bytes.
 const (
 	edgesMagic       = "rted"
-	edgesVersion     = 2
-	edgesFooterBytes = 56
-	edgesIndexBytes  = 36
-	edgesBlockItems  = 512
-	// edgesBlockBytes is what a block comes to at most before its last record.
-	edgesBlockBytes = 1 << 20
-	halfBytes       = 71
-	rootBit         = 0x80
-	causedBit       = 0x40
-	// maxEdgeBlockBytes bounds what a block may become when it is unpacked: the
-	// strings of its last record come from one message of the log.
-	maxEdgeBlockBytes = 64 << 20
+	edgesVersion     = 3
+	edgesFooterBytes = 92
+	edgesIndexBytes  = 40
 )
 
 // The sections of a run.
 const (
-	causesSection  = iota // halves of the effect side, by the trace they are of
-	effectsSection        // recorded halves, by the trace of their target
-	endsSection           // halves with a key, by key
-	summarySection
+	traceSection = iota
+	causeSection
+	effectSection
+	endSection
 	edgeSections
 )
 
+// Bounds of the names of a run; what is beyond stands in the blocks.
+const (
+	maxNames     = 64 << 10
+	maxNameBytes = 4 << 20
+)
+
 var (
-	edgesEncoder, _ = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1))
+	edgesEncoder, _ = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false))
 	edgesDecoder, _ = zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(maxEdgeBlockBytes))
 )
 
 // EdgesInfo says what a written run holds.
 type EdgesInfo struct {
-	Links, Traces int // halves and summaries
+	Links, Traces int // halves, and traces with a summary
 	SizeBytes     int64
 }
 
-// WriteEdges makes a run at path of halves and summaries in any order, which it
-// sorts in place. It is durable like [Write].
-func WriteEdges(path string, halves []graph.Half, summaries []graph.Summary, step Step) (EdgesInfo, error) {
-	var parts [edgeSections - 1]iter.Seq[graph.Half]
-	for i := range parts {
-		list := slices.DeleteFunc(slices.Clone(halves), func(h graph.Half) bool { return !sectionHas(i, &h) })
-		slices.SortFunc(list, halfOrder[i])
-		parts[i] = slices.Values(slices.CompactFunc(list, func(a, b graph.Half) bool { return halfOrder[i](a, b) == 0 }))
-	}
-	slices.SortFunc(summaries, func(a, b graph.Summary) int { return bytes.Compare(a.TraceID[:], b.TraceID[:]) })
-	var failed error
-	return writeEdges(path, parts, slices.Values(summaries), &failed, step)
-}
-
-// sectionHas reports whether a section of halves holds a half.
-func sectionHas(section int, h *graph.Half) bool {
-	switch section {
-	case causesSection:
-		return h.Side&graph.EffectSide != 0
-	case effectsSection:
-		return h.Recorded()
-	}
-	return !h.Recorded()
-}
-
-func compareRefs(a, b *trace.Ref) int {
-	return cmp.Or(bytes.Compare(a.TraceID[:], b.TraceID[:]), bytes.Compare(a.SpanID[:], b.SpanID[:]))
-}
-
-// halfOrder are the orders of the sections. Halves that are equal in it are one.
-var halfOrder = [...]func(a, b graph.Half) int{
-	func(a, b graph.Half) int {
-		return cmp.Or(compareRefs(&a.Of, &b.Of), compareRefs(&a.Target, &b.Target), cmp.Compare(a.Key, b.Key), cmp.Compare(a.Rule, b.Rule))
-	},
-	func(a, b graph.Half) int {
-		return cmp.Or(compareRefs(&a.Target, &b.Target), compareRefs(&a.Of, &b.Of), cmp.Compare(a.Rule, b.Rule))
-	},
-	func(a, b graph.Half) int {
-		return cmp.Or(cmp.Compare(a.Key, b.Key), compareRefs(&a.Of, &b.Of), cmp.Compare(a.Rule, b.Rule))
-	},
-}
-
-// halfPlace is what a section's index has of a half.
-func halfPlace(section int, h *graph.Half) (id trace.ID) {
-	switch section {
-	case causesSection:
-		return h.Of.TraceID
-	case effectsSection:
-		return h.Target.TraceID
-	}
-	return keyPlace(h.Key)
-}
-
-func keyPlace(k graph.Key) (id trace.ID) {
-	binary.BigEndian.PutUint64(id[:], uint64(k))
-	return id
-}
-
-func appendHalf(dst []byte, h *graph.Half) []byte {
-	dst = append(append(dst, h.Of.TraceID[:]...), h.Of.SpanID[:]...)
-	dst = append(append(dst, h.Target.TraceID[:]...), h.Target.SpanID[:]...)
-	dst = binary.LittleEndian.AppendUint64(dst, uint64(h.Key))
-	unsampled := byte(0)
-	if h.Unsampled {
-		unsampled = 1
-	}
-	dst = append(dst, byte(h.Side), byte(h.Rule), unsampled)
-	dst = binary.LittleEndian.AppendUint32(dst, uint32(h.Dropped))
-	return binary.LittleEndian.AppendUint64(dst, uint64(h.StartUnixNano))
-}
-
-func readHalf(b []byte) (h graph.Half, rest []byte, err error) {
-	if len(b) < halfBytes {
-		return h, nil, errEdges
-	}
-	return graph.Half{
-		Of:     trace.Ref{TraceID: trace.ID(b[:16]), SpanID: trace.SpanID(b[16:24])},
-		Target: trace.Ref{TraceID: trace.ID(b[24:40]), SpanID: trace.SpanID(b[40:48])},
-		Key:    graph.Key(binary.LittleEndian.Uint64(b[48:])), Side: graph.Side(b[56]), Rule: graph.RuleID(b[57]), Unsampled: b[58] != 0,
-		Dropped: int32(binary.LittleEndian.Uint32(b[59:])), StartUnixNano: int64(binary.LittleEndian.Uint64(b[63:])),
-	}, b[halfBytes:], nil
-}
-
-func appendSummary(dst []byte, s graph.Summary) []byte {
-	dst = append(append(dst, s.TraceID[:]...), s.SpanID[:]...)
-	kind := byte(s.Kind) &^ (rootBit | causedBit)
-	if s.Root {
-		kind |= rootBit
-	}
-	if s.Caused {
-		kind |= causedBit
-	}
-	dst = append(dst, kind)
-	dst = binary.AppendVarint(dst, s.StartUnixNano)
-	for _, n := range [...]int64{s.RootStartUnixNano - s.StartUnixNano, s.DurationNano, int64(s.Spans), int64(s.Errors), int64(s.Messages), int64(s.Jobs), int64(s.Requests)} {
-		dst = binary.AppendUvarint(dst, uint64(n))
-	}
-	text := func(text string) {
-		dst = binary.AppendUvarint(dst, uint64(len(text)))
-		dst = append(dst, text...)
-	}
-	for _, t := range [...]string{s.Service, s.Name, s.Route, s.Environment} {
-		text(t)
-	}
-	dst = binary.AppendUvarint(dst, uint64(len(s.Kept)))
-	for _, a := range s.Kept {
-		text(a.Key)
-		text(a.Value.Str)
-	}
-	return dst
-}
-
-var errEdges = errors.New("run of edges is damaged")
-
-// readSummary reads one summary and returns what follows it.
-func readSummary(b []byte) (s graph.Summary, rest []byte, err error) {
-	if len(b) < 25 {
-		return s, nil, errEdges
-	}
-	s.TraceID, s.SpanID = trace.ID(b[:16]), trace.SpanID(b[16:24])
-	s.Root, s.Caused, s.Kind = b[24]&rootBit != 0, b[24]&causedBit != 0, trace.Kind(b[24]&^(rootBit|causedBit))
-	b = b[25:]
-	start, n := binary.Varint(b)
-	if n <= 0 {
-		return s, nil, errEdges
-	}
-	b = b[n:]
-	s.StartUnixNano = start
-	var numbers [7]uint64
-	for i := range numbers {
-		if numbers[i], n = binary.Uvarint(b); n <= 0 {
-			return s, nil, errEdges
-		}
-		b = b[n:]
-	}
-	s.RootStartUnixNano, s.DurationNano, s.Spans, s.Errors = start+int64(numbers[0]), int64(numbers[1]), int(numbers[2]), int(numbers[3])
-	s.Messages, s.Jobs, s.Requests = int(numbers[4]), int(numbers[5]), int(numbers[6])
-	text := func() (string, bool) {
-		l, n := binary.Uvarint(b)
-		if n <= 0 || l > uint64(len(b)-n) {
-			return "", false
-		}
-		t := string(b[n : n+int(l)])
-		b = b[n+int(l):]
-		return t, true
-	}
-	ok := true
-	for _, t := range [...]*string{&s.Service, &s.Name, &s.Route, &s.Environment} {
-		if *t, ok = text(); !ok {
-			return s, nil, errEdges
-		}
-	}
-	kept, n := binary.Uvarint(b)
-	if n <= 0 || kept > uint64(len(b)) {
-		return s, nil, errEdges
-	}
-	b = b[n:]
-	for range kept {
-		var a trace.Attribute
-		if a.Key, ok = text(); !ok {
-			return s, nil, errEdges
-		}
-		if a.Value.Str, ok = text(); !ok {
-			return s, nil, errEdges
-		}
-		a.Value.Type = trace.TypeString
-		s.Kept = append(s.Kept, a)
-	}
-	return s, b, nil
-}
-
-// MergeSummaries joins what two places know of one trace. A true root stands for
-// the trace before an earlier start, an earlier start before a lesser span id.
-func MergeSummaries(a, b graph.Summary) graph.Summary {
-	if b.Root != a.Root && b.Root || b.Root == a.Root && (b.RootStartUnixNano < a.RootStartUnixNano ||
-		b.RootStartUnixNano == a.RootStartUnixNano && bytes.Compare(b.SpanID[:], a.SpanID[:]) < 0) {
-		a, b = b, a
-	}
-	end := max(a.StartUnixNano+a.DurationNano, b.StartUnixNano+b.DurationNano)
-	a.StartUnixNano = min(a.StartUnixNano, b.StartUnixNano)
-	a.DurationNano = end - a.StartUnixNano
-	a.Spans += b.Spans
-	a.Errors += b.Errors
-	a.Messages += b.Messages
-	a.Jobs += b.Jobs
-	a.Requests += b.Requests
-	return a
-}
-
-// edgesWriter packs records into blocks.
-type edgesWriter struct {
-	w      *bufio.Writer
-	offset int64
-	first  []byte
-	block  []byte
-	items  int
-	blocks int
-	index  []byte
-}
-
-func (e *edgesWriter) add(id trace.ID, encode func([]byte) []byte) error {
-	if e.items == 0 {
-		e.first = append(e.first[:0], id[:]...)
-	}
-	e.block = encode(e.block)
-	if e.items++; e.items == edgesBlockItems || len(e.block) >= edgesBlockBytes {
-		return e.flush()
-	}
-	return nil
-}
-
-func (e *edgesWriter) flush() error {
-	if e.items == 0 {
-		return nil
-	}
-	packed := edgesEncoder.EncodeAll(e.block, nil)
-	e.index = append(e.index, e.first...)
-	e.index = binary.LittleEndian.AppendUint64(e.index, uint64(e.offset))
-	e.index = binary.LittleEndian.AppendUint32(e.index, uint32(len(packed)))
-	e.index = binary.LittleEndian.AppendUint32(e.index, uint32(e.items))
-	e.index = binary.LittleEndian.AppendUint32(e.index, crc32.Checksum(packed, castagnoli))
-	e.offset += int64(len(packed))
-	e.block, e.items = e.block[:0], 0
-	e.blocks++
-	_, err := e.w.Write(packed)
-	return err
-}
-
-// writeEdges writes sorted halves and summaries. An error of theirs is in failed.
-func writeEdges(path string, halves [edgeSections - 1]iter.Seq[graph.Half], summaries iter.Seq[graph.Summary], failed *error, step Step) (EdgesInfo, error) {
-	var info EdgesInfo
-	file, err := writeFile(path, step, func(w *bufio.Writer) error {
-		e := edgesWriter{w: w}
-		var blocks, records [edgeSections]int
-		end := func(section int) error {
-			if err := e.flush(); err != nil {
-				return err
-			}
-			blocks[section], e.blocks = e.blocks, 0
-			return *failed
-		}
-		for section, seq := range halves {
-			for h := range seq {
-				records[section]++
-				if err := e.add(halfPlace(section, &h), func(b []byte) []byte { return appendHalf(b, &h) }); err != nil {
-					return err
-				}
-			}
-			if err := end(section); err != nil {
-				return err
-			}
-		}
-		for s := range summaries {
-			records[summarySection]++
-			if err := e.add(s.TraceID, func(b []byte) []byte { return appendSummary(b, s) }); err != nil {
-				return err
-			}
-		}
-		if err := end(summarySection); err != nil {
-			return err
-		}
-		info.Links, info.Traces = records[effectsSection]+records[endsSection], records[summarySection]
-		footer := binary.LittleEndian.AppendUint32([]byte(edgesMagic), edgesVersion)
-		for _, list := range [][edgeSections]int{blocks, records} {
-			for _, n := range list {
-				footer = binary.LittleEndian.AppendUint32(footer, uint32(n))
-			}
-		}
-		footer = binary.LittleEndian.AppendUint64(footer, uint64(e.offset))
-		footer = binary.LittleEndian.AppendUint32(footer, crc32.Checksum(e.index, castagnoli))
-		footer = binary.LittleEndian.AppendUint32(footer, crc32.Checksum(footer, castagnoli))
-		if _, err := w.Write(e.index); err != nil {
-			return err
-		}
-		_, err := w.Write(footer)
-		return err
-	})
-	if err != nil {
-		return EdgesInfo{}, fmt.Errorf("segment: write %s: %w", path, err)
-	}
-	info.SizeBytes = file.bytes
-	return info, nil
-}
-
 // Edges is a run of edges. Nothing is read before it is needed; only the index
-// of its blocks stays in memory. Its methods may be called by several goroutines
-// at once, but none during or after Close.
+// of its blocks stays in memory, and unpacked blocks in the cache. Its methods may
+// be called by several goroutines at once, but none during or after Close.
 type Edges struct {
-	path string
+	path  string
+	cache *Cache
+	id    uint64
 
-	mu      sync.Mutex
-	fd      *os.File
-	index   []byte
-	from    [edgeSections + 1]int // the first block of each section
-	records [edgeSections]int
+	mu     sync.Mutex
+	fd     *os.File
+	index  []byte
+	footer edgesFooter
+}
+
+type edgesFooter struct {
+	from               [edgeSections + 1]int // the first block of each section
+	records            [edgeSections]int
+	strings            int64
+	stringsLen         int
+	stringsSum         uint32
+	minStart, maxStart int64
+	spans              uint32
 }
 
 // OpenEdges returns the run at path. It touches no disk.
-func OpenEdges(path string) *Edges { return &Edges{path: path} }
+func OpenEdges(path string, cache *Cache) *Edges {
+	return &Edges{path: path, cache: cache, id: lastFileID.Add(1)}
+}
 
 // Path returns the path of the file.
 func (e *Edges) Path() string { return e.path }
@@ -403,177 +136,344 @@ func (e *Edges) readIndex(fd *os.File) error {
 		return fmt.Errorf("segment: open: %w", err)
 	}
 	size := info.Size()
-	footer := make([]byte, edgesFooterBytes)
 	if size < edgesFooterBytes {
 		return e.corrupt(0, errEdges)
 	}
-	if _, err := fd.ReadAt(footer, size-edgesFooterBytes); err != nil {
+	end := size - edgesFooterBytes
+	footer := make([]byte, edgesFooterBytes)
+	if _, err := fd.ReadAt(footer, end); err != nil {
 		return fmt.Errorf("segment: open: %w", err)
 	}
-	u32 := func(at int) int { return int(binary.LittleEndian.Uint32(footer[at:])) }
-	if string(footer[:4]) != edgesMagic || crc32.Checksum(footer[:52], castagnoli) != uint32(u32(52)) {
-		return e.corrupt(size-edgesFooterBytes, errEdges)
+	u32 := func(at int) uint32 { return binary.LittleEndian.Uint32(footer[at:]) }
+	i64 := func(at int) int64 { return int64(binary.LittleEndian.Uint64(footer[at:])) }
+	if string(footer[:4]) != edgesMagic || crc32.Checksum(footer[:88], castagnoli) != u32(88) {
+		return e.corrupt(end, errEdges)
 	}
 	if v := u32(4); v != edgesVersion {
-		return e.corrupt(size-edgesFooterBytes, fmt.Errorf("version %d, this program knows %d", v, edgesVersion))
+		return e.corrupt(end, fmt.Errorf("version %d, this program knows %d", v, edgesVersion))
 	}
-	var sections [edgeSections + 1]int
-	var records [edgeSections]int
-	for i := range records {
-		sections[i+1] = sections[i] + u32(8+4*i)
-		records[i] = u32(24 + 4*i)
+	f := edgesFooter{strings: i64(48), stringsLen: int(u32(56)), stringsSum: u32(60), minStart: i64(64), maxStart: i64(72), spans: u32(80)}
+	for i := range f.records {
+		f.from[i+1] = f.from[i] + int(u32(8+4*i))
+		f.records[i] = int(u32(24 + 4*i))
 	}
-	blocks := sections[edgeSections]
-	from := int64(binary.LittleEndian.Uint64(footer[40:]))
-	if from < 0 || from+int64(blocks)*edgesIndexBytes != size-edgesFooterBytes {
-		return e.corrupt(size-edgesFooterBytes, errEdges)
+	blocks, from := f.from[edgeSections], i64(40)
+	if from < 0 || from+int64(blocks)*edgesIndexBytes != end || f.strings < 0 || f.strings+int64(f.stringsLen) != from {
+		return e.corrupt(end, errEdges)
 	}
 	index := make([]byte, blocks*edgesIndexBytes)
 	if _, err := fd.ReadAt(index, from); err != nil {
 		return fmt.Errorf("segment: open: %w", err)
 	}
-	if crc32.Checksum(index, castagnoli) != uint32(u32(48)) {
+	if crc32.Checksum(index, castagnoli) != u32(84) {
 		return e.corrupt(from, errEdges)
 	}
 	for i := range blocks {
 		entry := index[i*edgesIndexBytes:]
 		offset, length := binary.LittleEndian.Uint64(entry[16:]), binary.LittleEndian.Uint32(entry[24:])
-		if offset > uint64(from) || uint64(length) > uint64(from)-offset {
+		if offset > uint64(f.strings) || uint64(length) > uint64(f.strings)-offset {
 			return e.corrupt(from, errEdges)
 		}
 	}
-	e.index, e.from, e.records = index, sections, records
+	e.index, e.footer = index, f
 	return nil
 }
 
-func (e *Edges) firstID(block int) []byte {
-	return e.index[block*edgesIndexBytes : block*edgesIndexBytes+16]
+func (e *Edges) entry(block int) []byte {
+	return e.index[block*edgesIndexBytes : (block+1)*edgesIndexBytes]
 }
 
-// block reads and unpacks a block.
-func (e *Edges) block(i int) ([]byte, error) {
-	entry := e.index[i*edgesIndexBytes:]
-	offset := int64(binary.LittleEndian.Uint64(entry[16:]))
-	packed := make([]byte, binary.LittleEndian.Uint32(entry[24:]))
-	if _, err := e.fd.ReadAt(packed, offset); err != nil {
+func (e *Edges) firstID(block int) trace.ID { return trace.ID(e.entry(block)[:16]) }
+func (e *Edges) first(block int) uint32     { return binary.BigEndian.Uint32(e.entry(block)) }
+func (e *Edges) firstSpan(block int) uint32 { return binary.LittleEndian.Uint32(e.entry(block)[36:]) }
+func (e *Edges) offset(block int) int64 {
+	return int64(binary.LittleEndian.Uint64(e.entry(block)[16:]))
+}
+
+// read reads a piece of the file and compares its checksum.
+func (e *Edges) read(offset int64, length int, sum uint32) ([]byte, error) {
+	b := make([]byte, length)
+	if _, err := e.fd.ReadAt(b, offset); err != nil {
 		if errors.Is(err, io.EOF) {
 			return nil, e.corrupt(offset, errEdges)
 		}
 		return nil, fmt.Errorf("segment: read %s: %w", e.path, err)
 	}
-	if crc32.Checksum(packed, castagnoli) != binary.LittleEndian.Uint32(entry[32:]) {
+	if crc32.Checksum(b, castagnoli) != sum {
 		return nil, e.corrupt(offset, errEdges)
-	}
-	b, err := edgesDecoder.DecodeAll(packed, nil)
-	if err != nil {
-		return nil, e.corrupt(offset, err)
 	}
 	return b, nil
 }
 
-// within calls fn with the blocks of a section that may hold records at a place,
-// until fn says stop.
-func (e *Edges) within(section int, id trace.ID, fn func(block []byte) (more bool, err error)) error {
+// load reads a block; n is how many records it has.
+func (e *Edges) load(block int) (b []byte, err error) {
+	entry := e.entry(block)
+	return e.read(e.offset(block), int(binary.LittleEndian.Uint32(entry[24:])), binary.LittleEndian.Uint32(entry[32:]))
+}
+
+// cachedBlock returns an unpacked block of a section.
+func cachedBlock[T any](e *Edges, block int, decode func([]byte) (T, int64, error)) (T, error) {
+	v, err := e.cache.get(cacheKey{e.id, block, partEdges, ""}, func() (any, int64, error) {
+		raw, err := e.load(block)
+		if err != nil {
+			return nil, 0, err
+		}
+		v, size, err := decode(raw)
+		if err != nil {
+			return nil, 0, e.corrupt(e.offset(block), err)
+		}
+		return v, size, nil
+	})
+	if err != nil {
+		var zero T
+		return zero, err
+	}
+	return v.(T), nil
+}
+
+// runStrings are the strings of a run.
+type runStrings struct {
+	names []names
+	keys  []string
+}
+
+func (e *Edges) strings() (*runStrings, error) {
+	v, err := e.cache.get(cacheKey{e.id, -1, partEdges, ""}, func() (any, int64, error) {
+		raw, err := e.read(e.footer.strings, e.footer.stringsLen, e.footer.stringsSum)
+		if err != nil {
+			return nil, 0, err
+		}
+		s, size, err := decodeStrings(raw)
+		if err != nil {
+			return nil, 0, e.corrupt(e.footer.strings, err)
+		}
+		return s, size, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return v.(*runStrings), nil
+}
+
+func encodeStrings(names, keys []string) []byte {
+	var c columns
+	for _, list := range [][]string{names, keys} {
+		c.uvarint(uint64(len(list)))
+		for _, s := range list {
+			c.text(s)
+		}
+	}
+	return c.encode(nil)
+}
+
+func decodeStrings(raw []byte) (*runStrings, int64, error) {
+	_, r, err := readers(raw)
+	if err != nil {
+		return nil, 0, err
+	}
+	size := int64(len(r.rest)) + entryBytes
+	s := &runStrings{names: make([]names, r.count(min(maxNames, len(r.rest))))}
+	for i := range s.names {
+		text := string(r.bytes(r.count(len(r.rest))))
+		if r.bad {
+			return nil, 0, errEdges
+		}
+		if s.names[i], err = readNames(text); err != nil {
+			return nil, 0, err
+		}
+	}
+	s.keys = make([]string, r.count(len(r.rest)))
+	for i := range s.keys {
+		s.keys[i] = string(r.bytes(r.count(len(r.rest))))
+	}
+	if r.bad || len(r.rest) > 0 {
+		return nil, 0, errEdges
+	}
+	return s, size + 80*int64(len(s.names)), nil
+}
+
+// edgeReader reads a run for one question. It remembers the blocks it has used.
+type edgeReader struct {
+	e       *Edges
+	strings *runStrings
+	blocks  map[int]*traceBlock
+	last    *traceBlock
+	lastAt  int
+	pos     int // where the last trace was found in last
+}
+
+func (e *Edges) reader() (*edgeReader, error) {
 	if err := e.open(); err != nil {
-		return err
+		return nil, err
 	}
-	lo, hi := e.from[section], e.from[section+1]
-	i := lo + sort.Search(hi-lo, func(i int) bool { return bytes.Compare(e.firstID(lo+i), id[:]) >= 0 })
-	for i = max(i-1, lo); i < hi && bytes.Compare(e.firstID(i), id[:]) <= 0; i++ {
-		b, err := e.block(i)
-		if err != nil {
-			return err
-		}
-		more, err := fn(b)
-		if err != nil {
-			return e.corrupt(int64(binary.LittleEndian.Uint64(e.index[i*edgesIndexBytes+16:])), err)
-		}
-		if !more {
-			return nil
-		}
+	s, err := e.strings()
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	return &edgeReader{e: e, strings: s, lastAt: -1}, nil
 }
 
-// halves calls fn with the halves of a section at a place, until it says stop.
-func (e *Edges) halves(section int, id trace.ID, fn func(*graph.Half) bool) error {
-	return e.within(section, id, func(b []byte) (bool, error) {
-		n := len(b) / halfBytes
-		at := func(i int) trace.ID {
-			h, _, _ := readHalf(b[i*halfBytes:])
-			return halfPlace(section, &h)
-		}
-		for i := sort.Search(n, func(i int) bool { p := at(i); return bytes.Compare(p[:], id[:]) >= 0 }); i < n; i++ {
-			h, _, _ := readHalf(b[i*halfBytes:])
-			if halfPlace(section, &h) != id || !fn(&h) {
-				return false, nil
-			}
-		}
-		return true, nil
-	})
-}
-
-// Effects returns the links whose target is a span of the trace, at most limit;
-// truncated says there are more.
-func (e *Edges) Effects(id trace.ID, limit int) (links []graph.Link, truncated bool, err error) {
-	err = e.halves(effectsSection, id, func(h *graph.Half) bool {
-		if truncated = len(links) == limit; !truncated {
-			links = append(links, graph.Link{From: h.Target, To: h.Of})
-		}
-		return !truncated
-	})
-	return links, truncated, err
-}
-
-// Causes calls fn with the halves on the effect side of spans of the trace, until
-// it says stop.
-func (e *Edges) Causes(id trace.ID, fn func(*graph.Half) bool) error {
-	return e.halves(causesSection, id, fn)
-}
-
-// Ends calls fn with the halves that have the key, on either side, until it says
-// stop.
-func (e *Edges) Ends(key graph.Key, fn func(*graph.Half) bool) error {
-	return e.halves(endsSection, keyPlace(key), fn)
-}
-
-// Summary returns what the run knows of a trace, or false.
-func (e *Edges) Summary(id trace.ID) (sum graph.Summary, ok bool, err error) {
-	err = e.within(summarySection, id, func(b []byte) (bool, error) {
-		for len(b) > 0 {
-			s, rest, err := readSummary(b)
+// traces returns a block of traces.
+func (r *edgeReader) traces(block int) (*traceBlock, error) {
+	if block == r.lastAt {
+		return r.last, nil
+	}
+	b := r.blocks[block]
+	if b == nil {
+		var err error
+		if b, err = cachedBlock(r.e, block, func(raw []byte) (*traceBlock, int64, error) {
+			b, err := decodeTraces(raw, r.e.firstSpan(block), r.strings.keys)
 			if err != nil {
-				return false, err
+				return nil, 0, err
 			}
-			switch bytes.Compare(s.TraceID[:], id[:]) {
-			case 0:
-				sum, ok = s, true
-				return false, nil
-			case 1:
-				return false, nil
-			}
-			b = rest
+			return b, b.bytes(), nil
+		}); err != nil {
+			return nil, err
 		}
-		return true, nil
-	})
-	return sum, ok, err
+		if r.blocks == nil {
+			r.blocks = map[int]*traceBlock{}
+		}
+		r.blocks[block] = b
+	}
+	r.last, r.lastAt, r.pos = b, block, 0
+	return b, nil
 }
 
-// All calls fn with the summaries of the traces of the run.
-func (e *Edges) All(fn func(*graph.Summary) error) error {
-	if err := e.open(); err != nil {
-		return err
+// decode reads a block of traces past the cache.
+func (r *edgeReader) decode(block int) (*traceBlock, error) {
+	raw, err := r.e.load(block)
+	if err != nil {
+		return nil, err
 	}
-	c := summaryCursor(e)
-	for {
-		ok, err := c.advance()
-		if err != nil || !ok {
-			return err
-		}
-		if err := fn(&c.at); err != nil {
-			return err
+	b, err := decodeTraces(raw, r.e.firstSpan(block), r.strings.keys)
+	if err != nil {
+		return nil, r.e.corrupt(r.e.offset(block), err)
+	}
+	return b, nil
+}
+
+// find returns the block and position of a trace, or nil. Asked in the order of
+// ids it goes on from where it was.
+func (r *edgeReader) find(id *trace.ID) (*traceBlock, int, error) {
+	end := r.e.footer.from[traceSection+1]
+	block := r.lastAt
+	within := func(block int) bool {
+		first := r.e.firstID(block)
+		return bytes.Compare(first[:], id[:]) <= 0
+	}
+	if block < 0 || !within(block) || block+1 < end && within(block+1) {
+		block = sort.Search(end, func(i int) bool { return !within(i) }) - 1
+	}
+	if block < 0 {
+		return nil, 0, nil
+	}
+	b, err := r.traces(block)
+	if err != nil {
+		return nil, 0, err
+	}
+	lo, hi := 0, len(b.ids)
+	if r.pos < hi && bytes.Compare(b.ids[r.pos][:], id[:]) <= 0 {
+		lo = r.pos
+		for step := 1; lo+step < hi; step *= 2 {
+			if bytes.Compare(b.ids[lo+step][:], id[:]) > 0 {
+				hi = lo + step
+				break
+			}
+			lo += step
 		}
 	}
+	for lo < hi {
+		mid := int(uint(lo+hi) >> 1)
+		if bytes.Compare(b.ids[mid][:], id[:]) < 0 {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	if lo == len(b.ids) || b.ids[lo] != *id {
+		return nil, 0, nil
+	}
+	r.pos = lo
+	return b, lo, nil
+}
+
+// ref returns the span of an ordinal, and its start.
+func (r *edgeReader) ref(ordinal uint32) (ref trace.Ref, start int64, err error) {
+	b, at, err := r.ofSpan(ordinal)
+	if err != nil {
+		return ref, 0, err
+	}
+	k := ordinal - b.first[0]
+	if start = b.starts[k]; start != unknownStart {
+		start *= millisecond
+	}
+	return trace.Ref{TraceID: b.ids[at], SpanID: b.spanIDs[k]}, start, nil
+}
+
+// ofSpan returns the block and position of the trace that has the span.
+func (r *edgeReader) ofSpan(ordinal uint32) (*traceBlock, int, error) {
+	end := r.e.footer.from[traceSection+1]
+	last, lastAt, pos := r.last, r.lastAt, r.pos
+	block := sort.Search(end, func(i int) bool { return r.e.firstSpan(i) > ordinal }) - 1
+	if block < 0 {
+		return nil, 0, r.e.corrupt(-1, errEdges)
+	}
+	b, err := r.traces(block)
+	if err != nil {
+		return nil, 0, err
+	}
+	if lastAt >= 0 {
+		r.last, r.lastAt, r.pos = last, lastAt, pos // the walk by ids goes on
+	}
+	if ordinal < b.first[0] || ordinal >= b.first[len(b.ids)] {
+		return nil, 0, r.e.corrupt(r.e.offset(block), errEdges)
+	}
+	return b, sort.Search(len(b.ids), func(i int) bool { return b.first[i+1] > ordinal }), nil
+}
+
+// summary fills in the summary of a trace; false: it has none. Its strings share
+// memory with the block.
+func (r *edgeReader) summary(b *traceBlock, i int, out *graph.Summary) (bool, error) {
+	s := &b.sums[i]
+	if s.spans == 0 {
+		return false, nil
+	}
+	var n names
+	switch {
+	case s.names == 0:
+		var err error
+		if n, err = readNames(b.names[s.inline]); err != nil {
+			return false, r.e.corrupt(-1, err)
+		}
+	case int(s.names) > len(r.strings.names):
+		return false, r.e.corrupt(-1, errEdges)
+	default:
+		n = r.strings.names[s.names-1]
+	}
+	*out = graph.Summary{
+		TraceID: b.ids[i], SpanID: b.spanIDs[b.first[i]-b.first[0]+s.root], Root: n.root, RootStartUnixNano: s.rootStart,
+		Service: n.service, Name: n.name, Route: n.route, Kind: n.kind, Environment: n.environment,
+		StartUnixNano: s.start, DurationNano: s.duration, Spans: int(s.spans), Errors: int(s.errors), Caused: n.caused,
+		Messages: int(s.messages), Jobs: int(s.jobs), Requests: int(s.requests),
+	}
+	if from, to := b.keptFrom[i], b.keptFrom[i+1]; to > from {
+		out.Kept = b.kept[from:to:to]
+	}
+	return true, nil
+}
+
+// request returns the half that the summary of a trace speaks of, see edgeTrace.
+func (b *traceBlock) request(i int) (h graph.Half, ok bool) {
+	s := &b.sums[i]
+	if s.request == 0 {
+		return h, false
+	}
+	return graph.Half{
+		Of:   trace.Ref{TraceID: b.ids[i], SpanID: b.spanIDs[b.first[i]-b.first[0]+s.root]},
+		Side: graph.Side(s.request & 3), Rule: graph.RuleID(s.request >> 2 & 15),
+		Key:           graph.RequestKey(b.kept[b.keptFrom[i]+s.request>>6].Value.Str),
+		StartUnixNano: floorDiv(s.rootStart, millisecond) * millisecond,
+	}, true
 }
 
 // Close releases the file. It may be called twice.
@@ -584,4 +484,5 @@ func (e *Edges) Close() {
 		e.fd.Close()
 		e.fd = nil
 	}
+	e.cache.forget(e.id)
 }

@@ -12,26 +12,44 @@ import (
 	"redthread/tracestore/trace"
 )
 
-// edgesFile makes a run with right checksums of what its blocks hold and its
-// index and footer say. head overwrites bytes from the index on.
-func edgesFile(blocks [][]byte, linkBlocks int, head []byte) []byte {
+// block puts the two parts of a block together.
+func rawBlock(plain, packed []byte) []byte {
+	c := columns{plain: plain, packed: packed}
+	return c.encode(nil)
+}
+
+// parts takes a block apart.
+func parts(t testing.TB, block []byte) (plain, packed []byte) {
+	p, q, err := readers(block)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p.rest, q.rest
+}
+
+// fuzzRun is a run with one block a section, and right checksums.
+func fuzzRun(blocks [edgeSections][]byte, strings []byte, spans uint32, head []byte) []byte {
 	var file, index []byte
 	for _, b := range blocks {
-		packed := edgesEncoder.EncodeAll(b, nil)
-		entry := make([]byte, 16, edgesIndexBytes)
-		copy(entry, b)
-		entry = binary.LittleEndian.AppendUint64(entry, uint64(len(file)))
-		entry = binary.LittleEndian.AppendUint32(entry, uint32(len(packed)))
-		entry = binary.LittleEndian.AppendUint32(entry, uint32(len(b)/halfBytes))
-		index = append(index, binary.LittleEndian.AppendUint32(entry, crc32.Checksum(packed, castagnoli))...)
-		file = append(file, packed...)
+		entry := make([]byte, edgesIndexBytes)
+		binary.LittleEndian.PutUint64(entry[16:], uint64(len(file)))
+		binary.LittleEndian.PutUint32(entry[24:], uint32(len(b)))
+		binary.LittleEndian.PutUint32(entry[28:], 1)
+		binary.LittleEndian.PutUint32(entry[32:], crc32.Checksum(b, castagnoli))
+		index = append(index, entry...)
+		file = append(file, b...)
 	}
-	from := len(file)
-	footer := []byte(edgesMagic)
-	for _, n := range []int{edgesVersion, linkBlocks, 0, 0, len(blocks) - linkBlocks, 1, 0, 0, 1} {
-		footer = binary.LittleEndian.AppendUint32(footer, uint32(n))
+	footer := binary.LittleEndian.AppendUint32([]byte(edgesMagic), edgesVersion)
+	for range 2 * edgeSections {
+		footer = binary.LittleEndian.AppendUint32(footer, 1)
 	}
-	footer = binary.LittleEndian.AppendUint64(footer, uint64(from))
+	footer = binary.LittleEndian.AppendUint64(footer, uint64(len(file)+len(strings)))
+	footer = binary.LittleEndian.AppendUint64(footer, uint64(len(file)))
+	footer = binary.LittleEndian.AppendUint32(footer, uint32(len(strings)))
+	footer = binary.LittleEndian.AppendUint32(footer, crc32.Checksum(strings, castagnoli))
+	footer = binary.LittleEndian.AppendUint64(footer, 0)
+	footer = binary.LittleEndian.AppendUint64(footer, 1<<62)
+	footer = binary.LittleEndian.AppendUint32(footer, spans)
 	rest := append(append([]byte{}, index...), footer...)
 	for i, b := range head {
 		if i < len(rest) {
@@ -41,37 +59,61 @@ func edgesFile(blocks [][]byte, linkBlocks int, head []byte) []byte {
 	index, footer = rest[:len(index)], rest[len(index):]
 	footer = binary.LittleEndian.AppendUint32(footer, crc32.Checksum(index, castagnoli))
 	footer = binary.LittleEndian.AppendUint32(footer, crc32.Checksum(footer, castagnoli))
-	return append(append(file, index...), footer...)
+	return append(append(append(file, strings...), index...), footer...)
 }
 
 // FuzzEdges reads runs of any content, with right checksums: no panic, no memory
 // beyond what a block may take, and no error but a *CorruptError.
 func FuzzEdges(f *testing.F) {
-	link := appendHalf(nil, &graph.Half{Side: graph.EffectSide, Target: trace.Ref{TraceID: numbered(1), SpanID: trace.SpanID{1}}, Of: trace.Ref{TraceID: numbered(2), SpanID: trace.SpanID{2}}})
-	summary := appendSummary(nil, graph.Summary{TraceID: numbered(1), Service: "web", Name: "GET /", StartUnixNano: 5, DurationNano: 7, Spans: 2})
-	f.Add(link, summary, []byte{})
-	f.Add(append(append([]byte{}, link...), link...), append(append([]byte{}, summary...), summary...), []byte{})
-	f.Add(link[:20], summary[:30], []byte{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255})
-	path := filepath.Join(f.TempDir(), "fuzz.edges")
-	f.Fuzz(func(t *testing.T, links, summaries, head []byte) {
-		if len(links)+len(summaries) > 64<<10 {
+	dir := f.TempDir()
+	sum := graph.Summary{TraceID: numbered(1), SpanID: trace.SpanID{1}, Service: "web", Name: "GET /", StartUnixNano: 5e9, RootStartUnixNano: 5e9, DurationNano: 7000, Spans: 2,
+		Kept: []trace.Attribute{{Key: "request_id", Value: trace.String("c0ffee-17")}}}
+	halves := []graph.Half{
+		{Of: trace.Ref{TraceID: numbered(2), SpanID: trace.SpanID{2}}, Target: trace.Ref{TraceID: numbered(1), SpanID: trace.SpanID{1}}, Side: graph.EffectSide, Rule: 1, Dropped: 3},
+		{Of: trace.Ref{TraceID: numbered(1), SpanID: trace.SpanID{1}}, Side: graph.CauseSide | graph.EffectSide, Rule: requestRule, Key: graph.RequestKey("c0ffee-17")},
+		{Of: trace.Ref{TraceID: numbered(2), SpanID: trace.SpanID{3}}, Side: graph.EffectSide, Rule: 5, Key: 77},
+	}
+	for n, list := range [][]graph.Half{halves, halves[:1], nil} {
+		o := orderEdges(list, []graph.Summary{sum})
+		names := func(*graph.Summary) (uint32, bool) { return 0, n < 2 }
+		traces, packed := parts(f, encodeTraces(nil, o.traces, names, func(string) uint32 { return 0 }))
+		causes, causesPacked := parts(f, encodeCauses(nil, o.causes))
+		_, effectsPacked := parts(f, encodeEffects(nil, o.effects))
+		ends, endsPacked := parts(f, encodeEnds(nil, o.ends))
+		f.Add(traces, packed, causes, causesPacked, effectsPacked, ends, endsPacked, "\x82\x03web\x05GET /\x00\x00", []byte{})
+	}
+	f.Add([]byte{1}, []byte{1, 2, 3}, []byte{}, []byte{200}, []byte{1, 5}, []byte{9, 9}, []byte{2, 0, 0}, "x", []byte{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255})
+	path := filepath.Join(dir, "fuzz.edges")
+	f.Fuzz(func(t *testing.T, traces, tracesPacked, causes, causesPacked, effectsPacked, ends, endsPacked []byte, name string, head []byte) {
+		if len(traces)+len(tracesPacked)+len(causes)+len(causesPacked)+len(effectsPacked)+len(ends)+len(endsPacked)+len(name) > 64<<10 {
 			return
 		}
-		if err := os.WriteFile(path, edgesFile([][]byte{links, summaries}, 1, head), 0o644); err != nil {
+		blocks := [edgeSections][]byte{rawBlock(traces, tracesPacked), rawBlock(causes, causesPacked), rawBlock([]byte{0, 1, 2}, effectsPacked), rawBlock(ends, endsPacked)}
+		file := fuzzRun(blocks, encodeStrings([]string{name}, []string{"request_id"}), 3, head)
+		if err := os.WriteFile(path, file, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		e := OpenEdges(path)
+		e := OpenEdges(path, NewCache(1<<20))
 		defer e.Close()
-		effects, _, err := e.Effects(numbered(1), 100)
-		_, _, summaryErr := e.Summary(numbered(1))
-		for _, err := range []error{err, summaryErr, e.Verify(t.Context())} {
+		ids := []trace.ID{{}, numbered(1), numbered(2)}
+		effects := 0
+		errs := []error{
+			e.Verify(t.Context()),
+			e.Summaries(ids, func(int, *graph.Summary) {}),
+			e.Causes(ids, func(int, *graph.Half) bool { return true }),
+			e.Effects(ids, func(int, graph.Link) bool { effects++; return effects < 100 }),
+			e.Ends([]graph.Key{0, 77, graph.RequestKey("c0ffee-17")}, func(int, *graph.Half) bool { return true }),
+			e.Between(t.Context(), 0, 1<<62, func(*graph.Summary) error { return nil }),
+		}
+		_, err := MergeEdges(filepath.Join(dir, "merged.edges"), []*Edges{e}, nil)
+		for _, err := range append(errs, err) {
 			var bad *CorruptError
 			if err != nil && !errors.As(err, &bad) {
 				t.Fatalf("got %v, want a CorruptError", err)
 			}
 		}
-		if len(effects) > 100 {
-			t.Fatalf("%d effects, at most 100 were asked for", len(effects))
+		if effects > 100 {
+			t.Fatalf("%d effects, at most 100 were asked for", effects)
 		}
 	})
 }

@@ -24,8 +24,9 @@ func numbered(n uint64) (id trace.ID) {
 
 func randomEdges(rng *rand.Rand, halves, traces int) (hs []graph.Half, ss map[trace.ID]graph.Summary) {
 	for range halves {
-		h := graph.Half{Of: trace.Ref{TraceID: numbered(rng.Uint64N(400))}, Side: graph.EffectSide, Rule: graph.RuleID(1 + rng.IntN(12)), StartUnixNano: rng.Int64N(1e9) * 1e6}
+		h := graph.Half{Of: trace.Ref{TraceID: numbered(rng.Uint64N(400))}, Side: graph.EffectSide, Rule: graph.RuleID(1 + rng.IntN(12))}
 		binary.BigEndian.PutUint64(h.Of.SpanID[:], rng.Uint64N(1000))
+		h.StartUnixNano = int64(binary.BigEndian.Uint64(h.Of.SpanID[:])) * 1e6
 		if rng.IntN(2) == 0 {
 			h.Target = trace.Ref{TraceID: numbered(rng.Uint64N(400)), SpanID: trace.SpanID{byte(rng.IntN(3))}}
 			h.Unsampled = rng.IntN(5) == 0
@@ -57,8 +58,23 @@ func randomEdges(rng *rand.Rand, halves, traces int) (hs []graph.Half, ss map[tr
 		}
 		ss[id] = s
 	}
+	for id, s := range ss { // halves by the request id that the summary keeps
+		if len(s.Kept) > 0 && rng.IntN(2) == 0 {
+			hs = append(hs, graph.Half{Of: trace.Ref{TraceID: id, SpanID: s.SpanID}, Side: graph.Side(1 + rng.IntN(3)), Rule: requestRule,
+				Key: graph.RequestKey(s.Kept[rng.IntN(len(s.Kept))].Value.Str), StartUnixNano: floorDiv(s.RootStartUnixNano, millisecond) * millisecond})
+		}
+	}
 	return hs, ss
 }
+
+// requestRule is a rule of request ids.
+var requestRule = func() graph.RuleID {
+	for r := graph.RuleID(1); ; r++ {
+		if r.Kind() == graph.KindRequestID {
+			return r
+		}
+	}
+}()
 
 // sameHalf says that two halves are one edge: a row that was sent twice.
 func sameHalf(a, b graph.Half) bool {
@@ -85,7 +101,7 @@ func checkEdges(t *testing.T, e *Edges, halves []graph.Half, sums map[trace.ID]g
 	for n := range uint64(402) {
 		id := numbered(n)
 		var got []graph.Half
-		if err := e.Causes(id, func(h *graph.Half) bool { got = append(got, *h); return true }); err != nil ||
+		if err := e.Causes([]trace.ID{id}, func(_ int, h *graph.Half) bool { got = append(got, *h); return true }); err != nil ||
 			!wants(got, func(h *graph.Half) bool { return h.Of.TraceID == id && h.Side&graph.EffectSide != 0 }) {
 			t.Fatalf("causes of %d: %d, %v", n, len(got), err)
 		}
@@ -95,20 +111,14 @@ func checkEdges(t *testing.T, e *Edges, halves []graph.Half, sums map[trace.ID]g
 				want[graph.Link{From: h.Target, To: h.Of}] = true
 			}
 		}
-		links, truncated, err := e.Effects(id, 1e6)
-		for _, l := range links {
+		if err := e.Effects([]trace.ID{id}, func(_ int, l graph.Link) bool {
 			if !want[l] {
-				t.Fatalf("effects of %d: %+v", n, l)
+				t.Fatalf("effects of %d: %+v, which is none or was there", n, l)
 			}
 			delete(want, l)
-		}
-		if err != nil || truncated || len(want) > 0 {
-			t.Fatalf("effects of %d: %v lack, truncated %v, %v", n, want, truncated, err)
-		}
-		if len(links) > 1 {
-			if got, truncated, err := e.Effects(id, len(links)-1); err != nil || !truncated || len(got) != len(links)-1 {
-				t.Fatalf("effects of %d with a limit: %d, %v, %v", n, len(got), truncated, err)
-			}
+			return true
+		}); err != nil || len(want) > 0 {
+			t.Fatalf("effects of %d: %v lack, %v", n, want, err)
 		}
 	}
 	keys := []graph.Key{51, 1 << 63}
@@ -120,17 +130,23 @@ func checkEdges(t *testing.T, e *Edges, halves []graph.Half, sums map[trace.ID]g
 	slices.Sort(keys)
 	for _, key := range slices.Compact(keys) {
 		var got []graph.Half
-		if err := e.Ends(key, func(h *graph.Half) bool { got = append(got, *h); return true }); err != nil ||
+		if err := e.Ends([]graph.Key{key}, func(_ int, h *graph.Half) bool { got = append(got, *h); return true }); err != nil ||
 			!wants(got, func(h *graph.Half) bool { return h.Key == key }) {
 			t.Fatalf("ends of %x: %d, %v", key, len(got), err)
 		}
 	}
+	var ids []trace.ID
 	for n := range uint64(4002) {
-		want, wantOK := sums[numbered(n)]
-		got, ok, err := e.Summary(numbered(n))
-		if diff := cmp.Diff(want, got); err != nil || ok != wantOK || diff != "" {
-			t.Fatalf("summary of %d: %v, %v; want %v; (-want +got):\n%s", n, ok, err, wantOK, diff)
+		ids = append(ids, numbered(n))
+	}
+	n := 0
+	if err := e.Summaries(ids, func(i int, got *graph.Summary) {
+		n++
+		if diff := cmp.Diff(sums[ids[i]], *got); diff != "" {
+			t.Fatalf("summary of %d (-want +got):\n%s", i, diff)
 		}
+	}); err != nil || n != len(sums) {
+		t.Fatalf("%d summaries, %v; want %d", n, err, len(sums))
 	}
 }
 
@@ -156,7 +172,7 @@ func TestEdges(t *testing.T) {
 		if err != nil || info.Traces != size[1] {
 			t.Fatalf("write: %+v, %v", info, err)
 		}
-		e := OpenEdges(path)
+		e := OpenEdges(path, NewCache(1<<20))
 		t.Cleanup(e.Close)
 		checkEdges(t, e, links, sums)
 		runs = append(runs, e)
@@ -166,7 +182,7 @@ func TestEdges(t *testing.T) {
 	if err != nil || info.Traces != len(allSums) {
 		t.Fatalf("merge: %+v, %v; want %d traces", info, err, len(allSums))
 	}
-	e := OpenEdges(path)
+	e := OpenEdges(path, NewCache(1<<20))
 	t.Cleanup(e.Close)
 	checkEdges(t, e, allLinks, allSums)
 }
@@ -197,7 +213,7 @@ func TestCorruptEdges(t *testing.T) {
 		if err := os.WriteFile(path, b, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		e := OpenEdges(path)
+		e := OpenEdges(path, NewCache(1<<20))
 		_, err := MergeEdges(filepath.Join(dir, "b.edges"), []*Edges{e}, nil)
 		e.Close()
 		var bad *CorruptError
@@ -210,45 +226,35 @@ func TestCorruptEdges(t *testing.T) {
 	}
 }
 
-func FuzzSummary(f *testing.F) {
-	f.Add(appendSummary(nil, graph.Summary{TraceID: numbered(1), Service: "s", Name: "n", StartUnixNano: -5, Spans: 3}))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		s, rest, err := readSummary(data)
-		if err != nil {
-			return
-		}
-		again, _, err := readSummary(appendSummary(nil, s))
-		if err != nil || !cmp.Equal(again, s) || len(rest) > len(data) {
-			t.Fatalf("%+v, again %+v, %v", s, again, err)
-		}
-	})
-}
-
 // TestEdgesOfLongNames: names as long as senders like do not make a block that is
 // too long to be read.
 func TestEdgesOfLongNames(t *testing.T) {
 	sums := make([]graph.Summary, 3*edgesBlockItems)
 	for i := range sums {
-		sums[i] = graph.Summary{TraceID: numbered(uint64(i)), Service: strings.Repeat("s", 32<<10), Name: fmt.Sprint(i)}
+		sums[i] = graph.Summary{TraceID: numbered(uint64(i)), Spans: 1, Service: strings.Repeat("s", 32<<10), Name: fmt.Sprint(i)}
 	}
 	path := filepath.Join(t.TempDir(), "e.edges")
 	if _, err := WriteEdges(path, nil, slices.Clone(sums), nil); err != nil {
 		t.Fatal(err)
 	}
-	e := OpenEdges(path)
+	e := OpenEdges(path, NewCache(1<<20))
 	t.Cleanup(e.Close)
 	if err := e.Verify(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	for i := range e.from[edgeSections] {
-		b, err := e.block(i)
+	for i := range e.footer.from[edgeSections] {
+		b, err := e.load(i)
 		if err != nil || len(b) > edgesBlockBytes+33<<10 {
 			t.Fatalf("block %d has %d bytes, %v; want 1 MiB and a record at most", i, len(b), err)
 		}
 	}
-	for _, want := range sums {
-		if got, ok, err := e.Summary(want.TraceID); err != nil || !ok || !cmp.Equal(got, want) {
-			t.Fatalf("summary of %s: %v, %v", want.Name, ok, err)
+	n := 0
+	if err := e.Summaries([]trace.ID{sums[0].TraceID, sums[700].TraceID}, func(i int, got *graph.Summary) {
+		n++
+		if diff := cmp.Diff(sums[700*i], *got); diff != "" {
+			t.Fatalf("summary of %d (-want +got):\n%s", 700*i, diff)
 		}
+	}); err != nil || n != 2 {
+		t.Fatalf("%d summaries, %v", n, err)
 	}
 }

@@ -2,160 +2,339 @@ package segment
 
 import (
 	"bytes"
-	"context"
-	"encoding/binary"
-	"errors"
-	"fmt"
 	"iter"
+	"slices"
 
 	"redthread/tracestore/graph"
+	"redthread/tracestore/trace"
 )
 
+// MergeSummaries joins what two places know of one trace. A true root stands for
+// the trace before an earlier start, an earlier start before a lesser span id.
+func MergeSummaries(a, b graph.Summary) graph.Summary {
+	if b.Root != a.Root && b.Root || b.Root == a.Root && (b.RootStartUnixNano < a.RootStartUnixNano ||
+		b.RootStartUnixNano == a.RootStartUnixNano && bytes.Compare(b.SpanID[:], a.SpanID[:]) < 0) {
+		a, b = b, a
+	}
+	end := max(a.StartUnixNano+a.DurationNano, b.StartUnixNano+b.DurationNano)
+	a.StartUnixNano = min(a.StartUnixNano, b.StartUnixNano)
+	a.DurationNano = end - a.StartUnixNano
+	a.Spans += b.Spans
+	a.Errors += b.Errors
+	a.Messages += b.Messages
+	a.Jobs += b.Jobs
+	a.Requests += b.Requests
+	return a
+}
+
 // MergeEdges makes one run at path of several, which stay as they are. What two
-// of them know of one trace is joined, equal links are kept once. It is durable
-// like [Write]. A damaged input is a *[CorruptError], and nothing is written.
+// of them know of one trace is joined, equal edges are kept once. It is durable
+// like [Write]. A damaged input is a *[CorruptError], and nothing is written. It
+// takes 4 bytes of memory for each span that the runs name.
 func MergeEdges(path string, runs []*Edges, step Step) (EdgesInfo, error) {
-	var failed error
-	var halves [edgeSections - 1]iter.Seq[graph.Half]
-	var summaries []*cursor[graph.Summary]
-	for _, r := range runs {
-		if err := r.open(); err != nil {
+	m := edgeMerge{loose: map[uint32]graph.Half{}}
+	for _, e := range runs {
+		r, err := e.reader()
+		if err != nil {
 			return EdgesInfo{}, err
 		}
-		summaries = append(summaries, summaryCursor(r))
+		m.inputs = append(m.inputs, &mergeInput{r: r, ordinals: make([]uint32, 0, e.footer.spans)})
 	}
-	for section := range halves {
-		var list []*cursor[graph.Half]
-		for _, r := range runs {
-			list = append(list, halfCursor(r, section))
-		}
-		halves[section] = merge(list, halfOrder[section], func(a, _ graph.Half) graph.Half { return a }, &failed)
-	}
-	compare := func(a, b graph.Summary) int { return bytes.Compare(a.TraceID[:], b.TraceID[:]) }
-	return writeEdges(path, halves, merge(summaries, compare, MergeSummaries, &failed), &failed, step)
-}
-
-// Verify reads the whole run: every record must be there and in order.
-func (e *Edges) Verify(ctx context.Context) error {
-	if err := e.open(); err != nil {
-		return err
-	}
-	for section := range edgeSections - 1 {
-		if err := verify(ctx, e, halfCursor(e, section), e.records[section], halfOrder[section]); err != nil {
+	return writeRun(path, step, func(w *edgesWriter) error {
+		if err := m.traces(w); err != nil {
 			return err
 		}
-	}
-	return verify(ctx, e, summaryCursor(e), e.records[summarySection], func(a, b graph.Summary) int { return bytes.Compare(a.TraceID[:], b.TraceID[:]) })
+		slices.SortFunc(m.causes, compareCauses)
+		var failed error
+		causes := []*cursor[causeRecord]{{next: fromSlice(m.causes)}}
+		var effects []*cursor[effectRecord]
+		var ends []*cursor[endRecord]
+		for _, in := range m.inputs {
+			causes = append(causes, &cursor[causeRecord]{next: records(in, in.r.e.causes(), func(h *causeRecord) bool {
+				return in.ordinal(&h.of) && (h.target == recordedNone || in.ordinal(&h.target))
+			})})
+			effects = append(effects, &cursor[effectRecord]{next: records(in, in.r.e.effects(), func(h *effectRecord) bool {
+				return in.ordinal(&h.target) && in.ordinal(&h.of)
+			})})
+			ends = append(ends, &cursor[endRecord]{next: records(in, in.r.e.ends(), func(h *endRecord) bool {
+				if !in.ordinal(&h.of) {
+					return false
+				}
+				if q, ok := m.loose[h.of]; ok && h.request {
+					h.request, h.key = false, q.Key
+				}
+				return true
+			})})
+		}
+		// A request that became loose stands after others with the same upper half
+		// of the key; ends are in order by that half alone.
+		if err := w.edges(
+			merge(causes, compareCauses, &failed), merge(effects, compareEffects, &failed), merge(ends, compareEnds, &failed)); err != nil {
+			return err
+		}
+		return failed
+	})
 }
 
-func verify[T any](ctx context.Context, e *Edges, c *cursor[T], want int, compare func(a, b T) int) error {
-	var last T
-	n := 0
-	for {
-		ok, err := c.advance()
+// edgeMerge is a merge of runs.
+type edgeMerge struct {
+	inputs []*mergeInput
+	// loose are the halves, by the ordinal of their span, that the summary of a
+	// trace spoke of in an input and does not in the new run, since another span
+	// stands for the trace; causes are those of them that are of the effect side.
+	loose  map[uint32]graph.Half
+	causes []causeRecord
+}
+
+// mergeInput walks the traces of a run.
+type mergeInput struct {
+	r        *edgeReader
+	block    int
+	b        *traceBlock
+	at       int
+	spans    uint32   // of the blocks so far
+	ordinals []uint32 // in the new run, by that in this one
+}
+
+// ordinal puts the new ordinal in the place of the old one; false: there is none.
+func (in *mergeInput) ordinal(n *uint32) bool {
+	if uint64(*n) >= uint64(len(in.ordinals)) {
+		return false
+	}
+	*n = in.ordinals[*n]
+	return true
+}
+
+// advance goes to the next trace; false at the end.
+func (in *mergeInput) advance() (bool, error) {
+	if in.b != nil {
+		if in.at++; in.at < len(in.b.ids) {
+			return true, nil
+		}
+		in.block++
+	}
+	for ; in.block < in.r.e.footer.from[traceSection+1]; in.block++ {
+		b, err := in.r.decode(in.block)
+		if err != nil {
+			return false, err
+		}
+		if b.first[0] != in.spans {
+			return false, in.r.e.corrupt(in.r.e.offset(in.block), errEdges)
+		}
+		in.spans = b.first[len(b.ids)]
+		if in.b, in.at = b, 0; len(b.ids) > 0 {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// traces writes the traces of all inputs.
+func (m *edgeMerge) traces(w *edgesWriter) error {
+	return m.walk(func(id trace.ID, of []*mergeInput) error {
+		t := edgeTrace{sum: graph.Summary{TraceID: id}}
+		if err := m.join(w, &t, of); err != nil {
+			return err
+		}
+		return w.trace(&t)
+	})
+}
+
+// walk calls fn for each trace, in the order of ids, with the inputs that have it.
+func (m *edgeMerge) walk(fn func(id trace.ID, of []*mergeInput) error) error {
+	var open, of []*mergeInput
+	for _, in := range m.inputs {
+		ok, err := in.advance()
 		if err != nil {
 			return err
 		}
-		if !ok {
-			break
-		}
-		if n > 0 && compare(last, c.at) >= 0 {
-			return e.corrupt(-1, errors.New("records are out of order"))
-		}
-		last = c.at
-		if n++; n%edgesBlockItems == 0 && ctx.Err() != nil {
-			return ctx.Err()
+		if ok {
+			open = append(open, in)
 		}
 	}
-	if n != want {
-		return e.corrupt(-1, fmt.Errorf("%d records, the footer says %d", n, want))
+	for len(open) > 0 {
+		least := open[0].b.ids[open[0].at]
+		of = append(of[:0], open[0])
+		for _, in := range open[1:] {
+			switch id := &in.b.ids[in.at]; compareIDs(id, &least) {
+			case -1:
+				least = *id
+				of = append(of[:0], in)
+			case 0:
+				of = append(of, in)
+			}
+		}
+		if err := fn(least, of); err != nil {
+			return err
+		}
+		for _, in := range of {
+			ok, err := in.advance()
+			if err != nil {
+				return err
+			}
+			if !ok {
+				open = slices.DeleteFunc(open, func(x *mergeInput) bool { return x == in })
+			}
+		}
 	}
 	return nil
 }
 
-func halfCursor(e *Edges, section int) *cursor[graph.Half] {
-	return &cursor[graph.Half]{run: e, next: e.from[section], end: e.from[section+1], read: readHalf}
-}
-
-func summaryCursor(e *Edges) *cursor[graph.Summary] {
-	return &cursor[graph.Summary]{run: e, next: e.from[summarySection], end: e.from[edgeSections], read: readSummary}
-}
-
-// cursor walks the records of a run, block by block.
-type cursor[T any] struct {
-	run       *Edges
-	next, end int // blocks
-	read      func([]byte) (T, []byte, error)
-	rest      []byte
-	at        T
-}
-
-// advance moves to the next record; false at the end.
-func (c *cursor[T]) advance() (bool, error) {
-	for len(c.rest) == 0 {
-		if c.next == c.end {
-			return false, nil
-		}
-		b, err := c.run.block(c.next)
+// join makes one trace of what the inputs know of it.
+func (m *edgeMerge) join(w *edgesWriter, t *edgeTrace, of []*mergeInput) error {
+	var some bool
+	start := int64(0)
+	for _, in := range of {
+		var s graph.Summary
+		ok, err := in.r.summary(in.b, in.at, &s)
 		if err != nil {
-			return false, err
+			return err
 		}
-		c.rest = b
-		c.next++
+		switch {
+		case !ok:
+			if start == 0 {
+				start = in.b.sums[in.at].start
+			}
+		case !some:
+			t.sum, some = s, true
+		default:
+			t.sum = MergeSummaries(t.sum, s)
+		}
 	}
-	var err error
-	if c.at, c.rest, err = c.read(c.rest); err != nil {
-		entry := c.run.index[(c.next-1)*edgesIndexBytes:]
-		return false, c.run.corrupt(int64(binary.LittleEndian.Uint64(entry[16:])), err)
+	if !some {
+		t.sum.StartUnixNano = start
 	}
-	return true, nil
+	if len(of) == 1 {
+		in := of[0]
+		from, to := in.b.first[in.at]-in.b.first[0], in.b.first[in.at+1]-in.b.first[0]
+		t.spans = make([]edgeSpan, to-from)
+		for i := range t.spans {
+			t.spans[i] = edgeSpan{in.b.spanIDs[from+uint32(i)], in.b.starts[from+uint32(i)]}
+			in.ordinals = append(in.ordinals, w.spans+uint32(i))
+		}
+		t.request = in.b.sums[in.at].request
+		return nil
+	}
+	for _, in := range of {
+		for k := in.b.first[in.at] - in.b.first[0]; k < in.b.first[in.at+1]-in.b.first[0]; k++ {
+			t.spans = append(t.spans, edgeSpan{in.b.spanIDs[k], in.b.starts[k]})
+		}
+	}
+	compare := func(a, b edgeSpan) int { return bytes.Compare(a.id[:], b.id[:]) }
+	slices.SortFunc(t.spans, compare)
+	out := t.spans[:0]
+	for _, s := range t.spans {
+		if n := len(out); n == 0 || out[n-1].id != s.id {
+			out = append(out, s)
+		} else if s.start != unknownStart {
+			out[n-1].known(s.start)
+		}
+	}
+	t.spans = out
+	ordinal := func(id trace.SpanID) uint32 {
+		i, _ := slices.BinarySearchFunc(t.spans, edgeSpan{id: id}, compare)
+		return w.spans + uint32(i)
+	}
+	for _, in := range of {
+		for k := in.b.first[in.at] - in.b.first[0]; k < in.b.first[in.at+1]-in.b.first[0]; k++ {
+			in.ordinals = append(in.ordinals, ordinal(in.b.spanIDs[k]))
+		}
+		h, ok := in.b.request(in.at)
+		if !ok {
+			continue
+		}
+		if q := requestOf(&t.sum, &h); q != 0 && (t.request == 0 || t.request == q) {
+			t.request = q
+			continue
+		}
+		at := ordinal(h.Of.SpanID)
+		m.loose[at] = h
+		if h.Side&graph.EffectSide != 0 {
+			m.causes = append(m.causes, causeRecord{of: at, target: recordedNone, key: h.Key, side: uint8(h.Side), rule: uint8(h.Rule)})
+		}
+	}
+	return nil
 }
 
-// merge yields the records of all cursors in order, equal ones joined into one.
-// It stops early at an error, which it leaves in failed.
-func merge[T any](cursors []*cursor[T], compare func(a, b T) int, join func(a, b T) T, failed *error) iter.Seq[T] {
+// fromSlice yields records that are in order.
+func fromSlice[T any](list []T) func() (T, bool, error) {
+	return func() (rec T, ok bool, err error) {
+		if len(list) == 0 {
+			return rec, false, nil
+		}
+		rec, list = list[0], list[1:]
+		return rec, true, nil
+	}
+}
+
+// records yields those of a section of a run, as change makes them anew; it
+// reports false for what cannot be.
+func records[T any](in *mergeInput, s edgeSection[T], change func(*T) bool) func() (T, bool, error) {
+	var list []T
+	block := in.r.e.footer.from[s.which]
+	return func() (rec T, ok bool, err error) {
+		for len(list) == 0 {
+			if block == in.r.e.footer.from[s.which+1] {
+				return rec, false, nil
+			}
+			raw, err := in.r.e.load(block)
+			if err != nil {
+				return rec, false, err
+			}
+			if list, err = s.decode(raw); err != nil {
+				return rec, false, in.r.e.corrupt(in.r.e.offset(block), err)
+			}
+			block++
+		}
+		rec, list = list[0], list[1:]
+		if !change(&rec) {
+			return rec, false, in.r.e.corrupt(-1, errEdges)
+		}
+		return rec, true, nil
+	}
+}
+
+// cursor walks records.
+type cursor[T any] struct {
+	next func() (T, bool, error)
+	at   T
+}
+
+// merge yields the records of all cursors in order, of equal ones the first. It
+// stops early at an error, which it leaves in failed.
+func merge[T any](cursors []*cursor[T], compare func(a, b T) int, failed *error) iter.Seq[T] {
 	return func(yield func(T) bool) {
 		var open []*cursor[T]
-		for _, c := range cursors {
-			ok, err := c.advance()
-			if err != nil {
+		// advance reports whether the cursor has another record.
+		advance := func(c *cursor[T]) (ok bool) {
+			var err error
+			if c.at, ok, err = c.next(); err != nil {
 				*failed = err
-				return
 			}
-			if ok {
+			return ok && err == nil
+		}
+		for _, c := range cursors {
+			if advance(c) {
 				open = append(open, c)
 			}
 		}
-		for len(open) > 0 {
-			least := open[0].at
-			for _, c := range open[1:] {
-				if compare(c.at, least) < 0 {
-					least = c.at
+		for len(open) > 0 && *failed == nil {
+			least := 0
+			for i, c := range open[1:] {
+				if compare(c.at, open[least].at) < 0 {
+					least = i + 1
 				}
 			}
-			var out T
-			first := true
-			still := open[:0]
-			for _, c := range open {
-				ok := true
-				for ok && compare(c.at, least) == 0 {
-					if first {
-						out, first = c.at, false
-					} else {
-						out = join(out, c.at)
+			out := open[least].at
+			for i := len(open) - 1; i >= 0; i-- {
+				for compare(open[i].at, out) == 0 {
+					if !advance(open[i]) {
+						open = slices.Delete(open, i, i+1)
+						break
 					}
-					var err error
-					if ok, err = c.advance(); err != nil {
-						*failed = err
-						return
-					}
-				}
-				if ok {
-					still = append(still, c)
 				}
 			}
-			open = still
-			if !yield(out) {
+			if *failed != nil || !yield(out) {
 				return
 			}
 		}

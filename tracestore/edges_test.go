@@ -1,0 +1,355 @@
+package tracestore
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+
+	"redthread/tracestore/column"
+	"redthread/tracestore/graph"
+	"redthread/tracestore/otlp"
+	"redthread/tracestore/trace"
+)
+
+// edgeSpans makes spans of a few hundred traces with edges of every kind between
+// them, in no order, times in whole milliseconds.
+func edgeSpans(rng *rand.Rand, n int) (spans []trace.Span) {
+	text := func(key, value string) trace.Attribute {
+		return trace.Attribute{Key: key, Value: trace.String(value)}
+	}
+	traces := n / 4
+	refs := []trace.Ref{{TraceID: traceID(traces + 5), SpanID: spanID(1)}} // one that never comes
+	for i := range n {
+		s := trace.Span{TraceID: traceID(rng.IntN(traces)), SpanID: spanID(1000 + i), Service: fmt.Sprint("svc", rng.IntN(3)), Name: fmt.Sprint("op", rng.IntN(5)),
+			Environment: "default", Kind: trace.Kind(rng.IntN(6)), StartUnixNano: testClock.UnixNano() + rng.Int64N(1e6)*1e6, DurationNano: rng.Int64N(1e4) * 1e6, Error: rng.IntN(9) == 0}
+		if s.Error {
+			s.Status = trace.StatusError
+		}
+		if rng.IntN(3) > 0 {
+			s.ParentID = spanID(1000 + rng.IntN(n))
+		}
+		ref := refs[rng.IntN(len(refs))]
+		request := fmt.Sprintf("%08x-aaaa-%04x", rng.IntN(n/6), 7)
+		switch rng.IntN(12) {
+		case 0:
+			s.Kind = trace.KindConsumer
+			s.Attributes = append(s.Attributes, text("messaging.system", "sidekiq"), text("messaging.operation", "process"))
+			s.Links = []trace.Link{{TraceID: ref.TraceID, SpanID: ref.SpanID}}
+		case 1:
+			s.Kind = trace.KindProducer
+			s.Attributes = append(s.Attributes, text("messaging.system", "sidekiq"), text("messaging.message.id", fmt.Sprintf("d028b411e30577e480%06x", rng.IntN(n/4))))
+		case 2:
+			s.Kind, s.ParentID = trace.KindConsumer, trace.SpanID{}
+			s.Attributes = append(s.Attributes, text("messaging.system", "sidekiq"), text("messaging.message.id", fmt.Sprintf("d028b411e30577e480%06x", rng.IntN(n/4))))
+		case 3:
+			s.Kind, s.ParentID = trace.KindServer, trace.SpanID{}
+			s.Attributes = append(s.Attributes, text("request_id", request), text("user.id", fmt.Sprint("u-", rng.IntN(50))), text("http.route", fmt.Sprint("/r", rng.IntN(4))))
+		case 4:
+			s.Kind, s.ParentID = trace.KindUnspecified, trace.SpanID{}
+			s.Attributes = append(s.Attributes, text("type", "job"), text("job.class", "Mail"), text("request_id", request))
+		case 5:
+			s.Kind, s.ParentID = trace.KindUnspecified, trace.SpanID{}
+			s.Attributes = append(s.Attributes, text("type", "job"), text("job.class", "Mail"), text("parent.trace_id", ref.TraceID.String()))
+		case 6:
+			s.Kind = trace.KindServer
+			s.Attributes = append(s.Attributes, text("_dd.span_links", fmt.Sprintf(`[{"trace_id":"%s","span_id":"%s"}]`, ref.TraceID, ref.SpanID)))
+		case 7:
+			s.Kind = trace.KindInternal
+			s.Attributes = append(s.Attributes, text("meta.annotation_type", "link"), text("trace.link.trace_id", ref.TraceID.String()), text("trace.link.span_id", ref.SpanID.String()))
+		case 8:
+			s.Kind, s.ParentID = trace.KindConsumer, trace.SpanID{}
+			s.Attributes = append(s.Attributes, text("messaging.operation", "process"), text("messaging.destination.name", "t"),
+				trace.Attribute{Key: "dropped_links_count", Value: trace.Int(int64(1 + rng.IntN(4)))}, text("messaging.message.id", fmt.Sprint(rng.IntN(30))))
+			s.Links = []trace.Link{{TraceID: ref.TraceID, SpanID: ref.SpanID}}
+		case 9:
+			s.Events = []trace.Event{{Name: "link", TimeUnixNano: 1, Attributes: []trace.Attribute{text("trace.link.trace_id", ref.TraceID.String()), text("trace.link.span_id", ref.SpanID.String())}}}
+		}
+		refs = append(refs, s.Ref())
+		spans = append(spans, s)
+	}
+	rng.Shuffle(len(spans), func(i, j int) { spans[i], spans[j] = spans[j], spans[i] })
+	return spans
+}
+
+func compareHalves(a, b graph.Half) int {
+	ref := func(a, b trace.Ref) int {
+		return cmp.Or(bytes.Compare(a.TraceID[:], b.TraceID[:]), bytes.Compare(a.SpanID[:], b.SpanID[:]))
+	}
+	return cmp.Or(ref(a.Of, b.Of), ref(a.Target, b.Target), cmp.Compare(a.Key, b.Key), cmp.Compare(a.Rule, b.Rule))
+}
+
+func compareLinks(a, b graph.Link) int {
+	return compareHalves(graph.Half{Of: a.To, Target: a.From}, graph.Half{Of: b.To, Target: b.From})
+}
+
+// wantEdges compares all that the store says of edges with an oracle that has the
+// spans in memory.
+func (h *harness) wantEdges(m *graph.Memory, spans []trace.Span) {
+	h.t.Helper()
+	ctx := h.t.Context()
+	seen := map[trace.ID]bool{traceID(1e6): true}
+	keys := []graph.Key{1}
+	for i := range spans {
+		seen[spans[i].TraceID] = true
+		for _, half := range graph.DefaultRules().Halves(nil, &spans[i]) {
+			if half.Recorded() {
+				seen[half.Target.TraceID] = true
+			} else {
+				keys = append(keys, half.Key)
+			}
+		}
+	}
+	slices.Sort(keys)
+	keys = slices.Compact(keys)
+	var ids []trace.ID
+	for id := range seen {
+		ids = append(ids, id)
+	}
+	want, err := m.Summaries(ctx, ids)
+	must(h.t, err)
+	got, err := h.Summaries(ctx, ids)
+	must(h.t, err)
+	if diff := gocmp.Diff(want, got); diff != "" {
+		h.t.Fatalf("summaries (-want +got):\n%s", diff)
+	}
+	sortHalves := func(list []graph.Half, cut bool, err error) []graph.Half {
+		h.t.Helper()
+		if err != nil || cut {
+			h.t.Fatalf("halves: cut %v, %v", cut, err)
+		}
+		for i := range list {
+			// A note on a span may start at another moment than it.
+			if list[i].Recorded() {
+				list[i].StartUnixNano = 0
+			}
+		}
+		slices.SortFunc(list, compareHalves)
+		return slices.CompactFunc(list, func(a, b graph.Half) bool { return compareHalves(a, b) == 0 })
+	}
+	if diff := gocmp.Diff(sortHalves(m.Causes(ctx, ids, 1e6)), sortHalves(h.Causes(ctx, ids, 1e6))); diff != "" {
+		h.t.Fatalf("causes (-want +got):\n%s", diff)
+	}
+	for _, side := range []graph.Side{graph.CauseSide, graph.EffectSide} {
+		if diff := gocmp.Diff(sortHalves(m.Ends(ctx, side, keys, 1e6)), sortHalves(h.Ends(ctx, side, keys, 1e6))); diff != "" {
+			h.t.Fatalf("ends of side %d (-want +got):\n%s", side, diff)
+		}
+	}
+	links := func(list []graph.Link, cut bool, err error) []graph.Link {
+		h.t.Helper()
+		if err != nil || cut {
+			h.t.Fatalf("links: cut %v, %v", cut, err)
+		}
+		slices.SortFunc(list, compareLinks)
+		return list
+	}
+	all := links(h.EffectsOf(ctx, ids, 1e6))
+	if diff := gocmp.Diff(slices.Compact(links(m.EffectsOf(ctx, ids, 1e6))), all); diff != "" {
+		h.t.Fatalf("effects, each once (-want +got):\n%s", diff)
+	}
+	if len(all) > 1 {
+		if few, cut, err := h.EffectsOf(ctx, ids, len(all)-1); err != nil || !cut || len(few) != len(all)-1 {
+			h.t.Fatalf("%d effects with a limit of %d, cut %v, %v", len(few), len(all)-1, cut, err)
+		}
+	}
+	from, to := testClock.UnixNano()+2e11, testClock.UnixNano()+5e11
+	window := func(s graph.WindowSource) map[trace.ID]graph.Summary {
+		out := map[trace.ID]graph.Summary{}
+		must(h.t, s.SummariesBetween(ctx, from, to, func(s *graph.Summary) error {
+			if _, again := out[s.TraceID]; again {
+				h.t.Errorf("trace %s comes twice", s.TraceID)
+			}
+			out[s.TraceID] = *s
+			return nil
+		}))
+		return out
+	}
+	if diff := gocmp.Diff(window(m), window(h.Store)); diff != "" {
+		h.t.Fatalf("summaries of a window (-want +got):\n%s", diff)
+	}
+	for _, s := range spans[:20] {
+		got, err := h.SpansOf(ctx, []trace.Ref{s.Ref(), {TraceID: s.TraceID, SpanID: spanID(9e6)}})
+		if err != nil || len(got) != 1 || got[0].Ref() != s.Ref() || got[0].Name != s.Name {
+			h.t.Fatalf("span %v: %d found, %v", s.Ref(), len(got), err)
+		}
+	}
+}
+
+// TestEdgesAreThoseOfTheSpans sends spans with edges of every kind, in any order
+// and twice, over flushes, merges, crashes and restarts. What the store says is
+// always what an oracle says that has the spans in memory.
+func TestEdgesAreThoseOfTheSpans(t *testing.T) {
+	rng := seeded(t)
+	rounds, n := 2, 1200
+	if testing.Short() {
+		rounds = 1
+	}
+	for range rounds {
+		h := start(t, Options{Now: func() time.Time { return testClock }})
+		spans := edgeSpans(rng, n)
+		m := graph.NewMemory(nil, nil)
+		for from := 0; from < n; {
+			part := spans[from:min(n, from+1+rng.IntN(120))]
+			from += len(part)
+			h.append(part)
+			m.Add(part...)
+			if rng.IntN(3) == 0 {
+				h.append(part[:1+rng.IntN(len(part))]) // sent again
+			}
+			switch rng.IntN(8) {
+			case 0, 1, 2, 3:
+				must(t, h.Flush(t.Context()))
+			case 4:
+				must(t, h.Maintain(t.Context()))
+			case 5:
+				h.settle()
+				h.crash()
+				h.open(nil)
+			case 6:
+				h.reopen()
+			}
+			if rng.IntN(3) == 0 {
+				h.settle()
+				h.wantEdges(m, spans[:from])
+			}
+		}
+		h.settle()
+		h.wantEdges(m, spans)
+		for range mergeRuns {
+			h.append(spans[:1])
+			h.append([]trace.Span{{TraceID: traceID(5e6), SpanID: spanID(rng.IntN(1e9)), Service: "s", StartUnixNano: 1}})
+			must(t, h.Flush(t.Context()))
+		}
+		must(t, h.Maintain(t.Context()))
+		h.reopen()
+		h.wantEdges(m, spans)
+
+		// Made anew from the segments, it is the same.
+		must(t, h.RebuildEdges(t.Context(), nil))
+		h.wantEdges(m, spans)
+		h.reopen()
+		h.wantEdges(m, spans)
+		h.stop()
+	}
+}
+
+// TestRebuildEdges: what is missing is added, what is wrong corrected, and edges
+// whose spans are gone stay.
+func TestRebuildEdges(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 3))
+	now := testClock
+	h := start(t, Options{Now: func() time.Time { return now }, SpanRetention: time.Hour, EdgeRetention: 1000 * time.Hour})
+	spans := edgeSpans(rng, 800)
+	old, young := spans[:300], spans[300:]
+	h.append(old)
+	must(t, h.Flush(t.Context()))
+	now = now.Add(50 * time.Minute)
+	// The rules change: what comes now is joined by an attribute of its own too.
+	rules, err := graph.NewRules(graph.Correlation{Name: "user", Means: graph.MeansRequest, Cause: []string{"user.id"}, Effect: []string{"user.id"}})
+	must(t, err)
+	h.append(young)
+	must(t, h.Flush(t.Context()))
+	now = now.Add(20 * time.Minute)
+	must(t, h.Maintain(t.Context())) // the spans of old are gone
+	if st := h.Stats(); st.Segments != 1 || st.EdgeRuns != 2 {
+		t.Fatalf("%d segments and %d runs, want 1 and 2", st.Segments, st.EdgeRuns)
+	}
+	before := graph.NewMemory(nil, spans)
+	h.wantEdges(before, young)
+	must(t, h.RebuildEdges(t.Context(), nil))
+	h.wantEdges(before, young)
+	h.UseRules(rules, nil)
+	must(t, h.RebuildEdges(t.Context(), nil))
+	joined := 0
+	for i := range young {
+		for _, half := range rules.Halves(nil, &young[i]) {
+			if half.Rule.Kind() != graph.KindAttribute {
+				continue
+			}
+			ends, _, err := h.Ends(t.Context(), half.Side, []graph.Key{half.Key}, 1000)
+			if err != nil || !slices.ContainsFunc(ends, func(e graph.Half) bool { return e.Of == half.Of }) {
+				t.Fatalf("half %+v by the new rule is not there: %v, %v", half, ends, err)
+			}
+			joined++
+		}
+	}
+	if joined == 0 {
+		t.Fatal("no span has the attribute of the new rule")
+	}
+	h.UseRules(nil, nil)
+	must(t, h.RebuildEdges(t.Context(), nil)) // and what it found goes again
+	h.wantEdges(before, young)
+
+	// A run that is damaged is set aside; a rebuild makes what it held of the spans.
+	h.stop()
+	h.broken = true
+	h.damageRuns()
+	h.open(nil)
+	if _, err := h.Summaries(t.Context(), []trace.ID{young[0].TraceID}); err != nil {
+		t.Fatalf("the rest does not answer: %v", err)
+	}
+	if st := h.Stats(); st.EdgeRuns != 0 || len(st.CorruptFiles) == 0 {
+		t.Fatalf("%d runs and corrupt files %v", st.EdgeRuns, st.CorruptFiles)
+	}
+	report, err := h.Check(t.Context(), CheckOptions{RebuildEdges: true})
+	must(t, err)
+	must(t, report.Err())
+	h.wantEdges(graph.NewMemory(nil, young), young)
+	h.broken = false
+
+	// And so it does when the server is stopped.
+	h.stop()
+	h.damageRuns()
+	report = h.checkFolder(CheckOptions{RebuildEdges: true})
+	must(t, report.Err())
+	h.open(nil)
+	h.wantEdges(graph.NewMemory(nil, young), young)
+}
+
+// TestRowsThatMayOfferNothing: who passes a row over by its keys must not miss an
+// edge.
+func TestRowsThatMayOfferNothing(t *testing.T) {
+	rng := seeded(t)
+	for _, s := range edgeSpans(rng, 4000) {
+		raw := otlp.AppendSpans(nil, []trace.Span{s})
+		var d otlp.Decoder
+		rules := graph.DefaultRules()
+		d.UseMarks(rules.Marks)
+		found := 0
+		_, err := d.DecodeRows(otlp.Traces, raw, otlp.Arrival{}, rowLook(rules, &found))
+		if want := len(rules.Halves(nil, &s)); err != nil || want > 0 && found == 0 {
+			t.Fatalf("%d halves, and the row is passed over: %v %+v", want, err, s)
+		}
+	}
+}
+
+func rowLook(rules *graph.Rules, found *int) func(*column.Row) error {
+	return func(r *column.Row) error {
+		if rules.MayOffer(r.Marks, r.EventMarks, &r.Span) {
+			*found++
+		}
+		return nil
+	}
+}
+
+// damageRuns breaks every run of edges in the folder.
+func (h *harness) damageRuns() {
+	h.t.Helper()
+	files, err := filepath.Glob(filepath.Join(h.dir, edgesDir, "*.edges"))
+	if err != nil || len(files) == 0 {
+		h.t.Fatalf("runs of edges: %v, %v", files, err)
+	}
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		must(h.t, err)
+		b[3] ^= 0xff
+		must(h.t, os.WriteFile(f, b, 0o644))
+	}
+}

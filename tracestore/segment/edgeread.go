@@ -1,0 +1,360 @@
+package segment
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sort"
+
+	"redthread/tracestore/graph"
+	"redthread/tracestore/trace"
+)
+
+// The questions below are asked for many traces or keys at once. In the order of
+// ids, or of keys, each block is unpacked once and each step is short.
+
+// Summaries calls fn with what the run knows of traces, and with the position of
+// each in ids. The summary is only valid until fn returns, its strings for ever.
+func (e *Edges) Summaries(ids []trace.ID, fn func(i int, s *graph.Summary)) error {
+	r, err := e.reader()
+	if err != nil {
+		return err
+	}
+	var s graph.Summary
+	for i := range ids {
+		b, at, err := r.find(&ids[i])
+		if err != nil {
+			return err
+		}
+		if b == nil {
+			continue
+		}
+		ok, err := r.summary(b, at, &s)
+		if err != nil {
+			return err
+		}
+		if ok {
+			fn(i, &s)
+		}
+	}
+	return nil
+}
+
+// Between calls fn with the summaries of the traces of which the run has a span
+// and that may start in from ≤ t < to, as far as the run knows.
+func (e *Edges) Between(ctx context.Context, from, to int64, fn func(*graph.Summary) error) error {
+	r, err := e.reader()
+	if err != nil {
+		return err
+	}
+	if e.footer.maxStart < from || e.footer.minStart >= to {
+		return nil
+	}
+	var s graph.Summary
+	for block := range e.footer.from[traceSection+1] {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		b, err := r.traces(block)
+		if err != nil {
+			return err
+		}
+		delete(r.blocks, block) // it is used once
+		for i := range b.ids {
+			if b.sums[i].start < from || b.sums[i].start >= to {
+				continue
+			}
+			ok, err := r.summary(b, i, &s)
+			if err != nil {
+				return err
+			}
+			if !ok {
+				continue
+			}
+			if err := fn(&s); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Starts are the least and the greatest start of a trace of the run.
+func (e *Edges) Starts() (least, most int64, err error) {
+	if err := e.open(); err != nil {
+		return 0, 0, err
+	}
+	return e.footer.minStart, e.footer.maxStart, nil
+}
+
+// edgeSection walks the records of a section by a number that they are in order of.
+type edgeSection[T any] struct {
+	e      *Edges
+	which  int
+	decode func([]byte) ([]T, error)
+	number func(*T) uint32
+	block  int // whose records list are; -1: none
+	list   []T
+}
+
+func (s *edgeSection[T]) load(block int) error {
+	if block == s.block {
+		return nil
+	}
+	list, err := cachedBlock(s.e, block, func(raw []byte) ([]T, int64, error) {
+		list, err := s.decode(raw)
+		return list, int64(len(list))*32 + entryBytes, err
+	})
+	if err != nil {
+		return err
+	}
+	s.block, s.list = block, list
+	return nil
+}
+
+// each calls fn with the records whose number n is lo ≤ n ≤ hi, until it says stop.
+func (s *edgeSection[T]) each(lo, hi uint32, fn func(*T) (bool, error)) error {
+	from, to := s.e.footer.from[s.which], s.e.footer.from[s.which+1]
+	// The block before the first that begins at lo or later may have it too.
+	block := s.block
+	if block < 0 || s.e.first(block) >= lo || block+1 < to && s.e.first(block+1) < lo {
+		block = max(from, from+sort.Search(to-from, func(i int) bool { return s.e.first(from+i) >= lo })-1)
+	}
+	for ; block < to && s.e.first(block) <= hi; block++ {
+		if err := s.load(block); err != nil {
+			return err
+		}
+		for i := sort.Search(len(s.list), func(i int) bool { return s.number(&s.list[i]) >= lo }); i < len(s.list); i++ {
+			if s.number(&s.list[i]) > hi {
+				return nil
+			}
+			if more, err := fn(&s.list[i]); err != nil || !more {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (e *Edges) causes() edgeSection[causeRecord] {
+	return edgeSection[causeRecord]{e: e, which: causeSection, decode: decodeCauses, number: func(h *causeRecord) uint32 { return h.of }, block: -1}
+}
+
+func (e *Edges) effects() edgeSection[effectRecord] {
+	return edgeSection[effectRecord]{e: e, which: effectSection, decode: decodeEffects, number: func(h *effectRecord) uint32 { return h.target }, block: -1}
+}
+
+func (e *Edges) ends() edgeSection[endRecord] {
+	return edgeSection[endRecord]{e: e, which: endSection, decode: decodeEnds, number: func(h *endRecord) uint32 { return uint32(h.key >> 32) }, block: -1}
+}
+
+// Causes calls fn with the halves on the effect side of spans of some traces, until
+// it says stop, and with the position of the trace in ids.
+func (e *Edges) Causes(ids []trace.ID, fn func(i int, h *graph.Half) bool) error {
+	r, err := e.reader()
+	if err != nil {
+		return err
+	}
+	c := e.causes()
+	for i := range ids {
+		b, at, err := r.find(&ids[i])
+		if err != nil {
+			return err
+		}
+		if b == nil {
+			continue
+		}
+		more := true
+		if h, ok := b.request(at); ok && h.Side&graph.EffectSide != 0 {
+			more = fn(i, &h)
+		}
+		if more && b.first[at+1] > b.first[at] {
+			if err := c.each(b.first[at], b.first[at+1]-1, func(rec *causeRecord) (bool, error) {
+				h, err := r.cause(b, at, rec)
+				if err == nil {
+					more = fn(i, &h)
+				}
+				return more, err
+			}); err != nil {
+				return err
+			}
+		}
+		if !more {
+			return nil
+		}
+	}
+	return nil
+}
+
+// cause makes the half of a record whose span is of the trace.
+func (r *edgeReader) cause(b *traceBlock, at int, rec *causeRecord) (h graph.Half, err error) {
+	k := rec.of - b.first[0]
+	h = graph.Half{Of: trace.Ref{TraceID: b.ids[at], SpanID: b.spanIDs[k]}, Side: graph.Side(rec.side), Rule: graph.RuleID(rec.rule),
+		Unsampled: rec.unsampled, Key: rec.key, Dropped: rec.dropped, StartUnixNano: startOf(b.starts[k])}
+	if rec.target != recordedNone {
+		h.Target, _, err = r.ref(rec.target)
+	}
+	return h, err
+}
+
+func startOf(ms int64) int64 {
+	if ms == unknownStart {
+		return 0
+	}
+	return ms * millisecond
+}
+
+// Effects calls fn with the links whose target is a span of some traces, until it
+// says stop, and with the position of the trace in ids.
+func (e *Edges) Effects(ids []trace.ID, fn func(i int, l graph.Link) bool) error {
+	r, err := e.reader()
+	if err != nil {
+		return err
+	}
+	c := e.effects()
+	for i := range ids {
+		b, at, err := r.find(&ids[i])
+		if err != nil {
+			return err
+		}
+		if b == nil || b.first[at+1] == b.first[at] {
+			continue
+		}
+		more := true
+		if err := c.each(b.first[at], b.first[at+1]-1, func(rec *effectRecord) (bool, error) {
+			to, _, err := r.ref(rec.of)
+			if err == nil {
+				more = fn(i, graph.Link{From: trace.Ref{TraceID: b.ids[at], SpanID: b.spanIDs[rec.target-b.first[0]]}, To: to})
+			}
+			return more, err
+		}); err != nil {
+			return err
+		}
+		if !more {
+			return nil
+		}
+	}
+	return nil
+}
+
+// Ends calls fn with the halves that have one of the keys, on either side, and
+// with the position of the key in keys. fn's false skips the rest of the key.
+func (e *Edges) Ends(keys []graph.Key, fn func(i int, h *graph.Half) bool) error {
+	r, err := e.reader()
+	if err != nil {
+		return err
+	}
+	c := e.ends()
+	for i, key := range keys {
+		hi := uint32(key >> 32)
+		do := func(rec *endRecord) (bool, error) {
+			if !rec.request && rec.key != key {
+				return true, nil
+			}
+			h, err := r.end(rec)
+			if err != nil || h.Key != key {
+				return true, err
+			}
+			return fn(i, &h), nil
+		}
+		if err := c.each(hi, hi, do); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// end makes the half of a record.
+func (r *edgeReader) end(rec *endRecord) (h graph.Half, err error) {
+	b, at, err := r.ofSpan(rec.of)
+	if err != nil {
+		return h, err
+	}
+	if rec.request {
+		h, ok := b.request(at)
+		if !ok || uint32(h.Key>>32) != uint32(rec.key>>32) {
+			return h, r.e.corrupt(-1, errEdges)
+		}
+		return h, nil
+	}
+	k := rec.of - b.first[0]
+	return graph.Half{Of: trace.Ref{TraceID: b.ids[at], SpanID: b.spanIDs[k]}, Side: graph.Side(rec.side), Rule: graph.RuleID(rec.rule),
+		Key: rec.key, Dropped: rec.dropped, StartUnixNano: startOf(b.starts[k])}, nil
+}
+
+// Verify reads the whole run: every record must be there, in order, and name
+// spans that are there.
+func (e *Edges) Verify(ctx context.Context) error {
+	r, err := e.reader()
+	if err != nil {
+		return err
+	}
+	var last trace.ID
+	traces, spans := 0, uint32(0)
+	for block := range e.footer.from[traceSection+1] {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		b, err := r.traces(block)
+		if err != nil {
+			return err
+		}
+		delete(r.blocks, block)
+		if b.first[0] != spans {
+			return e.corrupt(e.offset(block), errors.New("spans are missing"))
+		}
+		spans = b.first[len(b.ids)]
+		for i := range b.ids {
+			if traces > 0 && compareIDs(&last, &b.ids[i]) >= 0 {
+				return e.corrupt(e.offset(block), errors.New("traces are out of order"))
+			}
+			last = b.ids[i]
+			traces++
+			var s graph.Summary
+			if _, err := r.summary(b, i, &s); err != nil {
+				return err
+			}
+		}
+	}
+	if traces != e.footer.records[traceSection] || spans != e.footer.spans {
+		return e.corrupt(-1, fmt.Errorf("%d traces with %d spans, the footer says %d and %d", traces, spans, e.footer.records[traceSection], e.footer.spans))
+	}
+	causes, effects, ends := e.causes(), e.effects(), e.ends()
+	return errors.Join(
+		verify(ctx, &causes, spans, func(h *causeRecord) (a, b uint32) {
+			if h.target == recordedNone {
+				return h.of, 0
+			}
+			return h.of, h.target
+		}),
+		verify(ctx, &effects, spans, func(h *effectRecord) (a, b uint32) { return h.target, h.of }),
+		verify(ctx, &ends, spans, func(h *endRecord) (a, b uint32) { return h.of, 0 }))
+}
+
+// verify reads a section.
+func verify[T any](ctx context.Context, s *edgeSection[T], spans uint32, of func(*T) (a, b uint32)) error {
+	n, last := 0, uint32(0)
+	for block := s.e.footer.from[s.which]; block < s.e.footer.from[s.which+1]; block++ {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err := s.load(block); err != nil {
+			return err
+		}
+		for i := range s.list {
+			if a, b := of(&s.list[i]); a >= spans || b >= spans {
+				return s.e.corrupt(s.e.offset(block), errors.New("an edge names a span that is not there"))
+			}
+			if at := s.number(&s.list[i]); at < last {
+				return s.e.corrupt(s.e.offset(block), errors.New("edges are out of order"))
+			} else {
+				last = at
+			}
+		}
+		n += len(s.list)
+	}
+	if n != s.e.footer.records[s.which] {
+		return s.e.corrupt(-1, fmt.Errorf("%d edges, the footer says %d", n, s.e.footer.records[s.which]))
+	}
+	return nil
+}
