@@ -138,13 +138,19 @@ func (s *session) walkBack(ctx context.Context, x *index, at int32, id trace.Spa
 		for _, st := range w.stops[from:to] {
 			if id := st.cause.from.TraceID; !seen[id] {
 				seen[id] = true
-				ids = append(ids, id)
+				if _, plain := s.answered(id); !plain {
+					ids = append(ids, id)
+				}
 			}
 		}
 		if err := s.loadAll(ctx, ids); err != nil {
 			return nil, err
 		}
 		for k := from; k < to; k++ {
+			if o, plain := s.answered(w.stops[k].cause.from.TraceID); plain {
+				w.endings = append(w.endings, ending{stop: k, span: o})
+				continue
+			}
 			if err := w.arrive(ctx, k); err != nil {
 				return nil, err
 			}
@@ -152,6 +158,14 @@ func (s *session) walkBack(ctx context.Context, x *index, at int32, id trace.Spa
 		from = to
 	}
 	return w, nil
+}
+
+// answered is the answer for a trace that need not be read.
+func (s *session) answered(id trace.ID) (o OriginSpan, ok bool) {
+	if s.plain == nil {
+		return o, false
+	}
+	return s.plain(id)
 }
 
 // circle is where a chain without an end is cut: at the earliest span of the

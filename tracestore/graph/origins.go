@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -32,13 +33,13 @@ const (
 	// maxOriginHalves bounds the causes that are read for one chunk of traces.
 	maxOriginHalves = 200_000
 	// maxOriginWalks bounds the traces for which spans have to be read.
-	maxOriginWalks = 2000
+	maxOriginWalks = 5000
 )
 
 // Origins answers for many traces at once what [Graph.TraceOrigin] answers for
 // one. It reads summaries and edges in numbers, and spans only of chains through
 // traces whose spans were caused apart from each other, such as batches, or that
-// have no root; after 2,000 of these, or a million traces, the others are
+// have no root; after 5,000 of these, or a million traces, the others are
 // unknown because it was cut. It does not see that the parents of a cause run in
 // a circle, and of several roots in the trace of the origin it names the first.
 // It needs an [EdgeSource], else all is unknown.
@@ -95,7 +96,8 @@ const (
 	// what caused an effect of it depends on which of them did; or that what is
 	// remembered of it does not suffice otherwise.
 	isTangled
-	isApart // spans of this very trace have
+	isApart    // spans of this very trace have
+	isInfected // not tangled itself, but caused by one that is
 )
 
 type originStatus uint8
@@ -137,6 +139,7 @@ type originSearch struct {
 	todo    []int32               // asked and not read
 	settled int                   // nodes that Tarjan's algorithm has visited
 	count   int32                 // its numbers
+	walks   int                   // traces that were read
 	walked  map[int32][]trace.Ref // origins, or candidates, of tangled traces
 	cut     bool                  // some were not looked at
 }
@@ -221,48 +224,148 @@ func (s *originSearch) causeAt(n *originNode, k int32) int32 {
 	return s.more[n.cause+k]
 }
 
-// walk reads the spans of those traces for which edges do not suffice.
+// tangled reports whether the answer of a trace needs spans.
+func (n *originNode) tangled() bool { return n.flags&(isTangled|isInfected) != 0 }
+
+// asks is the trace whose answer a tangled one has too: itself, or the nearest
+// before it of which the spans, or those of its cause, have to be read.
+func (s *originSearch) asks(at int32) int32 {
+	for range s.nodes {
+		n := &s.nodes[at]
+		if n.flags&isTangled != 0 || n.causes != 1 {
+			return at
+		}
+		if c := &s.nodes[n.cause]; c.flags&isTangled != 0 || !c.tangled() {
+			return at
+		}
+		at = n.cause
+	}
+	return at
+}
+
+// reads is the trace of which walkFrom reads the spans.
+func (s *originSearch) reads(at int32) int32 {
+	if n := &s.nodes[at]; n.flags&isTangled == 0 && n.causes == 1 {
+		return n.cause
+	}
+	return at
+}
+
+// walk finds the origins of those traces for which edges do not suffice, by
+// reading the spans of the traces whose spans were caused apart from each other.
 func (s *originSearch) walk(ctx context.Context, asked []int32) error {
-	var todo []int32
+	type question struct{ reads, of, at int32 }
+	var todo []question
 	for _, at := range asked {
 		n := &s.nodes[at]
-		if n.flags&(isTangled|isWalked) != isTangled {
+		if !n.tangled() || n.flags&isWalked != 0 {
 			continue
 		}
 		n.flags |= isWalked
-		n.status, n.why = originUnknown, reasonCut
-		if len(s.walked) < maxOriginWalks {
-			s.walked[at] = nil
-			todo = append(todo, at)
-		}
+		of := s.asks(at)
+		todo = append(todo, question{s.reads(of), of, at})
 	}
-	s.cut = s.cut || len(s.walked) >= maxOriginWalks
-	found := make([]*Origin, len(todo))
-	err := s.g.each(ctx, len(todo), func(ctx context.Context, i int) (err error) {
-		found[i], err = s.g.TraceOrigin(ctx, s.nodes[todo[i]].id)
-		return err
+	slices.SortFunc(todo, func(a, b question) int {
+		return cmp.Or(cmp.Compare(a.reads, b.reads), cmp.Compare(a.of, b.of), cmp.Compare(a.at, b.at))
+	})
+	var groups [][]question // by the trace that is read
+	for rest := todo; len(rest) > 0; {
+		n := 1
+		for n < len(rest) && rest[n].reads == rest[0].reads {
+			n++
+		}
+		groups, rest = append(groups, rest[:n]), rest[n:]
+	}
+	if room := max(0, maxOriginWalks-s.walks); len(groups) > room {
+		for _, group := range groups[room:] {
+			for _, q := range group {
+				if n := &s.nodes[q.at]; n.status != originAmbiguous { // that holds without a closer look
+					n.status, n.why = originUnknown, reasonCut
+				}
+			}
+		}
+		groups, s.cut = groups[:room], true
+	}
+	s.walks += len(groups)
+	found := make([][]*Origin, len(groups))
+	err := s.g.each(ctx, len(groups), func(ctx context.Context, i int) error {
+		se := s.g.newSession()
+		se.plain = s.plain
+		found[i] = make([]*Origin, len(groups[i]))
+		for k, q := range groups[i] {
+			if k > 0 && groups[i][k-1].of == q.of {
+				found[i][k] = found[i][k-1]
+				continue
+			}
+			var err error
+			if found[i][k], err = s.walkFrom(ctx, se, q.of); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	if err != nil {
 		return err
 	}
-	for i, at := range todo {
-		o := found[i]
-		for _, list := range [2][]OriginSpan{o.Origins, o.Candidates} {
-			for k := range list {
-				s.walked[at] = append(s.walked[at], list[k].Ref)
-			}
-		}
-		switch o.Status {
-		case Found:
-			origin := s.node(o.Origins[0].TraceID)
-			s.nodes[at].status, s.nodes[at].origin = originFound, origin
-		case Ambiguous:
-			s.nodes[at].status = originAmbiguous
-		default:
-			s.nodes[at].why = reasonCodeOf(o.Reason)
+	for i, group := range groups {
+		for k, q := range group {
+			s.note(q.at, found[i][k])
 		}
 	}
 	return nil
+}
+
+// walkFrom walks back from one trace, from its cause if that is known.
+func (s *originSearch) walkFrom(ctx context.Context, se *session, at int32) (*Origin, error) {
+	n := &s.nodes[at]
+	if reads := s.reads(at); reads != at && !n.by.IsZero() {
+		x, err := se.load(ctx, s.nodes[reads].id)
+		if err != nil {
+			return nil, err
+		}
+		if i := x.find(n.by, ""); i >= 0 {
+			return se.origin(ctx, x, i, n.by)
+		}
+	}
+	return s.g.TraceOrigin(ctx, n.id)
+}
+
+// plain is the origin of all spans of a trace where edges suffice to know it: a
+// walk need not read that trace.
+func (s *originSearch) plain(id trace.ID) (o OriginSpan, ok bool) {
+	at, _ := s.at.find(s.nodes, id)
+	if at < 0 {
+		return o, false
+	}
+	n := &s.nodes[at]
+	if n.tangled() || n.status != originFound || n.flags&(isKnown|hasRoot) != isKnown|hasRoot {
+		return o, false
+	}
+	origin := &s.nodes[n.origin]
+	o.Ref = trace.Ref{TraceID: origin.id, SpanID: origin.span}
+	return o, true
+}
+
+// note takes the answer of a walk.
+func (s *originSearch) note(at int32, o *Origin) {
+	var refs []trace.Ref
+	for _, list := range [2][]OriginSpan{o.Origins, o.Candidates} {
+		for k := range list {
+			refs = append(refs, list[k].Ref)
+		}
+	}
+	s.walked[at] = refs
+	n := &s.nodes[at]
+	switch o.Status {
+	case Found:
+		origin := s.node(o.Origins[0].TraceID)
+		n = &s.nodes[at]
+		n.status, n.origin = originFound, origin
+	case Ambiguous:
+		n.status = originAmbiguous
+	default:
+		n.status, n.why = originUnknown, reasonCodeOf(o.Reason)
+	}
 }
 
 // settle answers for the nodes that are new: Tarjan's algorithm finds what is
@@ -320,7 +423,7 @@ func (s *originSearch) decide(circle []int32, order int32) {
 		status  originStatus
 		why     reasonCode
 		origin  int32
-		tangled nodeFlags
+		tangled bool
 	)
 	take := func(st originStatus, of int32, r reasonCode) {
 		switch {
@@ -337,7 +440,7 @@ func (s *originSearch) decide(circle []int32, order int32) {
 	}
 	for _, at := range circle {
 		n := &s.nodes[at]
-		tangled |= n.flags & isTangled
+		tangled = tangled || n.tangled()
 		if n.reason != noReason {
 			take(originUnknown, 0, n.reason)
 		} else if n.causes == 0 {
@@ -345,7 +448,7 @@ func (s *originSearch) decide(circle []int32, order int32) {
 		}
 		for k := range n.causes {
 			if m := &s.nodes[s.causeAt(n, k)]; m.low != order {
-				tangled |= m.flags & isTangled
+				tangled = tangled || m.tangled()
 				take(m.status, m.origin, m.why)
 			}
 		}
@@ -356,6 +459,8 @@ func (s *originSearch) decide(circle []int32, order int32) {
 	for _, at := range circle {
 		n := &s.nodes[at]
 		n.status, n.why, n.origin = status, why, origin
-		n.flags |= tangled
+		if tangled {
+			n.flags |= isInfected
+		}
 	}
 }

@@ -275,12 +275,12 @@ func (s *rippleSums) count(ctx context.Context, fresh []int32) (members []trace.
 			continue
 		}
 		origins = origins[:0]
-		if n.status == originFound && n.flags&isTangled == 0 {
+		if n.status == originFound && !n.tangled() {
 			origins = append(origins, n.origin)
 		} else {
 			origins = s.originsOf(at, origins)
 		}
-		if n.flags&isTangled != 0 && len(origins) > 1 && slices.ContainsFunc(origins, func(o int32) bool { _, ok := s.of[o]; return ok }) {
+		if n.tangled() && len(origins) > 1 && slices.ContainsFunc(origins, func(o int32) bool { _, ok := s.of[o]; return ok }) {
 			tangled = append(tangled, at)
 			continue
 		}

@@ -12,6 +12,9 @@ type session struct {
 	g      *Graph
 	traces map[trace.ID]*index
 	spans  int // read in all
+	// plain, if set, answers for traces that need not be read: all of their spans
+	// have the same origin.
+	plain func(id trace.ID) (o OriginSpan, ok bool)
 }
 
 func (g *Graph) newSession() *session {
