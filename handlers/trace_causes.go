@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"cmp"
+	"context"
 	"slices"
 	"strings"
 
@@ -62,10 +63,50 @@ func distinctCauses(n *graph.Neighbours, want func(to trace.Ref) bool) (list []*
 }
 
 func deadRank(c *graph.Cause) int {
-	if c.Known {
+	if c.Known || c.Reason == graph.Cut {
 		return 0
 	}
 	return 1
+}
+
+// lookUp reads the causing spans that the graph left, since they are too many
+// for one page, of those causes that a page shows. tree is the trace of the effects.
+func (s *Server) lookUp(ctx context.Context, tree *traceTree, causes []*graph.Cause) {
+	var refs []trace.Ref
+	for _, c := range causes {
+		if c.Reason == graph.Cut && !c.Edge.From.SpanID.IsZero() {
+			refs = append(refs, c.Edge.From.Ref)
+		}
+	}
+	if len(refs) == 0 {
+		return
+	}
+	spans, err := s.Store.SpansOf(ctx, refs)
+	if err != nil {
+		s.Log.ErrorContext(ctx, "read causing spans", "error", err)
+		return
+	}
+	found := map[trace.Ref]*trace.Span{}
+	for i := range spans {
+		if ref := spans[i].Ref(); found[ref] == nil {
+			found[ref] = &spans[i]
+		}
+	}
+	for _, c := range causes {
+		if c.Reason != graph.Cut || c.Edge.From.SpanID.IsZero() {
+			continue
+		}
+		from := found[c.Edge.From.Ref]
+		if from == nil {
+			c.Reason = graph.NotArrived
+			continue
+		}
+		c.Known, c.Reason, c.StartUnixNano = true, "", from.StartUnixNano
+		c.Edge.From.Service, c.Edge.From.Name = from.Service, from.Name
+		if i := tree.rowOf(c.To.SpanID.String()); i >= 0 {
+			c.Edge.WaitNano = max(0, tree.rows[i].startNano-from.EndUnixNano())
+		}
+	}
 }
 
 // causesStrip builds the strip above the waterfall.

@@ -58,7 +58,7 @@ func (s *Server) showTraceCauses(c echo.Context) error {
 		v.Origin = originStatus(o)
 	}
 	l := causesList{tree: tree, only: only, address: v.AllHref, by: rowParam(c, "by"), caused: rowParam(c, "caused")}
-	l.fill(&v, near)
+	l.fill(&v, near, func(causes []*graph.Cause) { s.lookUp(ctx, tree, causes) })
 	p, err := s.page(c, "Causes and effects of "+v.Name, "")
 	if err != nil {
 		return err
@@ -84,7 +84,9 @@ type causesList struct {
 	by, caused int // first rows, from 1
 }
 
-func (l *causesList) fill(v *views.CausesPage, n *graph.Neighbours) {
+// fill lists a page of the causes and effects. lookUp is given the causes of the
+// page before they are shown.
+func (l *causesList) fill(v *views.CausesPage, n *graph.Neighbours, lookUp func([]*graph.Cause)) {
 	var causes []*graph.Cause
 	for i := range n.Causes {
 		if c := &n.Causes[i]; l.only.IsZero() || c.To.SpanID == l.only {
@@ -100,6 +102,7 @@ func (l *causesList) fill(v *views.CausesPage, n *graph.Neighbours) {
 	}
 	v.ByAll, v.CausedAll = len(causes), len(effects)
 	from, to := l.rows(l.by, len(causes))
+	lookUp(causes[from:to])
 	for _, c := range causes[from:to] {
 		w := causeView(c)
 		w.Here, w.HereHref = l.here(c.To.SpanID)

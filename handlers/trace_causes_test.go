@@ -49,6 +49,18 @@ func TestCausesOfBatch(t *testing.T) {
 	}
 	viewer.get(path+"/causes?by=101").want(t, "second page", 200, "100 causes before these", "!more causes<")
 	viewer.get(path+"/causes?by=9999&span="+span).want(t, "beyond the end", 200, "127 causes before these")
+	_, more := batchOf(500, 500)
+	for i := range more { // other requests than before
+		more[i].TraceID[10] = 7
+	}
+	large := more[len(more)-1]
+	for i := range large.Links {
+		large.Links[i].TraceID[10] = 7
+	}
+	s.send(more)
+	path = "/t/" + large.TraceID.String()
+	viewer.get(path).want(t, "500 causes", 200, "and 496 more causes", "◀ 500 causes", "one of 500 requests")
+	viewer.get(path+"/causes?by=401").want(t, "the last of 500", 200, "400 causes before these", "publish orders", "waited", "!not looked up")
 	viewer.get("/t/"+spans[0].TraceID.String()+"/causes").want(t, "of a request", 200, "No span of another trace", "process batch")
 	viewer.get(path+"/causes?span=zz").want(t, "no span id", http.StatusBadRequest, "does not name a span")
 	viewer.get(path+"/causes?span="+spanID(999).String()).want(t, "unknown span", http.StatusNotFound, "This span has not arrived")

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -45,6 +44,11 @@ func (s *Server) showTrace(c echo.Context) error {
 		return err
 	}
 	v := newTraceView(newTraceTree(spans), st, spanMarks(near))
+	if near != nil && v.selected >= 0 && v.tree.rows[v.selected].span != nil {
+		of := v.tree.rows[v.selected].span.Ref()
+		causes := distinctCauses(near, func(to trace.Ref) bool { return to == of })
+		s.lookUp(ctx, v.tree, causes[:min(len(causes), maxPanelCauses)])
+	}
 	if st.span != "" && v.selected < 0 {
 		return s.traceMissing(c, http.StatusNotFound, views.NoTrace{TraceID: st.trace, SpanID: st.span, Href: st.href(), Rest: len(spans)})
 	}
@@ -124,9 +128,9 @@ func (s *Server) linkView(ctx context.Context, v *traceView, ref trace.Ref, l *t
 		c.Dead = "this span has not arrived"
 		return c
 	}
-	spans, _, err := s.Store.TraceSpans(ctx, ref.TraceID, maxOriginSpans)
-	if i := slices.IndexFunc(spans, func(o trace.Span) bool { return o.SpanID == ref.SpanID }); i >= 0 {
-		c.Name, c.Service, c.Start = rowName(spans[i].Name), clip(spans[i].Service, maxRowName), timeOf(spans[i].StartUnixNano)
+	spans, err := s.Store.SpansOf(ctx, []trace.Ref{ref})
+	if len(spans) > 0 {
+		c.Name, c.Service, c.Start = rowName(spans[0].Name), clip(spans[0].Service, maxRowName), timeOf(spans[0].StartUnixNano)
 		return c
 	}
 	if err != nil {
