@@ -128,7 +128,7 @@ type chunkCause struct {
 }
 
 type chunkFlags struct {
-	tangled, cut bool
+	tangled, apart, cut bool
 }
 
 // take puts what was read of a chunk into the nodes.
@@ -140,6 +140,9 @@ func (s *originSearch) take(chunk []int32, got *chunkCauses) {
 		n.span = got.known[pos].span
 		if got.flags[pos].tangled {
 			n.flags |= isTangled
+		}
+		if got.flags[pos].apart {
+			n.flags |= isApart
 		}
 		from := next
 		for next < len(got.causes) && int(got.causes[next].pos) == pos {
@@ -264,7 +267,7 @@ func (g *Graph) readCauses(ctx context.Context, ids []trace.ID, base int, got *c
 		for k := range list {
 			e := &list[k]
 			if e.Dropped > 0 || e.Target.TraceID == e.Of.TraceID {
-				got.flags[base+i].tangled = true
+				got.flags[base+i].tangled, got.flags[base+i].apart = true, true
 			}
 			switch {
 			case !e.recorded():
@@ -319,7 +322,7 @@ func (c *chunkCauses) add(pos int, list []target) {
 		}
 	}
 	if atRoot < len(list) || known.flags&hasRoot == 0 {
-		flags.tangled = true
+		flags.tangled, flags.apart = true, true
 	}
 	from := len(c.causes)
 	for i := range list {

@@ -48,7 +48,7 @@ func TestOriginsInNumbers(t *testing.T) {
 				} else if err != nil {
 					t.Fatal(err)
 				}
-				want := TraceOrigin{Status: o.Status, Reason: o.Reason, Cause: got[i].Cause}
+				want := TraceOrigin{Status: o.Status, Reason: o.Reason, Cause: got[i].Cause, Apart: got[i].Apart}
 				if o.Status == Found {
 					want.Origin = o.Origins[0].Ref
 					if roots[want.Origin.TraceID] > 1 {

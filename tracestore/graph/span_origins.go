@@ -2,72 +2,191 @@ package graph
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"slices"
 
 	"redthread/tracestore/trace"
 )
 
-// SpanOrigins answers for some spans of one trace what [Graph.Origins] answers for
-// whole traces: what came of several messages has in its spans several origins.
-// Cause is the span that caused what the span belongs to, in another trace or in
-// this one. A span that is not there is unknown, not arrived.
-func (g *Graph) SpanOrigins(ctx context.Context, id trace.ID, spans []trace.SpanID) ([]TraceOrigin, error) {
-	s := g.newSession()
-	x, err := s.load(ctx, id)
-	if err != nil {
-		return nil, fmt.Errorf("origins of spans of %s: %w", id, err)
+// SpanOrigins answers for many spans what [Graph.Origins] answers for whole traces:
+// in what came of several messages, spans have origins of their own. It reads the
+// spans of their traces and of those on the way back, once for each of their traces,
+// so ask for spans of traces only that Origins says are [TraceOrigin].Apart. Cause
+// is the last hop's, in another trace or in this one. A span that is not there is
+// unknown, not arrived.
+func (g *Graph) SpanOrigins(ctx context.Context, refs []trace.Ref) ([]TraceOrigin, error) {
+	out := make([]TraceOrigin, len(refs))
+	byTrace := make(map[trace.ID][]int)
+	var ids []trace.ID
+	for i, ref := range refs {
+		if byTrace[ref.TraceID] == nil {
+			ids = append(ids, ref.TraceID)
+		}
+		byTrace[ref.TraceID] = append(byTrace[ref.TraceID], i)
 	}
-	out := make([]TraceOrigin, len(spans))
-	known := make(map[int32]TraceOrigin) // by the span that others took their answer from
-	for i, span := range spans {
-		at := x.find(span, "")
-		if at >= 0 && !x.truncated {
-			at = x.entry(at)
+	err := g.each(ctx, len(ids), func(ctx context.Context, k int) error {
+		s := g.newSession()
+		x, err := s.load(ctx, ids[k])
+		if err != nil {
+			return err
 		}
-		if o, ok := known[at]; ok && at >= 0 {
+		known := make(map[int32]TraceOrigin)
+		for _, i := range byTrace[ids[k]] {
+			at, err := s.entryOf(ctx, x, refs[i].SpanID)
+			if err != nil {
+				return err
+			}
+			o, again := known[at]
+			if !again {
+				if o, err = s.originFrom(ctx, x, at, refs[i].SpanID); err != nil {
+					return err
+				}
+				if at >= 0 {
+					known[at] = o
+				}
+			}
 			out[i] = o
-			continue
 		}
-		var o *Origin
-		if at >= 0 {
-			o, err = s.origin(ctx, x, at, x.spans[at].id)
-		} else {
-			o, err = s.spanOrigin(ctx, x, span)
-		}
-		switch {
-		case errors.Is(err, ErrNotFound):
-			out[i] = TraceOrigin{Status: Unknown, Reason: NotArrived}
-			continue
-		case err != nil:
-			return nil, fmt.Errorf("origin of %s:%s: %w", id, span, err)
-		}
-		out[i] = TraceOrigin{Status: o.Status, Reason: o.Reason}
-		if o.Status == Found {
-			out[i].Origin = o.Origins[0].Ref
-		}
-		if n := len(o.Hops); n > 0 {
-			out[i].Cause = o.Hops[n-1].From.Ref
-		}
-		if at >= 0 {
-			known[at] = out[i]
-		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("origins of %d spans: %w", len(refs), err)
 	}
 	return out, nil
 }
 
+// originFrom is the origin of an entry, or of a span that is not there.
+func (s *session) originFrom(ctx context.Context, x *index, at int32, id trace.SpanID) (TraceOrigin, error) {
+	if at < 0 && (len(x.spans) > 0 || !x.hasSummary) {
+		return TraceOrigin{Status: Unknown, Reason: NotArrived}, nil
+	}
+	o, err := s.origin(ctx, x, at, id)
+	if err != nil {
+		return TraceOrigin{}, err
+	}
+	out := TraceOrigin{Status: o.Status, Reason: o.Reason}
+	if o.Status == Found {
+		out.Origin = o.Origins[0].Ref
+	}
+	if n := len(o.Hops); n > 0 {
+		out.Cause = o.Hops[n-1].From.Ref
+	}
+	return out, nil
+}
+
+// SpanCauses says of spans of one trace what caused the part of the trace that each
+// belongs to, as in [TraceOrigin]; it reads that trace only, unless of a cause only
+// the trace was recorded.
+func (g *Graph) SpanCauses(ctx context.Context, id trace.ID, spans []trace.SpanID) ([]trace.Ref, error) {
+	s := g.newSession()
+	x, err := s.load(ctx, id)
+	if err != nil {
+		return nil, fmt.Errorf("causes of spans of %s: %w", id, err)
+	}
+	out := make([]trace.Ref, len(spans))
+	known := make(map[int32]trace.Ref)
+	for i, span := range spans {
+		at, err := s.entryOf(ctx, x, span)
+		if err != nil {
+			return nil, fmt.Errorf("cause of %s:%s: %w", id, span, err)
+		}
+		if at < 0 {
+			continue
+		}
+		ref, ok := known[at]
+		if !ok {
+			if ref, err = s.causeOf(ctx, x, at); err != nil {
+				return nil, fmt.Errorf("cause of %s:%s: %w", id, span, err)
+			}
+			known[at] = ref
+		}
+		out[i] = ref
+	}
+	return out, nil
+}
+
+// entryOf is the entry of a span; none if it is not there.
+func (s *session) entryOf(ctx context.Context, x *index, id trace.SpanID) (int32, error) {
+	if err := s.seek(ctx, x, id); err != nil {
+		return none, err
+	}
+	at := x.find(id, "")
+	if at < 0 {
+		return none, nil
+	}
+	return x.entry(at), nil
+}
+
 // entry is the first of the spans above one, itself included, that something else
-// than its parent caused, or whose parent is in another leg: its origin and cause
-// are those of all spans up to it.
+// than its parent caused, or whose parent belongs to another leg: its origin and
+// cause are those of all spans up to it. Where the parent never arrived the root of
+// the trace stands for it.
 func (x *index) entry(i int32) int32 {
 	for {
-		p := x.spans[i].parent
-		if p < 0 || x.crosses(p, i) {
+		n := &x.spans[i]
+		if n.parent >= 0 && x.crosses(n.parent, i) {
 			return i
 		}
 		if cs := x.causesAt(i); len(cs.list) > 0 || cs.unknown != "" {
 			return i
 		}
-		i = p
+		switch {
+		case n.parent >= 0:
+			i = n.parent
+		case n.parent == Absent && x.root >= 0 && n.kind != trace.KindServer && !n.shape.has(consumes):
+			i = x.root
+		default:
+			return i
+		}
 	}
+}
+
+// causeOf is the one span that caused an entry; zero if there is none, or several.
+func (s *session) causeOf(ctx context.Context, x *index, i int32) (trace.Ref, error) {
+	n := &x.spans[i]
+	cs := x.causesAt(i)
+	if cs.unknown != "" {
+		return trace.Ref{}, nil
+	}
+	var found []trace.Ref
+	add := func(r trace.Ref) {
+		if !slices.Contains(found, r) {
+			found = append(found, r)
+		}
+	}
+	for _, c := range cs.list {
+		ref, err := s.sender(ctx, x, c)
+		if err != nil {
+			return ref, err
+		}
+		add(ref)
+	}
+	if len(cs.list) == 0 || cs.parent {
+		if n.parent >= 0 && x.crosses(n.parent, i) {
+			add(trace.Ref{TraceID: x.trace, SpanID: x.spans[n.parent].id})
+		} else if n.parent == Absent {
+			add(trace.Ref{TraceID: x.trace, SpanID: n.parentID})
+		}
+	}
+	if len(found) != 1 {
+		return trace.Ref{}, nil
+	}
+	return found[0], nil
+}
+
+// sender is the span that a cause names, or that sent the message where only the
+// trace was recorded.
+func (s *session) sender(ctx context.Context, x *index, c cause) (trace.Ref, error) {
+	ref := c.from
+	if !ref.SpanID.IsZero() {
+		return ref, nil
+	}
+	y, err := s.load(ctx, ref.TraceID)
+	if err != nil {
+		return ref, err
+	}
+	if at := y.causeOf(ref, &x.spans[c.via]); at >= 0 {
+		ref.SpanID = y.spans[at].id
+	}
+	return ref, nil
 }

@@ -18,8 +18,10 @@ import (
 type Threads interface {
 	// Origins says where traces begin and what caused them.
 	Origins(ctx context.Context, ids []trace.ID) ([]graph.TraceOrigin, error)
-	// SpanOrigins says the same of single spans of one trace.
-	SpanOrigins(ctx context.Context, id trace.ID, spans []trace.SpanID) ([]graph.TraceOrigin, error)
+	// SpanOrigins says the same of spans, also of those whose trace came of several.
+	SpanOrigins(ctx context.Context, refs []trace.Ref) ([]graph.TraceOrigin, error)
+	// SpanCauses says what caused the parts of a trace that spans belong to.
+	SpanCauses(ctx context.Context, id trace.ID, spans []trace.SpanID) ([]trace.Ref, error)
 	// Ripples measures the threads that traces begin.
 	Ripples(ctx context.Context, ids []trace.ID) ([]graph.Ripple, error)
 	// Summaries says what is known of traces, also when their spans are gone.
@@ -34,6 +36,8 @@ type resolution struct {
 	where   *where
 	threads Threads        // nil: nothing is known of causes
 	blocks  []column.Block // of all of time
+	live    []column.Block // those that hold the rows
+	page    []trace.Ref    // or else the rows themselves
 	hold    func(int64) error
 	lease   *Lease
 
@@ -61,6 +65,7 @@ func (q *where) resolve(ctx context.Context, threads Threads, lease *Lease, bloc
 		return nil, nil
 	}
 	r := q.newResolution(threads, lease, blocks, hold)
+	r.live = live
 	if err := r.collect(ctx, live); err != nil {
 		return nil, r.explain(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"redthread/tracestore/column"
 	"redthread/tracestore/graph"
@@ -12,93 +13,222 @@ import (
 )
 
 // threadEnds are the origins and causes of the rows' traces, and of single rows
-// where the spans of a trace come from different ones.
+// where those of a trace have different ones.
 type threadEnds struct {
-	origins, causes []int32 // by trace: the number of the span, -1: none
-	refs            map[scope]*spanTable
-	apart           map[trace.Ref][2]int32 // of single spans: origin and cause
-	isApart         column.Bitmap          // traces whose spans have origins of their own
+	ends  map[scope]*endList
+	spans *spanTable    // the rows that are answered one by one
+	apart column.Bitmap // the traces of these
+}
+
+// endList is where rows come from: the number in refs, -1 for none.
+type endList struct {
+	refs    *spanTable
+	byTrace []int32
+	bySpan  []int32
+	rows    []int64 // by number in refs
 }
 
 func (t *threadEnds) bytes() int64 {
-	n := int64(4*cap(t.origins)+4*cap(t.causes)+8*cap(t.isApart)) + 80*int64(len(t.apart))
-	for _, r := range t.refs {
-		n += r.bytes()
+	n := t.spans.bytes() + int64(8*cap(t.apart))
+	for _, e := range t.ends {
+		n += e.refs.bytes() + int64(4*cap(e.byTrace)+4*cap(e.bySpan)+8*cap(e.rows))
 	}
 	return n
 }
 
 // of returns the number of a row's origin or cause, -1: none.
-func (t *threadEnds) of(s scope, traceNumber int, span trace.SpanID) int {
-	list := t.origins
-	if s == scopeCause {
-		list = t.causes
+func (t *threadEnds) of(s scope, traceNumber int, ref trace.Ref) int {
+	e := t.ends[s]
+	if !t.apart.Has(traceNumber) {
+		return int(e.byTrace[traceNumber])
 	}
-	return int(list[traceNumber])
+	if n := t.spans.find(&ref); n >= 0 && n < len(e.bySpan) {
+		return int(e.bySpan[n])
+	}
+	return -1
 }
 
-// follow finds the origins and causes of the rows' traces and reads their columns.
+// number returns the number of an end that is of so many rows; one without a span
+// has none.
+func (e *endList) number(ref trace.Ref, rows int64) int32 {
+	if ref.SpanID.IsZero() {
+		return -1
+	}
+	n := e.refs.number(&ref)
+	if n == len(e.rows) {
+		e.rows = append(e.rows, 0)
+	}
+	e.rows[n] += rows
+	return int32(n)
+}
+
+// follow finds the origins and causes of the rows' traces, and of single rows where
+// they differ within a trace, and reads their columns.
 func (r *resolution) follow(ctx context.Context) error {
 	origin, cause := r.where.scopedNames(scopeOrigin), r.where.scopedNames(scopeCause)
-	if len(origin)+len(cause) == 0 {
+	if len(origin)+len(cause) == 0 || r.threads == nil {
 		return nil
 	}
-	t := &threadEnds{refs: map[scope]*spanTable{scopeOrigin: newSpanTable(), scopeCause: newSpanTable()}}
-	r.thread = t
-	var found []graph.TraceOrigin
-	if r.threads != nil {
-		var err error
-		if found, err = r.threads.Origins(ctx, r.traces.traces()); err != nil {
-			return err
-		}
-	}
 	n := len(r.traces.keys)
-	t.origins, t.causes = make([]int32, n), make([]int32, n)
-	told := &untold{}
-	for i := range n {
-		t.origins[i], t.causes[i] = -1, -1
-		if found == nil {
-			continue
-		}
-		o := &found[i]
-		told.rows += int64(r.rows[i])
-		switch o.Status {
-		case graph.Found:
-			t.origins[i] = int32(t.refs[scopeOrigin].number(&o.Origin))
-		case graph.Ambiguous:
-			told.ambiguous += int64(r.rows[i])
-		default:
-			told.add(o.Reason, int64(r.rows[i]))
-		}
-		if !o.Cause.SpanID.IsZero() {
-			t.causes[i] = int32(t.refs[scopeCause].number(&o.Cause))
-		}
-	}
-	if err := r.charge(); err != nil {
+	t := &threadEnds{spans: newSpanTable(), apart: column.NewBitmap(n), ends: make(map[scope]*endList)}
+	found, err := r.threads.Origins(ctx, r.traces.traces())
+	if err != nil {
 		return err
 	}
-	for _, s := range []scope{scopeOrigin, scopeCause} {
-		names := origin
-		if s == scopeCause {
-			names = cause
+	for i := range found {
+		// Where a trace goes on in another process, its rows have causes within it.
+		if found[i].Apart || len(cause) > 0 && !r.alone(i) {
+			t.apart.Set(i)
 		}
-		if len(names) == 0 {
-			continue
+	}
+	if err := r.collectApart(ctx, t); err != nil {
+		return err
+	}
+	r.thread = t
+	told := &untold{}
+	if len(origin) > 0 {
+		e := &endList{refs: newSpanTable(), byTrace: make([]int32, n)}
+		t.ends[scopeOrigin] = e
+		for i := range found {
+			if e.byTrace[i] = -1; !t.apart.Has(i) {
+				e.byTrace[i] = told.take(e, &found[i], int64(r.rows[i]))
+			}
 		}
-		if err := r.readEnds(ctx, s, names, told); err != nil {
+		spans, err := r.threads.SpanOrigins(ctx, t.spans.keys)
+		if err != nil {
+			return err
+		}
+		e.bySpan = make([]int32, len(spans))
+		for i := range spans {
+			e.bySpan[i] = told.take(e, &spans[i], 1)
+		}
+		if err := r.readEnds(ctx, scopeOrigin, origin, e); err != nil {
+			return err
+		}
+		r.warnings = append(r.warnings, told.warnings()...)
+	}
+	if len(cause) > 0 {
+		e := &endList{refs: newSpanTable(), byTrace: make([]int32, n)}
+		t.ends[scopeCause] = e
+		for i := range found {
+			if e.byTrace[i] = -1; !t.apart.Has(i) {
+				e.byTrace[i] = e.number(found[i].Cause, int64(r.rows[i]))
+			}
+		}
+		if err := r.causesApart(ctx, t, e); err != nil {
+			return err
+		}
+		if err := r.readEnds(ctx, scopeCause, cause, e); err != nil {
 			return err
 		}
 	}
-	if len(origin) > 0 {
-		r.warnings = append(r.warnings, told.warnings()...)
+	return r.charge()
+}
+
+// alone reports whether all rows of a trace are its roots: what caused the trace
+// caused them.
+func (r *resolution) alone(i int) bool { return r.heads.Has(i) && r.rows[i] == 1 }
+
+// collectApart numbers the rows of the traces that are answered row by row.
+func (r *resolution) collectApart(ctx context.Context, t *threadEnds) error {
+	if t.apart.Count() == 0 {
+		return nil
 	}
-	return nil
+	for i := range r.page {
+		if n := r.traces.find(&trace.Ref{TraceID: r.page[i].TraceID}); n >= 0 && t.apart.Has(n) {
+			t.spans.number(&r.page[i])
+		}
+	}
+	first := r.where.first()
+	r.lease.expect(r.live)
+	return r.lease.eachBlock(ctx, r.lease.workers(len(r.live)), r.live, func(_ int, b column.Block) error {
+		v := first.view(ctx, b, r.hold)
+		defer v.release()
+		sel, err := first.choose(v)
+		if err != nil || sel.count() == 0 {
+			return err
+		}
+		ids, err := v.spanIDs()
+		if err != nil {
+			return err
+		}
+		var list []trace.Ref
+		last, apart := trace.ID{}, false
+		for k, row := range rowsOf(sel.bitmap(), nil) {
+			id := ids.trace(int(row))
+			if k == 0 || id != last {
+				n := r.traces.find(&trace.Ref{TraceID: id})
+				last, apart = id, n >= 0 && t.apart.Has(n)
+			}
+			if apart {
+				list = append(list, trace.Ref{TraceID: id, SpanID: ids.span(int(row))})
+			}
+		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		before := t.spans.bytes()
+		for i := range list {
+			t.spans.number(&list[i])
+		}
+		return r.hold(t.spans.bytes() - before)
+	})
+}
+
+// causesApart finds the causes of rows one by one, several traces at once.
+func (r *resolution) causesApart(ctx context.Context, t *threadEnds, e *endList) error {
+	e.bySpan = make([]int32, len(t.spans.keys))
+	byTrace := make(map[trace.ID][]int32)
+	var ids []trace.ID
+	for i := range t.spans.keys {
+		e.bySpan[i] = -1
+		id := t.spans.keys[i].TraceID
+		if byTrace[id] == nil {
+			ids = append(ids, id)
+		}
+		byTrace[id] = append(byTrace[id], int32(i))
+	}
+	var wg sync.WaitGroup
+	work := make(chan trace.ID)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	for range r.lease.workers(len(ids)) {
+		wg.Go(func() {
+			for id := range work {
+				list := byTrace[id]
+				spans := make([]trace.SpanID, len(list))
+				for k, i := range list {
+					spans[k] = t.spans.keys[i].SpanID
+				}
+				refs, err := r.threads.SpanCauses(ctx, id, spans)
+				if err != nil {
+					cancel(err)
+					continue
+				}
+				r.mu.Lock()
+				for k, i := range list {
+					e.bySpan[i] = e.number(refs[k], 1)
+				}
+				r.mu.Unlock()
+			}
+		})
+	}
+feed:
+	for _, id := range ids {
+		select {
+		case work <- id:
+		case <-ctx.Done():
+			break feed
+		}
+	}
+	close(work)
+	wg.Wait()
+	return context.Cause(ctx)
 }
 
 // untold counts the rows whose origin is not known.
 type untold struct {
-	rows, ambiguous, expired int64
-	unknown                  map[string]int64 // by reason
+	rows, ambiguous int64
+	unknown         map[string]int64 // by reason
 }
 
 func (u *untold) add(reason string, rows int64) {
@@ -112,6 +242,21 @@ func (u *untold) add(reason string, rows int64) {
 var reasonWords = map[string]string{
 	graph.NotArrived: "the cause has not arrived", graph.SampledOut: "the cause was sampled out", graph.LinksDropped: "the sender dropped links",
 	graph.NotRecorded: "the cause was not recorded", graph.Expired: "the cause has expired", graph.Cut: "the search was cut",
+}
+
+// take returns the number of an origin that is of so many rows, -1 if it is not
+// known.
+func (u *untold) take(e *endList, o *graph.TraceOrigin, rows int64) int32 {
+	u.rows += rows
+	switch o.Status {
+	case graph.Found:
+		return e.number(o.Origin, rows)
+	case graph.Ambiguous:
+		u.ambiguous += rows
+	default:
+		u.add(o.Reason, rows)
+	}
+	return -1
 }
 
 func (u *untold) warnings() []string {
@@ -177,9 +322,8 @@ func ofSummary(s *graph.Summary, name string) (trace.Value, bool) {
 // readEnds reads columns of the origins or causes: from the summaries of their
 // traces as far as these tell them, else from the spans, and where these are gone
 // what the summaries keep.
-func (r *resolution) readEnds(ctx context.Context, s scope, names []string, told *untold) error {
-	t := r.thread
-	refs := t.refs[s]
+func (r *resolution) readEnds(ctx context.Context, s scope, names []string, e *endList) error {
+	refs := e.refs
 	values := newSpanValues(len(refs.keys), names)
 	r.values[s] = values
 	if values.n == 0 {
@@ -215,20 +359,14 @@ func (r *resolution) readEnds(ctx context.Context, s scope, names []string, told
 	if err := f.run(ctx, blocks); err != nil {
 		return err
 	}
-	gone := column.NewBitmap(values.n)
-	for _, i := range wanted {
-		if f.order[i].rank == 0 {
-			gone.Set(int(i))
-		}
-	}
-	list, word := t.origins, "origin"
+	word := "origin"
 	if s == scopeCause {
-		list, word = t.causes, "cause"
+		word = "cause"
 	}
 	rows := int64(0)
-	for i, n := range list {
-		if n >= 0 && gone.Has(int(n)) {
-			rows += int64(r.rows[i])
+	for _, i := range wanted {
+		if f.order[i].rank == 0 {
+			rows += e.rows[i]
 		}
 	}
 	if rows > 0 {

@@ -126,7 +126,7 @@ func (r *resolution) numberer(s scope) func(id trace.ID, span, parent trace.Span
 			if n < 0 || r.thread == nil {
 				return -1
 			}
-			return r.thread.of(s, n, span)
+			return r.thread.of(s, n, trace.Ref{TraceID: id, SpanID: span})
 		}
 	}
 	return func(id trace.ID, _, _ trace.SpanID) int { return find(r.traces, trace.Ref{TraceID: id}) }

@@ -479,6 +479,7 @@ func (p *SearchPlan) lookAround(ctx context.Context, best []found, blocks []colu
 	s := &seen{}
 	for i := range best {
 		s.add(r, best[i].span.TraceID, best[i].span.SpanID, best[i].span.ParentID)
+		r.page = append(r.page, trace.Ref{TraceID: best[i].span.TraceID, SpanID: best[i].span.SpanID})
 	}
 	if err := r.take(s); err != nil {
 		return nil, r.explain(err)
