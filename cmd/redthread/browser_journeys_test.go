@@ -188,6 +188,7 @@ func followStorm(t *testing.T, a *tab, request trace.Ref, runs []trace.Ref) {
 	a.until("and to the next", `document.activeElement.closest("tr") === document.querySelectorAll(".Traces tbody tr")[1]`)
 	a.follow("o for what caused it", press("o", 0))
 	a.onThread(t, "POST /dealers/import", "u-777", "cars.changed", "RecalculateQuotes", "×200")
+	a.until("the way to the run is drawn", `document.querySelector("path.ThreadCurve--path") !== null`)
 
 	for how := range recordings {
 		run := runs[how]
