@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -22,6 +23,7 @@ const (
 	maxHomeRoutes         = 8
 	maxHomeErrors         = 8
 	maxHomeInvestigations = 5
+	maxHomeThreads        = 5
 	homeSparkBuckets      = 60
 )
 
@@ -33,7 +35,7 @@ func (s *Server) showHome(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	p.Styles = []string{"css/explore.css", "css/home.css"}
+	p.Styles = []string{"css/explore.css", "css/home.css", "css/ripples.css"}
 	m := views.Home{Page: p, Now: s.Now()}
 	e := s.explorer()
 	first, err := e.newest(ctx)
@@ -57,7 +59,13 @@ func (s *Server) showHome(c echo.Context) error {
 	if h.environment == "*" {
 		h.environment = ""
 	}
-	if err := h.fill(ctx, &m); err != nil {
+	threads := make(chan error, 1)
+	go func() { // beside the queries; it does not wait for long
+		var err error
+		m.Threads, m.ThreadsURL, err = s.homeThreads(ctx, w, h.environment)
+		threads <- err
+	}()
+	if err := errors.Join(h.fill(ctx, &m), <-threads); err != nil {
 		return fmt.Errorf("home: %w", err)
 	}
 	if m.Investigations, err = s.openInvestigations(ctx); err != nil {
@@ -65,6 +73,24 @@ func (s *Server) showHome(c echo.Context) error {
 	}
 	m.Page.Scope = pickers(names, h.environment, w, url.Values{})
 	return render(c, http.StatusOK, views.HomePage(m))
+}
+
+// homeThreads are the threads that set off most; nil if counting them takes too
+// long for this page.
+func (s *Server) homeThreads(ctx context.Context, w timeWindow, environment string) ([]views.RippleThread, string, error) {
+	st := ripplesState{window: w, environment: environment, sort: sortBiggest}
+	report, err := s.ripples.glance(ctx, s.Graph, st)
+	if err != nil {
+		return nil, "", err
+	}
+	if report == nil {
+		return nil, st.href("/ripples"), nil
+	}
+	threads := threadRows(report.Largest[:min(len(report.Largest), maxHomeThreads)], st)
+	if threads == nil {
+		threads = []views.RippleThread{}
+	}
+	return threads, st.href("/ripples"), nil
 }
 
 func (s *Server) openInvestigations(ctx context.Context) ([]views.HomeInvestigation, error) {

@@ -286,10 +286,10 @@ const (
 func (c *ripplesCache) glance(ctx context.Context, g *graph.Graph, st ripplesState) (*graph.RippleReport, error) {
 	k := c.of(st.key(), time.Now())
 	c.mu.Lock()
-	report, slow := k.report, k.slow
+	report, at, slow := k.report, k.at, k.slow
 	c.mu.Unlock()
 	if time.Now().Before(slow) {
-		if report != nil && time.Since(k.at) < glanceRest {
+		if report != nil && time.Since(at) < glanceRest {
 			return report, nil
 		}
 		return nil, nil

@@ -148,7 +148,8 @@ func TestHomeGolden(t *testing.T) {
 				Requests: Spark{[]float64{1, 2, 3}, "rate of web-uk over time"}, ErrorSpark: Spark{[]float64{0, 1, 0}, "errors of web-uk over time"}, Slow: Spark{[]float64{3, 2, 1}, "p95 of web-uk over time"}},
 			{Name: hostileText, Class: "Service--0", URL: "/explore", Count: "1", Rate: "1.0/h", Errors: "0", P50: "1 ms", P95: "1 ms", P99: "1 ms"},
 		},
-		Routes:         []HomeRoute{{Service: "web-uk", Class: "Service--9", Name: "POST /quotes", URL: "/explore?tab=traces", Count: "9", Errors: "1", HasErrors: true, P50: "1 ms", P95: "2 ms"}},
+		Routes:  []HomeRoute{{Service: "web-uk", Class: "Service--9", Name: "POST /quotes", URL: "/explore?tab=traces", Count: "9", Errors: "1", HasErrors: true, P50: "1 ms", P95: "2 ms"}},
+		Threads: []RippleThread{{Service: "web-uk", Class: "Service--9", Name: hostileText, URL: "/thread/aa", Start: exploreNow.Add(-time.Minute), Effects: "3,482", Bar: "100.0%", Words: "3,482 jobs", Errors: "12", Last: "4 min 20 s"}}, ThreadsURL: "/ripples",
 		Errors:         []ExploreTrace{{SpanURL: "/t/aa/bb", Service: "quotes-api", Name: hostileText, RootName: "POST /quotes", Duration: "3 s", Start: exploreNow.Add(-time.Minute), MatchClassName: "Service--1"}},
 		Investigations: []HomeInvestigation{{URL: "/i/i_1", Title: hostileText, Status: "open", Severity: "sev2", Lead: "Mara", Updated: exploreNow.Add(-time.Hour)}},
 	}

@@ -7,11 +7,13 @@ type Home struct {
 	Page  Page
 	First *HomeFirst // set while no span has ever arrived
 
-	Window   string // "the last 1 h"
-	Services []HomeService
-	Routes   []HomeRoute
-	Jobs     []HomeRoute
-	Errors   []ExploreTrace
+	Window     string // "the last 1 h"
+	Services   []HomeService
+	Routes     []HomeRoute
+	Jobs       []HomeRoute
+	Threads    []RippleThread // the biggest; nil: counting them takes longer than this page waits
+	Errors     []ExploreTrace
+	ThreadsURL string
 	// ErrorsURL leads to all error rows of the window.
 	ErrorsURL      string
 	Investigations []HomeInvestigation

@@ -85,8 +85,9 @@ func TestBrowserPages(t *testing.T) {
 		{name: "investigation-new", path: "/investigations/new"},
 		{name: "board", path: "/i/" + board}, {name: "lanes", path: "/i/" + board + "?view=lanes"}, {name: "compare", path: "/i/" + board + "/blocks/" + pin + "/compare"},
 		{name: "offer", path: "/i/" + board + "/offer?text=" + s.request.String()},
+		{name: "ripples", path: "/ripples"},
 		{name: "inbox", path: "/inbox"},
-		{name: "account", path: "/settings/account"}, {name: "people", path: "/settings/people"}, {name: "keys", path: "/settings/keys"}, {name: "tokens", path: "/settings/tokens"},
+		{name: "account", path: "/settings/account"}, {name: "people", path: "/settings/people"}, {name: "teams", path: "/settings/teams"}, {name: "keys", path: "/settings/keys"}, {name: "tokens", path: "/settings/tokens"},
 		{name: "notifications", path: "/settings/notifications"}, {name: "correlations", path: "/settings/correlations?preview=1&means=message&cause=user.id&effect=http.route,app.never"}, {name: "storage", path: "/settings/storage"}, {name: "audit", path: "/settings/audit"}, {name: "about", path: "/settings/about"},
 		{name: "not-found", path: "/nothing/here", refused: true},
 	}...)
