@@ -311,10 +311,13 @@ func FuzzParseSpec(f *testing.F) {
 		`{"calculations":[{"op":"CONCURRENCY"},{"op":"RATE_SUM","column":"duration_nano"}],"start_time":-4e9,"end_time":4e12,"havings":[{"calculate_op":"CONCURRENCY","op":">","value":0}]}`,
 		`{"filters":[{"column":"duration_ms","op":"<=","value":1e308},{"column":"duration_ms","op":"contains","value":5},{"column":"load","op":">","value":-1e-320},{"column":"retries","op":"<","value":9223372036854775807}]}`,
 		`{"filters":[{"column":"span.kind","op":"not-in","value":["server",true,1]},{"column":"trace.parent_id","op":"starts-with","value":"0"}],"filter_combination":"or","breakdowns":["trace.parent_id","start_unix_nano","load"]}`,
+		`{"breakdowns":["root.name","parent.span.kind"],"filters":[{"column":"any.error","op":"=","value":true},{"column":"none.retries","op":">","value":3},{"column":"child.mixed","op":"exists"}],"calculations":[{"op":"P99","column":"parent.duration_ms"}]}`,
+		`{"breakdowns":["origin.name","cause.service.name"],"filters":[{"column":"ripple.jobs","op":">=","value":0}],"filter_combination":"OR","calculated_fields":[{"name":"x","expression":"CONCAT($origin.name, $root.user.id)"}],"orders":[{"column":"origin.name"}]}`,
 		`{"granularity":9223372036,"end_time":1e18,"filters":[{"column":"trace.trace_id","op":"=","value":"Zz"}]}`} {
 		f.Add([]byte(s))
 	}
-	blocks := cut(randomSpans(rand.New(rand.NewPCG(3, 3)), 60), rand.New(rand.NewPCG(3, 3)))
+	spans := randomSpans(rand.New(rand.NewPCG(3, 3)), 60)
+	blocks, threads := cut(spans, rand.New(rand.NewPCG(3, 3))), threadsOf(spans, nil)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if len(data) > 4096 {
 			t.Skip()
@@ -333,6 +336,7 @@ func FuzzParseSpec(f *testing.F) {
 		}
 		p.MemoryBytes = 256 << 20
 		p.heavyCells = len(data) // now and then less than there are
+		p.Threads = threads
 		r, err := Run(context.Background(), p, blocks)
 		if err != nil {
 			t.Fatalf("%q: Run: %v", data, err)

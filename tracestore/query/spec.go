@@ -40,6 +40,42 @@
 //   - Names that OpenTelemetry has replaced are found under either (alias.go).
 //   - Columns can be calculated from others ([CalculatedField]). Statistics say
 //     nothing of them, so no block is left out because of one.
+//
+// # Columns of other spans
+//
+// A column may begin with a scope: then it is that of another span than the row,
+// whenever that span was stored, inside the window or not. Before the blocks are
+// counted, the rows that the other filters keep are read for their traces; what is
+// asked of the spans around them is looked up all at once (scope_resolve.go,
+// scope_threads.go), and each block's rows take it over as a dictionary column
+// (scope_vector.go). testdata/scopes.txt and threads.txt have examples.
+//
+//   - root. is the root of the row's trace: the span without a parent, the earliest
+//     of several. parent. is the row's parent; of two spans that share its id
+//     (Zipkin), the callee's half. A row without one has no value.
+//   - any., any2., any3., none. and child. stand in filters only. The filters of one
+//     of them are met by one span together: any. by some span of the trace, which
+//     may be the row; none. by none; child. by a span right below the row. any2. and
+//     any3. ask the same as any. once more, of the same span or another. Of an OR
+//     each filter stands for itself. Only spans count, and log records if a filter
+//     of the scope names meta.signal; those of other environments count too.
+//   - origin. is the span that began the chain which led to the row, across any
+//     number of traces ([redthread/tracestore/graph]); of a row that nothing caused
+//     its own root. cause. is the span on the other side of the last hop: the
+//     producer of the message, the enqueuer of the job, the client of the request,
+//     in another trace or in the row's. Rows of one trace may have different ones,
+//     as those of a batch of messages do.
+//   - Where the origin is ambiguous or unknown, and where several spans are the
+//     cause, there is no value, and a warning counts the rows of each reason: the
+//     rows that were looked at, before filters on other spans. Of an origin whose spans
+//     are gone the edge index keeps service, name, route, time and the attributes
+//     that the settings name; the others have no value, and a warning counts
+//     the rows. What arrives late is seen by the next query: nothing is cached.
+//   - ripple. measures the thread that the row began ([RippleColumns]); a row that
+//     began none has no value.
+//   - A scope stands once: root.origin.name is nothing. A calculated field may
+//     read scoped columns, or stand behind a scope itself, but not both.
+//     parent.trace_id is an attribute that honeykiq sends, and is no scope.
 package query
 
 // Spec is a query as people and the API write it: Honeycomb's query
