@@ -353,3 +353,36 @@ func (h *harness) damageRuns() {
 		must(h.t, os.WriteFile(f, b, 0o644))
 	}
 }
+
+// TestGraphReadsWhatItWants: spans with those attributes only that the graph wants
+// have the same halves.
+func TestGraphReadsWhatItWants(t *testing.T) {
+	h := start(t, Options{})
+	spans := edgeSpans(seeded(t), 600)
+	h.append(spans)
+	must(t, h.Flush(t.Context()))
+	rules := graph.DefaultRules()
+	seen := map[trace.ID]bool{}
+	for i := range spans {
+		id := spans[i].TraceID
+		if seen[id] {
+			continue
+		}
+		seen[id] = true
+		all, _, err := h.TraceSpans(t.Context(), id, 1e6)
+		must(t, err)
+		some, _, err := h.TraceSpansWith(t.Context(), id, 1e6, rules.Wants)
+		must(t, err)
+		var want, got []graph.Half
+		for k := range all {
+			want, got = rules.Halves(want, &all[k]), rules.Halves(got, &some[k])
+			wantJob, wantCaused := graph.Receipt(&all[k])
+			if job, caused := graph.Receipt(&some[k]); job != wantJob || caused != wantCaused {
+				t.Fatalf("span %v is another receipt", all[k].Ref())
+			}
+		}
+		if diff := gocmp.Diff(want, got); diff != "" {
+			t.Fatalf("halves of trace %s (-want +got):\n%s", id, diff)
+		}
+	}
+}

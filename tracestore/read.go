@@ -18,6 +18,13 @@ import (
 // with the missing id as its attribute "span_id". An unknown trace has no
 // spans and no error.
 func (s *Store) TraceSpans(ctx context.Context, id trace.ID, limit int) (spans []trace.Span, truncated bool, err error) {
+	return s.TraceSpansWith(ctx, id, limit, nil)
+}
+
+// TraceSpansWith is TraceSpans with those attributes only that are wanted, and
+// others where that costs nothing; nil: all. Most of what a trace takes to be read
+// are its attributes.
+func (s *Store) TraceSpansWith(ctx context.Context, id trace.ID, limit int, want func(key string) bool) (spans []trace.Span, truncated bool, err error) {
 	v := s.acquire()
 	if v == nil {
 		return nil, false, ErrClosed
@@ -34,7 +41,7 @@ func (s *Store) TraceSpans(ctx context.Context, id trace.ID, limit int) (spans [
 		if err := ctx.Err(); err != nil {
 			return nil, false, err
 		}
-		more, cut, err := f.file.TraceSpans(id, limit)
+		more, cut, err := f.file.TraceSpansWith(id, limit, want)
 		if err != nil {
 			if !s.setAsideSegment(f, err) {
 				return nil, false, err

@@ -91,6 +91,7 @@ type facts struct {
 	rules *Rules
 	span  *trace.Span
 	out   []Half
+	from  int // where those of this span begin in out
 
 	values [fieldCount]*trace.Value
 	has    fields
@@ -189,7 +190,7 @@ func (f *facts) addLink(of trace.Ref, by RuleID, to trace.Ref, unsampled bool) {
 
 // addKey appends the half of a key on the side where the span stands.
 func (f *facts) addKey(side Side, by RuleID, key Key) {
-	for i := range f.out {
+	for i := f.from; i < len(f.out); i++ {
 		if h := &f.out[i]; h.Key == key && h.Of == f.span.Ref() {
 			h.Side |= side
 			return

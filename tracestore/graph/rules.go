@@ -107,6 +107,7 @@ type Rules struct {
 	// has: nearly all keys are refused by it.
 	lengths      [256]uint64
 	correlations []Correlation
+	scopes       map[string]bool // the keys of their scopes
 }
 
 // defaultRules are the rules without configured correlations.
@@ -123,7 +124,7 @@ func DefaultRules() *Rules { return defaultRules }
 
 // NewRules returns the rules, with correlations beside the known attributes.
 func NewRules(correlations ...Correlation) (*Rules, error) {
-	r := &Rules{fields: map[string]field{}}
+	r := &Rules{fields: map[string]field{}, scopes: map[string]bool{}}
 	add := func(key string, f field) {
 		if _, taken := r.fields[key]; taken && f == fieldCorrelated {
 			f = r.fields[key] | alsoCorrelated
@@ -142,6 +143,9 @@ func NewRules(correlations ...Correlation) (*Rules, error) {
 		}
 		c.pattern = "attribute " + c.Name
 		r.correlations = append(r.correlations, c)
+		for _, key := range c.Scope {
+			r.scopes[key] = true
+		}
 		for _, key := range slices.Concat(c.Cause, c.Effect) {
 			add(key, fieldCorrelated)
 		}
@@ -168,7 +172,7 @@ func (r *Rules) Halves(dst []Half, s *trace.Span) []Half {
 	}
 	f := factsPool.Get().(*facts)
 	f.read(r, s.Attributes)
-	f.rules, f.span, f.out = r, s, dst
+	f.rules, f.span, f.out, f.from = r, s, dst, len(dst)
 	if s.Signal == trace.SignalSpan {
 		for i := range ruleTable {
 			if t := &ruleTable[i]; t.offer != nil && (t.needs == 0 || t.needs&f.has != 0) {
@@ -218,6 +222,34 @@ func (r *Rules) Marks(key string) (m column.Marks) {
 	}
 	return m
 }
+
+// Wants reports whether the graph reads an attribute of the key.
+func (r *Rules) Wants(key string) bool {
+	if key == "" {
+		return false
+	}
+	if _, ok := r.field(key); ok || r.scopes[key] || shapeKeys[key] || scheduleKeys[key] {
+		return true
+	}
+	for _, p := range jobPrefixes[key[0]] {
+		if strings.HasPrefix(key, p) {
+			return true
+		}
+	}
+	return false
+}
+
+// shapeKeys are those that shapeOf knows beside those with a prefix.
+var shapeKeys = func() map[string]bool {
+	out := map[string]bool{}
+	for key := range receiptKeys {
+		out[key] = true
+	}
+	for _, key := range []string{"messaging.system", "messaging.destination.name", "messaging.destination", "queue.name", "job.class", "faas.trigger"} {
+		out[key] = true
+	}
+	return out
+}()
 
 // MayOffer reports whether [Rules.Halves] may find anything in a span whose
 // attributes, and whose events' attributes, have the marks. The span needs no

@@ -67,9 +67,20 @@ func (s *session) loadAll(ctx context.Context, ids []trace.ID) error {
 	return nil
 }
 
+// traceSpans reads the spans of a trace, of a source that can with no more
+// attributes than are looked at.
+func (g *Graph) traceSpans(ctx context.Context, id trace.ID) ([]trace.Span, bool, error) {
+	if src, ok := g.src.(interface {
+		TraceSpansWith(ctx context.Context, id trace.ID, limit int, want func(key string) bool) ([]trace.Span, bool, error)
+	}); ok {
+		return src.TraceSpansWith(ctx, id, g.o.MaxTraceSpans, g.rules.Load().Wants)
+	}
+	return g.src.TraceSpans(ctx, id, g.o.MaxTraceSpans)
+}
+
 // read reads one trace.
 func (g *Graph) read(ctx context.Context, id trace.ID) (*index, error) {
-	spans, truncated, err := g.src.TraceSpans(ctx, id, g.o.MaxTraceSpans)
+	spans, truncated, err := g.traceSpans(ctx, id)
 	if err != nil {
 		return nil, err
 	}

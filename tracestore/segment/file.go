@@ -178,17 +178,22 @@ func (f *File) open() ([]column.Block, error) {
 // TraceSpans returns the rows of a trace in the order of arrival, at most limit;
 // truncated says there are more.
 func (f *File) TraceSpans(id trace.ID, limit int) (spans []trace.Span, truncated bool, err error) {
-	return f.spansOf(id, nil, limit)
+	return f.spansOf(id, nil, limit, nil)
+}
+
+// TraceSpansWith is TraceSpans with those attributes only that are wanted.
+func (f *File) TraceSpansWith(id trace.ID, limit int, want func(key string) bool) (spans []trace.Span, truncated bool, err error) {
+	return f.spansOf(id, nil, limit, want)
 }
 
 // SpansOf returns the rows of some spans of a trace.
 func (f *File) SpansOf(id trace.ID, ids []trace.SpanID) ([]trace.Span, error) {
-	spans, _, err := f.spansOf(id, ids, math.MaxInt)
+	spans, _, err := f.spansOf(id, ids, math.MaxInt, nil)
 	return spans, err
 }
 
 // spansOf returns rows of a trace, all of them if ids is nil.
-func (f *File) spansOf(id trace.ID, ids []trace.SpanID, limit int) (spans []trace.Span, truncated bool, err error) {
+func (f *File) spansOf(id trace.ID, ids []trace.SpanID, limit int, with func(key string) bool) (spans []trace.Span, truncated bool, err error) {
 	var rows []int
 	err = f.withIndex(func(x *index) error {
 		rows, err = x.find(id)
@@ -225,7 +230,7 @@ func (f *File) spansOf(id trace.ID, ids []trace.SpanID, limit int) (spans []trac
 		if left := limit - len(spans); len(want) > left {
 			want, truncated = want[:left], true
 		}
-		if spans, err = b.Spans(want, spans); err != nil {
+		if spans, err = b.(*block).spansWith(want, spans, with); err != nil {
 			return nil, false, err
 		}
 		if truncated {

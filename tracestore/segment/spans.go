@@ -15,6 +15,11 @@ import (
 // Spans reads only pages that hold one of the rows: the shapes first, and then
 // only the columns that these rows have.
 func (b *block) Spans(rows []int, dst []trace.Span) ([]trace.Span, error) {
+	return b.spansWith(rows, dst, nil)
+}
+
+// spansWith is Spans with those attributes only that are wanted.
+func (b *block) spansWith(rows []int, dst []trace.Span, want func(key string) bool) ([]trace.Span, error) {
 	if len(rows) == 0 {
 		return dst, nil
 	}
@@ -23,7 +28,7 @@ func (b *block) Spans(rows []int, dst []trace.Span) ([]trace.Span, error) {
 			return dst, fmt.Errorf("segment: row group %d of %s has no row %d", b.group, b.f.path, row)
 		}
 	}
-	p := picked{b: b, rows: make([]uint32, len(rows))}
+	p := picked{b: b, rows: make([]uint32, len(rows)), want: want}
 	for i, row := range rows {
 		p.rows[i] = uint32(row)
 	}
@@ -60,6 +65,7 @@ type picked struct {
 	b     *block
 	rows  []uint32 // ascending, each once
 	spans []trace.Span
+	want  func(key string) bool // of attributes; nil: all
 }
 
 // pick reads the values of rows in column number leaf: from the decoded column if
@@ -236,6 +242,9 @@ func (p *picked) attributes() error {
 			if c > len(columns) {
 				return fmt.Errorf("row %d: shape names column %d of %d", p.rows[i], c, len(columns))
 			}
+			if p.want != nil && c > 0 && !p.want(columns[c-1].Key) {
+				continue
+			}
 			cells = append(cells, cell{span: i, pos: pos})
 			if n := int32(len(cells)); last[c] == 0 {
 				first[c], last[c] = n, n
@@ -264,6 +273,12 @@ func (p *picked) attributes() error {
 		}
 		if err != nil {
 			return err
+		}
+	}
+	if p.want != nil {
+		for i := range p.spans {
+			s := &p.spans[i]
+			s.Attributes = slices.DeleteFunc(s.Attributes, func(a trace.Attribute) bool { return a.Key == "" || !p.want(a.Key) })
 		}
 	}
 	return nil
