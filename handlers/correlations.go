@@ -16,7 +16,6 @@ import (
 	"redthread/tracestore/graph"
 	"redthread/tracestore/query"
 	"redthread/views"
-	"redthread/views/ui"
 )
 
 const (
@@ -291,10 +290,13 @@ func (s *Server) keyCounts(ctx context.Context, known map[string]string, keys []
 			}
 			known[key] = text
 		}
-		list = append(list, views.KeyCount{Key: key, Text: text, None: text == "0"})
+		list = append(list, views.KeyCount{Key: key, Text: text, None: text == noSpans})
 	}
 	return list
 }
+
+// noSpans is the count of an attribute that no span carries.
+const noSpans = "0 spans"
 
 func (s *Server) keyCount(ctx context.Context, key string) string {
 	seconds := float64(previewSeconds)
@@ -306,10 +308,10 @@ func (s *Server) keyCount(ctx context.Context, key string) string {
 		return ""
 	}
 	if res.Total == nil {
-		return "0"
+		return noSpans
 	}
 	n, _ := res.Total.Data["COUNT"].(float64)
-	return ui.Count(int64(n))
+	return countOf(int(n), "span", "spans")
 }
 
 // createCorrelation answers POST /settings/correlations.

@@ -288,7 +288,7 @@ func causesTable(v CausesPage) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 17, "<div class=\"Table-scroll\" tabindex=\"0\" role=\"region\" aria-labelledby=\"caused-by\"><table class=\"Table\"><thead><tr><th scope=\"col\">Span here</th><th scope=\"col\">Cause</th><th scope=\"col\">Service</th><th scope=\"col\">When</th><th scope=\"col\">Waited</th><th scope=\"col\">How it is known</th><th scope=\"col\"><span class=\"u-hidden\">Thread</span></th></tr></thead> <tbody>")
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 17, "<div class=\"Table-scroll\" tabindex=\"0\" role=\"region\" aria-labelledby=\"caused-by\"><table class=\"Table Table--roomy\"><thead><tr><th scope=\"col\">Span here</th><th scope=\"col\">Cause</th><th scope=\"col\">Service</th><th scope=\"col\">When</th><th scope=\"col\">Waited</th><th scope=\"col\">How it is known</th><th scope=\"col\"><span class=\"u-hidden\">Thread</span></th></tr></thead> <tbody>")
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -474,7 +474,7 @@ func effectsTable(v CausesPage) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 33, "<div class=\"Table-scroll\" tabindex=\"0\" role=\"region\" aria-labelledby=\"caused\"><table class=\"Table\"><thead><tr><th scope=\"col\">Span here</th><th scope=\"col\">Effect, the first of each kind</th><th scope=\"col\" class=\"Table-number\">How many</th><th scope=\"col\" class=\"Table-number\">Failed</th><th scope=\"col\">Service</th><th scope=\"col\">When</th><th scope=\"col\">Waited</th><th scope=\"col\"><span class=\"u-hidden\">Thread</span></th></tr></thead> <tbody>")
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 33, "<div class=\"Table-scroll\" tabindex=\"0\" role=\"region\" aria-labelledby=\"caused\"><table class=\"Table Table--roomy\"><thead><tr><th scope=\"col\">Span here</th><th scope=\"col\">Effect, the first of each kind</th><th scope=\"col\" class=\"Table-number\">How many</th><th scope=\"col\" class=\"Table-number\">Failed</th><th scope=\"col\">Service</th><th scope=\"col\">When</th><th scope=\"col\">Waited</th><th scope=\"col\"><span class=\"u-hidden\">Thread</span></th></tr></thead> <tbody>")
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

@@ -28,8 +28,8 @@ type CorrelationRow struct {
 	Cause, Effect, Scope []KeyCount
 }
 
-// KeyCount is an attribute and how many spans of the last hour carry it, "" if
-// they were not counted.
+// KeyCount is an attribute and how many spans of the last hour carry it, in words,
+// "" if they were not counted.
 type KeyCount struct {
 	Key, Text string
 	None      bool
