@@ -133,7 +133,6 @@ func TestExploreSaysWhatIsWrong(t *testing.T) {
 		"a range backwards":         {explorePath("from", "2", "to", "1"), []string{"ends before it begins"}},
 		"a hostile clause":          {explorePath("w", hostileValue), []string{"&lt;script&gt;", "!<script>alert"}},
 		"JSON that is none":         {explorePath("q", "{"), []string{"The query in the address cannot be read"}},
-		"relational columns":        {explorePath("w", "origin.http.route = /quotes"), []string{`id="explore-w0-error"`}},
 	} {
 		b.get(c.path).want(t, what, http.StatusBadRequest, c.parts...)
 	}
