@@ -122,7 +122,9 @@ func (s *Server) listColumns(c echo.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(c.Request().Context(), queryTimeout)
 	defer cancel()
-	all, err := s.Store.Columns(ctx, c.QueryParam("environment"), c.QueryParam("prefix"))
+	scope, prefix := query.CutScope(c.QueryParam("prefix"))
+	all, err := s.Store.Columns(ctx, c.QueryParam("environment"), prefix)
+	all = query.ScopedColumns(scope, prefix, all)
 	if err != nil {
 		return fmt.Errorf("columns: %w", err)
 	}

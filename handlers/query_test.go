@@ -150,6 +150,17 @@ func TestColumnsAPI(t *testing.T) {
 	if diff := cmp.Diff(map[string]any{"columns": []any{}, "next": ""}, got); diff != "" {
 		t.Errorf("columns of an environment without rows differ (-want +got):\n%s", diff)
 	}
+	for _, tt := range []struct{ prefix, want string }{
+		{"origin.messaging.", "origin.messaging."}, {"none.name", "none.name"}, {"ripple.j", "ripple.jobs"}, {"parent.", "parent."},
+	} {
+		var page struct {
+			Columns []struct{ Name string }
+		}
+		getJSON(t, srv, "/api/v1/columns?prefix="+tt.prefix, http.StatusOK, &page)
+		if len(page.Columns) == 0 || !strings.HasPrefix(page.Columns[0].Name, tt.want) {
+			t.Errorf("columns with the prefix %s are %v, want those that begin with %s", tt.prefix, page.Columns, tt.want)
+		}
+	}
 	getJSON(t, srv, "/api/v1/columns?limit=none", http.StatusBadRequest, &got)
 }
 

@@ -23,6 +23,23 @@ export function choices(param, text, known) {
   return list.filter((c) => c.text !== text).slice(0, MAX_CHOICES);
 }
 
+// Scopes say which other span a column is of; the second list stands in filters only.
+const SCOPES = { "root.": "of the trace's root", "parent.": "of the parent", "cause.": "of what caused it", "origin.": "of where the thread began", "ripple.": "of the thread that the row began" };
+const FILTER_SCOPES = { "any.": "of some span of the trace", "none.": "of no span of the trace", "child.": "of some child" };
+const RIPPLE = ["traces", "messages", "jobs", "requests", "errors", "busy_ms", "last_effect_ms"];
+
+// The scope that a column's name begins with, or "". parent.trace_id is an attribute.
+function scopeOf(name) {
+  return name === "parent.trace_id" ? "" : /^(root|parent|cause|origin|ripple|any[23]?|none|child)\.(?=.|$)/.exec(name)?.[0] ?? "";
+}
+
+// The columns with the names they have behind a scope.
+function scoped(list, scope) {
+  if (scope === "") return list;
+  if (scope === "ripple.") return RIPPLE.map((m) => ({ name: scope + m, types: ["int"], rows: 0, distinct: 0, top: [] }));
+  return list.map((c) => ({ ...c, name: scope + c.name }));
+}
+
 const byParam = {
   v: calculations,
   w: filters,
@@ -59,7 +76,7 @@ function filters(text, known) {
     return [];
   }
   const afterColumn = rest !== "" || /\s$/.test(text);
-  if (!afterColumn) return columns(text, known, (c) => `${quoteColumn(c.name)} `, false);
+  if (!afterColumn) return columns(text, known, (c) => `${quoteColumn(c.name)} `, false, { ...SCOPES, ...FILTER_SCOPES });
   const name = quoteColumn(column);
   const found = cutOperator(rest);
   const wordUnfinished = found && found.rest === "" && !/\s$/.test(text) && WORD_OPS.includes(found.op);
@@ -70,7 +87,7 @@ function filters(text, known) {
     });
   }
   if (found.op === "exists" || found.op === "does-not-exist") return [];
-  const info = known.columns.find((c) => c.name === column);
+  const info = scoped(known.columns, scopeOf(column)).find((c) => c.name === column);
   if (!info) return [];
   if (found.op === "in" || found.op === "not-in") return listed(name, found, info);
   const typed = found.rest.replace(/^"/, "").toLowerCase();
@@ -100,12 +117,18 @@ function havings(text, known) {
   return ranked(keys.map((k) => `${k} > `), text).map((h) => choice(h, h.trim(), "a number", false));
 }
 
-function columns(typed, known, text, done) {
-  const byName = new Map(known.columns.map((c) => [c.name, c]));
-  return ranked([...byName.keys()], typed.replace(/^"/, "")).map((name) => {
-    const c = byName.get(name);
-    return choice(text(c), name, describe(c), done);
+function columns(typed, known, text, done, scopes = SCOPES) {
+  const name = typed.replace(/^"/, "");
+  const scope = scopeOf(name);
+  const byName = new Map(scoped(known.columns, scope).map((c) => [c.name, c]));
+  const list = ranked([...byName.keys()], name).map((n) => {
+    const c = byName.get(n);
+    return choice(text(c), n, describe(c), done);
   });
+  if (scope !== "" || name === "") return list;
+  const begun = Object.keys(scopes).filter((s) => s.startsWith(name.toLowerCase()));
+  const open = text({ name: "\0" }); // what stands before the name
+  return [...begun.map((s) => choice(open.slice(0, open.indexOf("\0")).replace(/"$/, "") + s, s, scopes[s], false)), ...list];
 }
 
 /** What a column holds, in a few words. @param {Column} c */

@@ -51,3 +51,14 @@ test("canonical passes over what is no calculation", () => {
 test("a column is described by what it holds", () => {
   assert.equal(describe(known.columns[0]), "string · 2 values · quotes-api, web uk");
 });
+
+test("a scope completes to the columns of other spans", () => {
+  assert.deepEqual(texts("g", "orig"), ["origin."]);
+  assert.deepEqual(texts("g", "origin.serv"), ["origin.service.name"]);
+  assert.deepEqual(texts("w", "non"), ["none."]);
+  assert.deepEqual(texts("g", "non"), []); // in filters only
+  assert.deepEqual(texts("w", "root.service.name = q"), ["root.service.name = quotes-api"]);
+  assert.deepEqual(texts("v", "P99(par"), ["P99(parent."]);
+  assert.deepEqual(texts("v", "P99(parent.dur"), ["P99(parent.duration_ms)"]);
+  assert.deepEqual(texts("w", "ripple.job"), ["ripple.jobs "]);
+});

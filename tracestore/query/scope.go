@@ -32,10 +32,36 @@ var scopePrefixes = [...]string{
 	scopeAny: "any.", scopeAny2: "any2.", scopeAny3: "any3.", scopeChild: "child.", scopeNone: "none.",
 }
 
-// ScopePrefixes lists the prefixes that columns may have in every part of a query,
-// and those that they may have in filters only.
-func ScopePrefixes() (everywhere, filters []string) {
-	return slices.Clone(scopePrefixes[scopeRoot:scopeAny]), slices.Clone(scopePrefixes[scopeAny:])
+// CutScope splits the scope, as "origin.", off the beginning of a column's name.
+func CutScope(name string) (prefix, rest string) {
+	for _, p := range scopePrefixes[scopeRoot:] {
+		if rest, ok := strings.CutPrefix(name, p); ok && name != "parent.trace_id" {
+			return p, rest
+		}
+	}
+	return "", name
+}
+
+// ScopedColumns describes columns as they are called behind a scope; those of
+// ripple. are the measures that begin with the prefix.
+func ScopedColumns(scope, prefix string, columns []ColumnInfo) []ColumnInfo {
+	switch scope {
+	case "":
+		return columns
+	case scopePrefixes[scopeRipple]:
+		columns = []ColumnInfo{}
+		for _, name := range slices.Sorted(slices.Values(RippleColumns)) {
+			if strings.HasPrefix(name, scope+prefix) {
+				columns = append(columns, ColumnInfo{Name: name, Types: []string{"int"}, Top: []ValueCount{}})
+			}
+		}
+		return columns
+	}
+	out := slices.Clone(columns)
+	for i := range out {
+		out[i].Name = scope + out[i].Name
+	}
+	return out
 }
 
 // cutScope splits a column's name into its scope and the name there.
