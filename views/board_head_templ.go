@@ -1123,9 +1123,9 @@ func headPeople(h BoardHead) templ.Component {
 						return templ_7745c5c3_Err
 					}
 					var templ_7745c5c3_Var54 string
-					templ_7745c5c3_Var54, templ_7745c5c3_Err = templ.JoinStringErrs("Take " + p.Name + " out")
+					templ_7745c5c3_Var54, templ_7745c5c3_Err = templ.JoinStringErrs("Take out " + p.Name)
 					if templ_7745c5c3_Err != nil {
-						return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/board_head.templ`, Line: 194, Col: 132}
+						return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/board_head.templ`, Line: 194, Col: 127}
 					}
 					_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var54))
 					if templ_7745c5c3_Err != nil {
@@ -1209,9 +1209,9 @@ func headPeople(h BoardHead) templ.Component {
 						return templ_7745c5c3_Err
 					}
 					var templ_7745c5c3_Var59 string
-					templ_7745c5c3_Var59, templ_7745c5c3_Err = templ.JoinStringErrs("Take " + t.Name + " out")
+					templ_7745c5c3_Var59, templ_7745c5c3_Err = templ.JoinStringErrs("Take out " + t.Name)
 					if templ_7745c5c3_Err != nil {
-						return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/board_head.templ`, Line: 205, Col: 143}
+						return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/board_head.templ`, Line: 205, Col: 138}
 					}
 					_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var59))
 					if templ_7745c5c3_Err != nil {
@@ -1523,9 +1523,9 @@ func headServices(h BoardHead) templ.Component {
 						return templ_7745c5c3_Err
 					}
 					var templ_7745c5c3_Var74 string
-					templ_7745c5c3_Var74, templ_7745c5c3_Err = templ.JoinStringErrs("Take " + s.Name + " out")
+					templ_7745c5c3_Var74, templ_7745c5c3_Err = templ.JoinStringErrs("Take out " + s.Name)
 					if templ_7745c5c3_Err != nil {
-						return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/board_head.templ`, Line: 260, Col: 145}
+						return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/board_head.templ`, Line: 260, Col: 140}
 					}
 					_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var74))
 					if templ_7745c5c3_Err != nil {

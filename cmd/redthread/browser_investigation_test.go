@@ -21,6 +21,9 @@ func blockWith(kind, text string) string {
 	return fmt.Sprintf(`[...document.querySelectorAll('[data-part="blocks"] > .Block--%s')].filter((b) => b.textContent.includes(%s)).length`, kind, jsonText(text))
 }
 
+// headStatus is the status that the head of a board shows.
+const headStatus = `document.querySelector('.BoardHead [data-key="head-status"] .HeadMenu-label').textContent`
+
 // investigationState is what the API says of an investigation.
 type investigationState struct {
 	ID     string `json:"id"`
@@ -214,7 +217,7 @@ func TestBrowserInvestigation(t *testing.T) {
 	b.until("B has every change", fmt.Sprintf(`%s.join() === %s || %s.join()`, offsets, jsonText(downFrom(last)), offsets))
 	a.until("A has every change", fmt.Sprintf(`%s.join() === %s || %s.join()`, offsets, jsonText(downFrom(last)), offsets))
 	b.until("B sees the notes, and not the deleted one", blockWith("note", "Finding")+` === 15`)
-	b.until("B sees the new head", `document.querySelector(".BoardHead h1").textContent === "Dealer 17 is slow" && document.querySelector('.BoardHead select[name="status"]').value === "mitigated"`)
+	b.until("B sees the new head", `document.querySelector(".BoardHead h1").textContent === "Dealer 17 is slow" && `+headStatus+` === "mitigated"`)
 	fresh := openTab(t, chrome, p, "B again")
 	fresh.signInAs("bob@example.com")
 	fresh.open(board)
@@ -299,13 +302,13 @@ func TestBrowserWithoutScripts(t *testing.T) {
 	a.open(board)
 	a.fill(`form[data-form="note"] textarea`, "It waits for **dealer 17**. @Bob?")
 	a.follow("add the note", clickOn(`//button[normalize-space()="Add note"]`))
-	a.do("choose a status", chromedp.Focus(chromedp.CSS(`.BoardHead select[name="status"]`)), press("m", 0), press("i", 0), press("t", 0))
-	a.follow("save the status", clickOn(`.BoardHead [data-part="save"]`))
-	a.until("A sees the status", `document.querySelector('.BoardHead select[name="status"]').value === "mitigated"`)
+	a.click(`.BoardHead [data-key="head-status"] > summary`)
+	a.follow("choose a status", clickOn(`.BoardHead button[name="status"][value="mitigated"]`))
+	a.until("A sees the status", headStatus+` === "mitigated"`)
 
 	b.follow("load again", chromedp.Reload())
 	b.until("B sees the note", blockWith("note", "It waits for dealer 17.")+` === 1`)
-	b.until("B sees the status", `document.querySelector('.BoardHead select[name="status"]').value === "mitigated"`)
+	b.until("B sees the status", headStatus+` === "mitigated"`)
 	if got := b.text("#inbox-badge"); !strings.HasPrefix(got, "2") {
 		t.Errorf("B's inbox counts %q, want 2: named, and the status changed", got)
 	}
