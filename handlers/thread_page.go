@@ -13,10 +13,6 @@ import (
 	"redthread/views"
 )
 
-// maxOriginSpans is how many spans of the origin's trace are read to find who
-// was behind it, from a store that cannot be asked for single spans.
-const maxOriginSpans = 10_000
-
 // showThread is the page of the thread that a trace belongs to.
 func (s *Server) showThread(c echo.Context) error {
 	ctx := c.Request().Context()
@@ -77,12 +73,9 @@ func (s *Server) threadOf(ctx context.Context, id trace.ID, span trace.SpanID, s
 	return s.Graph.ThreadWith(ctx, id, trace.SpanID{}, selected)
 }
 
-// spanSource is a store that can be asked for single spans.
-type spanSource interface {
-	SpansOf(ctx context.Context, refs []trace.Ref) ([]trace.Span, error)
-}
-
-// threadPeople names who is behind the spans where the thread may have begun.
+// threadPeople names who is behind the spans where the thread may have begun. The
+// summaries of their traces know it, also when the spans are gone, if they begin
+// with these spans and the settings keep the attribute; else the spans are read.
 func (s *Server) threadPeople(ctx context.Context, t *graph.Thread) (threadPeople, error) {
 	var refs []trace.Ref
 	if t.Origin != nil {
@@ -94,21 +87,26 @@ func (s *Server) threadPeople(ctx context.Context, t *graph.Thread) (threadPeopl
 		}
 		refs = append(refs, c.Ref)
 	}
+	ids := make([]trace.ID, len(refs))
+	for i, r := range refs {
+		ids[i] = r.TraceID
+	}
+	sums, err := s.Store.Summaries(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
 	who := threadPeople{}
-	var spans []trace.Span
-	if single, ok := any(s.Store).(spanSource); ok {
-		var err error
-		if spans, err = single.SpansOf(ctx, refs); err != nil {
-			return nil, err
+	var rest []trace.Ref
+	for i, r := range refs {
+		if name := whoOf(&trace.Span{Attributes: sums[i].Kept}); name != "" && sums[i].SpanID == r.SpanID {
+			who[r] = name
+		} else {
+			rest = append(rest, r)
 		}
-	} else {
-		for _, r := range refs {
-			list, _, err := s.Store.TraceSpans(ctx, r.TraceID, maxOriginSpans)
-			if err != nil {
-				return nil, err
-			}
-			spans = append(spans, list...)
-		}
+	}
+	spans, err := s.Store.SpansOf(ctx, rest)
+	if err != nil {
+		return nil, err
 	}
 	for i := range spans {
 		if name := whoOf(&spans[i]); name != "" {

@@ -25,8 +25,8 @@ export function mount(el) {
   const current = () => bars().find((b) => b === document.activeElement) ?? el.querySelector('[data-part="bar"][aria-current]');
   const rowOf = (bar) => bar?.closest("[data-row]");
 
-  // load replaces the page by the state that an address tells. focus names the
-  // bar that is to have the focus then: a group, or what is selected.
+  // load replaces the page by the state that an address tells. focus says which
+  // bar is to have the focus then: a group, the n-th, or "*" for what is selected.
   const load = async (href, { push = true, focus = "" } = {}) => {
     clearTimeout(timer);
     asking.abort();
@@ -46,7 +46,9 @@ export function mount(el) {
       const scroll = part("map")?.querySelector(".ThreadMap-scroll");
       if (scroll) scroll.scrollLeft = side;
       listenToBrush();
-      const at = (focus && el.querySelector(`[data-group="${CSS.escape(focus)}"] [data-part="bar"]`)) || (focus !== "" && el.querySelector('[data-part="bar"][aria-current]'));
+      const at = focus === "" ? null
+        : typeof focus === "number" ? bars()[focus]
+        : el.querySelector(`[data-group="${CSS.escape(focus)}"] [data-part="bar"]`) ?? el.querySelector('[data-part="bar"][aria-current]');
       at?.focus({ preventScroll: true });
       at?.scrollIntoView({ block: "nearest", inline: "nearest" });
     } catch (err) {
@@ -64,7 +66,7 @@ export function mount(el) {
     bar.focus();
     bar.scrollIntoView({ block: "nearest", inline: "nearest" });
     clearTimeout(timer);
-    timer = setTimeout(() => go(bar, "*"), SETTLE);
+    timer = setTimeout(() => go(bar, bars().indexOf(bar)), SETTLE);
   };
   const step = (by, list = bars()) => {
     const at = current();
@@ -116,7 +118,8 @@ export function mount(el) {
     const link = e.target.closest('[data-part="bar"], [data-part="fold"], [data-part="go"], [data-part="close"]');
     if (!link || !el.contains(link)) return;
     e.preventDefault();
-    go(link, rowOf(link)?.dataset.group || "*");
+    const bar = bars().indexOf(link);
+    go(link, bar >= 0 ? bar : rowOf(link)?.dataset.group || "*");
   });
   on(window, "popstate", () => load(location.pathname + location.search, { push: false, focus: "*" }));
 

@@ -48,8 +48,9 @@ var ErrNotFound = errors.New("graph: not found")
 
 // Options bound the answers of a [Graph]. Zero values take the defaults.
 type Options struct {
-	// MaxTraceSpans is how many spans of one trace are read (default 100,000:
-	// a trace that large takes about 20 MB while it is walked).
+	// MaxTraceSpans is how many spans of one trace are read (default 120,000: a
+	// request that enqueued 100,000 jobs one by one fits, and takes about 60 MB
+	// while it is walked).
 	MaxTraceSpans int
 	// MaxReads is how many traces one origin may pass through (default 4,096:
 	// chains of a thousand hops and batches of a thousand messages fit).
@@ -96,7 +97,7 @@ func New(src Source, o Options) *Graph {
 			*v = def
 		}
 	}
-	set(&o.MaxTraceSpans, 100_000)
+	set(&o.MaxTraceSpans, 120_000)
 	set(&o.MaxReads, 4096)
 	set(&o.MaxNodes, 2000)
 	set(&o.MaxThreadSpans, 250_000)
