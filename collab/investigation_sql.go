@@ -418,6 +418,10 @@ func (s *Store) DeleteInvestigation(ctx context.Context, id InvestigationID) err
 				return fmt.Errorf("delete investigation %s: %w", id, err)
 			}
 		}
-		return s.addAudit(ctx, w.tx, AuditEntry{Action: "investigation.deleted", Subject: string(id)})
+		subject := string(id)
+		if inv.Visibility != VisibilityWorkspace { // administrators read the log, and may not know of it
+			subject = "of few"
+		}
+		return s.addAudit(ctx, w.tx, AuditEntry{Action: "investigation.deleted", Subject: subject})
 	})
 }

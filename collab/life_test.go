@@ -320,6 +320,27 @@ func TestNarrowing(t *testing.T) {
 	}
 	_, err = s.UpdateInvestigation(who.bot, inv.ID, InvestigationUpdate{Seen: &p.Offset, Visibility: &private})
 	wantInvalid(t, "a token that locks itself out", err, "visibility")
+	// That it was deleted is told to administrators, not which it was.
+	mustUpdate(t, s, who.bo, inv.ID, InvestigationUpdate{Visibility: &private})
+	if err := s.DeleteInvestigation(who.bo, inv.ID); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := s.FindAudit(who.ana, 0, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	deleted := 0
+	for _, e := range entries {
+		if e.Action == "investigation.deleted" {
+			deleted++
+		}
+		if strings.Contains(e.Subject+e.Detail, string(inv.ID)) {
+			t.Errorf("the audit log says %+v", e)
+		}
+	}
+	if deleted != 1 {
+		t.Errorf("%d deletions in the audit log", deleted)
+	}
 }
 
 func TestAskIn(t *testing.T) {

@@ -61,7 +61,7 @@ func inboxWords(it *collab.InboxItem) string {
 	case collab.ReasonAsked:
 		return "asked you in"
 	case collab.ReasonDue:
-		return "The next update is due:"
+		return "The next update is due"
 	}
 	return string(it.Reason)
 }
