@@ -119,7 +119,7 @@ func (s *Server) routes() []route {
 
 		// Services, messages and jobs.
 		{groupPage, get, "/services", accessViewer, s.showServices},
-		{groupPage, get, "/services/traces", accessViewer, s.showEdgeTraces},
+		{groupPage, get, "/service-map/traces", accessViewer, s.showEdgeTraces},
 		{groupPage, get, "/services/:name", accessViewer, s.showService},
 		{groupPage, get, "/messages", accessViewer, s.listMessages},
 		{groupPage, get, "/messages/:name", accessViewer, s.showTopic},
@@ -210,6 +210,13 @@ func (s *Server) routes() []route {
 		{groupAPI, post, "/api/v1/bubbleup", accessViewer, s.compareRows},
 		{groupAPI, post, "/api/v1/search", accessViewer, s.searchSpans},
 		{groupAPI, get, "/api/v1/columns", accessViewer, s.listColumns},
+		{groupAPI, get, "/api/v1/services", accessViewer, s.listServicesJSON},
+		{groupAPI, get, "/api/v1/service-map", accessViewer, s.showServiceMapJSON},
+		{groupAPI, get, "/api/v1/messages", accessViewer, s.listMessagesJSON},
+		{groupAPI, get, "/api/v1/messages/:name", accessViewer, s.showTopicJSON},
+		{groupAPI, get, "/api/v1/jobs", accessViewer, s.listJobsJSON},
+		{groupAPI, get, "/api/v1/jobs/:name", accessViewer, s.showJobClassJSON},
+		{groupAPI, get, "/api/v1/queues/:name", accessViewer, s.showQueueJSON},
 		{groupAPI, get, "/api/v1/correlations", accessAdmin, s.showCorrelationsJSON},
 		{groupAPI, http.MethodPut, "/api/v1/correlations", accessAdmin, s.replaceCorrelationsJSON},
 

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"redthread/tracestore/graph"
 	"redthread/tracestore/query"
@@ -95,8 +96,9 @@ func (g *serviceGraph) edge(from, to, kind string) *mapEdge {
 
 // serviceGraph asks for the map of the window.
 func (w *work) serviceGraph(ctx context.Context) (*serviceGraph, error) {
-	var spans, enter, bad, begin, ends, endsBad, sums *query.Result
+	var ends, endsBad, sums *query.Result
 	var calls *query.CallsResult
+	g := newServiceGraph()
 	ask := func(into **query.Result, st exploreState) func(context.Context) error {
 		return func(ctx context.Context) (err error) {
 			*into, err = w.run(ctx, st, query.MaxLimitNoSeries, calculationNamed("COUNT"), false)
@@ -104,17 +106,13 @@ func (w *work) serviceGraph(ctx context.Context) (*serviceGraph, error) {
 		}
 	}
 	sided := []query.Filter{{Column: "span.kind", Op: "in", Value: w.kinds}, {Column: traffic.Side, Op: "exists"}}
-	byService := []string{"service.name"}
 	groups := []string{traffic.IsJob, traffic.Topic, traffic.Side, "service.name"}
 	measures := calculations("P95")
 	if len(w.words.Waits()) > 0 {
 		measures = append(measures, query.Calculation{Op: "P95", Column: traffic.WaitMS})
 	}
 	err := askAll(ctx,
-		ask(&spans, w.ask(byService, calculations())),
-		ask(&enter, w.ask(byService, calculations("P95"), enters)),
-		ask(&bad, w.ask(byService, calculations(), enters, failed)),
-		ask(&begin, w.ask(byService, calculations("P95"), roots)),
+		func(ctx context.Context) error { return w.askServices(ctx, g) },
 		ask(&ends, w.ask(groups, measures, sided...)),
 		ask(&endsBad, w.ask(groups, calculations(), append(slices.Clone(sided), failed)...)),
 		ask(&sums, w.ask(groups[:3], measures, sided...)),
@@ -123,16 +121,73 @@ func (w *work) serviceGraph(ctx context.Context) (*serviceGraph, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := newServiceGraph()
 	g.Every = calls.Every
-	g.addServices(spans, enter, bad, begin)
 	g.addWork(sums, ends, endsBad)
 	for _, c := range calls.Calls {
 		e := g.edge(g.node(mapService, c.Caller).ID, g.node(mapService, c.Callee).ID, mapCall)
 		e.Count, e.Errors, e.P95MS = c.Count, c.Errors, &c.P95
 	}
+	if err := w.addSenders(ctx, g); err != nil {
+		return nil, err
+	}
 	g.sort()
 	return g, nil
+}
+
+const (
+	// maxSenderless is for how many topics and queues that nobody seems to send to
+	// the map looks at the causes of what was handled, of so many runs each.
+	maxSenderless   = 6
+	senderlessRuns  = 60
+	senderlessTotal = 600 * time.Millisecond
+)
+
+// addSenders finds who sends to the busiest topics and queues that no span says it
+// sends to: services whose senders record only the link, or only an id.
+func (w *work) addSenders(ctx context.Context, g *serviceGraph) error {
+	var list []*mapNode
+	for i := range g.Nodes {
+		if n := &g.Nodes[i]; n.Kind != mapService && n.Sent == 0 && n.Count > 0 {
+			list = append(list, n)
+		}
+	}
+	slices.SortFunc(list, func(a, b *mapNode) int { return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.ID, b.ID)) })
+	list = list[:min(len(list), maxSenderless)]
+	for _, n := range list {
+		id, kind, name := n.ID, n.Kind, n.Name
+		c, err := w.causesOf(ctx, senderlessRuns, senderlessTotal/maxSenderless, w.sided(kind == mapQueue, equals(traffic.Topic, nameOrNil(name)), notSent)...)
+		if err != nil {
+			return err
+		}
+		for _, s := range c.senders() {
+			e := g.edge(g.node(mapService, s.Service).ID, id, mapSend)
+			e.Count += s.Count
+			e.Inferred = true
+		}
+	}
+	return nil
+}
+
+// askServices adds the services of the window.
+func (w *work) askServices(ctx context.Context, g *serviceGraph) error {
+	var spans, enter, bad, begin *query.Result
+	by := []string{"service.name"}
+	ask := func(into **query.Result, st exploreState) func(context.Context) error {
+		return func(ctx context.Context) (err error) {
+			*into, err = w.run(ctx, st, query.MaxLimitNoSeries, calculationNamed("COUNT"), false)
+			return err
+		}
+	}
+	err := askAll(ctx,
+		ask(&spans, w.ask(by, calculations())),
+		ask(&enter, w.ask(by, calculations("P95"), enters)),
+		ask(&bad, w.ask(by, calculations(), enters, failed)),
+		ask(&begin, w.ask(by, calculations("P95"), roots)),
+	)
+	if err == nil {
+		g.addServices(spans, enter, bad, begin)
+	}
+	return err
 }
 
 // calls asks who calls whom. What hands a message or a job over is no call.

@@ -273,7 +273,7 @@ func (v *mapView) edgeURL(e *mapEdge, from, to *mapNode) string {
 	if v.thread != "" || len(from.Members)+len(to.Members) > 0 || e.Inferred || e.Kind == mapCall && !v.parents() {
 		return ""
 	}
-	return v.link("/service-map/traces", "from", from.ID, "to", to.ID)
+	return v.link("/service-map/traces", "source", from.ID, "target", to.ID)
 }
 
 // parents reports whether queries know columns of a span's parent.
@@ -291,10 +291,10 @@ func (s *Server) showEdgeTraces(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	from, fromName, ok := strings.Cut(cleanText(c.QueryParam("from")), ":")
-	to, toName, okay := strings.Cut(cleanText(c.QueryParam("to")), ":")
+	from, fromName, ok := strings.Cut(cleanText(c.QueryParam("source")), ":")
+	to, toName, okay := strings.Cut(cleanText(c.QueryParam("target")), ":")
 	if !ok || !okay {
-		return &query.InvalidError{Field: "from", Message: "Want the ids of two nodes of the map, as in service:web-uk."}
+		return &query.InvalidError{Field: "source", Message: "Want the ids of two nodes of the map, as in service:web-uk."}
 	}
 	kind := mapCall
 	switch {

@@ -111,6 +111,7 @@ func (g *workPage) fill(ctx context.Context, s *Server, m *views.WorkPage) error
 	}
 	g.stat = stats[0]
 	m.Facts = g.facts()
+	var found *causes
 	err = askAll(ctx,
 		func(ctx context.Context) (err error) { m.Charts, err = g.charts(ctx); return err },
 		func(ctx context.Context) (err error) { m.Producers, err = g.ends(ctx, g.sent(), false); return err },
@@ -124,8 +125,22 @@ func (g *workPage) fill(ctx context.Context, s *Server, m *views.WorkPage) error
 			m.Failed, m.FailedURL, err = g.runs(ctx, "", failed)
 			return err
 		},
+		func(ctx context.Context) (err error) { m.Pending, err = g.pending(ctx); return err },
+		func(ctx context.Context) (err error) {
+			found, err = g.causesOf(ctx, maxCauseSample, causeTime, g.handled()...)
+			return err
+		},
 	)
 	if err != nil {
+		return err
+	}
+	if wait, ok := found.wait(g.runsWord()); ok {
+		m.Waits = append(m.Waits, wait)
+	}
+	if len(m.Producers) == 0 {
+		m.Producers = g.senderRows(found)
+	}
+	if m.Origins, err = g.originTable(ctx, found); err != nil {
 		return err
 	}
 	if g.stat.WaitMS != nil {

@@ -1,0 +1,177 @@
+package handlers
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+
+	"github.com/labstack/echo/v4"
+
+	"redthread/tracestore/query"
+)
+
+// Limits of the lists.
+const (
+	defaultWorkLimit = 100
+	maxWorkLimit     = query.MaxLimitNoSeries
+)
+
+// workList is the answer of the lists of topics, queues and job classes.
+type workList struct {
+	Results  []workStat `json:"results"`
+	Total    int        `json:"total"`
+	Warnings []string   `json:"warnings"`
+}
+
+// listMessagesJSON answers GET /api/v1/messages.
+func (s *Server) listMessagesJSON(c echo.Context) error { return s.listWorkJSON(c, topics) }
+
+// listJobsJSON answers GET /api/v1/jobs; by=queue lists queues instead of classes.
+func (s *Server) listJobsJSON(c echo.Context) error {
+	switch by := c.QueryParam("by"); by {
+	case "", "class":
+		return s.listWorkJSON(c, classes)
+	case "queue":
+		return s.listWorkJSON(c, queues)
+	default:
+		return &query.InvalidError{Field: "by", Message: fmt.Sprintf("Want class or queue, got %q.", by)}
+	}
+}
+
+func (s *Server) listWorkJSON(c echo.Context, k workKind) error {
+	limit, err := limitParam(c, defaultWorkLimit, maxWorkLimit)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(c.Request().Context(), queryTimeout)
+	defer cancel()
+	w, err := s.work(ctx, c)
+	if err != nil {
+		return err
+	}
+	stats, notes, err := w.list(ctx, k)
+	if err != nil {
+		return fmt.Errorf("list %s: %w", k.nouns, err)
+	}
+	out := workList{Results: append([]workStat{}, stats[:min(len(stats), limit)]...), Total: len(stats), Warnings: append([]string{}, notes...)}
+	return c.JSON(http.StatusOK, out)
+}
+
+// workDetail is the answer for one topic, queue or job class.
+type workDetail struct {
+	workStat
+	// Origins are from a sample of what was handled.
+	Origins        []originStat  `json:"origins"`
+	OriginsUnknown []originGap   `json:"origins_unknown"`
+	Sample         sampleOf      `json:"sample"`
+	EdgeWaitMS     *spread       `json:"edge_wait_ms"` // from the end of what sent it to its start, of the sample
+	Senders        []senderCount `json:"senders"`      // what caused the sample
+}
+
+type originGap struct {
+	Reason string  `json:"reason"`
+	Count  float64 `json:"count"`
+}
+
+type sampleOf struct {
+	Looked  int   `json:"looked_at"`
+	Matched int64 `json:"of"`
+}
+
+type senderCount struct {
+	Service string  `json:"service"`
+	Name    string  `json:"name"`
+	Count   float64 `json:"count"`
+}
+
+func (s *Server) showTopicJSON(c echo.Context) error    { return s.showWorkJSON(c, topics) }
+func (s *Server) showJobClassJSON(c echo.Context) error { return s.showWorkJSON(c, classes) }
+func (s *Server) showQueueJSON(c echo.Context) error    { return s.showWorkJSON(c, queues) }
+
+func (s *Server) showWorkJSON(c echo.Context, k workKind) error {
+	ctx, cancel := context.WithTimeout(c.Request().Context(), queryTimeout)
+	defer cancel()
+	w, err := s.work(ctx, c)
+	if err != nil {
+		return err
+	}
+	g := &workPage{work: w, kind: k, name: pathName(c)}
+	stats, _, err := w.list(ctx, k, query.Filter{Column: k.column, Op: "=", Value: g.name})
+	if err != nil {
+		return fmt.Errorf("%s %q: %w", k.noun, g.name, err)
+	}
+	if len(stats) == 0 {
+		return echo.ErrNotFound
+	}
+	g.stat = stats[0]
+	found, err := w.causesOf(ctx, maxCauseSample, causeTime, g.handled()...)
+	if err != nil {
+		return err
+	}
+	out := workDetail{workStat: g.stat, OriginsUnknown: []originGap{}, Senders: []senderCount{}, Sample: sampleOf{len(found.runs), found.matched}, EdgeWaitMS: found.spread()}
+	var unknown map[string]float64
+	if out.Origins, unknown, err = w.origins(ctx, found); err != nil {
+		return err
+	}
+	for _, reason := range slices.Sorted(maps.Keys(unknown)) {
+		out.OriginsUnknown = append(out.OriginsUnknown, originGap{reason, unknown[reason]})
+	}
+	for _, x := range found.senders() {
+		out.Senders = append(out.Senders, x)
+	}
+	return c.JSON(http.StatusOK, out)
+}
+
+// showServiceMapJSON answers GET /api/v1/service-map.
+func (s *Server) showServiceMapJSON(c echo.Context) error {
+	ctx, cancel := context.WithTimeout(c.Request().Context(), queryTimeout)
+	defer cancel()
+	w, err := s.work(ctx, c)
+	if err != nil {
+		return err
+	}
+	var g *serviceGraph
+	if id := cleanText(c.QueryParam(paramThread)); id != "" {
+		g, err = s.threadMap(ctx, id)
+	} else {
+		g, err = w.serviceGraph(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, g)
+}
+
+// serviceList is the answer of GET /api/v1/services.
+type serviceList struct {
+	Services []serviceJSON `json:"services"`
+}
+
+type serviceJSON struct {
+	Name   string   `json:"name"`
+	Spans  float64  `json:"spans"`
+	Count  float64  `json:"count"` // requests, messages and jobs
+	Errors float64  `json:"errors"`
+	P95MS  *float64 `json:"p95_ms"`
+}
+
+func (s *Server) listServicesJSON(c echo.Context) error {
+	ctx, cancel := context.WithTimeout(c.Request().Context(), queryTimeout)
+	defer cancel()
+	w, err := s.work(ctx, c)
+	if err != nil {
+		return err
+	}
+	g := newServiceGraph()
+	if err := w.askServices(ctx, g); err != nil {
+		return fmt.Errorf("services: %w", err)
+	}
+	g.sort()
+	out := serviceList{Services: []serviceJSON{}}
+	for _, n := range g.Nodes {
+		out.Services = append(out.Services, serviceJSON{n.Name, n.Spans, n.Count, n.Errors, n.P95MS})
+	}
+	return c.JSON(http.StatusOK, out)
+}

@@ -1,0 +1,297 @@
+package handlers
+
+import (
+	"compress/gzip"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"redthread/collab"
+	"redthread/tracestore/otlp"
+	"redthread/tracestore/trace"
+)
+
+// captured are the spans of a capture of the graph's tests, moved to the last half
+// hour.
+func captured(t *testing.T, name string, now time.Time) []trace.Span {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join("..", "tracestore", "graph", "testdata", "captures", name, "*.gz"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no capture %s: %v", name, err)
+	}
+	var spans []trace.Span
+	for _, path := range files {
+		f, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		z, err := gzip.NewReader(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(z)
+		if err == nil && strings.HasSuffix(path, ".json.gz") {
+			body, err = otlp.FromJSON(nil, otlp.Traces, body)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		more, _, err := otlp.DecodeAll(otlp.Traces, body, otlp.Arrival{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		spans = append(spans, more...)
+		f.Close()
+	}
+	first := spans[0].StartUnixNano
+	for i := range spans {
+		first = min(first, spans[i].StartUnixNano)
+	}
+	shift := now.Add(-30*time.Minute).UnixNano() - first
+	for i := range spans {
+		spans[i].StartUnixNano += shift
+		for k := range spans[i].Events {
+			spans[i].Events[k].TimeUnixNano += shift
+		}
+	}
+	return spans
+}
+
+// capturedSite is a site with both captures.
+func capturedSite(t *testing.T) *browser {
+	s := newSite(t)
+	for _, name := range []string{"node", "rails"} {
+		s.feed(captured(t, name, s.Now()))
+	}
+	return s.as(collab.RoleMember)
+}
+
+func answerOf[T any](t *testing.T, b *browser, path string) (out T) {
+	t.Helper()
+	a := b.get(path)
+	if a.status != http.StatusOK {
+		t.Fatalf("%s: status %d: %.300s", path, a.status, a.body)
+	}
+	if err := json.Unmarshal([]byte(a.body), &out); err != nil {
+		t.Fatalf("%s: %v in %.300s", path, err, a.body)
+	}
+	return out
+}
+
+func TestMessagesAndJobsOfCaptures(t *testing.T) {
+	b := capturedSite(t)
+	messages := answerOf[workList](t, b, "/api/v1/messages")
+	byName := map[string]workStat{}
+	for _, x := range messages.Results {
+		byName[x.Name] = x
+	}
+	// The batches of dealer-consumer-de are polled too, which is no message.
+	if got := byName["uk.price-changed"]; got.Sent != 8 || got.Handled != 8 || len(got.Producers) != 1 || got.Producers[0] != (workEnd{"worker-uk", 8}) ||
+		len(got.Consumers) != 1 || got.Consumers[0] != (workEnd{"dealer-consumer-de", 8}) {
+		t.Errorf("uk.price-changed: %+v", got)
+	}
+	// Old and new conventions, Rails and Node, are one topic.
+	if got := byName["uk.quote-requested"]; got.Sent != 12 || got.Handled != 12 || got.RunMS == nil || got.WaitMS != nil {
+		t.Errorf("uk.quote-requested: %+v", got)
+	}
+	jobs := answerOf[workList](t, b, "/api/v1/jobs")
+	byName = map[string]workStat{}
+	for _, x := range jobs.Results {
+		byName[x.Name] = x
+	}
+	if got := byName["SendEmail"]; got.Handled != 17 || got.Retried == nil || *got.Retried != 1 || got.Failed != 1 {
+		t.Errorf("SendEmail (BullMQ): %+v, retried %v", got, *got.Retried)
+	}
+	if got := byName["SendEmailJob"]; got.Handled != 9 || got.Sent != 8 {
+		t.Errorf("SendEmailJob (Sidekiq): %+v", got)
+	}
+	one := answerOf[workDetail](t, b, "/api/v1/jobs/SendEmailJob")
+	if one.Sample.Matched != 9 || one.EdgeWaitMS == nil || len(one.Origins) == 0 || one.Origins[0].Name == "" {
+		t.Errorf("SendEmailJob: %+v", one)
+	}
+	if a := b.get("/api/v1/jobs/Nobody"); a.status != http.StatusNotFound {
+		t.Errorf("an unknown class: status %d", a.status)
+	}
+	if a := b.get("/api/v1/jobs?by=moon"); a.status != http.StatusBadRequest {
+		t.Errorf("a list by something else: status %d", a.status)
+	}
+
+	b.get("/messages").want(t, "topics", http.StatusOK, "uk.quote-requested", "quotes-api-uk", "dealer-consumer-uk", `href="/messages/uk.quote-requested"`, `aria-sort="descending"`)
+	b.get("/messages?q=price&sort=name").want(t, "a search", http.StatusOK, "uk.price-changed", "!quote-requested", `value="price"`)
+	b.get("/messages?q=moon").want(t, "a search without hits", http.StatusOK, "has “moon” in its name")
+	b.get("/jobs").want(t, "classes", http.StatusOK, "SendEmail", "RecalculateQuotesJob", "Retries")
+	b.get("/queues").want(t, "queues", http.StatusOK, "uk-recalc", "mailers")
+	b.get("/messages/uk.quote-requested").want(t, "a topic", http.StatusOK, "Who sends", "Who handles", "quotes-api-uk", "from the end of what sent it to its start", "POST /quotes", "/thread/")
+	b.get("/jobs/SendEmail").want(t, "a class", http.StatusOK, "Queues", "uk-mail", "Latest failures", "Which requests set it off", "worker-de")
+	b.get("/queues/mailers").want(t, "a queue", http.StatusOK, "Job classes of this queue", "SendEmailJob")
+	b.get("/jobs/Nobody").want(t, "an unknown class", http.StatusOK, "Nothing of Nobody", "No span of any time")
+	b.get("/messages/uk.quote-requested?range=1m").want(t, "a short window", http.StatusOK, "Nothing of uk.quote-requested", "The last 2 h")
+}
+
+func TestServiceMapOfCaptures(t *testing.T) {
+	b := capturedSite(t)
+	g := answerOf[serviceGraph](t, b, "/api/v1/service-map")
+	edges := map[string]mapEdge{}
+	for _, e := range g.Edges {
+		edges[e.From+" → "+e.To] = e
+	}
+	for want, count := range map[string]float64{
+		"service:quotes-api-uk → topic:uk.quote-requested":      12,
+		"topic:uk.quote-requested → service:dealer-consumer-uk": 12,
+		"service:worker-uk → topic:uk.price-changed":            8,
+		"queue:mailers → service:worker-uk":                     9,
+	} {
+		if got := edges[want]; got.Count != count {
+			t.Errorf("%s: %v, want %v", want, got.Count, count)
+		}
+	}
+	if e, ok := edges["service:web-uk → service:quotes-api-uk"]; !ok || e.Kind != mapCall || e.Count < 4 {
+		t.Errorf("web-uk calls quotes-api-uk: %+v", e)
+	}
+	for name := range edges {
+		if strings.Count(name, "service:") == 2 && strings.Contains(name, "→ service:dealer-consumer") {
+			t.Errorf("%s: a message is no call", name)
+		}
+	}
+	if g.Every != 1 {
+		t.Errorf("calls from one of %d traces, want all", g.Every)
+	}
+	a := b.get("/services")
+	a.want(t, "map", http.StatusOK, `class="Map-picture`, "web-uk", "uk.quote-requested", `href="/services/web-uk"`, `href="/messages/uk.quote-requested"`, "Who calls, sends and handles")
+	b.get("/services?focus="+url.QueryEscape("topic:uk.price-changed")).want(t, "around a topic", http.StatusOK, "around uk.price-changed", "dealer-consumer-de", "!quotes-api-uk", "Whole map")
+	b.get("/services?q=quote-requested").want(t, "a search with several hits", http.StatusOK, "Map-node--found", "uk.quote-requested", "de.quote-requested")
+	b.get("/services?q=moon").want(t, "a search without hits", http.StatusOK, "Nothing on the map has “moon”")
+	b.get("/services?range=1s").want(t, "nothing in the window", http.StatusOK, "Nothing happened in the last 1 s")
+	b.get("/services?thread=x").want(t, "no trace id", http.StatusBadRequest)
+	b.get("/services?thread=4bf92f3577b34da6a3ce929d0e0e4736").want(t, "an unknown trace", http.StatusNotFound)
+
+	way := b.get("/service-map/traces?source=service:quotes-api-uk&target=topic:uk.quote-requested")
+	to := way.header.Get("Location")
+	if u, err := url.Parse(to); err != nil || u.Path != "/explore" {
+		t.Fatalf("the traces of an edge are at %q: status %d: %.300s", to, way.status, way.body)
+	}
+	b.get(to).want(t, "the traces of an edge", http.StatusOK, "quotes-api-uk", "12 matched")
+	to = b.get("/service-map/traces?source=service:web-uk&target=service:quotes-api-uk").header.Get("Location")
+	b.get(to).want(t, "the traces of a call", http.StatusOK, fmt.Sprintf("%.0f matched", edges["service:web-uk → service:quotes-api-uk"].Count))
+	b.get("/service-map/traces?source=x&target=y").want(t, "no nodes", http.StatusBadRequest)
+
+	services := answerOf[serviceList](t, b, "/api/v1/services")
+	if len(services.Services) < 8 {
+		t.Errorf("%d services, want at least 8: %+v", len(services.Services), services)
+	}
+	b.get("/services/quotes-api-uk").want(t, "a service", http.StatusOK, "Called by", "web-uk", "Messages it sends", "uk.quote-requested", "POST /quotes")
+	b.get("/services/worker-uk").want(t, "a worker", http.StatusOK, "Jobs it runs", "RecalculateQuotes")
+	b.get("/services/nobody").want(t, "an unknown service", http.StatusOK, "Nothing of nobody")
+}
+
+// TestThreadMap: the map of one thread has its services and messages only.
+func TestMapOfOneThread(t *testing.T) {
+	b := capturedSite(t)
+	one := answerOf[workDetail](t, b, "/api/v1/messages/uk.price-changed")
+	if one.Handled != 8 {
+		t.Fatalf("%+v", one)
+	}
+	found := b.get("/messages/uk.price-changed").body
+	at := strings.Index(found, "/thread/")
+	if at < 0 {
+		t.Fatal("no thread on the page")
+	}
+	id := found[at+len("/thread/") : at+len("/thread/")+32]
+	g := answerOf[serviceGraph](t, b, "/api/v1/service-map?thread="+id)
+	kinds := map[string]int{}
+	for _, n := range g.Nodes {
+		kinds[n.Kind]++
+	}
+	if kinds[mapService] < 3 || kinds[mapTopic]+kinds[mapQueue] < 2 || len(g.Edges) < 4 {
+		t.Errorf("the thread of %s: %+v", id, g)
+	}
+	b.get("/services?thread="+id).want(t, "the map of a thread", http.StatusOK, "of <a href=\"/thread/"+id, "Map-line--thread", "×")
+}
+
+// TestHoneykiq: its events are jobs, and one with a link is joined to what set it
+// off though no span says that it sends.
+func TestHoneykiq(t *testing.T) {
+	s := newSite(t)
+	now := s.Now()
+	var spans []trace.Span
+	for i := range 12 {
+		web := trace.Span{TraceID: trace.ID{1, 15: byte(i + 1)}, SpanID: trace.SpanID{1}, Service: "web", Name: "POST /cars", Kind: trace.KindServer,
+			StartUnixNano: now.Add(-20*time.Minute + time.Duration(i)*time.Second).UnixNano(), DurationNano: 1e8}
+		job := trace.Span{TraceID: trace.ID{2, 15: byte(i + 1)}, SpanID: trace.SpanID{2}, Service: "worker", Name: "PricingJob", Kind: trace.KindInternal,
+			StartUnixNano: web.StartUnixNano + 3e9, DurationNano: 5e8,
+			Links: []trace.Link{{TraceID: web.TraceID, SpanID: web.SpanID}},
+			Attributes: []trace.Attribute{{Key: "type", Value: trace.String("job")}, {Key: "job.class", Value: trace.String("PricingJob")},
+				{Key: "queue.name", Value: trace.String("default")}, {Key: "job.latency_sec", Value: trace.Float(2.5)}, {Key: "job.attempt_number", Value: trace.Int(int64(1 + i%2))}}}
+		if i == 0 {
+			job.Status = trace.StatusError
+		}
+		spans = append(spans, web, job)
+	}
+	s.feed(spans)
+	b := s.as(collab.RoleMember)
+	got := answerOf[workDetail](t, b, "/api/v1/jobs/PricingJob")
+	if got.Handled != 12 || got.Failed != 1 || *got.Retried != 6 || got.WaitMS == nil || got.WaitMS.P50 != 2500 {
+		t.Errorf("PricingJob: %+v, waited %+v", got.workStat, got.WaitMS)
+	}
+	if got.EdgeWaitMS == nil || got.EdgeWaitMS.P50 != 2900 {
+		t.Errorf("by its edges it waited %+v, want 2,900 ms", got.EdgeWaitMS)
+	}
+	if len(got.Origins) != 1 || got.Origins[0].Service != "web" || got.Origins[0].Name != "POST /cars" || got.Origins[0].Count != 12 || got.Origins[0].TimeMS != 6000 {
+		t.Errorf("origins %+v", got.Origins)
+	}
+	g := answerOf[serviceGraph](t, b, "/api/v1/service-map")
+	for _, e := range g.Edges {
+		if e.From == "service:web" && (e.To != "queue:default" || !e.Inferred || e.Count != 12) {
+			t.Errorf("who sends to the queue: %+v", e)
+		}
+	}
+	b.get("/jobs/PricingJob").want(t, "the page", http.StatusOK, "job.latency_sec", "2.5 s", "2.9 s", "by the causes of what it handled", "POST /cars")
+}
+
+func TestWorkBeforeAnything(t *testing.T) {
+	s := newSite(t)
+	b := s.as(collab.RoleViewer)
+	b.get("/jobs").want(t, "no jobs", http.StatusOK, "No job classes in the last 1 h", "bullmq-otel", "job.class", "honeykiq")
+	b.get("/messages").want(t, "no messages", http.StatusOK, "No topics in the last 1 h", "messaging.destination.name")
+	b.get("/services").want(t, "no services", http.StatusOK, "Nothing happened")
+	s.feed(exploreSpans(s.Now()))
+	b.get("/services").want(t, "services without messages", http.StatusOK, "web-uk", "!map-topics")
+	b.get("/messages?range=nonsense").want(t, "a bad window", http.StatusBadRequest, "Write the time range")
+}
+
+// TestManyTopics: 2,000 topics with long and hostile names are listed in pages,
+// found, and folded on the map.
+func TestManyTopics(t *testing.T) {
+	s := newSite(t)
+	now := s.Now()
+	var spans []trace.Span
+	for i := range 2000 {
+		name := fmt.Sprintf("carwow.%s.events.v%04d", strings.Repeat("very-", 20), i)
+		if i == 7 {
+			name = "odd/topic <script>alert(1)</script> ?&%2F"
+		}
+		a := trace.Span{TraceID: trace.ID{3, 14: byte(i >> 8), 15: byte(i)}, SpanID: trace.SpanID{1}, Service: "sender", Name: "send", Kind: trace.KindProducer,
+			StartUnixNano: now.Add(-10*time.Minute).UnixNano() + int64(i), DurationNano: 1e6,
+			Attributes: []trace.Attribute{{Key: "messaging.system", Value: trace.String("kafka")}, {Key: "messaging.destination.name", Value: trace.String(name)}}}
+		c := a
+		c.SpanID, c.ParentID, c.Service, c.Name, c.Kind, c.StartUnixNano = trace.SpanID{2}, a.SpanID, "handler", "process", trace.KindConsumer, a.StartUnixNano+5e6
+		spans = append(spans, a, c)
+	}
+	s.feed(spans)
+	b := s.as(collab.RoleMember)
+	b.get("/messages").want(t, "the first page", http.StatusOK, "1–100 of 2000", "Next")
+	b.get("/messages?from_row=1900").want(t, "the last page", http.StatusOK, "1901–2000 of 2000", "First page", "!>Next<")
+	b.get("/messages?q=odd").want(t, "the odd one", http.StatusOK, "&lt;script&gt;", "!<script>alert")
+	b.get("/messages/"+url.PathEscape("odd/topic <script>alert(1)</script> ?&%2F")).want(t, "its page", http.StatusOK, "Who sends", "sender", "handler", "!<script>alert")
+	b.get("/services").want(t, "the map", http.StatusOK, "2000 topics", "are drawn as one", "Unfold")
+	if n := strings.Count(b.get("/services?all=1").body, `class="Map-node `); n > maxMapAll {
+		t.Errorf("%d nodes are drawn, want at most %d", n, maxMapAll)
+	}
+}
