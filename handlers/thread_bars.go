@@ -146,7 +146,7 @@ func (m *threadMap) groupBar(r *mapRow) views.ThreadBar {
 		}
 	}
 	if g.deep > 0 {
-		b.Text += " · set off itself " + ui.Count(g.deep+maxRepeats) + " deep"
+		b.Text += " · set off itself " + ui.Count(g.deep+maxRepeats-1) + " deep"
 	}
 	for _, l := range g.legs {
 		if to := m.loopTo(l); to != "" {

@@ -39,7 +39,8 @@ type threadGroup struct {
 	least    int64 // how long one run took: least, median and most
 	median   int64
 	most     int64
-	deep     int   // how often it set itself off, in a row
+	level    int   // how many hops from the start its first leg is
+	deep     int   // how often it set itself off in a row, within the group
 	children []int // groups by start
 	size     int   // runs in it and in everything below
 }
@@ -150,7 +151,6 @@ func (g *grouping) group(k threadKey) int {
 	}
 	if again >= maxRepeats {
 		g.at[k] = last
-		g.groups[last].deep++
 		return last
 	}
 	at := len(g.groups)
@@ -175,6 +175,10 @@ func (grp *threadGroup) extend(start, end int64) {
 
 func (grp *threadGroup) take(l *graph.Leg, i int, begin int64) {
 	grp.extend(begin, begin+l.DurationNano)
+	if len(grp.legs) == 0 {
+		grp.level = l.Depth
+	}
+	grp.deep = max(grp.deep, l.Depth-grp.level)
 	grp.legs = append(grp.legs, i)
 	grp.waitNano = max(grp.waitNano, l.WaitNano)
 	grp.skewNano = max(grp.skewNano, l.SkewNano)

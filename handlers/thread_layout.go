@@ -74,7 +74,7 @@ func newThreadMap(g *grouping, st threadState, selected int, told []int) *thread
 	m := &threadMap{grouping: g, st: st, selected: selected, path: map[int]bool{}, pathIn: map[int]bool{}, critical: map[int]graph.Step{},
 		rowOf: map[int]int{}, legRow: map[int]int{}, dotOf: map[int]int{}}
 	end := selected
-	if end < 0 && len(told) > 0 {
+	if end <= 0 && len(told) > 0 {
 		if last := &g.groups[told[len(told)-1]]; len(last.legs) > 0 {
 			end = last.legs[0]
 		} else if len(told) > 1 {

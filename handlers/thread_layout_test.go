@@ -116,7 +116,7 @@ func TestThreadGroupsOfChains(t *testing.T) {
 	if len(g.groups) != 2+maxRepeats {
 		t.Fatalf("%d groups, want %d", len(g.groups), 2+maxRepeats)
 	}
-	if last := &g.groups[len(g.groups)-1]; last.runs != 60-maxRepeats+1 || last.deep == 0 {
+	if last := &g.groups[len(g.groups)-1]; last.runs != 60-maxRepeats+1 || last.deep != 60-maxRepeats {
 		t.Errorf("the last has %d runs, deep %d; want %d", last.runs, last.deep, 60-maxRepeats+1)
 	}
 }

@@ -13,12 +13,13 @@ import (
 const maxPhrases = 12
 
 // told lists the groups that the sentence tells, from the first on: those on the
-// way to the selected leg, or, without one, those of the largest branch.
+// way to the selected leg, or, where none is or it is the beginning, those of the
+// largest branch.
 func told(g *grouping, selected int) []int {
 	if len(g.groups) == 0 {
 		return nil
 	}
-	if selected >= 0 {
+	if selected > 0 {
 		var list []int
 		for at := g.of[selected]; at >= 0; at = g.groups[at].parent {
 			list = append(list, at)
