@@ -63,10 +63,11 @@ fuzz: ## each fuzz target for FUZZTIME
 	    echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$pkg; done; done
 
 # Tests whose figures soak prints.
-LONG := TestKill|TestCrash|TestEveryStepFails|TestOverload|TestQueriesDuringIngest
+LONG := TestKill|TestCrash|TestEveryStepFails|TestOverload|TestQueriesDuringIngest|TestLiveCrash
 soak: static tools ## the long tests at full size, with their figures, then 10 minutes of each fuzz target (hours)
 	set -o pipefail; REDTHREAD_SOAK=1 $(GO) test -timeout 120m -count=1 -p 1 -v -run '$(LONG)' ./tracestore ./cmd/redthread | grep -vE '"level":|level=|^=== '
-	REDTHREAD_SOAK=1 $(GO) test -timeout 120m -count=1 -p 1 -skip '$(LONG)' ./...
+	set -o pipefail; REDTHREAD_SOAK=1 $(GO) test -race -timeout 120m -count=1 -v -run TestLiveFuzz ./handlers | grep -vE '"level":|level=|^=== |PASS: TestLiveFuzz/'
+	REDTHREAD_SOAK=1 $(GO) test -timeout 120m -count=1 -p 1 -skip '$(LONG)|TestLiveFuzz' ./...
 	$(MAKE) fuzz FUZZTIME=10m
 
 bench: ## Go benchmarks; BenchmarkStore takes in a million rows and times each sort of question

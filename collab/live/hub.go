@@ -37,7 +37,7 @@ type Log interface {
 }
 
 const (
-	// sweepEvery is how often an open room looks at its log unasked.
+	// sweepEvery is how often an open room looks at its log unasked, by default.
 	sweepEvery = 2 * time.Second
 	// maxReplay is the longest gap that is replayed; beyond it a client loads
 	// the page again, which is less work for both.
@@ -55,6 +55,8 @@ type Options struct {
 	// is asked before somebody is told where the one whom they follow is. Nil:
 	// everybody sees all.
 	MaySee func(ctx context.Context, id collab.InvestigationID) error
+	// Sweep is how often an open room looks at its log unasked; 0: 2 s.
+	Sweep time.Duration
 	// Queue is how many messages may wait for a subscriber before it is
 	// disconnected; 0: 256.
 	Queue int
@@ -68,6 +70,7 @@ type Hub struct {
 	see    func(ctx context.Context, id collab.InvestigationID) error
 	logger *slog.Logger
 	queue  int
+	sweep  time.Duration
 	base   context.Context // ends with Close
 	ctx    context.Context // of what the hub reads for all
 	cancel context.CancelFunc
@@ -87,7 +90,10 @@ func NewHub(o Options) *Hub {
 	if o.Queue <= 0 {
 		o.Queue = 256
 	}
-	h := &Hub{log: o.Store, nats: o.NATS, see: o.MaySee, logger: o.Log, queue: o.Queue, rooms: map[collab.InvestigationID]*Room{}}
+	if o.Sweep <= 0 {
+		o.Sweep = sweepEvery
+	}
+	h := &Hub{log: o.Store, nats: o.NATS, see: o.MaySee, logger: o.Log, queue: o.Queue, sweep: o.Sweep, rooms: map[collab.InvestigationID]*Room{}}
 	h.base, h.cancel = context.WithCancel(context.Background())
 	h.ctx = collab.AsServer(h.base)
 	h.presence = newPresence(h, rand.Text()[:10])

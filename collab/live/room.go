@@ -33,7 +33,7 @@ func (r *Room) poke() {
 }
 
 func (r *Room) run() {
-	sweep := time.NewTicker(sweepEvery)
+	sweep := time.NewTicker(r.hub.sweep)
 	defer sweep.Stop()
 	for {
 		if !r.step() {
