@@ -197,7 +197,7 @@ export function mount(el) {
   const order = takeOrder(el);
 
   const change = (e) => {
-    const form = e.target.closest('form[data-form="head"], form[data-form="state"]');
+    const form = e.target.closest('form[data-form="state"]');
     if (form && e.target.matches("select")) form.requestSubmit();
   };
   const input = (e) => {
