@@ -124,6 +124,7 @@ type wake struct {
 // Announce tells the room of an investigation, here and on other servers, where
 // its log now ends. It does not block. It is what [collab.Store.OnChange] calls.
 func (h *Hub) Announce(p collab.Position) {
+	beforeAnnounce()
 	h.wake(p.InvestigationID)
 	if h.nats == nil {
 		return
