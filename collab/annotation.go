@@ -7,6 +7,21 @@ import (
 // AnnotationID is "a_" and a ULID.
 type AnnotationID string
 
+// Reaction is a mark that people leave on an annotation instead of a text.
+type Reaction string
+
+// The reactions.
+const (
+	ReactionAgree    Reaction = "agree"
+	ReactionDisagree Reaction = "disagree"
+	ReactionLooking  Reaction = "looking"
+	ReactionUnclear  Reaction = "unclear"
+	ReactionThanks   Reaction = "thanks"
+)
+
+// AnnotationReactions lists them all, in the order in which they show.
+var AnnotationReactions = []Reaction{ReactionAgree, ReactionDisagree, ReactionLooking, ReactionUnclear, ReactionThanks}
+
 // Anchor is what an annotation hangs on: an investigation, a pin, a trace or a
 // span of it, and perhaps a moment in time.
 type Anchor struct {
@@ -20,40 +35,74 @@ type Anchor struct {
 // Annotation is a text anchored to something. One on the pin of a span or trace
 // is anchored to that span or trace too, so it shows there as well.
 type Annotation struct {
-	ID              AnnotationID `json:"id"`
-	Anchor          Anchor       `json:"anchor"`
+	ID     AnnotationID `json:"id"`
+	Anchor Anchor       `json:"anchor"`
+	// ParentID is the annotation that it replies to, "" if it is no reply itself.
+	ParentID        AnnotationID `json:"parent_id"`
 	Text            string       `json:"text"`
-	Mentions        []string     `json:"mentions"` // user ids
+	Mentions        []string     `json:"mentions"` // ids of users and teams
 	CreatedBy       string       `json:"created_by"`
 	CreatedByName   string       `json:"created_by_name"`
 	CreatedUnixNano int64        `json:"created_unix_nano,string"`
 	UpdatedUnixNano int64        `json:"updated_unix_nano,string"`
-	// Offset is that of its last change in the log of Anchor.InvestigationID, 0
-	// while it has none.
+	// Offset is that of the change that set its text, in the log of
+	// Anchor.InvestigationID; how many texts it had, if it hangs on a trace alone.
 	Offset int64 `json:"offset"`
+
+	ResolvedUnixNano int64           `json:"resolved_unix_nano,string"` // 0: open
+	ResolvedBy       string          `json:"resolved_by"`
+	ResolvedByName   string          `json:"resolved_by_name"`
+	Reactions        []ReactionCount `json:"reactions"`
+	Versions         int             `json:"versions"` // how many texts it had
 
 	fieldOffsets fieldOffsets
 	deleted      bool
 }
 
-// AnnotationNew asks for an annotation.
-type AnnotationNew struct {
-	Ref    string `json:"ref"`
-	Anchor Anchor `json:"anchor"`
-	Text   string `json:"text"`
+// ReactionCount is one reaction and who has it, the first first.
+type ReactionCount struct {
+	Reaction Reaction `json:"reaction"`
+	People   []Person `json:"people"`
 }
 
-// AnnotationUpdate changes an annotation's text.
+// Person is somebody by id and name.
+type Person struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+}
+
+// AnnotationVersion is one text that an annotation had.
+type AnnotationVersion struct {
+	Version    int    `json:"version"` // from 1
+	Text       string `json:"text"`
+	Actor      string `json:"actor"`
+	ActorName  string `json:"actor_name"`
+	AtUnixNano int64  `json:"at_unix_nano,string"`
+}
+
+// AnnotationNew asks for an annotation. A reply names its parent, and hangs where
+// that hangs; its own anchor is not looked at.
+type AnnotationNew struct {
+	Ref      string       `json:"ref"`
+	Anchor   Anchor       `json:"anchor"`
+	ParentID AnnotationID `json:"parent_id"`
+	Text     string       `json:"text"`
+}
+
+// AnnotationUpdate changes an annotation's text, which its author and
+// administrators may, or resolves or reopens it, which everybody may who sees it.
 type AnnotationUpdate struct {
-	Ref  string  `json:"ref"`
-	Seen *int64  `json:"seen"`
-	Text *string `json:"text"`
+	Ref      string  `json:"ref"`
+	Seen     *int64  `json:"seen"`
+	Text     *string `json:"text"`
+	Resolved *bool   `json:"resolved"`
 }
 
 // AnnotationFilter picks annotations, the oldest first. At least one of its
 // anchors is set.
 type AnnotationFilter struct {
 	InvestigationID InvestigationID
+	PinID           BlockID // of the investigation
 	TraceID         trace.ID
 	// SpanID narrows TraceID to one span.
 	SpanID trace.SpanID
@@ -67,6 +116,10 @@ func (n *AnnotationNew) clean() error {
 	var err error
 	if n.Text, err = cleanText("text", n.Text, maxAnnotationRunes); err != nil {
 		return err
+	}
+	if n.ParentID != "" {
+		n.Anchor = Anchor{}
+		return nil
 	}
 	a := &n.Anchor
 	if a.TraceID != "" {

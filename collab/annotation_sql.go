@@ -6,21 +6,30 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 const annotationColumns = `a.id, a.investigation_id, a.block_id, a.trace_id, a.span_id, a.moment, a.text, a.mentions, a.field_offsets,
-	a.created_by, a.created_by_name, a.created_at, a.updated_at, a.deleted_at <> 0`
+	a.created_by, a.created_by_name, a.created_at, a.updated_at, a.deleted_at <> 0,
+	a.parent_id, a.resolved_at, a.resolved_by, a.resolved_by_name,
+	(SELECT COUNT(*) FROM annotation_versions v WHERE v.annotation_id = a.id),
+	(SELECT json_group_array(json_object('reaction', r.reaction, 'id', r.actor_id, 'name', r.actor_name, 'at', r.at))
+		FROM annotation_reactions r WHERE r.annotation_id = a.id)`
 
 func scanAnnotation(row interface{ Scan(...any) error }) (*Annotation, error) {
 	var a Annotation
-	var mentions, fields string
+	var mentions, fields, reactions string
 	err := row.Scan(&a.ID, &a.Anchor.InvestigationID, &a.Anchor.PinID, &a.Anchor.TraceID, &a.Anchor.SpanID, &a.Anchor.AtUnixNano,
-		&a.Text, &mentions, &fields, &a.CreatedBy, &a.CreatedByName, &a.CreatedUnixNano, &a.UpdatedUnixNano, &a.deleted)
+		&a.Text, &mentions, &fields, &a.CreatedBy, &a.CreatedByName, &a.CreatedUnixNano, &a.UpdatedUnixNano, &a.deleted,
+		&a.ParentID, &a.ResolvedUnixNano, &a.ResolvedBy, &a.ResolvedByName, &a.Versions, &reactions)
 	if err != nil {
 		return nil, err
 	}
 	if err := json.Unmarshal([]byte(mentions), &a.Mentions); err != nil {
 		return nil, fmt.Errorf("mentions of %s: %w", a.ID, err)
+	}
+	if a.Reactions, err = readReactions(reactions); err != nil {
+		return nil, fmt.Errorf("reactions of %s: %w", a.ID, err)
 	}
 	a.fieldOffsets, err = readFieldOffsets(fields)
 	a.Offset = a.fieldOffsets[string(a.Anchor.InvestigationID)]
@@ -73,7 +82,11 @@ func (s *Store) FindAnnotations(ctx context.Context, f AnnotationFilter) ([]Anno
 		if err := s.MaySee(ctx, f.InvestigationID); err != nil {
 			return nil, err
 		}
-		return boardAnnotations(ctx, s.read, f.InvestigationID)
+		list, err := boardAnnotations(ctx, s.read, f.InvestigationID)
+		if f.PinID != "" {
+			list = slices.DeleteFunc(list, func(a Annotation) bool { return a.Anchor.PinID != f.PinID })
+		}
+		return list, err
 	}
 	where, args = where+" AND a.trace_id = ? AND "+seenAnnotation, append(append(args, f.TraceID.String()), readerOf(ctx).args()...)
 	if !f.SpanID.IsZero() {
@@ -167,15 +180,28 @@ func (w *work) resolveAnchor(ctx context.Context, a *Anchor) error {
 }
 
 func (w *work) insertAnnotation(ctx context.Context, n AnnotationNew) (*Annotation, error) {
-	if err := w.resolveAnchor(ctx, &n.Anchor); err != nil {
+	if n.ParentID != "" {
+		parent, err := annotationByID(ctx, w.tx, n.ParentID)
+		if err != nil {
+			return nil, err
+		}
+		if parent.deleted {
+			return nil, fmt.Errorf("annotation %s was deleted: %w", n.ParentID, ErrNotFound)
+		}
+		if parent.ParentID != "" { // one level: a reply to a reply stands beside it
+			n.ParentID = parent.ParentID
+		}
+		n.Anchor = parent.Anchor
+	} else if err := w.resolveAnchor(ctx, &n.Anchor); err != nil {
 		return nil, err
 	}
 	people, err := mentionables(ctx, w.tx)
 	if err != nil {
 		return nil, err
 	}
-	a := &Annotation{ID: AnnotationID(newID("a_")), Anchor: n.Anchor, Text: n.Text, Mentions: mentionedUsers(n.Text, people),
-		CreatedBy: w.actor.ID, CreatedByName: w.actor.Name, CreatedUnixNano: w.now, UpdatedUnixNano: w.now}
+	a := &Annotation{ID: AnnotationID(newID("a_")), Anchor: n.Anchor, Text: n.Text, Mentions: mentioned(n.Text, people),
+		CreatedBy: w.actor.ID, CreatedByName: w.actor.Name, CreatedUnixNano: w.now, UpdatedUnixNano: w.now,
+		ParentID: n.ParentID, Reactions: []ReactionCount{}, Versions: 1}
 	if a.Mentions == nil {
 		a.Mentions = []string{}
 	}
@@ -184,11 +210,14 @@ func (w *work) insertAnnotation(ctx context.Context, n AnnotationNew) (*Annotati
 		return nil, fmt.Errorf("encode mentions: %w", err)
 	}
 	_, err = w.tx.ExecContext(ctx, `INSERT INTO annotations (id, investigation_id, block_id, trace_id, span_id, moment, text, mentions, field_offsets,
-		created_by, created_by_name, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, '{}', ?, ?, ?, ?)`,
+		created_by, created_by_name, created_at, updated_at, parent_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, '{}', ?, ?, ?, ?, ?)`,
 		a.ID, a.Anchor.InvestigationID, a.Anchor.PinID, a.Anchor.TraceID, a.Anchor.SpanID, a.Anchor.AtUnixNano, a.Text, string(mentions),
-		a.CreatedBy, a.CreatedByName, w.now, w.now)
+		a.CreatedBy, a.CreatedByName, w.now, w.now, a.ParentID)
 	if err != nil {
 		return nil, fmt.Errorf("insert annotation: %w", err)
+	}
+	if err := w.keepVersion(ctx, a); err != nil {
+		return nil, err
 	}
 	offsets, err := w.logAnnotation(ctx, AnnotationAdded, a, n.Ref, a)
 	if err != nil {
@@ -245,7 +274,11 @@ func (w *work) annotationHomes(ctx context.Context, a *Annotation) ([]Investigat
 
 // saveAnnotationOffsets keeps, per investigation, the offset of the change that
 // set the text last: "seen" means the log of the annotation's own investigation.
+// One that hangs on a trace alone has no log, and counts its texts.
 func (w *work) saveAnnotationOffsets(ctx context.Context, a *Annotation, offsets fieldOffsets) error {
+	if a.Anchor.InvestigationID == "" {
+		offsets[""] = int64(a.Versions)
+	}
 	a.fieldOffsets, a.Offset = offsets, offsets[string(a.Anchor.InvestigationID)]
 	_, err := w.tx.ExecContext(ctx, `UPDATE annotations SET field_offsets = ? WHERE id = ?`, offsets.text(), a.ID)
 	if err != nil {
@@ -254,47 +287,80 @@ func (w *work) saveAnnotationOffsets(ctx context.Context, a *Annotation, offsets
 	return nil
 }
 
-// UpdateAnnotation changes an annotation's text. Its author and administrators
-// may. For an annotation of an investigation u.Seen is an offset of that log,
-// and a text changed since is merged or a [ConflictError].
+// UpdateAnnotation changes an annotation's text, or resolves or reopens it. u.Seen
+// is an offset of the log of its investigation, or, if it hangs on a trace alone,
+// that of the annotation, and may be left out there. A text changed since is a
+// [ConflictError].
 func (s *Store) UpdateAnnotation(ctx context.Context, id AnnotationID, u AnnotationUpdate) (*Annotation, error) {
 	if err := checkRef(u.Ref); err != nil {
 		return nil, err
 	}
-	if u.Text == nil {
+	if u.Text == nil && u.Resolved == nil {
 		return nil, &InvalidError{"text", "Write something first."}
 	}
-	text, err := cleanText("text", *u.Text, maxAnnotationRunes)
+	text := ""
+	if u.Text != nil {
+		var err error
+		if text, err = cleanText("text", *u.Text, maxAnnotationRunes); err != nil {
+			return nil, err
+		}
+	}
+	request, err := requestHash("annotation", id, u)
 	if err != nil {
 		return nil, err
 	}
 	var a *Annotation
 	err = s.do(ctx, func(w *work) error {
-		if a, err = w.ownAnnotation(ctx, id); err != nil {
+		if a, err = annotationByID(ctx, w.tx, id); err != nil {
 			return err
 		}
 		if a.deleted {
 			return fmt.Errorf("annotation %s was deleted: %w", id, ErrNotFound)
 		}
-		if home := a.Anchor.InvestigationID; home != "" {
-			inv, err := investigationByID(ctx, w.tx, home)
-			if err != nil {
+		before, err := findRef(ctx, w.tx, "annotations", w.actor.ID, u.Ref, request)
+		if err != nil || before != nil {
+			return err
+		}
+		if u.Text != nil {
+			if err := w.editAnnotation(ctx, a, text, u); err != nil {
 				return err
-			}
-			seen, err := checkSeen(u.Seen, inv.Offset)
-			if err != nil {
-				return err
-			}
-			if a.fieldOffsets[string(home)] > seen && text != a.Text {
-				return &ConflictError{Field: "text", Yours: text, Theirs: a.Text, Offset: inv.Offset}
 			}
 		}
-		return w.updateAnnotation(ctx, a, text, u.Ref)
+		if u.Resolved != nil {
+			if err := w.resolveAnnotation(ctx, a, *u.Resolved, u.Ref); err != nil {
+				return err
+			}
+		}
+		return w.keepRef(ctx, "annotations", u.Ref, request, string(id), a.Offset)
 	})
 	if err != nil {
 		return nil, err
 	}
 	return a, nil
+}
+
+// editAnnotation puts a text in place of the one seen.
+func (w *work) editAnnotation(ctx context.Context, a *Annotation, text string, u AnnotationUpdate) error {
+	if err := w.mayEdit(a); err != nil {
+		return err
+	}
+	now, seen := a.Offset, a.Offset
+	if home := a.Anchor.InvestigationID; home != "" {
+		p, err := logEnd(ctx, w.tx, home)
+		if err != nil {
+			return err
+		}
+		now = p.Offset
+		if seen, err = checkSeen(u.Seen, now); err != nil {
+			return err
+		}
+	} else if u.Seen != nil {
+		seen = *u.Seen
+	}
+	if a.Offset > seen && text != a.Text {
+		return &ConflictError{Field: "text", Yours: text, Theirs: a.Text, Offset: now}
+	}
+	return w.updateAnnotation(ctx, a, text, u.Ref)
 }
 
 func (w *work) updateAnnotation(ctx context.Context, a *Annotation, text, ref string) error {
@@ -306,7 +372,7 @@ func (w *work) updateAnnotation(ctx context.Context, a *Annotation, text, ref st
 	if err != nil {
 		return err
 	}
-	a.Text, a.Mentions, a.UpdatedUnixNano = text, mentionedUsers(text, people), w.now
+	a.Text, a.Mentions, a.UpdatedUnixNano = text, mentioned(text, people), w.now
 	if a.Mentions == nil {
 		a.Mentions = []string{}
 	}
@@ -317,6 +383,10 @@ func (w *work) updateAnnotation(ctx context.Context, a *Annotation, text, ref st
 	_, err = w.tx.ExecContext(ctx, `UPDATE annotations SET text = ?, mentions = ?, updated_at = ? WHERE id = ?`, text, string(mentions), w.now, a.ID)
 	if err != nil {
 		return fmt.Errorf("update annotation %s: %w", a.ID, err)
+	}
+	a.Versions++
+	if err := w.keepVersion(ctx, a); err != nil {
+		return err
 	}
 	data := map[string]any{"id": a.ID, "anchor": a.Anchor, "fields": map[string]any{"text": text, "mentions": a.Mentions}}
 	offsets, err := w.logAnnotation(ctx, AnnotationUpdated, a, ref, data)
@@ -346,10 +416,15 @@ func (w *work) ownAnnotation(ctx context.Context, id AnnotationID) (*Annotation,
 	if err != nil {
 		return nil, err
 	}
+	return a, w.mayEdit(a)
+}
+
+// mayEdit says who may change and delete an annotation.
+func (w *work) mayEdit(a *Annotation) error {
 	if a.CreatedBy != w.actor.ID && !w.actor.Role.AtLeast(RoleAdmin) {
-		return nil, ErrForbidden
+		return ErrForbidden
 	}
-	return a, nil
+	return nil
 }
 
 func (w *work) eraseAnnotation(ctx context.Context, a *Annotation) error {
@@ -361,6 +436,11 @@ func (w *work) eraseAnnotation(ctx context.Context, a *Annotation) error {
 	_, err = w.tx.ExecContext(ctx, `UPDATE annotations SET text = '', mentions = '[]', deleted_at = ? WHERE id = ?`, w.now, a.ID)
 	if err != nil {
 		return fmt.Errorf("delete annotation %s: %w", a.ID, err)
+	}
+	for _, table := range []string{"annotation_versions", "annotation_reactions"} {
+		if _, err := w.tx.ExecContext(ctx, `DELETE FROM `+table+` WHERE annotation_id = ?`, a.ID); err != nil {
+			return fmt.Errorf("delete %s of %s: %w", table, a.ID, err)
+		}
 	}
 	// It may have landed in logs that no longer show it: erase it by what the
 	// logs say.
@@ -388,24 +468,6 @@ func (w *work) eraseAnnotation(ctx context.Context, a *Annotation) error {
 		}
 	}
 	return nil
-}
-
-// mentionables lists the active people.
-func mentionables(ctx context.Context, q querier) ([]mentionable, error) {
-	rows, err := q.QueryContext(ctx, `SELECT id, name, email FROM users WHERE deactivated_at IS NULL ORDER BY id`)
-	if err != nil {
-		return nil, fmt.Errorf("list people: %w", err)
-	}
-	defer rows.Close()
-	var people []mentionable
-	for rows.Next() {
-		var p mentionable
-		if err := rows.Scan(&p.ID, &p.Name, &p.Email); err != nil {
-			return nil, fmt.Errorf("list people: %w", err)
-		}
-		people = append(people, p)
-	}
-	return people, rows.Err()
 }
 
 var _ querier = (*sql.Tx)(nil)

@@ -327,6 +327,19 @@ func TestGoldenChanges(t *testing.T) {
 	}
 	edit(job, BlockUpdate{Done: ptr(true), Assignee: text("")})
 	edit(h, BlockUpdate{State: ptr(HypothesisConfirmed), References: References{pin.ID: SideAgainst, query.ID: SideFor}, After: ptr(BlockID(""))})
+	remark := mustAnnotate(t, s, who.ana, AnnotationNew{Ref: "remark", Anchor: Anchor{PinID: pin.ID}, Text: "Why?"})
+	reply := mustAnnotate(t, s, who.bo, AnnotationNew{Ref: "reply", ParentID: remark.ID, Text: "See the build, @Ana Lima"})
+	if _, err := s.UpdateAnnotation(who.bo, reply.ID, AnnotationUpdate{Seen: &reply.Offset, Text: text("See the build")}); err != nil {
+		t.Fatal(err)
+	}
+	for _, on := range []bool{true, false} {
+		if _, err := s.React(who.ana, reply.ID, ReactionThanks, on); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.UpdateAnnotation(who.bo, remark.ID, AnnotationUpdate{Resolved: &on}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	list, _, err := s.Changes(who.vi, inv.ID, 0, 0)
 	if err != nil {
 		t.Fatal(err)

@@ -44,6 +44,12 @@ const (
 	AnnotationAdded      ChangeType = "annotation.added"
 	AnnotationUpdated    ChangeType = "annotation.updated"
 	AnnotationDeleted    ChangeType = "annotation.deleted"
+	AnnotationReacted    ChangeType = "annotation.reacted" // with a mark, or took it away
+	AnnotationResolved   ChangeType = "annotation.resolved"
+	AnnotationReopened   ChangeType = "annotation.reopened"
+	EntryAdded           ChangeType = "entry.added" // of the timeline, by hand
+	EntryUpdated         ChangeType = "entry.updated"
+	EntryDeleted         ChangeType = "entry.deleted"
 )
 
 // Change is one entry of an investigation's log, and the frame that its

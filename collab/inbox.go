@@ -237,7 +237,8 @@ func (w *work) notifyMentions(ctx context.Context, m mentionSource) error {
 	if err != nil {
 		return err
 	}
-	known := mentionedUsers(m.before, people)
+	known := mentioned(m.before, people)
+	before := told(known, people)
 	var n Notice
 	if m.inv != nil {
 		n = w.notice(m.inv, ReasonMention)
@@ -246,16 +247,23 @@ func (w *work) notifyMentions(ctx context.Context, m mentionSource) error {
 	}
 	n.Path, n.Text = m.path, clipRunes(strings.TrimSpace(m.text), maxExcerptRunes)
 	it := InboxItem{Reason: ReasonMention, InvestigationID: n.InvestigationID, Title: n.Title, Text: n.Text, Path: m.path}
-	for _, id := range mentionedUsers(m.text, people) {
-		if slices.Contains(known, id) {
-			continue
-		}
-		for _, p := range people {
-			if p.ID == id {
+	named := mentioned(m.text, people)
+	for _, id := range named {
+		for i := range people {
+			if p := &people[i]; p.ID != id || slices.Contains(known, id) {
+				continue
+			} else if p.team() {
+				n.To = append(n.To, "@"+p.Name)
+			} else {
 				n.To = append(n.To, p.Name)
 			}
 		}
-		if err := w.inbox(ctx, id, it, m.object); err != nil {
+	}
+	for _, user := range told(named, people) {
+		if slices.Contains(before, user) {
+			continue
+		}
+		if err := w.inbox(ctx, user, it, m.object); err != nil {
 			return err
 		}
 	}

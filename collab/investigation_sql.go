@@ -406,6 +406,8 @@ func (s *Store) DeleteInvestigation(ctx context.Context, id InvestigationID) err
 			{`DELETE FROM evidence WHERE block_id IN (SELECT id FROM blocks WHERE investigation_id = ?)`, []any{id}},
 			{`DELETE FROM pictures WHERE block_id IN (SELECT id FROM blocks WHERE investigation_id = ?)`, []any{id}},
 			{`UPDATE blocks SET title = '', text = '', url = '', query = '', locator = '', sides = '', cited = '', assignee = '', deleted_at = ? WHERE investigation_id = ?`, []any{w.now, id}},
+			{`DELETE FROM annotation_versions WHERE annotation_id IN (SELECT id FROM annotations WHERE investigation_id = ?)`, []any{id}},
+			{`DELETE FROM annotation_reactions WHERE annotation_id IN (SELECT id FROM annotations WHERE investigation_id = ?)`, []any{id}},
 			{`UPDATE annotations SET text = '', mentions = '[]', deleted_at = ? WHERE investigation_id = ?`, []any{w.now, id}},
 			{`UPDATE changes SET data = json_object('id', object_id, 'erased', json('true')) WHERE investigation_id = ?1
 				OR investigation_id IN (SELECT id FROM investigations WHERE merged_into = ?1)`, []any{id}},

@@ -1,21 +1,85 @@
 package collab
 
 import (
+	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 )
 
-// A person whom a text can name.
-type mentionable struct{ ID, Name, Email string }
+// A person or a team whom a text can name.
+type mentionable struct {
+	ID, Name, Email string
+	Members         []string // of a team, whose handle is its Name: users' ids
+}
 
-// mentionedUsers returns the ids of the people that text names by "@", in the
-// order of their first mention, each once. A person is named by the full name
+// team reports whether many are meant.
+func (m *mentionable) team() bool { return strings.HasPrefix(m.ID, "m_") }
+
+// mentionables lists the active people and the teams.
+func mentionables(ctx context.Context, q querier) ([]mentionable, error) {
+	rows, err := q.QueryContext(ctx, `SELECT id, name, email FROM users WHERE deactivated_at IS NULL ORDER BY id`)
+	if err != nil {
+		return nil, fmt.Errorf("list people: %w", err)
+	}
+	defer rows.Close()
+	var list []mentionable
+	for rows.Next() {
+		var p mentionable
+		if err := rows.Scan(&p.ID, &p.Name, &p.Email); err != nil {
+			return nil, fmt.Errorf("list people: %w", err)
+		}
+		list = append(list, p)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("list people: %w", err)
+	}
+	teams, err := findTeams(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	for i := range teams {
+		m := mentionable{ID: string(teams[i].ID), Name: teams[i].Handle}
+		for _, p := range teams[i].Members {
+			m.Members = append(m.Members, p.ID)
+		}
+		list = append(list, m)
+	}
+	return list, nil
+}
+
+// told are the people behind the ids that a text names: with the members of its
+// teams, each once.
+func told(named []string, list []mentionable) []string {
+	var users []string
+	for _, id := range named {
+		for i := range list {
+			if list[i].ID != id {
+				continue
+			}
+			who := list[i].Members
+			if !list[i].team() {
+				who = []string{id}
+			}
+			for _, u := range who {
+				if !slices.Contains(users, u) {
+					users = append(users, u)
+				}
+			}
+		}
+	}
+	return users
+}
+
+// mentioned returns the ids of the people and teams that text names by "@", in
+// the order of their first mention, each once. A team is named by its handle, a
+// person by the full name
 // with or without its spaces, by the part of the email before the @, or by a
 // first name that only one person has; case does not matter. An @ inside a
 // word, as in an email address, names nobody.
-func mentionedUsers(text string, people []mentionable) []string {
+func mentioned(text string, people []mentionable) []string {
 	names := mentionNames(people)
 	var ids []string
 	for i := 0; i < len(text); i++ {
@@ -65,10 +129,13 @@ func mentionNames(people []mentionable) []mentionName {
 		put(full, p.ID)
 		put(strings.ReplaceAll(full, " ", ""), p.ID)
 		put(strings.ReplaceAll(full, " ", "."), p.ID)
-		local, _, _ := strings.Cut(strings.ToLower(p.Email), "@")
+		local, _, _ := strings.Cut(strings.ToLower(p.Email), "@") // a team has none
 		put(local, p.ID)
 	}
 	for _, p := range people {
+		if p.team() {
+			continue
+		}
 		first, _, more := strings.Cut(strings.ToLower(strings.TrimSpace(p.Name)), " ")
 		if more {
 			put(first, p.ID)

@@ -8,11 +8,12 @@ import (
 
 func TestMentionedUsers(t *testing.T) {
 	people := []mentionable{
-		{"u_ana", "Ana Lima", "ana@example.com"},
-		{"u_bo", "Bo", "bo.olsen@example.com"},
-		{"u_kim1", "Kim Ito", "kim@example.com"},
-		{"u_kim2", "Kim Orr", "korr@example.com"},
-		{"u_zoe", "Zoë Ångström", "z@example.com"},
+		{ID: "u_ana", Name: "Ana Lima", Email: "ana@example.com"},
+		{ID: "u_bo", Name: "Bo", Email: "bo.olsen@example.com"},
+		{ID: "u_kim1", Name: "Kim Ito", Email: "kim@example.com"},
+		{ID: "u_kim2", Name: "Kim Orr", Email: "korr@example.com"},
+		{ID: "u_zoe", Name: "Zoë Ångström", Email: "z@example.com"},
+		{ID: "m_quo", Name: "quotes-team", Members: []string{"u_bo", "u_kim1"}},
 	}
 	cases := []struct {
 		text string
@@ -28,13 +29,21 @@ func TestMentionedUsers(t *testing.T) {
 		{"@Kim is the one with that address", nil},
 		{"@korr and @Kim Ito", []string{"u_kim2", "u_kim1"}},
 		{"@zoë ångström!", []string{"u_zoe"}},
+		{"@Quotes-Team, and @bo", []string{"m_quo", "u_bo"}},
 		{"@@ana", []string{"u_ana"}},
 		{"@", nil},
 		{"trailing @an", nil},
 	}
 	for _, c := range cases {
-		if diff := cmp.Diff(c.want, mentionedUsers(c.text, people)); diff != "" {
+		if diff := cmp.Diff(c.want, mentioned(c.text, people)); diff != "" {
 			t.Errorf("%q: -want +got\n%s", c.text, diff)
 		}
+	}
+}
+
+func TestTold(t *testing.T) {
+	list := []mentionable{{ID: "u_ana"}, {ID: "m_quo", Members: []string{"u_bo", "u_ana"}}}
+	if diff := cmp.Diff([]string{"u_ana", "u_bo"}, told([]string{"u_ana", "m_quo", "u_gone"}, list)); diff != "" {
+		t.Errorf("who is told: each once (-want +got):\n%s", diff)
 	}
 }

@@ -73,6 +73,8 @@ var ServerTypes = []string{
 	string(collab.TaskAdded), string(collab.TaskUpdated), string(collab.TaskDeleted),
 	string(collab.HypothesisAdded), string(collab.HypothesisUpdated), string(collab.HypothesisDeleted),
 	string(collab.AnnotationAdded), string(collab.AnnotationUpdated), string(collab.AnnotationDeleted),
+	string(collab.AnnotationReacted), string(collab.AnnotationResolved), string(collab.AnnotationReopened),
+	string(collab.EntryAdded), string(collab.EntryUpdated), string(collab.EntryDeleted),
 }
 
 // ClientTypes lists every type that a client may send.

@@ -4,6 +4,25 @@ CREATE TABLE allowed_hosts (
     created_at INTEGER NOT NULL
 ) STRICT;
 
+CREATE TABLE annotation_reactions (
+    annotation_id TEXT NOT NULL REFERENCES annotations (id),
+    reaction      TEXT NOT NULL,
+    actor_id      TEXT NOT NULL,
+    actor_name    TEXT NOT NULL,
+    at            INTEGER NOT NULL,
+    PRIMARY KEY (annotation_id, reaction, actor_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE annotation_versions (
+    annotation_id TEXT NOT NULL REFERENCES annotations (id),
+    version       INTEGER NOT NULL,
+    text          TEXT NOT NULL,
+    actor_id      TEXT NOT NULL,
+    actor_name    TEXT NOT NULL,
+    at            INTEGER NOT NULL,
+    PRIMARY KEY (annotation_id, version)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE annotations (
     id               TEXT PRIMARY KEY,
     investigation_id TEXT NOT NULL,            -- empty: anchored to a trace alone
@@ -19,11 +38,13 @@ CREATE TABLE annotations (
     created_at       INTEGER NOT NULL,
     updated_at       INTEGER NOT NULL,
     deleted_at       INTEGER NOT NULL DEFAULT 0
-) STRICT;
+, parent_id TEXT NOT NULL DEFAULT '', resolved_at INTEGER NOT NULL DEFAULT 0, resolved_by TEXT NOT NULL DEFAULT '', resolved_by_name TEXT NOT NULL DEFAULT '') STRICT;
 
 CREATE INDEX annotations_block_id_idx ON annotations (block_id) WHERE block_id <> '';
 
 CREATE INDEX annotations_investigation_id_idx ON annotations (investigation_id) WHERE investigation_id <> '';
+
+CREATE INDEX annotations_parent_id_idx ON annotations (parent_id) WHERE parent_id <> '';
 
 CREATE INDEX annotations_trace_id_idx ON annotations (trace_id) WHERE trace_id <> '';
 
@@ -221,6 +242,22 @@ CREATE TABLE invitations (
 	expires_at INTEGER NOT NULL,
 	used_at INTEGER
 ) STRICT;
+
+CREATE TABLE markers (
+    id              TEXT PRIMARY KEY,
+    type            TEXT NOT NULL,             -- deploy, …
+    message         TEXT NOT NULL,
+    url             TEXT NOT NULL,
+    service         TEXT NOT NULL,             -- empty: about all
+    environment     TEXT NOT NULL,             -- empty: about all
+    start_at        INTEGER NOT NULL,
+    end_at          INTEGER NOT NULL,          -- 0: a moment
+    created_by      TEXT NOT NULL,
+    created_by_name TEXT NOT NULL,
+    created_at      INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX markers_start_at_idx ON markers (start_at);
 
 CREATE TABLE migrations (
 		number INTEGER PRIMARY KEY,

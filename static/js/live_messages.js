@@ -38,6 +38,12 @@ export const serverTypes = [
   "annotation.added",
   "annotation.updated",
   "annotation.deleted",
+  "annotation.reacted",
+  "annotation.resolved",
+  "annotation.reopened",
+  "entry.added",
+  "entry.updated",
+  "entry.deleted",
 ];
 
 /** What a client may send. */
