@@ -70,7 +70,7 @@ func newServiceGraph() *serviceGraph {
 
 func nodeID(kind, name string) string { return kind + ":" + name }
 
-// node returns a node, which may be new.
+// node returns a node, which may be new, until the next one is asked for.
 func (g *serviceGraph) node(kind, name string) *mapNode {
 	id := nodeID(kind, name)
 	i, ok := g.at[id]
@@ -82,7 +82,7 @@ func (g *serviceGraph) node(kind, name string) *mapNode {
 	return &g.Nodes[i]
 }
 
-// edge returns an edge, which may be new.
+// edge returns an edge, which may be new, until the next one is asked for.
 func (g *serviceGraph) edge(from, to, kind string) *mapEdge {
 	key := [2]string{from, to}
 	i, ok := g.links[key]
@@ -501,8 +501,8 @@ func threadGraph(t *graph.Thread) *serviceGraph {
 		via.Count += count
 		via.Sent += count
 		via.Errors += errors
-		send, handle := g.edge(src, via.ID, mapSend), g.edge(via.ID, toID, mapHandle)
-		send.Count += count
+		g.edge(src, via.ID, mapSend).Count += count
+		handle := g.edge(via.ID, toID, mapHandle)
 		handle.Count += count
 		handle.Errors += errors
 		return []string{via.ID + "\n" + toID, via.ID}

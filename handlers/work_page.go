@@ -143,10 +143,36 @@ func (g *workPage) fill(ctx context.Context, s *Server, m *views.WorkPage) error
 	if m.Origins, err = g.originTable(ctx, found); err != nil {
 		return err
 	}
-	if g.stat.WaitMS != nil {
-		m.Waits = append(m.Waits, views.WorkWait{Spread: spreadText(g.stat.WaitMS), How: "as the senders measured it, in " + wordList(g.words.Waits()), Of: "from all " + g.runsWord()})
+	if g.stat.WaitMS == nil {
+		return nil
 	}
-	return nil
+	said, err := g.waitNames(ctx)
+	m.Waits = append(m.Waits, views.WorkWait{Spread: spreadText(g.stat.WaitMS), How: "as the senders measured it, in " + wordList(said), Of: "from all " + g.runsWord() + " that say it"})
+	return err
+}
+
+// waitNames are the attributes that say how long these waited.
+func (g *workPage) waitNames(ctx context.Context) ([]string, error) {
+	all := g.words.Waits()
+	used := make([]bool, len(all))
+	var asks []func(context.Context) error
+	for i, name := range all {
+		asks = append(asks, func(ctx context.Context) error {
+			res, err := g.run(ctx, g.ask(nil, calculations(), g.handled(query.Filter{Column: name, Op: "exists"})...), 1, calculationNamed("COUNT"), false)
+			if err == nil {
+				used[i] = res.Stats.RowsMatched > 0
+			}
+			return err
+		})
+	}
+	err := askAll(ctx, asks...)
+	var out []string
+	for i, name := range all {
+		if used[i] {
+			out = append(out, name)
+		}
+	}
+	return out, err
 }
 
 // runsWord is what is handled, in the plural.

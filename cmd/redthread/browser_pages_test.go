@@ -58,7 +58,7 @@ func TestBrowserPages(t *testing.T) {
 
 	a.look(axe, []site{
 		{name: "home-empty", path: "/"}, {name: "explore-empty", path: "/explore"}, {name: "investigations-empty", path: "/investigations"}, {name: "inbox-empty", path: "/inbox"},
-		{name: "notifications-empty", path: "/settings/notifications"},
+		{name: "notifications-empty", path: "/settings/notifications"}, {name: "jobs-empty", path: "/jobs"}, {name: "messages-empty", path: "/messages"},
 	}...)
 
 	s := tell(t, p)
@@ -86,6 +86,9 @@ func TestBrowserPages(t *testing.T) {
 		{name: "board", path: "/i/" + board}, {name: "lanes", path: "/i/" + board + "?view=lanes"}, {name: "compare", path: "/i/" + board + "/blocks/" + pin + "/compare"},
 		{name: "offer", path: "/i/" + board + "/offer?text=" + s.request.String()},
 		{name: "ripples", path: "/ripples"},
+		{name: "services", path: "/services"}, {name: "services-thread", path: "/services?thread=" + s.request.String()}, {name: "service", path: "/services/pricing"},
+		{name: "messages", path: "/messages"}, {name: "topic", path: "/messages/quotes.requested"}, {name: "topic-missing", path: "/messages/nothing"},
+		{name: "jobs", path: "/jobs"}, {name: "job", path: "/jobs/PriceQuoteJob"}, {name: "queues", path: "/queues"},
 		{name: "inbox", path: "/inbox"},
 		{name: "account", path: "/settings/account"}, {name: "people", path: "/settings/people"}, {name: "teams", path: "/settings/teams"}, {name: "keys", path: "/settings/keys"}, {name: "tokens", path: "/settings/tokens"},
 		{name: "notifications", path: "/settings/notifications"}, {name: "correlations", path: "/settings/correlations?preview=1&means=message&cause=user.id&effect=http.route,app.never"}, {name: "storage", path: "/settings/storage"}, {name: "audit", path: "/settings/audit"}, {name: "about", path: "/settings/about"},

@@ -241,7 +241,11 @@ func NewVocabulary(columns []query.ColumnInfo) *Vocabulary {
 		classes = append(classes, call("IF", call("IN", col("messaging.system"), text("active_job"), text("activejob")), col("code.namespace")))
 	}
 	// Que, Resque and others put it into the name of the span: "PricingJob process".
-	classes = append(classes, call("REG_VALUE", col("name"), "`^(.+?)(?: (?:publish|process|send|create|receive|enqueue|perform))?$`"))
+	named := call("REG_VALUE", col("name"), "`^(.+?)(?: (?:publish|process|send|create|receive|enqueue|perform))?$`")
+	if has("bullmq.queue.operation") { // "add queue.Name"; its other spans are not named for a job
+		named = call("IF", call("EXISTS", col("bullmq.queue.operation")), call("REG_VALUE", col("name"), "`^add [^.]+\\.(.+)$`"), named)
+	}
+	classes = append(classes, named)
 	add(Class, call("IF", col(IsJob), coalesce(classes)))
 
 	add(Group, coalesce(columnsOf(present(names.group))))
