@@ -19,13 +19,19 @@ import (
 
 const (
 	liveWriteTimeout = 5 * time.Second // of one message; beyond it the client is gone
-	// A client that says nothing for livePongTimeout, though pinged, is gone: with
-	// what gathers and travels, within 45 seconds nobody is shown who is not here.
-	livePongTimeout = 40 * time.Second
-	livePingEvery   = 15 * time.Second
-	liveCheckEvery  = 3 * time.Second // whether the readers may still read
-	maxLiveRequest  = 128 << 10       // bytes of one request: the longest note fits
+	liveCheckEvery   = 3 * time.Second // whether the readers may still read
+	maxLiveRequest   = 128 << 10       // bytes of one request: the longest note fits
 )
+
+// livePulse is how a socket learns that its client is gone without a word.
+type livePulse struct {
+	ping    time.Duration // between pings
+	timeout time.Duration // since the last sign of life
+}
+
+// defaultPulse: with what gathers and travels, within 45 seconds nobody is shown
+// who is not here.
+var defaultPulse = livePulse{ping: 15 * time.Second, timeout: 40 * time.Second}
 
 // liveUpgrader leaves the origin to checkLiveOrigin.
 var liveUpgrader = websocket.Upgrader{
@@ -133,7 +139,7 @@ func (k *socket) serve(ctx context.Context) {
 // write sends what the subscriber has, and pings. It returns the close code to
 // give, 0 if the client is gone.
 func (k *socket) write(ctx context.Context) (code int, reason string) {
-	ping := time.NewTicker(livePingEvery)
+	ping := time.NewTicker(k.server.pulse.ping)
 	defer ping.Stop()
 	for {
 		m, err := k.sub.Take()
@@ -168,7 +174,7 @@ func (k *socket) current(ctx context.Context) (collab.Actor, error) {
 
 func (k *socket) read(ctx context.Context) {
 	k.conn.SetReadLimit(maxLiveRequest)
-	alive := func(string) error { return k.conn.SetReadDeadline(time.Now().Add(livePongTimeout)) }
+	alive := func(string) error { return k.conn.SetReadDeadline(time.Now().Add(k.server.pulse.timeout)) }
 	k.conn.SetPongHandler(alive)
 	if alive("") != nil {
 		return

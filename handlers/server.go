@@ -59,6 +59,7 @@ type Server struct {
 	watched   watchedQueries
 	ripples   ripplesCache
 	guard     liveGuard
+	pulse     livePulse
 	browser   http.Handler
 	ingest    http.Handler
 }
@@ -71,7 +72,7 @@ func New(ctx context.Context, d Deps) (*Server, error) {
 	if d.Now == nil {
 		d.Now = time.Now
 	}
-	s := &Server{Deps: d, cross: http.NewCrossOriginProtection()}
+	s := &Server{Deps: d, cross: http.NewCrossOriginProtection(), pulse: defaultPulse}
 	d.Collab.UseEvidence(evidence{store: d.Store, graph: d.Graph, now: d.Now})
 	if d.Live != nil {
 		d.Collab.OnChange(d.Live.Announce)

@@ -1,15 +1,36 @@
-// Package live brings the changes of investigations to whoever has one open. It
-// knows no transport: a [Subscriber] is a bounded queue that a websocket drains.
+// Package live brings the changes of investigations to whoever has one open, and
+// tells people who is where. It knows no transport: a [Subscriber] is a bounded
+// queue that a websocket drains; each open page has one.
 //
 // A [Room] is the live channel of one investigation, with one goroutine. It is
 // woken with the place where the log now ends, reads what is new from the log
 // once, and puts the same bytes into the queue of every subscriber. A lost wake
-// costs at most [sweepEvery]; never a change, since the log is what is read.
+// costs at most [Options.Sweep]; never a change, since the log is what is read.
 //
 // A subscriber that joins after an offset gets, in one queue and in this order,
 // the hello, every change after its offset, and whatever comes later: the room's
 // goroutine does both, so nothing can slip between. A queue that is full is
 // closed; nobody waits for it.
+//
+// Presence is kept by page, not by person, and never stored. A page is at a place
+// (place.go): a board, a trace with its thread, or Explore; those at one place are
+// told who else is. Every server knows the pages of all, by NATS, and forgets a
+// server that falls silent. What has no offset (who is here, cursors, whom one
+// follows) may be dropped for the next of its kind, and is told at most every 50
+// ms. A person's newest page is their view, which their followers are told; one who
+// may not see it is told what one is told of somebody who is nowhere.
+//
+// What is promised, and the tests that prove it:
+//
+//	G1  What was confirmed is in the log and reaches every open page    TestLiveCrash (cmd/redthread), TestLiveFuzz (handlers)
+//	G2  All pages get the changes in one order, numbered without holes  TestLiveFuzz, TestRoomReadsOnceForAll, collab.TestLogHasNoHoleUnderConcurrentWriters
+//	G3  After a break a page goes on from (epoch, offset), or reloads   TestHelloReplayThenLive, TestResumeUnderLoad, TestReloadWhenTheLogIsAnother
+//	G4  A slow page delays nobody: it loses cursors, then is sent away  TestSlowReaderDelaysNobody, TestSlowReaderLosesCursorsFirst, TestLiveLoad
+//	G5  Presence is right within 45 s; nothing of it is stored          TestPresenceEndsWithoutAWord (handlers), TestPresenceOfADeadServerExpires
+//	G6  Different fields both win; the same field asks                  collab.TestDifferentFieldsBothWin, collab.TestMergeTextProperties, TestBrowserConflict
+//	G7  Who loses access is out within 5 s, and the content hidden      TestRevokedReadersLeave (handlers), TestBrowserRevoked
+//	G8  NATS gone or back makes no difference to what is told           TestNATSIsOnlyTheWakeUp, TestLiveFuzz
+//	G9  It works without scripts, as of the load of the page            TestBrowserWithoutScripts, TestBoardWithoutScripts (handlers)
 //
 // Locks: Hub.mu, then Subscriber.mu. Neither is held while reading the log or
 // calling out.

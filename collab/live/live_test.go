@@ -107,7 +107,7 @@ type message struct {
 func next(t *testing.T, s *Subscriber) message {
 	t.Helper()
 	for {
-		if m := nextAny(t, s); m.Type != TypePresence && m.Type != TypeSelf {
+		if m := nextAny(t, s); m.Type != TypePresence && m.Type != TypeSelf && m.Type != TypeCursor {
 			return m
 		}
 	}

@@ -1,6 +1,7 @@
 package live
 
 import (
+	"bytes"
 	"cmp"
 	"slices"
 	"strconv"
@@ -353,7 +354,11 @@ func (p *presence) tellSelf(person string) []letter {
 	for _, c := range p.people[person] {
 		if c.sub != nil {
 			self.Hidden, self.Alone = c.Hidden, c.Alone
-			letters = append(letters, letter{c.sub, "self", Encode(self)})
+			// Most of what a person does changes nothing of this.
+			if m := Encode(self); !bytes.Equal(m, c.sub.self) {
+				c.sub.self = m
+				letters = append(letters, letter{c.sub, "self", m})
+			}
 		}
 	}
 	return letters

@@ -399,3 +399,41 @@ func TestCrowd(t *testing.T) {
 	}
 	waitFor(t, last, TypePresence, "50 of 120", func(p Presence) bool { return len(p.People) == maxPeopleTold && p.More == 70 })
 }
+
+// What has no offset is dropped for a reader that does not keep up; that alone
+// sends nobody away, and takes no room from the changes.
+func TestSlowReaderLosesCursorsFirst(t *testing.T) {
+	l := &memoryLog{epoch: "e1"}
+	h := newHub(t, l, Options{Queue: 16})
+	slow := join(t, h, 0, "", -1)
+	const others = 3 * maxEphemeral
+	last := ""
+	for i := range others {
+		s := join(t, h, 1+i, "", -1)
+		s.SetCursor(&Cursor{Block: fmt.Sprint("b_", i), Offset: -1})
+		last = fmt.Sprint("b_", i)
+	}
+	// Another reader at the place has been told the last: so has the slow one.
+	fast := join(t, h, 1, "", -1)
+	waitFor(t, fast, TypeCursor, "the last cursor", func(m CursorMoved) bool { return m.Cursor != nil && m.Cursor.Block == last })
+	for o := int64(1); o <= 14; o++ {
+		h.Announce(l.append(1))
+	}
+	wantChanges(t, fast, 1, 14)
+	if m := nextAny(t, slow); m.Type != TypeHello {
+		t.Fatalf("first %+v, want hello", m)
+	}
+	wantChanges(t, slow, 1, 14)
+	cursors := 0
+	for m, err := slow.Take(); m != nil || err != nil; m, err = slow.Take() {
+		if err != nil {
+			t.Fatalf("sent away: %v", err)
+		}
+		if strings.Contains(string(m), TypeCursor) {
+			cursors++
+		}
+	}
+	if cursors > maxEphemeral {
+		t.Errorf("%d cursors waited, want at most %d", cursors, maxEphemeral)
+	}
+}

@@ -17,8 +17,9 @@ const maxEphemeral = 64
 // called from any.
 type Subscriber struct {
 	hub  *Hub
-	room *Room // nil: the page shows no investigation
-	conn *conn // who and where; guarded by Hub.mu
+	room *Room  // nil: the page shows no investigation
+	conn *conn  // who and where; guarded by Hub.mu, as is self
+	self []byte // what it was told last of its own person
 	who  collab.Actor
 
 	// What the room was asked for.

@@ -1,0 +1,133 @@
+package handlers
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"redthread/collab"
+	"redthread/collab/live"
+)
+
+// dialHere opens the socket of a page that is no board.
+func (s *site) dialHere(b *browser, query string) *websocket.Conn {
+	s.t.Helper()
+	d := websocket.Dialer{Jar: b.client.Jar, Subprotocols: []string{live.Subprotocol}, HandshakeTimeout: 10 * time.Second}
+	conn, res, err := d.Dial("ws"+strings.TrimPrefix(s.srv.URL, "http")+"/live/here?"+query, http.Header{"Origin": {s.srv.URL}})
+	if err != nil {
+		s.t.Fatalf("dial: %v, %v", err, res)
+	}
+	s.t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// awaitPeople reads until the people of the place are these, by name.
+func awaitPeople(t *testing.T, c *websocket.Conn, want ...string) {
+	t.Helper()
+	var names []string
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		if err := c.SetReadDeadline(deadline); err != nil {
+			t.Fatal(err)
+		}
+		_, raw, err := c.ReadMessage()
+		if err != nil {
+			t.Fatalf("people are %v, want %v: %v", names, want, err)
+		}
+		var m live.Presence
+		if err := json.Unmarshal(raw, &m); err != nil {
+			t.Fatal(err)
+		}
+		if m.Type != live.TypePresence {
+			continue
+		}
+		names = nil
+		for _, p := range m.People {
+			names = append(names, p.Name)
+		}
+		if slices.Equal(names, want) {
+			return
+		}
+	}
+}
+
+// A client that goes without a word, its socket open for ever, is shown no more
+// once its pongs are missing. What was told of it is nowhere on disk.
+func TestPresenceEndsWithoutAWord(t *testing.T) {
+	s := newSite(t)
+	s.pulse = livePulse{ping: 50 * time.Millisecond, timeout: 500 * time.Millisecond}
+	stays := s.dialHere(s.as(collab.RoleAdmin), "path=/t/"+boardTrace)
+	const marker = "cursor.never.stored"
+	gone := s.dialHere(s.as(collab.RoleMember), "path=/t/"+boardTrace+"/"+strings.Repeat("ab", 8))
+	awaitPeople(t, stays, "The admin", "The member")
+	cursor := map[string]any{"type": live.TypeCursorSet, "data": map[string]any{"cursor": live.Cursor{Span: "s", Field: marker, Offset: -1}}}
+	if err := gone.WriteJSON(cursor); err != nil { // the last that is heard of it: it does not read, so it sends no pong
+		t.Fatal(err)
+	}
+	awaitPeople(t, stays, "The admin")
+	err := filepath.WalkDir(filepath.Dir(t.TempDir()), func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		raw, err := os.ReadFile(path)
+		if bytes.Contains(raw, []byte(marker)) || bytes.Contains(raw, []byte(strings.Repeat("ab", 8))) {
+			t.Errorf("%s holds where somebody was", path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The socket of presence refuses strangers and foreign pages, takes no changes,
+// and lets nobody say that they are at a board.
+func TestLiveHere(t *testing.T) {
+	s := newSite(t)
+	d := websocket.Dialer{Subprotocols: []string{live.Subprotocol}}
+	address := "ws" + strings.TrimPrefix(s.srv.URL, "http") + "/live/here"
+	if _, res, err := d.Dial(address, nil); err == nil || res == nil || res.StatusCode != http.StatusUnauthorized {
+		t.Errorf("a stranger: %v, %v", res, err)
+	}
+	member := s.as(collab.RoleMember)
+	d.Jar = member.client.Jar
+	if _, res, err := d.Dial(address, http.Header{"Origin": {"https://evil.example"}}); err == nil || res == nil || res.StatusCode != http.StatusForbidden {
+		t.Errorf("from another site: %v, %v", res, err)
+	}
+	admin := s.as(collab.RoleAdmin)
+	inv := admin.openInvestigation("Slow quotes")
+	board := s.dial(admin, inv.ID, "")
+	awaitPeople(t, board, "The admin")
+	c := s.dialHere(member, "path=/i/"+string(inv.ID))
+	for _, m := range []any{
+		map[string]any{"type": live.TypePresenceSet, "data": map[string]any{"path": "/i/" + string(inv.ID)}},
+		map[string]any{"type": "note.add", "ref": "r1", "data": map[string]any{"text": "x"}},
+	} {
+		if err := c.WriteJSON(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if f := nextFrame(t, c); f.Type != live.TypeHello {
+		t.Errorf("first %+v, want hello", f)
+	}
+	if f := nextFrame(t, c); f.Type != live.TypeError || f.Ref != "r1" || f.Code != "invalid" {
+		t.Errorf("a change over the socket of presence: %+v, want an error", f)
+	}
+	// Who works on it from another page shows on the board, and who may not see it does not.
+	works := s.dialHere(member, "path=/explore&investigation="+string(inv.ID))
+	awaitPeople(t, board, "The admin", "The member")
+	admin.api("PATCH", "/api/v1/investigations/"+string(inv.ID), fmt.Sprintf(`{"seen":%d,"visibility":"private"}`, inv.Offset), 200, nil)
+	awaitPeople(t, board, "The admin")
+	if err := works.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
