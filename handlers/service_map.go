@@ -132,9 +132,7 @@ func (v *mapView) fill(m *views.ServiceMap) {
 	if v.focus != "" || v.thread != "" || v.search != "" || v.unfold {
 		m.AllURL = v.link("/services")
 	}
-	for _, p := range v.keptParams() {
-		m.Kept = append(m.Kept, p)
-	}
+	m.Kept = append(m.Kept, v.keptParams()...)
 	if v.thread != "" {
 		m.Kept = append(m.Kept, views.ExploreParam{Name: paramThread, Value: v.thread})
 	}

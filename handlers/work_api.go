@@ -118,9 +118,7 @@ func (s *Server) showWorkJSON(c echo.Context, k workKind) error {
 	for _, reason := range slices.Sorted(maps.Keys(unknown)) {
 		out.OriginsUnknown = append(out.OriginsUnknown, originGap{reason, unknown[reason]})
 	}
-	for _, x := range found.senders() {
-		out.Senders = append(out.Senders, x)
-	}
+	out.Senders = append(out.Senders, found.senders()...)
 	return c.JSON(http.StatusOK, out)
 }
 

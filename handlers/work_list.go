@@ -107,9 +107,7 @@ func (s *Server) listWork(c echo.Context, k workKind) error {
 	}
 	m.Columns = w.workColumns(k, order, keep)
 	m.Page.Scope = pickers(w.names, w.environment, w.window, keep)
-	for _, param := range w.keptParams() {
-		m.Kept = append(m.Kept, param)
-	}
+	m.Kept = append(m.Kept, w.keptParams()...)
 	sparks, err := w.listSparks(ctx, k, shown)
 	if err != nil {
 		return fmt.Errorf("rates of %s: %w", k.nouns, err)
