@@ -62,7 +62,11 @@ func (s *Server) showInvestigation(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	v := views.Board{Page: page, Head: head, Notes: b.notes(), Here: s.peopleHere(inv.ID, b.actor), Epoch: inv.Epoch, Offset: inv.Offset,
+	since, _, err := int64Param(c, "since")
+	if err != nil {
+		return err
+	}
+	v := views.Board{Page: page, Head: head, Since: since, Notes: b.notes(), Here: s.peopleHere(inv.ID, b.actor), Epoch: inv.Epoch, Offset: inv.Offset,
 		Compose: b.composer(), ByLanes: c.QueryParam("view") == "lanes"}
 	blocks := make([]views.BoardBlock, len(b.Blocks))
 	for i := range b.Blocks {

@@ -131,3 +131,19 @@ func TestLiveHere(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// Without scripts the page says how much is new since it was loaded before.
+func TestRefreshTellsWhatIsNew(t *testing.T) {
+	s := newSite(t)
+	admin := s.as(collab.RoleAdmin)
+	inv := admin.openInvestigation("Slow quotes")
+	page := "/i/" + string(inv.ID)
+	admin.get(page).want(t, "first load", 200, "as it was when you loaded it", fmt.Sprintf(`href="%s?since=%d"`, page, inv.Offset))
+	since := fmt.Sprintf("%s?since=%d", page, inv.Offset)
+	admin.get(since).want(t, "nothing new", 200, "Nothing is new")
+	admin.post(page+"/blocks", "kind", "note", "text", "One", "ref", "1").want(t, "a note", 303)
+	admin.get(since).want(t, "one", 200, "1 change is new")
+	admin.post(page+"/blocks", "kind", "note", "text", "Two", "ref", "2").want(t, "a note", 303)
+	admin.get(since+"&view=lanes").want(t, "two", 200, "2 changes are new", "view=lanes")
+	admin.get(page+"?since=x").want(t, "nonsense", 400)
+}

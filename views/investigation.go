@@ -93,6 +93,9 @@ type Board struct {
 	// Position of the change log that the page shows.
 	Epoch  string
 	Offset int64
+	// Since is the offset that the page had when it was loaded before, 0 if it was
+	// not: without scripts it says how much is new.
+	Since int64
 }
 
 // Composer is the form at the end of a board.
@@ -571,4 +574,27 @@ func (o Offer) verb() string {
 		return "Add the link"
 	}
 	return "Pin the " + o.Kind
+}
+
+// newWords says what is new since the page was loaded before.
+func (v Board) newWords() string {
+	switch n := v.Offset - v.Since; {
+	case v.Since <= 0 || n < 0:
+		return "This page shows the board as it was when you loaded it."
+	case n == 0:
+		return "Nothing is new since you loaded it before."
+	case n == 1:
+		return "1 change is new since you loaded it before."
+	default:
+		return strconv.FormatInt(n, 10) + " changes are new since you loaded it before."
+	}
+}
+
+// refreshURL loads the board again.
+func (v Board) refreshURL() string {
+	u := investigationURL(v.Head.ID) + "?since=" + strconv.FormatInt(v.Offset, 10)
+	if v.ByLanes {
+		u += "&view=lanes"
+	}
+	return u
 }

@@ -30,7 +30,7 @@
 //	G6  Different fields both win; the same field asks                  collab.TestDifferentFieldsBothWin, collab.TestMergeTextProperties, TestBrowserConflict
 //	G7  Who loses access is out within 5 s, and the content hidden      TestRevokedReadersLeave (handlers), TestBrowserRevoked
 //	G8  NATS gone or back makes no difference to what is told           TestNATSIsOnlyTheWakeUp, TestLiveFuzz
-//	G9  It works without scripts, as of the load of the page            TestBrowserWithoutScripts, TestBoardWithoutScripts (handlers)
+//	G9  It works without scripts, and says how much is new              TestBrowserWithoutScripts, TestRefreshTellsWhatIsNew (handlers)
 //
 // Locks: Hub.mu, then Subscriber.mu. Neither is held while reading the log or
 // calling out.
@@ -121,6 +121,7 @@ func NewHub(o Options) *Hub {
 	if h.nats != nil {
 		h.listen("v1.investigation.*.changed", func(m *nats.Msg) { h.hear(m.Subject, m.Data) })
 		h.listen(presenceSubject, h.presence.hear)
+		h.listen(inboxSubject, h.hearInboxes)
 		h.presence.publish(news{New: true})
 	}
 	h.done.Go(h.presence.run)
