@@ -73,6 +73,7 @@ func (w *work) mergeInto(ctx context.Context, from, into *Investigation, ref str
 	return firstError(
 		func() error { return w.movePeople(ctx, from, into) },
 		func() error { return w.moveBlocks(ctx, from.ID, into.ID) },
+		func() error { return w.moveEntries(ctx, from.ID, into.ID) },
 		func() error { return w.moveAnnotations(ctx, from.ID, into.ID) },
 		func() error { return w.moveNews(ctx, from, into) },
 	)
@@ -209,4 +210,3 @@ func logEnd(ctx context.Context, q querier, id InvestigationID) (Position, error
 	}
 	return p, nil
 }
-
