@@ -17,7 +17,10 @@ import (
 	"redthread/tracestore/trace"
 )
 
-var _ graph.WindowSource = (*Store)(nil)
+var (
+	_ graph.WindowSource = (*Store)(nil)
+	_ graph.KeySource    = (*Store)(nil)
+)
 
 // UseRules has the rows that arrive from now on looked at for edges with other
 // rules, and other attributes kept in the summaries of traces; nil: the default.
@@ -256,6 +259,44 @@ func (s *Store) Ends(ctx context.Context, side graph.Side, keys []graph.Key, lim
 		ends = append(ends, h)
 	}
 	return ends, truncated, nil
+}
+
+// Shared implements [graph.KeySource].
+func (s *Store) Shared(ctx context.Context, keys []graph.Key) ([]graph.Key, error) {
+	v := s.acquire()
+	if v == nil {
+		return nil, ErrClosed
+	}
+	defer v.release()
+	keys, _ = sorted(keys, cmp.Compare[graph.Key])
+	counts := make([]uint8, len(keys)) // 2: or more
+	var mu sync.Mutex
+	if err := s.eachRun(ctx, v, len(keys) > manyIDs, func(_ int, e *segment.Edges) error {
+		type count struct{ i, n int }
+		var found []count
+		err := e.Sharing(keys, func(i, n int) { found = append(found, count{i, n}) })
+		mu.Lock()
+		defer mu.Unlock()
+		for _, f := range found {
+			counts[f.i] = uint8(min(2, int(counts[f.i])+f.n))
+		}
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	for _, t := range v.tables {
+		t.mem.Ends(keys, func(i int, _ *graph.Half) bool {
+			counts[i] = min(2, counts[i]+1)
+			return counts[i] < 2
+		})
+	}
+	var out []graph.Key
+	for i, n := range counts {
+		if n > 1 {
+			out = append(out, keys[i])
+		}
+	}
+	return out, nil
 }
 
 // TraceSummary returns what is known of a trace, or false. It outlives the

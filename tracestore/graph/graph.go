@@ -211,6 +211,14 @@ type WindowSource interface {
 	SummariesBetween(ctx context.Context, from, to int64, fn func(*Summary) error) error
 }
 
+// KeySource is an [EdgeSource] that can tell cheaply which ids say nothing: most
+// requests have one that nobody else has.
+type KeySource interface {
+	EdgeSource
+	// Shared leaves of some keys those that more than one half may have, in order.
+	Shared(ctx context.Context, keys []Key) ([]Key, error)
+}
+
 // SpanInfo names a span to a person.
 type SpanInfo struct {
 	trace.Ref

@@ -277,6 +277,9 @@ func (g *Graph) readCauses(ctx context.Context, ids []trace.ID, base int, got *c
 			}
 		}
 	}
+	if wanted, wantedPos, err = g.shared(ctx, wanted, wantedPos); err != nil {
+		return err
+	}
 	found, err := g.ends(ctx, wanted)
 	if err != nil {
 		return err
@@ -306,6 +309,32 @@ func (g *Graph) readCauses(ctx context.Context, ids []trace.ID, base int, got *c
 		}
 	}
 	return nil
+}
+
+// shared leaves those halves, each of which the index has, and their positions,
+// that are not the only one with their key.
+func (g *Graph) shared(ctx context.Context, halves []Half, pos []int) ([]Half, []int, error) {
+	src, ok := g.src.(KeySource)
+	if !ok || len(halves) == 0 {
+		return halves, pos, nil
+	}
+	keys := make([]Key, len(halves))
+	for i := range halves {
+		keys[i] = halves[i].Key
+	}
+	slices.Sort(keys)
+	keys, err := src.Shared(ctx, slices.Compact(keys))
+	if err != nil {
+		return nil, nil, err
+	}
+	n := 0
+	for i := range halves {
+		if _, ok := slices.BinarySearch(keys, halves[i].Key); ok {
+			halves[n], pos[n] = halves[i], pos[i]
+			n++
+		}
+	}
+	return halves[:n], pos[:n], nil
 }
 
 // add notes what caused a trace, given all that its spans say.

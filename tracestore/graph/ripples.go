@@ -59,6 +59,8 @@ func (r *traceScan) see(m *Summary) *traceInfo {
 
 // lookUp sees the traces that are not known yet.
 func (r *traceScan) lookUp(ctx context.Context, ids []trace.ID) error {
+	ids = slices.Clone(ids) // in order, since an index is
+	slices.SortFunc(ids, func(a, b trace.ID) int { return bytes.Compare(a[:], b[:]) })
 	for chunk := range slices.Chunk(ids, originChunk) {
 		sums, err := r.g.edges.Summaries(ctx, chunk)
 		if err != nil {

@@ -1,7 +1,9 @@
 package query
 
 import (
+	"cmp"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -292,15 +294,30 @@ type span64 struct{ from, to int64 }
 // summaryChunk is how many summaries are asked for at once (about 300 bytes each).
 const summaryChunk = 8 << 10
 
-// eachSummary calls fn with what is known of traces, in their order.
+// eachSummary calls fn with what is known of traces, in the order of their ids, in
+// which an index has them.
 func (r *resolution) eachSummary(ctx context.Context, ids []trace.ID, fn func(i int, s *graph.Summary) error) error {
-	for from := 0; from < len(ids); from += summaryChunk {
-		sums, err := r.threads.Summaries(ctx, ids[from:min(from+summaryChunk, len(ids))])
+	type place struct {
+		upper uint64 // half of the id
+		at    int32
+	}
+	order := make([]place, len(ids))
+	for i := range ids {
+		order[i] = place{binary.BigEndian.Uint64(ids[i][:]), int32(i)}
+	}
+	slices.SortFunc(order, func(a, b place) int { return cmp.Compare(a.upper, b.upper) })
+	chunk := make([]trace.ID, 0, min(len(ids), summaryChunk))
+	for part := range slices.Chunk(order, summaryChunk) {
+		chunk = chunk[:0]
+		for _, p := range part {
+			chunk = append(chunk, ids[p.at])
+		}
+		sums, err := r.threads.Summaries(ctx, chunk)
 		if err != nil {
 			return err
 		}
 		for i := range sums {
-			if err := fn(from+i, &sums[i]); err != nil {
+			if err := fn(int(part[i].at), &sums[i]); err != nil {
 				return err
 			}
 		}

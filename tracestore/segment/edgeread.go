@@ -95,6 +95,7 @@ type edgeSection[T any] struct {
 	number func(*T) uint32
 	block  int // whose records list are; -1: none
 	list   []T
+	pos    int // in list, where the last search ended
 }
 
 func (s *edgeSection[T]) load(block int) error {
@@ -108,8 +109,39 @@ func (s *edgeSection[T]) load(block int) error {
 	if err != nil {
 		return err
 	}
-	s.block, s.list = block, list
+	s.block, s.list, s.pos = block, list, 0
 	return nil
+}
+
+// seek is the position in list of the first record whose number is lo or more.
+// Asked in order it goes on from where it was.
+func (s *edgeSection[T]) seek(lo uint32) int {
+	from, to := 0, len(s.list)
+	if s.pos < to && s.number(&s.list[s.pos]) < lo {
+		from = s.pos + 1
+		for step := 1; from+step < to; step *= 2 {
+			if s.number(&s.list[from+step]) >= lo {
+				to = from + step
+				break
+			}
+			from += step
+		}
+	} else {
+		to = min(to, s.pos+1)
+		if s.pos == 0 || s.number(&s.list[s.pos-1]) < lo {
+			from = min(s.pos, to)
+		}
+	}
+	for from < to {
+		mid := int(uint(from+to) >> 1)
+		if s.number(&s.list[mid]) < lo {
+			from = mid + 1
+		} else {
+			to = mid
+		}
+	}
+	s.pos = min(from, max(0, len(s.list)-1))
+	return from
 }
 
 // each calls fn with the records whose number n is lo ≤ n ≤ hi, until it says stop.
@@ -124,7 +156,7 @@ func (s *edgeSection[T]) each(lo, hi uint32, fn func(*T) (bool, error)) error {
 		if err := s.load(block); err != nil {
 			return err
 		}
-		for i := sort.Search(len(s.list), func(i int) bool { return s.number(&s.list[i]) >= lo }); i < len(s.list); i++ {
+		for i := s.seek(lo); i < len(s.list); i++ {
 			if s.number(&s.list[i]) > hi {
 				return nil
 			}
@@ -259,6 +291,34 @@ func (e *Edges) Ends(keys []graph.Key, fn func(i int, h *graph.Half) bool) error
 		}
 		if err := c.each(hi, hi, do); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// Sharing calls fn with the position of each key, which are in order, of which the
+// run has halves on either side, and how many it may have: some may be of other
+// keys whose upper half is the same. It looks at no spans.
+func (e *Edges) Sharing(keys []graph.Key, fn func(i, n int)) error {
+	if err := e.open(); err != nil {
+		return err
+	}
+	c := e.ends()
+	n := 0
+	var key graph.Key
+	do := func(rec *endRecord) (bool, error) {
+		if rec.request || rec.key == key {
+			n++
+		}
+		return true, nil
+	}
+	for i := range keys {
+		key, n = keys[i], 0
+		if err := c.each(uint32(key>>32), uint32(key>>32), do); err != nil {
+			return err
+		}
+		if n > 0 {
+			fn(i, n)
 		}
 	}
 	return nil
