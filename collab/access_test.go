@@ -204,7 +204,7 @@ func TestNobodyReachesWhatTheyMayNotSee(t *testing.T) {
 		t.Errorf("the log moved from %v to %v, %v", before, after, err)
 	}
 	// What was told while it was open to all is told no more.
-	if items, err := s.FindInbox(who.vi, "u_vi", true, 0); err != nil || len(items) != 0 {
+	if items, err := s.FindInbox(who.vi, "u_vi", InboxFilter{View: InboxEverything}); err != nil || len(items) != 0 {
 		t.Errorf("inbox of one who may not see it any more: %+v, %v", items, err)
 	}
 	if n, err := s.UnreadCount(who.vi, "u_vi"); err != nil || n != 0 {

@@ -139,7 +139,7 @@ func TestMentionOfATeam(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, user := range []string{"u_bo", "u_vi"} {
-		items, err := s.FindInbox(who.vi, user, true, 0)
+		items, err := s.FindInbox(who.vi, user, InboxFilter{View: InboxEverything})
 		if err != nil || len(items) != 1 || items[0].Reason != ReasonMention {
 			t.Errorf("inbox of %s: %+v, %v; want one mention", user, items, err)
 		}
@@ -150,7 +150,7 @@ func TestMentionOfATeam(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustAnnotate(t, s, who.ana, AnnotationNew{Anchor: Anchor{InvestigationID: private.ID}, Text: "@quotes-team"})
-	if items, err := s.FindInbox(who.vi, "u_bo", true, 0); err != nil || len(items) != 1 {
+	if items, err := s.FindInbox(who.vi, "u_bo", InboxFilter{View: InboxEverything}); err != nil || len(items) != 1 {
 		t.Errorf("inbox of Bo: %+v, %v", items, err)
 	}
 }

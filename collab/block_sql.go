@@ -478,6 +478,11 @@ func (w *work) updateBlock(ctx context.Context, inv *Investigation, b *Block, u 
 	if err := w.notifyTask(ctx, inv, b, oldAssignee); err != nil {
 		return err
 	}
+	if _, changed := set["done"]; changed {
+		if err := w.notifyReview(ctx, inv, b); err != nil {
+			return err
+		}
+	}
 	return w.notifyMentions(ctx, mentionSource{inv: inv, object: string(b.ID), path: blockPath(inv.ID, b.ID), text: b.Text, before: oldText})
 }
 

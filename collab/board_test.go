@@ -103,7 +103,7 @@ func TestTask(t *testing.T) {
 	if b.Assignee != "u_bo" || b.AssigneeName != "Bo Olsen" || b.Done {
 		t.Fatalf("made %+v", b)
 	}
-	box, err := s.FindInbox(t.Context(), "u_bo", false, 0)
+	box, err := s.FindInbox(t.Context(), "u_bo", InboxFilter{})
 	if err != nil || len(box) != 1 || box[0].Reason != ReasonTask || box[0].Text != "Roll back" {
 		t.Fatalf("Bo's inbox %+v, %v", box, err)
 	}

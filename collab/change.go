@@ -98,6 +98,7 @@ type boards struct {
 	evidence EvidenceSource
 	changed  func(Position)
 	queued   func()
+	inboxes  func(users []string)
 }
 
 // UseEvidence sets where pins get their evidence. Call it before use.
@@ -111,6 +112,10 @@ func (s *Store) OnChange(fn func(Position)) { s.boards.changed = fn }
 // in the outbox. It must not block. Call it before use.
 func (s *Store) OnDelivery(fn func()) { s.boards.queued = fn }
 
+// OnInbox sets a function that is told, after a commit, whose inboxes may hold
+// something else now. It must not block. Call it before use.
+func (s *Store) OnInbox(fn func(users []string)) { s.boards.inboxes = fn }
+
 // work is one write transaction over change logs.
 type work struct {
 	tx     *sql.Tx
@@ -118,6 +123,7 @@ type work struct {
 	now    int64
 	told   []Position // logs that grew, once each
 	queued bool       // deliveries were written
+	boxes  []string   // users whose inboxes were written
 }
 
 // do runs fn in one transaction for the context's actor, who has to be a
@@ -143,6 +149,7 @@ func (s *Store) do(ctx context.Context, fn func(w *work) error) error {
 	if w.queued && s.boards.queued != nil {
 		s.boards.queued()
 	}
+	s.tellInboxes(w.boxes...)
 	return nil
 }
 

@@ -11,7 +11,8 @@ import (
 // Reason says why somebody is told.
 type Reason string
 
-// The reasons. A target may want any of them; all but the first reach inboxes.
+// The reasons. A target may want those of [Reasons], a person those of
+// [InboxReasons].
 const (
 	ReasonOpened     Reason = "opened"     // an investigation was opened
 	ReasonMention    Reason = "mention"    // a text names you
@@ -20,48 +21,15 @@ const (
 	ReasonStatus     Reason = "status"     // its status changed, and you take part
 	ReasonAsked      Reason = "asked"      // you, or your team, were asked in, or given a role
 	ReasonDue        Reason = "due"        // you lead it, and the next update is due
+	ReasonReply      Reason = "reply"      // somebody answers you
+	ReasonReview     Reason = "review"     // a task that you gave is done
 )
 
-// Reasons lists them all.
+// Reasons lists those that a target may want.
 var Reasons = []Reason{ReasonOpened, ReasonMention, ReasonAssignment, ReasonTask, ReasonStatus, ReasonAsked, ReasonDue}
-
-// InboxItemID is "n_" and a ULID.
-type InboxItemID string
-
-// InboxItem is one thing that concerns a user.
-type InboxItem struct {
-	ID              InboxItemID     `json:"id"`
-	Reason          Reason          `json:"reason"`
-	InvestigationID InvestigationID `json:"investigation_id"`
-	Title           string          `json:"title"` // of the investigation, as it was
-	Text            string          `json:"text"`
-	Path            string          `json:"path"` // where it is, from "/"
-	Actor           string          `json:"actor"`
-	ActorName       string          `json:"actor_name"`
-	CreatedUnixNano int64           `json:"created_unix_nano,string"`
-	Read            bool            `json:"read"`
-	Done            bool            `json:"done"`
-}
 
 // maxExcerptRunes is how much of a text a notification shows.
 const maxExcerptRunes = 300
-
-// inbox puts an item into one user's inbox, unless it is about an investigation
-// that the user may not see.
-func (w *work) inbox(ctx context.Context, user string, it InboxItem, object string) error {
-	if user == w.actor.ID {
-		return nil // nobody is told what they did themselves
-	}
-	_, err := w.tx.ExecContext(ctx, `INSERT INTO inbox_items (id, user_id, reason, investigation_id, title, text, path, actor_id, actor_name, object_id, created_at)
-		SELECT ?, u.id, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM users u WHERE u.id = ? AND u.deactivated_at IS NULL
-			AND (? = '' OR `+seenByReader("?", "u.id", "0")+`)`,
-		newID("n_"), it.Reason, it.InvestigationID, it.Title, it.Text, it.Path, w.actor.ID, w.actor.Name, object, w.now, user,
-		it.InvestigationID, it.InvestigationID)
-	if err != nil {
-		return fmt.Errorf("insert inbox item: %w", err)
-	}
-	return nil
-}
 
 // Notice is what a notification tells, by whatever way it goes.
 type Notice struct {
@@ -118,6 +86,15 @@ func (w *work) notifyTask(ctx context.Context, inv *Investigation, b *Block, bef
 	return w.enqueue(ctx, n, string(b.ID))
 }
 
+// notifyReview tells whoever gave a task that it is done. Only inboxes hear it.
+func (w *work) notifyReview(ctx context.Context, inv *Investigation, b *Block) error {
+	if b.Kind != KindTask || !b.Done {
+		return nil
+	}
+	it := InboxItem{Reason: ReasonReview, InvestigationID: inv.ID, Title: inv.Title, Text: b.Title, Path: blockPath(inv.ID, b.ID)}
+	return w.inbox(ctx, b.CreatedBy, it, string(b.ID))
+}
+
 // notifyUpdated tells of an update whom it concerns.
 func (w *work) notifyUpdated(ctx context.Context, inv, old *Investigation, e *edit) error {
 	if inv.Lead != old.Lead {
@@ -141,6 +118,14 @@ func (w *work) notifyUpdated(ctx context.Context, inv, old *Investigation, e *ed
 	}
 	if err := w.notifyAsked(ctx, inv, asked, askedTeams); err != nil {
 		return err
+	}
+	for _, field := range []string{"visibility", "people", "teams", "lead"} {
+		if _, changed := e.set[field]; changed { // somebody may see less, or more, of what is in their inbox
+			if err := w.touchInboxes(ctx, inv.ID); err != nil {
+				return err
+			}
+			break
+		}
 	}
 	if inv.Status != old.Status {
 		return w.notifyStatus(ctx, inv, old.Status)
@@ -287,89 +272,31 @@ func (w *work) notifyAnnotation(ctx context.Context, a *Annotation, before strin
 	default:
 		m.path = "/t/" + a.Anchor.TraceID + "#" + string(a.ID)
 	}
-	return w.notifyMentions(ctx, m)
+	if err := w.notifyMentions(ctx, m); err != nil || before != "" || a.ParentID == "" {
+		return err
+	}
+	return w.notifyReply(ctx, m, a.ParentID)
 }
 
-// seenItem says that inbox item n is about nothing that its user may not see
-// (any more). Such items count for nothing until access comes back.
-var seenItem = `(n.investigation_id = '' OR ` + seenByReader("n.investigation_id", "n.user_id", "0") + `)`
-
-// FindInbox returns a user's items that are not done, or all, the newest first.
-func (s *Store) FindInbox(ctx context.Context, user string, all bool, limit int) ([]InboxItem, error) {
-	if limit <= 0 || limit > 500 {
-		limit = 200
-	}
-	rows, err := s.read.QueryContext(ctx, `SELECT id, reason, investigation_id, title, text, path, actor_id, actor_name, created_at, read_at <> 0, done_at <> 0
-		FROM inbox_items n WHERE user_id = ? AND (? OR done_at = 0) AND `+seenItem+` ORDER BY created_at DESC, id DESC LIMIT ?`, user, all, limit)
+// notifyReply tells whoever took part in a conversation, and was not named in the
+// answer, that there is one. Only inboxes hear it.
+func (w *work) notifyReply(ctx context.Context, m mentionSource, parent AnnotationID) error {
+	rows, err := w.tx.QueryContext(ctx, `SELECT DISTINCT created_by FROM annotations WHERE (id = ?1 OR parent_id = ?1) AND deleted_at = 0 ORDER BY created_by`, parent)
 	if err != nil {
-		return nil, fmt.Errorf("find inbox: %w", err)
+		return fmt.Errorf("find who talks in %s: %w", parent, err)
 	}
-	defer rows.Close()
-	list := []InboxItem{}
-	for rows.Next() {
-		var it InboxItem
-		if err := rows.Scan(&it.ID, &it.Reason, &it.InvestigationID, &it.Title, &it.Text, &it.Path, &it.Actor, &it.ActorName,
-			&it.CreatedUnixNano, &it.Read, &it.Done); err != nil {
-			return nil, fmt.Errorf("find inbox: %w", err)
+	people, err := scanStrings(rows)
+	if err != nil {
+		return fmt.Errorf("find who talks in %s: %w", parent, err)
+	}
+	it := InboxItem{Reason: ReasonReply, Title: "a trace", Text: clipRunes(strings.TrimSpace(m.text), maxExcerptRunes), Path: m.path}
+	if m.inv != nil {
+		it.InvestigationID, it.Title = m.inv.ID, m.inv.Title
+	}
+	for _, user := range people {
+		if err := w.inboxLine(ctx, user, it, m.object, string(parent)); err != nil {
+			return err
 		}
-		list = append(list, it)
-	}
-	return list, rows.Err()
-}
-
-// UnreadCount returns how many items of a user's inbox are neither read nor
-// done.
-func (s *Store) UnreadCount(ctx context.Context, user string) (int, error) {
-	var n int
-	err := s.read.QueryRowContext(ctx, `SELECT COUNT(*) FROM inbox_items n WHERE user_id = ? AND read_at = 0 AND done_at = 0 AND `+seenItem, user).Scan(&n)
-	if err != nil {
-		return 0, fmt.Errorf("count inbox: %w", err)
-	}
-	return n, nil
-}
-
-// InboxState is what a user does with an item.
-type InboxState string
-
-// The states that an item can be put into.
-const (
-	InboxRead   InboxState = "read"
-	InboxUnread InboxState = "unread"
-	InboxDone   InboxState = "done"
-)
-
-var inboxSet = map[InboxState]string{
-	InboxRead:   `read_at = ?1`,
-	InboxUnread: `read_at = 0, done_at = 0 * ?1`,
-	InboxDone:   `done_at = ?1`,
-}
-
-// MarkInbox puts one item of a user's inbox into a state and returns it, or
-// [ErrNotFound].
-func (s *Store) MarkInbox(ctx context.Context, user string, id InboxItemID, to InboxState) (*InboxItem, error) {
-	set, ok := inboxSet[to]
-	if !ok {
-		return nil, &InvalidError{"state", "State is read, unread or done."}
-	}
-	var it InboxItem
-	err := s.write.QueryRowContext(ctx, `UPDATE inbox_items AS n SET `+set+` WHERE id = ?2 AND user_id = ?3 AND `+seenItem+`
-		RETURNING id, reason, investigation_id, title, text, path, actor_id, actor_name, created_at, read_at <> 0, done_at <> 0`, s.nowNano(), id, user).
-		Scan(&it.ID, &it.Reason, &it.InvestigationID, &it.Title, &it.Text, &it.Path, &it.Actor, &it.ActorName, &it.CreatedUnixNano, &it.Read, &it.Done)
-	if err != nil {
-		return nil, fmt.Errorf("mark inbox item %s: %w", id, translate(err))
-	}
-	return &it, nil
-}
-
-// MarkWholeInbox puts every open item of a user's inbox into a state.
-func (s *Store) MarkWholeInbox(ctx context.Context, user string, to InboxState) error {
-	set, ok := inboxSet[to]
-	if !ok {
-		return &InvalidError{"state", "State is read, unread or done."}
-	}
-	_, err := s.write.ExecContext(ctx, `UPDATE inbox_items AS n SET `+set+` WHERE user_id = ?2 AND done_at = 0 AND `+seenItem, s.nowNano(), user)
-	if err != nil {
-		return fmt.Errorf("mark inbox: %w", err)
 	}
 	return nil
 }

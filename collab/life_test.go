@@ -176,11 +176,11 @@ func TestLifeFields(t *testing.T) {
 	_, err = s.UpdateInvestigation(who.ana, inv.ID, InvestigationUpdate{Seen: seen(3), People: map[string]*string{"u_ana": text(strings.Repeat("x", 61))}})
 	wantInvalid(t, "a long role", err, "people")
 	// They were told, once each, and with the role.
-	items, err := s.FindInbox(who.vi, "u_vi", true, 0)
+	items, err := s.FindInbox(who.vi, "u_vi", InboxFilter{View: InboxEverything})
 	if err != nil || len(items) != 1 || items[0].Reason != ReasonAsked {
 		t.Errorf("inbox of Vi: %+v, %v", items, err)
 	}
-	if items, err = s.FindInbox(who.ana, "u_ana", true, 0); err != nil || len(items) != 1 || items[0].Text != "as the scribe" {
+	if items, err = s.FindInbox(who.ana, "u_ana", InboxFilter{View: InboxEverything}); err != nil || len(items) != 1 || items[0].Text != "as the scribe" {
 		t.Errorf("inbox of Ana: %+v, %v", items, err)
 	}
 	inv = mustUpdate(t, s, who.bo, inv.ID, InvestigationUpdate{People: map[string]*string{"u_ana": nil}, Services: map[string]*bool{"web-uk": nil}, Status: status(StatusMitigated)})
@@ -385,7 +385,7 @@ func TestAskIn(t *testing.T) {
 	if !inv.hasTeam(dealers.ID) || inv.asked("u_kim") == nil || inv.asked("u_max") == nil || inv.Offset != 3 || s.MaySee(kim, inv.ID) != nil {
 		t.Fatalf("asked in: %+v", inv)
 	}
-	if items, err := s.FindInbox(kim, "u_kim", true, 0); err != nil || len(items) != 1 || items[0].Title != "Private quotes" {
+	if items, err := s.FindInbox(kim, "u_kim", InboxFilter{View: InboxEverything}); err != nil || len(items) != 1 || items[0].Title != "Private quotes" {
 		t.Fatalf("inbox of Kim: %+v, %v", items, err)
 	}
 	if inv, err = s.AskIn(who.bo, inv.ID, AskNew{UserID: "u_ana"}); err != nil || inv.asked("u_ana") == nil || inv.Offset != 4 {
@@ -416,7 +416,7 @@ func TestReminder(t *testing.T) {
 	mustUpdate(t, s, ctx, inv.ID, InvestigationUpdate{Lead: &ana.ID, NextUpdateUnixNano: &due})
 	reminders := func(user string) (n int) {
 		t.Helper()
-		items, err := s.FindInbox(ctx, user, true, 0)
+		items, err := s.FindInbox(ctx, user, InboxFilter{View: InboxEverything})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -649,7 +649,7 @@ func TestMerge(t *testing.T) {
 	if list, _, err := s.FindInvestigations(who.vi, InvestigationFilter{}); err != nil || len(list) != 1 {
 		t.Errorf("listed %d, %v", len(list), err)
 	}
-	items, err := s.FindInbox(who.ana, "u_ana", true, 0)
+	items, err := s.FindInbox(who.ana, "u_ana", InboxFilter{View: InboxEverything})
 	if err != nil || len(items) != 1 || items[0].InvestigationID != into.ID || items[0].Path != "/i/"+string(into.ID)+"#"+string(remark.ID) {
 		t.Errorf("inbox of Ana: %+v, %v", items, err)
 	}

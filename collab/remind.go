@@ -77,5 +77,6 @@ func (s *Store) remind(ctx context.Context, id InvestigationID, waits string) er
 	if w.queued && s.boards.queued != nil {
 		s.boards.queued()
 	}
+	s.tellInboxes(w.boxes...)
 	return nil
 }

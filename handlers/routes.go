@@ -155,6 +155,8 @@ func (s *Server) routes() []route {
 		{groupPage, post, "/annotations/:annotation/delete", accessMember, s.deleteAnnotation},
 		{groupPage, get, "/inbox", accessViewer, s.showInbox},
 		{groupPage, post, "/inbox", accessViewer, s.updateInbox},
+		{groupPage, get, "/inbox/rules", accessViewer, s.showInboxRules},
+		{groupPage, post, "/inbox/rules", accessViewer, s.updateInboxRules},
 		{groupPage, post, "/inbox/:item", accessViewer, s.updateInboxItem},
 		{groupPage, get, "/settings/notifications", accessAdmin, s.showTargets},
 		{groupPage, post, "/settings/notifications", accessAdmin, s.createTarget},
@@ -192,6 +194,7 @@ func (s *Server) routes() []route {
 		{groupAPI, del, "/api/v1/annotations/:annotation", accessMember, s.deleteAnnotationJSON},
 		{groupAPI, get, "/api/v1/inbox", accessViewer, s.listInbox},
 		{groupAPI, get, "/api/v1/inbox/count", accessViewer, s.countInbox},
+		{groupAPI, get, "/api/v1/inbox/news", accessViewer, s.showInboxNews},
 		{groupAPI, patch, "/api/v1/inbox/:item", accessViewer, s.updateInboxItemJSON},
 
 		// Telemetry.

@@ -76,6 +76,7 @@ func New(ctx context.Context, d Deps) (*Server, error) {
 	d.Collab.UseEvidence(evidence{store: d.Store, graph: d.Graph, now: d.Now})
 	if d.Live != nil {
 		d.Collab.OnChange(d.Live.Announce)
+		d.Collab.OnInbox(d.Live.TellInboxes)
 	}
 	if err := s.loadPublicURL(ctx); err != nil {
 		return nil, err

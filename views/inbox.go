@@ -1,91 +1,107 @@
 package views
 
-import "time"
+import (
+	"strconv"
+	"strings"
+	"time"
+)
 
 // Inbox is the page of what concerns a person.
 type Inbox struct {
 	Page   Page
+	View   string // "", unread, snoozed, done, all
 	Groups []InboxGroup
-	All    bool // also what is done
+	Older  string // address of what comes below, "": nothing does
+	Undone *InboxUndone
 	Token  bool // a token has no inbox
 }
 
-// InboxGroup is what came from one investigation, the newest first.
+// InboxUndone says what was just put away. Until is when it comes back.
+type InboxUndone struct {
+	Mark  string
+	Words string
+	Until time.Time
+}
+
+// InboxGroup is what came from one investigation, or hangs on one trace, the newest
+// first.
 type InboxGroup struct {
-	Title string
-	Href  string
-	Items []InboxItem
+	Key     string
+	Title   string
+	Href    string
+	Mutable bool // an investigation
+	Closed  bool
+	Items   []InboxItem
 }
 
 // InboxItem is one message.
 type InboxItem struct {
 	ID     string
-	Href   string
 	Reason string
-	Actor  string
+	Actor  string // "": What is the sentence
 	What   string // what the actor did, in words
 	Text   string
+	Count  int // changes that it stands for
 	At     time.Time
+	Until  time.Time // put off; zero: not
 	Read   bool
 	Done   bool
 }
 
-// Targets is the settings page of notifications.
-type Targets struct {
-	Settings   Settings
-	List       []TargetView
-	Deliveries []DeliveryView
-	Hosts      []string
-	Reasons    []ReasonOption
-	// Form keeps what was typed when it was refused.
-	Name, URL string
-	Chosen    map[string]bool
-	Errors    FieldErrors
-	Host      string
-	HostError string
+// InboxRules is the form of what a person wants to hear of.
+type InboxRules struct {
+	Page  Page
+	Rules []InboxRule
+	Muted []Option // investigations
+	Saved bool
 }
 
-// ReasonOption is one reason to notify.
-type ReasonOption struct{ Value, Label string }
+// InboxRule is one reason and how the person is told.
+type InboxRule struct{ Reason, Words, Way string }
 
-// TargetView is one target.
-type TargetView struct {
-	ID      string
-	Name    string
-	Host    string // of its address; the rest is secret
-	Reasons string
-	Enabled bool
-	Created time.Time
-}
+var inboxViews = []Option{{"", "Open"}, {"unread", "Unread"}, {"snoozed", "Snoozed"}, {"done", "Done"}}
 
-// DeliveryView is one line of the delivery log.
-type DeliveryView struct {
-	ID       string
-	Target   string
-	Reason   string
-	Title    string
-	State    string
-	Created  time.Time
-	Next     time.Time // of the next try, zero: none
-	Attempts []AttemptView
-}
+var inboxWays = []Option{{"notify", "Inbox and browser"}, {"inbox", "Inbox"}, {"off", "Nothing"}}
 
-// AttemptView is one try.
-type AttemptView struct {
-	Number   int
-	At       time.Time
-	Took     string
-	Status   int
-	Response string
-	Error    string
-}
+var inboxSnoozes = []Option{{"snooze:hour", "For an hour"}, {"snooze:tomorrow", "Until tomorrow, 9:00"}, {"snooze:monday", "Until Monday, 9:00"}}
 
-func deliveryTone(state string) string {
-	switch state {
-	case "delivered":
-		return "ok"
-	case "failed":
-		return "warn"
+// href is the address of a view of the inbox.
+func (v Inbox) href(view string) string {
+	if view == "" {
+		return "/inbox"
 	}
-	return "focus"
+	return "/inbox?show=" + view
+}
+
+// open reports whether the view holds what one may still put away.
+func (v Inbox) open() bool { return v.View == "" || v.View == "unread" }
+
+func (v Inbox) closed() string {
+	var keys []string
+	for _, g := range v.Groups {
+		if g.Closed {
+			keys = append(keys, g.Key)
+		}
+	}
+	return strings.Join(keys, ",")
+}
+
+func (g InboxGroup) count() string {
+	n, unread := len(g.Items), 0
+	for _, it := range g.Items {
+		if it.unread() {
+			unread++
+		}
+	}
+	text := strconv.Itoa(n)
+	if unread > 0 {
+		text += ", " + strconv.Itoa(unread) + " unread"
+	}
+	return text
+}
+
+func (it InboxItem) unread() bool { return !it.Read && !it.Done && it.Until.IsZero() }
+
+func (it InboxItem) sentence() string {
+	return strings.TrimSpace(it.Actor + " " + strings.TrimSuffix(it.What, ":") + " " + it.Text)
 }

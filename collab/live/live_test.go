@@ -405,6 +405,7 @@ func TestGoldenMessages(t *testing.T) {
 		TypeFollowView:  Encode(FollowView{TypeFollowView, "u_1", "Ana Lima", "/i/i_1", Scroll{"b_1", -12.5}}),
 		TypeFollowEnded: Encode(FollowEnded{TypeFollowEnded, "u_1", "Ana Lima", EndRefused}),
 		TypeFollowAsked: Encode(FollowAsked{TypeFollowAsked, "u_1", "Ana Lima"}),
+		TypeInbox:       Encode(InboxChanged{TypeInbox}),
 		TypeAck:         Encode(Ack{TypeAck, "6b0e", 42}),
 		TypeError:       Encode(Error{TypeError, "6b0e", "invalid", "Pick a span first."}),
 	}

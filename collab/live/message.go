@@ -25,6 +25,8 @@ const (
 	TypeFollowView  = "follow.moved" // what the one whom one follows sees now
 	TypeFollowEnded = "follow.ended" // one follows them no more
 	TypeFollowAsked = "follow.asked" // somebody asks to be followed
+
+	TypeInbox = "inbox.changed" // one's inbox may hold something else
 )
 
 // Types of message that a client sends. Those of presence, cursors and following
@@ -64,7 +66,7 @@ const (
 
 // ServerTypes lists every type that a client may receive.
 var ServerTypes = []string{
-	TypeHello, TypeReload, TypePresence, TypeSelf, TypeCursor, TypeAck, TypeError, TypeFollowView, TypeFollowEnded, TypeFollowAsked,
+	TypeHello, TypeReload, TypePresence, TypeSelf, TypeCursor, TypeAck, TypeError, TypeFollowView, TypeFollowEnded, TypeFollowAsked, TypeInbox,
 	string(collab.InvestigationCreated), string(collab.InvestigationUpdated), string(collab.InvestigationDeleted), string(collab.InvestigationMerged),
 	string(collab.PinAdded), string(collab.PinUpdated), string(collab.PinDeleted),
 	string(collab.NoteAdded), string(collab.NoteUpdated), string(collab.NoteDeleted),

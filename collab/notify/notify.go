@@ -143,7 +143,7 @@ func (s *Service) relay(ctx context.Context) {
 				s.o.Log.Warn("notify: no work queue; this server delivers alone", "error", err)
 			}
 		}
-		wait := s.remind(ctx)
+		wait := min(s.remind(ctx), s.wake(ctx))
 		timer.Reset(min(wait, s.handOn(ctx, queue)))
 		select {
 		case <-ctx.Done():
@@ -159,6 +159,19 @@ func (s *Service) remind(ctx context.Context) time.Duration {
 	next, err := s.o.Store.RemindDue(ctx)
 	if err != nil && ctx.Err() == nil {
 		s.o.Log.Error("notify: remind of updates", "error", err)
+	}
+	if next == 0 {
+		return relayIdle
+	}
+	return min(max(time.Until(time.Unix(0, next)), 10*time.Millisecond), relayIdle)
+}
+
+// wake brings back what people put off in their inboxes and returns when to look
+// again.
+func (s *Service) wake(ctx context.Context) time.Duration {
+	next, err := s.o.Store.WakeSnoozed(ctx)
+	if err != nil && ctx.Err() == nil {
+		s.o.Log.Error("notify: wake inbox items", "error", err)
 	}
 	if next == 0 {
 		return relayIdle

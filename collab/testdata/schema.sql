@@ -167,13 +167,31 @@ CREATE TABLE inbox_items (
     created_at       INTEGER NOT NULL,
     read_at          INTEGER NOT NULL DEFAULT 0,
     done_at          INTEGER NOT NULL DEFAULT 0
-) STRICT;
+, cause TEXT NOT NULL DEFAULT '', line TEXT NOT NULL DEFAULT '', count INTEGER NOT NULL DEFAULT 1, told_at INTEGER NOT NULL DEFAULT 0, snoozed_until INTEGER NOT NULL DEFAULT 0, moved_at INTEGER NOT NULL DEFAULT 0, notify INTEGER NOT NULL DEFAULT 0) STRICT;
 
 CREATE INDEX inbox_items_investigation_id_object_id_idx ON inbox_items (investigation_id, object_id);
 
+CREATE INDEX inbox_items_snoozed_until_idx ON inbox_items (snoozed_until) WHERE snoozed_until > 0;
+
 CREATE INDEX inbox_items_unread_idx ON inbox_items (user_id) WHERE read_at = 0 AND done_at = 0;
 
-CREATE INDEX inbox_items_user_id_created_at_idx ON inbox_items (user_id, created_at);
+CREATE INDEX inbox_items_user_id_cause_idx ON inbox_items (user_id, cause);
+
+CREATE INDEX inbox_items_user_id_told_at_idx ON inbox_items (user_id, told_at);
+
+CREATE TABLE inbox_mutes (
+    user_id          TEXT NOT NULL REFERENCES users (id),
+    investigation_id TEXT NOT NULL REFERENCES investigations (id),
+    since            INTEGER NOT NULL,
+    PRIMARY KEY (user_id, investigation_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE inbox_rules (
+    user_id TEXT NOT NULL REFERENCES users (id),
+    reason  TEXT NOT NULL,
+    way     TEXT NOT NULL,                     -- off, inbox, notify
+    PRIMARY KEY (user_id, reason)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE ingest_keys (
 	id TEXT PRIMARY KEY,

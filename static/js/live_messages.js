@@ -13,6 +13,7 @@ export const serverTypes = [
   "follow.moved",
   "follow.ended",
   "follow.asked",
+  "inbox.changed",
   "investigation.created",
   "investigation.updated",
   "investigation.deleted",
