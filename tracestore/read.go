@@ -18,50 +18,120 @@ import (
 // with the missing id as its attribute "span_id". An unknown trace has no
 // spans and no error.
 func (s *Store) TraceSpans(ctx context.Context, id trace.ID, limit int) (spans []trace.Span, truncated bool, err error) {
-	return s.TraceSpansWith(ctx, id, limit, nil)
+	err = s.EachTrace(ctx, []trace.ID{id}, limit, nil, func(_ int, all []trace.Span, cut bool) error {
+		spans, truncated = all, cut
+		return nil
+	})
+	return spans, truncated, err
 }
 
-// TraceSpansWith is TraceSpans with those attributes only that are wanted, and
-// others where that costs nothing; nil: all. Most of what a trace takes to be read
-// are its attributes.
-func (s *Store) TraceSpansWith(ctx context.Context, id trace.ID, limit int, want func(key string) bool) (spans []trace.Span, truncated bool, err error) {
+// traceRows is about how many rows of several traces are read at once (some
+// hundred bytes each).
+const traceRows = 16 << 10
+
+// EachTrace calls fn with the spans of each of some traces, as TraceSpans gives
+// them, and the trace's place among the ids; an unknown trace has none. They are
+// read together, so that what lies together is decoded once. want chooses the
+// attributes; what neither identifies a span nor says what it did is left out too;
+// nil: all. Most of what a trace takes to be read are its attributes.
+func (s *Store) EachTrace(ctx context.Context, ids []trace.ID, limit int, want func(key string) bool, fn func(i int, spans []trace.Span, truncated bool) error) error {
 	v := s.acquire()
 	if v == nil {
-		return nil, false, ErrClosed
+		return ErrClosed
 	}
 	defer v.release()
-	var rows []trace.Span
-	// Each source is asked for as many as could be wanted: which of them come
-	// first by start is only known when all are there.
-	gather := func(more []trace.Span, cut bool) {
-		rows = append(rows, more...)
-		truncated = truncated || cut
-	}
-	for _, f := range v.segments {
+	found := make([][][]int, len(v.segments)) // rows, by segment and trace
+	for n, f := range v.segments {
 		if err := ctx.Err(); err != nil {
-			return nil, false, err
+			return err
 		}
-		more, cut, err := f.file.TraceSpansWith(id, limit, want)
-		if err != nil {
+		rows, err := f.file.FindTraces(ids)
+		if err != nil && !s.setAsideSegment(f, err) {
+			return err
+		}
+		found[n] = rows
+	}
+	rows := func(i int) (n int) {
+		for _, f := range found {
+			if f != nil {
+				n += len(f[i])
+			}
+		}
+		return n
+	}
+	for from, to := 0, 0; from < len(ids); from = to {
+		n := rows(from)
+		for to = from + 1; to < len(ids) && n+rows(to) <= traceRows; to++ {
+			n += rows(to)
+		}
+		if err := s.readTraces(ctx, v, found, ids, from, to, limit, want, fn); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readTraces does the traces in from ≤ i < to.
+func (s *Store) readTraces(ctx context.Context, v *view, found [][][]int, ids []trace.ID, from, to, limit int, want func(key string) bool, fn func(i int, spans []trace.Span, truncated bool) error) error {
+	rows := make([][]trace.Span, to-from)
+	cut := make([]bool, to-from)
+	for n, f := range v.segments {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if found[n] == nil {
+			continue // corrupt
+		}
+		var here []*segment.TraceRows
+		var at []int
+		for i := from; i < to; i++ {
+			if len(found[n][i]) > 0 {
+				here, at = append(here, &segment.TraceRows{ID: ids[i], Rows: found[n][i]}), append(at, i-from)
+			}
+		}
+		// Each segment is asked for as many as could be wanted: which of them come
+		// first by start is only known when all are there.
+		if err := f.file.ReadTraces(here, limit, want); err != nil {
 			if !s.setAsideSegment(f, err) {
-				return nil, false, err
+				return err
 			}
 			continue
 		}
-		gather(more, cut)
-	}
-	for _, t := range v.tables {
-		more, cut, err := t.mem.TraceSpans(id, limit)
-		if err != nil {
-			return nil, false, err
+		for k, t := range here {
+			rows[at[k]], cut[at[k]] = append(rows[at[k]], t.Spans...), cut[at[k]] || t.Truncated
 		}
-		gather(more, cut)
 	}
-	spans = joinLogs(dropEqual(rows))
-	if len(spans) > limit {
-		spans, truncated = spans[:limit], true
+	for i := from; i < to; i++ {
+		all, truncated := rows[i-from], cut[i-from]
+		for _, t := range v.tables {
+			more, cut, err := t.mem.TraceSpans(ids[i], limit)
+			if err != nil {
+				return err
+			}
+			if want != nil {
+				for k := range more {
+					leaveOut(&more[k], want)
+				}
+			}
+			all, truncated = append(all, more...), truncated || cut
+		}
+		rows[i-from] = nil
+		spans := joinLogs(dropEqual(all))
+		if len(spans) > limit {
+			spans, truncated = spans[:limit], true
+		}
+		if err := fn(i, spans, truncated); err != nil {
+			return err
+		}
 	}
-	return spans, truncated, nil
+	return nil
+}
+
+// leaveOut drops of a row what segments do not read, so that one that was sent
+// again is equal wherever it lies.
+func leaveOut(r *trace.Span, want func(key string) bool) {
+	r.StatusMessage, r.TraceState, r.ArrivedUnixNano = "", "", 0
+	r.Attributes = slices.DeleteFunc(r.Attributes, func(a trace.Attribute) bool { return !want(a.Key) })
 }
 
 // dropEqual drops rows that equal an earlier one.

@@ -36,17 +36,23 @@ func (x *index) effectKeys(i int32) []Half {
 	return slices.DeleteFunc(slices.Clone(n.keys), func(h Half) bool { return h.Side&EffectSide == 0 })
 }
 
-// join finds by ids the causes of the spans of a trace, from one on, that say none.
-func (g *Graph) join(ctx context.Context, x *index, from int) error {
+// join finds by ids the causes of the spans of traces, from one on, that say none.
+func (g *Graph) join(ctx context.Context, xs []*index, from int) error {
 	if g.edges == nil {
 		return nil
 	}
+	type place struct {
+		x  *index
+		at int32
+	}
 	var wanted []Half
-	at := map[trace.SpanID]int32{}
-	for i := from; i < len(x.spans); i++ {
-		if keys := x.effectKeys(int32(i)); len(keys) > 0 {
-			wanted = append(wanted, keys...)
-			at[x.spans[i].id] = int32(i)
+	at := map[trace.Ref]place{}
+	for _, x := range xs {
+		for i := from; i < len(x.spans); i++ {
+			if keys := x.effectKeys(int32(i)); len(keys) > 0 {
+				wanted = append(wanted, keys...)
+				at[trace.Ref{TraceID: x.trace, SpanID: x.spans[i].id}] = place{x, int32(i)}
+			}
 		}
 	}
 	found, err := g.ends(ctx, wanted)
@@ -54,7 +60,8 @@ func (g *Graph) join(ctx context.Context, x *index, from int) error {
 		return err
 	}
 	for _, t := range found {
-		i := at[t.at.SpanID]
+		p := at[t.at]
+		x, i := p.x, p.at
 		n := &x.spans[i]
 		if t.TraceID == x.trace {
 			if p := x.find(t.SpanID, ""); p < 0 || x.above(p, i) {

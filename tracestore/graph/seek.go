@@ -47,7 +47,7 @@ func (s *session) seek(ctx context.Context, x *index, id trace.SpanID) error {
 		return nil
 	}
 	x.rehang(from)
-	return s.g.join(ctx, x, from)
+	return s.g.join(ctx, []*index{x}, from)
 }
 
 // add appends a span to the index; it is not hung up yet.

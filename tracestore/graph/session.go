@@ -52,11 +52,7 @@ func (s *session) loadAll(ctx context.Context, ids []trace.ID) error {
 		}
 		return nil
 	}
-	got := make([]*index, len(todo))
-	err := s.g.each(ctx, len(todo), func(ctx context.Context, i int) (err error) {
-		got[i], err = s.g.read(ctx, todo[i])
-		return err
-	})
+	got, err := s.g.readAll(ctx, todo)
 	if err != nil {
 		return err
 	}
@@ -67,35 +63,65 @@ func (s *session) loadAll(ctx context.Context, ids []trace.ID) error {
 	return nil
 }
 
-// traceSpans reads the spans of a trace, of a source that can with no more
-// attributes than are looked at.
-func (g *Graph) traceSpans(ctx context.Context, id trace.ID) ([]trace.Span, bool, error) {
-	if src, ok := g.src.(interface {
-		TraceSpansWith(ctx context.Context, id trace.ID, limit int, want func(key string) bool) ([]trace.Span, bool, error)
-	}); ok {
-		return src.TraceSpansWith(ctx, id, g.o.MaxTraceSpans, g.rules.Load().Wants)
-	}
-	return g.src.TraceSpans(ctx, id, g.o.MaxTraceSpans)
+// manySource reads many traces at once, with no more of their spans than is
+// looked at.
+type manySource interface {
+	EachTrace(ctx context.Context, ids []trace.ID, limit int, want func(key string) bool, fn func(i int, spans []trace.Span, truncated bool) error) error
 }
 
 // read reads one trace.
 func (g *Graph) read(ctx context.Context, id trace.ID) (*index, error) {
-	spans, truncated, err := g.traceSpans(ctx, id)
+	xs, err := g.readAll(ctx, []trace.ID{id})
 	if err != nil {
 		return nil, err
 	}
-	x := newIndex(g.rules.Load(), id, spans, truncated)
-	if x.root < 0 {
-		if x.summary, x.hasSummary, err = g.src.TraceSummary(ctx, id); err != nil {
-			return nil, err
-		}
+	return xs[0], nil
+}
+
+// readAll reads traces, together if the source can.
+func (g *Graph) readAll(ctx context.Context, ids []trace.ID) ([]*index, error) {
+	xs := make([]*index, len(ids))
+	rules := g.rules.Load()
+	var err error
+	if src, ok := g.src.(manySource); ok {
+		err = src.EachTrace(ctx, ids, g.o.MaxTraceSpans, rules.Wants, func(i int, spans []trace.Span, truncated bool) error {
+			xs[i] = newIndex(rules, ids[i], spans, truncated)
+			return nil
+		})
+	} else {
+		err = g.each(ctx, len(ids), func(ctx context.Context, i int) error {
+			spans, truncated, err := g.src.TraceSpans(ctx, ids[i], g.o.MaxTraceSpans)
+			if err == nil {
+				xs[i] = newIndex(rules, ids[i], spans, truncated)
+			}
+			return err
+		})
 	}
-	if x.hasSummary && (len(x.spans) == 0 || x.summary.Root) {
-		if err := g.recall(ctx, x); err != nil {
-			return nil, err
-		}
+	if err != nil {
+		return nil, err
 	}
-	return x, g.join(ctx, x, 0)
+	if err := g.recallAll(ctx, xs); err != nil {
+		return nil, err
+	}
+	return xs, g.join(ctx, xs, 0)
+}
+
+// recallAll reads what is left of those traces whose spans, or whose root, are not
+// there.
+func (g *Graph) recallAll(ctx context.Context, xs []*index) error {
+	return g.each(ctx, len(xs), func(ctx context.Context, i int) (err error) {
+		x := xs[i]
+		if x.root >= 0 {
+			return nil
+		}
+		if x.summary, x.hasSummary, err = g.src.TraceSummary(ctx, x.trace); err != nil {
+			return err
+		}
+		if x.hasSummary && (len(x.spans) == 0 || x.summary.Root) {
+			return g.recall(ctx, x)
+		}
+		return nil
+	})
 }
 
 // each calls fn for 0 ≤ i < n from several goroutines, waits for them and

@@ -57,15 +57,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math"
 	"os"
-	"slices"
 	"sync"
 	"sync/atomic"
 
 	"redthread/tracestore/column"
 	"redthread/tracestore/segment/parquet"
-	"redthread/tracestore/trace"
 )
 
 // CorruptError is a file that cannot be what was written. What the disk cannot
@@ -173,72 +170,6 @@ func (f *File) open() ([]column.Block, error) {
 	}
 	f.fd, f.blocks = fd, blocks
 	return blocks, nil
-}
-
-// TraceSpans returns the rows of a trace in the order of arrival, at most limit;
-// truncated says there are more.
-func (f *File) TraceSpans(id trace.ID, limit int) (spans []trace.Span, truncated bool, err error) {
-	return f.spansOf(id, nil, limit, nil)
-}
-
-// TraceSpansWith is TraceSpans with those attributes only that are wanted.
-func (f *File) TraceSpansWith(id trace.ID, limit int, want func(key string) bool) (spans []trace.Span, truncated bool, err error) {
-	return f.spansOf(id, nil, limit, want)
-}
-
-// SpansOf returns the rows of some spans of a trace.
-func (f *File) SpansOf(id trace.ID, ids []trace.SpanID) ([]trace.Span, error) {
-	spans, _, err := f.spansOf(id, ids, math.MaxInt, nil)
-	return spans, err
-}
-
-// spansOf returns rows of a trace, all of them if ids is nil.
-func (f *File) spansOf(id trace.ID, ids []trace.SpanID, limit int, with func(key string) bool) (spans []trace.Span, truncated bool, err error) {
-	var rows []int
-	err = f.withIndex(func(x *index) error {
-		rows, err = x.find(id)
-		return err
-	})
-	if err != nil || len(rows) == 0 {
-		return nil, false, err
-	}
-	blocks, err := f.Blocks()
-	if err != nil {
-		return nil, false, err
-	}
-	base := 0
-	for _, b := range blocks {
-		n, _ := slices.BinarySearch(rows, base+b.Rows())
-		local := rows[:n:n]
-		rows = rows[n:]
-		if len(local) == 0 {
-			base += b.Rows()
-			continue
-		}
-		want := make([]int, len(local))
-		for i, row := range local {
-			want[i] = row - base
-		}
-		if want, err = b.(*block).ofTrace(id, want); err != nil {
-			return nil, false, err
-		}
-		if ids != nil && len(want) > 0 {
-			if want, err = b.(*block).ofSpans(ids, want); err != nil {
-				return nil, false, err
-			}
-		}
-		if left := limit - len(spans); len(want) > left {
-			want, truncated = want[:left], true
-		}
-		if spans, err = b.(*block).spansWith(want, spans, with); err != nil {
-			return nil, false, err
-		}
-		if truncated {
-			break
-		}
-		base += b.Rows()
-	}
-	return spans, truncated, nil
 }
 
 // Close releases what the segment holds. It may be called twice.

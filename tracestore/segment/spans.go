@@ -15,11 +15,6 @@ import (
 // Spans reads only pages that hold one of the rows: the shapes first, and then
 // only the columns that these rows have.
 func (b *block) Spans(rows []int, dst []trace.Span) ([]trace.Span, error) {
-	return b.spansWith(rows, dst, nil)
-}
-
-// spansWith is Spans with those attributes only that are wanted.
-func (b *block) spansWith(rows []int, dst []trace.Span, want func(key string) bool) ([]trace.Span, error) {
 	if len(rows) == 0 {
 		return dst, nil
 	}
@@ -28,7 +23,7 @@ func (b *block) spansWith(rows []int, dst []trace.Span, want func(key string) bo
 			return dst, fmt.Errorf("segment: row group %d of %s has no row %d", b.group, b.f.path, row)
 		}
 	}
-	p := picked{b: b, rows: make([]uint32, len(rows)), want: want}
+	p := picked{b: b, rows: make([]uint32, len(rows))}
 	for i, row := range rows {
 		p.rows[i] = uint32(row)
 	}
@@ -65,7 +60,10 @@ type picked struct {
 	b     *block
 	rows  []uint32 // ascending, each once
 	spans []trace.Span
-	want  func(key string) bool // of attributes; nil: all
+	// want chooses attributes, and what else but a row's place in its trace it takes
+	// up is left out: the status message, the trace state, the time of arrival. nil:
+	// all.
+	want func(key string) bool
 }
 
 // pick reads the values of rows in column number leaf: from the decoded column if
@@ -121,6 +119,9 @@ func pickVector(x *column.Vector, rows []uint32) (at []uint32, v parquet.Values)
 
 func (p *picked) read() error {
 	for leaf, info := range column.FixedColumns() {
+		if p.want != nil && (info.Key == column.StatusMessage || info.Key == column.TraceState || info.Key == column.Arrived) {
+			continue
+		}
 		if err := p.fixed(leaf, info.Key); err != nil {
 			return err
 		}
@@ -134,15 +135,32 @@ func (p *picked) read() error {
 	return p.links()
 }
 
-// texts copies strings out of dictionaries, each one once.
+// texts copies strings out of a dictionary: those of n values all at once if the
+// dictionary has not many more, else each one once while it repeats.
 type texts struct {
-	dict column.Dict
-	id   uint32
-	last string
-	any  bool
+	dict  column.Dict
+	whole string
+	id    uint32
+	last  string
+	any   bool
+}
+
+func textsOf(dict column.Dict, n int) texts {
+	t := texts{dict: dict}
+	if len(dict.Ends) <= n {
+		t.whole = string(dict.Arena)
+	}
+	return t
 }
 
 func (t *texts) at(id uint32) string {
+	if t.whole != "" {
+		from := uint32(0)
+		if id > 0 {
+			from = t.dict.Ends[id-1]
+		}
+		return t.whole[from:t.dict.Ends[id]]
+	}
 	if !t.any || id != t.id {
 		t.id, t.last, t.any = id, strings.Clone(t.dict.At(id)), true
 	}
@@ -155,7 +173,7 @@ func (p *picked) fixed(leaf int, key string) error {
 	if err != nil {
 		return err
 	}
-	text := texts{dict: v.Dict}
+	text := textsOf(v.Dict, len(at))
 	if key == column.StatusMessage || key == column.TraceState {
 		for i, j := 0, 0; i < len(at); i, j = i+1, j+1 {
 			for p.rows[j] != at[i] {
@@ -228,23 +246,22 @@ func (p *picked) attributes() error {
 	last := make([]int32, len(columns)+1) // by column: the last cell, plus one
 	first := make([]int32, len(columns)+1)
 	var positions []int
+	unwanted := p.unwanted()
 	for i := range p.spans {
 		if i == 0 || v.IDs[i] != v.IDs[i-1] {
 			if positions, err = shapePositions(positions[:0], v.Dict.At(v.IDs[i])); err != nil {
 				return err
 			}
+			for _, c := range positions {
+				if c > len(columns) {
+					return fmt.Errorf("row %d: shape names column %d of %d", p.rows[i], c, len(columns))
+				}
+			}
+			if unwanted != nil {
+				positions = slices.DeleteFunc(positions, func(c int) bool { return unwanted[c] })
+			}
 		}
-		if len(positions) == 0 {
-			continue
-		}
-		p.spans[i].Attributes = make([]trace.Attribute, len(positions))
 		for pos, c := range positions {
-			if c > len(columns) {
-				return fmt.Errorf("row %d: shape names column %d of %d", p.rows[i], c, len(columns))
-			}
-			if p.want != nil && c > 0 && !p.want(columns[c-1].Key) {
-				continue
-			}
 			cells = append(cells, cell{span: i, pos: pos})
 			if n := int32(len(cells)); last[c] == 0 {
 				first[c], last[c] = n, n
@@ -252,6 +269,13 @@ func (p *picked) attributes() error {
 				cells[last[c]-1].next, last[c] = n, n
 			}
 		}
+	}
+	// One allocation has the attributes of all rows.
+	room := make([]trace.Attribute, len(cells))
+	for from, to := 0, 0; from < len(cells); from = to {
+		for to = from + 1; to < len(cells) && cells[to].span == cells[from].span; to++ {
+		}
+		p.spans[cells[from].span].Attributes = room[from:to:to]
 	}
 	var here []cell
 	var rows []uint32
@@ -276,12 +300,27 @@ func (p *picked) attributes() error {
 		}
 	}
 	if p.want != nil {
-		for i := range p.spans {
-			s := &p.spans[i]
-			s.Attributes = slices.DeleteFunc(s.Attributes, func(a trace.Attribute) bool { return a.Key == "" || !p.want(a.Key) })
+		// What the overflow names is known only now.
+		for n := first[0]; n > 0; n = cells[n-1].next {
+			s := &p.spans[cells[n-1].span]
+			s.Attributes = slices.DeleteFunc(s.Attributes, func(a trace.Attribute) bool { return !p.want(a.Key) })
 		}
 	}
 	return nil
+}
+
+// unwanted tells which columns of the layout are not to be read, counted from 1;
+// nil: none.
+func (p *picked) unwanted() []bool {
+	if p.want == nil {
+		return nil
+	}
+	columns := p.b.r.layout.Columns
+	out := make([]bool, len(columns)+1)
+	for i := range columns {
+		out[i+1] = !p.want(columns[i].Key)
+	}
+	return out
 }
 
 // attribute reads a column of the layout into the cells.
@@ -294,7 +333,7 @@ func (p *picked) attribute(position int, cells []cell, rows []uint32) error {
 	if len(at) != len(cells) {
 		return fmt.Errorf("%d of %d rows have a value in column %q", len(at), len(cells), c.Name)
 	}
-	text := texts{dict: v.Dict}
+	text := textsOf(v.Dict, len(at))
 	for i, cell := range cells {
 		a := &p.spans[cell.span].Attributes[cell.pos]
 		a.Key = c.Key
@@ -373,7 +412,7 @@ func (p *picked) events() error {
 	if err != nil || at == nil {
 		return err
 	}
-	name := texts{dict: v[0].Dict}
+	name := textsOf(v[0].Dict, len(at))
 	for i, row := range at {
 		attrs, err := column.ParseAttributes(v[2].Dict.At(v[2].IDs[i]))
 		if err != nil {
@@ -390,7 +429,7 @@ func (p *picked) links() error {
 	if err != nil || at == nil {
 		return err
 	}
-	state := texts{dict: v[2].Dict}
+	state := textsOf(v[2].Dict, len(at))
 	for i, row := range at {
 		attrs, err := column.ParseAttributes(v[3].Dict.At(v[3].IDs[i]))
 		if err != nil {
@@ -403,41 +442,6 @@ func (p *picked) links() error {
 		})
 	}
 	return nil
-}
-
-// ofTrace keeps those of the rows, which ascend, that belong to a trace.
-func (b *block) ofTrace(id trace.ID, rows []int) ([]int, error) {
-	ask := make([]uint32, len(rows))
-	for i, row := range rows {
-		ask[i] = uint32(row)
-	}
-	ids, err := b.pickIDs(column.TraceID, ask)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]int, 0, len(rows))
-	for i, row := range rows {
-		if trace.ID(ids[16*i:16*i+16]) == id {
-			out = append(out, row)
-		}
-	}
-	return out, nil
-}
-
-// ofSpans keeps of some rows those of the spans.
-func (b *block) ofSpans(spans []trace.SpanID, rows []int) ([]int, error) {
-	ask := make([]uint32, len(rows))
-	for i, row := range rows {
-		ask[i] = uint32(row)
-	}
-	ids, err := b.pickIDs(column.SpanID, ask)
-	if err != nil {
-		return nil, err
-	}
-	return slices.DeleteFunc(rows, func(row int) bool {
-		i, _ := slices.BinarySearch(ask, uint32(row))
-		return !slices.Contains(spans, trace.SpanID(ids[8*i:8*i+8]))
-	}), nil
 }
 
 // pickIDs reads a column of ids, which every row has.
