@@ -351,37 +351,19 @@ func (s *Store) SummariesBetween(ctx context.Context, from, to int64, fn func(*g
 	// A trace of which a part begins in the window begins there, or earlier: then
 	// another part says so, which may be in any run. So the parts are gathered first,
 	// and all that is known of the traces joined then.
-	var mu sync.Mutex
-	found := map[trace.ID]struct{}{}
-	add := func(more *graph.Summary) error {
-		found[more.TraceID] = struct{}{}
-		return nil
-	}
-	if err := s.eachRun(ctx, v, true, func(_ int, e *segment.Edges) error {
-		var ids []trace.ID
-		err := e.Between(ctx, from, to, func(sum *graph.Summary) error {
-			ids = append(ids, sum.TraceID)
-			return nil
-		})
-		mu.Lock()
-		defer mu.Unlock()
-		for _, id := range ids {
-			found[id] = struct{}{}
-		}
+	parts := make([][]trace.ID, len(v.runs), len(v.runs)+len(v.tables)) // each in order
+	if err := s.eachRun(ctx, v, true, func(n int, e *segment.Edges) (err error) {
+		parts[n], err = e.Between(ctx, from, to)
 		return err
 	}); err != nil {
 		return err
 	}
 	for _, t := range v.tables {
-		if err := t.mem.Between(from, to, add); err != nil {
-			return err
-		}
+		part := t.mem.Between(from, to)
+		slices.SortFunc(part, compareIDs)
+		parts = append(parts, part)
 	}
-	ids := make([]trace.ID, 0, len(found))
-	for id := range found {
-		ids = append(ids, id)
-	}
-	slices.SortFunc(ids, compareIDs)
+	ids := union(parts)
 	const chunk = 8192
 	for len(ids) > 0 {
 		part := ids[:min(len(ids), chunk)]
@@ -399,6 +381,38 @@ func (s *Store) SummariesBetween(ctx context.Context, from, to int64, fn func(*g
 		}
 	}
 	return nil
+}
+
+// union joins lists that are in order, into one that has each id once.
+func union(parts [][]trace.ID) []trace.ID {
+	for len(parts) > 1 {
+		var joined [][]trace.ID
+		for pair := range slices.Chunk(parts, 2) {
+			if len(pair) == 1 || len(pair[1]) == 0 {
+				joined = append(joined, pair[0])
+				continue
+			}
+			a, b := pair[0], pair[1]
+			out := make([]trace.ID, 0, len(a)+len(b))
+			for len(a) > 0 && len(b) > 0 {
+				c := compareIDs(a[0], b[0])
+				if c <= 0 {
+					out, a = append(out, a[0]), a[1:]
+				} else {
+					out = append(out, b[0])
+				}
+				if c >= 0 {
+					b = b[1:]
+				}
+			}
+			joined = append(joined, append(append(out, a...), b...))
+		}
+		parts = joined
+	}
+	if len(parts) == 0 {
+		return nil
+	}
+	return parts[0]
 }
 
 // SpansOf implements [graph.EdgeSource].

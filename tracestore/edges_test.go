@@ -142,6 +142,26 @@ func (h *harness) wantEdges(m *graph.Memory, spans []trace.Span) {
 			h.t.Fatalf("ends of side %d (-want +got):\n%s", side, diff)
 		}
 	}
+	// A key with two halves is shared; one that nobody has is not. What is sent twice
+	// may be in two runs, so others may be named too, but few.
+	shared, err := h.Shared(ctx, keys)
+	must(h.t, err)
+	of := map[graph.Key]map[trace.Ref]bool{}
+	for _, side := range []graph.Side{graph.CauseSide, graph.EffectSide} {
+		ends, _, err := m.Ends(ctx, side, keys, 1e6)
+		must(h.t, err)
+		for _, e := range ends {
+			if of[e.Key] == nil {
+				of[e.Key] = map[trace.Ref]bool{}
+			}
+			of[e.Key][e.Of] = true
+		}
+	}
+	for _, key := range keys {
+		if said := slices.Contains(shared, key); len(of[key]) > 1 && !said || len(of[key]) == 0 && said {
+			h.t.Fatalf("key %x has %d halves, shared: %v", key, len(of[key]), said)
+		}
+	}
 	links := func(list []graph.Link, cut bool, err error) []graph.Link {
 		h.t.Helper()
 		if err != nil || cut {

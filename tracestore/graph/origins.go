@@ -29,7 +29,7 @@ const (
 	// bytes each).
 	maxOriginTraces = 1_000_000
 	// originChunk is how many traces are read at once (about 300 bytes each).
-	originChunk = 4096
+	originChunk = 16 << 10
 	// maxOriginHalves bounds the causes that are read for one chunk of traces.
 	maxOriginHalves = 200_000
 	// maxOriginWalks bounds the traces for which spans have to be read.
@@ -154,6 +154,9 @@ func (s *originSearch) node(id trace.ID) int32 {
 	at, slot := s.at.find(s.nodes, id)
 	if at < 0 {
 		at = int32(len(s.nodes))
+		if len(s.nodes) == cap(s.nodes) {
+			s.nodes = slices.Grow(s.nodes, max(1024, len(s.nodes)))
+		}
 		s.nodes = append(s.nodes, originNode{id: id})
 		s.at.put(s.nodes, slot, at)
 	}

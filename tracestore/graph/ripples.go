@@ -42,7 +42,7 @@ type traceScan struct {
 // info is what is known of the trace of a node.
 func (r *traceScan) info(at int32) *traceInfo {
 	if int(at) >= len(r.infos) {
-		r.infos = append(slices.Grow(r.infos, len(r.nodes)-len(r.infos)), make([]traceInfo, len(r.nodes)-len(r.infos))...)
+		r.infos = slices.Grow(r.infos, cap(r.nodes)-len(r.infos))[:len(r.nodes)]
 	}
 	return &r.infos[at]
 }

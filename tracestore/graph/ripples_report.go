@@ -10,7 +10,7 @@ import (
 
 // endpoints groups the threads by where they begin.
 func (w *windowScan) endpoints(out *RippleReport) {
-	slices.SortStableFunc(w.threads, func(a, b threadSum) int { return cmp.Compare(a.name, b.name) })
+	w.byName()
 	at := map[int32]int{}
 	for rest := w.threads; len(rest) > 0; {
 		n := 1
@@ -107,21 +107,57 @@ func percentile(sorted []int64, p int) int64 {
 
 // The orders of threads, the first first. Those that set nothing off come last.
 func (w *windowScan) larger(a, b *threadSum) int {
-	return cmp.Or(cmp.Compare(b.Effects(), a.Effects()), cmp.Compare(b.Traces, a.Traces), w.latest(a, b))
+	if c := cmp.Compare(b.Effects(), a.Effects()); c != 0 {
+		return c
+	}
+	if c := cmp.Compare(b.Traces, a.Traces); c != 0 {
+		return c
+	}
+	return w.latest(a, b)
 }
 
 func (w *windowScan) longer(a, b *threadSum) int {
 	set := func(t *threadSum) int { return min(t.Effects(), 1) }
-	return cmp.Or(cmp.Compare(set(b), set(a)), cmp.Compare(b.LastEffectNano, a.LastEffectNano), w.larger(a, b))
+	if c := cmp.Compare(set(b), set(a)); c != 0 {
+		return c
+	}
+	if c := cmp.Compare(b.LastEffectNano, a.LastEffectNano); c != 0 {
+		return c
+	}
+	return w.larger(a, b)
 }
 
 func (w *windowScan) failing(a, b *threadSum) int {
-	return cmp.Or(cmp.Compare(b.Errors, a.Errors), w.larger(a, b))
+	if c := cmp.Compare(b.Errors, a.Errors); c != 0 {
+		return c
+	}
+	return w.larger(a, b)
 }
 
 func (w *windowScan) latest(a, b *threadSum) int {
-	x, y := w.nodes[a.origin].id, w.nodes[b.origin].id
-	return cmp.Or(cmp.Compare(w.infos[b.origin].start, w.infos[a.origin].start), bytes.Compare(x[:], y[:]))
+	if c := cmp.Compare(w.infos[b.origin].start, w.infos[a.origin].start); c != 0 {
+		return c
+	}
+	x, y := &w.nodes[a.origin].id, &w.nodes[b.origin].id
+	return bytes.Compare(x[:], y[:])
+}
+
+// byName puts threads in the order of their names, those of one as they were.
+func (w *windowScan) byName() {
+	from := make([]int, len(w.names.list)+1)
+	for i := range w.threads {
+		from[w.threads[i].name+1]++
+	}
+	for i := range w.names.list {
+		from[i+1] += from[i]
+	}
+	out := make([]threadSum, len(w.threads))
+	for i := range w.threads {
+		t := &w.threads[i]
+		out[from[t.name]] = *t
+		from[t.name]++
+	}
+	w.threads = out
 }
 
 // top lists the first threads of an order, those that it is about.

@@ -40,43 +40,32 @@ func (e *Edges) Summaries(ids []trace.ID, fn func(i int, s *graph.Summary)) erro
 	return nil
 }
 
-// Between calls fn with the summaries of the traces of which the run has a span
-// and that may start in from ≤ t < to, as far as the run knows.
-func (e *Edges) Between(ctx context.Context, from, to int64, fn func(*graph.Summary) error) error {
+// Between lists, in order, the traces of which the run has a span and that may
+// start in from ≤ t < to, as far as the run knows.
+func (e *Edges) Between(ctx context.Context, from, to int64) (ids []trace.ID, err error) {
 	r, err := e.reader()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if e.footer.maxStart < from || e.footer.minStart >= to {
-		return nil
+		return nil, nil
 	}
-	var s graph.Summary
 	for block := range e.footer.from[traceSection+1] {
 		if err := ctx.Err(); err != nil {
-			return err
+			return nil, err
 		}
 		b, err := r.traces(block)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		delete(r.blocks, block) // it is used once
 		for i := range b.ids {
-			if b.sums[i].start < from || b.sums[i].start >= to {
-				continue
-			}
-			ok, err := r.summary(b, i, &s)
-			if err != nil {
-				return err
-			}
-			if !ok {
-				continue
-			}
-			if err := fn(&s); err != nil {
-				return err
+			if s := &b.sums[i]; s.spans > 0 && s.start >= from && s.start < to {
+				ids = append(ids, b.ids[i])
 			}
 		}
 	}
-	return nil
+	return ids, nil
 }
 
 // Starts are the least and the greatest start of a trace of the run.
@@ -304,18 +293,28 @@ func (e *Edges) Sharing(keys []graph.Key, fn func(i, n int)) error {
 		return err
 	}
 	c := e.ends()
-	n := 0
-	var key graph.Key
-	do := func(rec *endRecord) (bool, error) {
-		if rec.request || rec.key == key {
-			n++
+	from, to := e.footer.from[endSection], e.footer.from[endSection+1]
+	block := from
+	for i, key := range keys {
+		hi := uint32(key >> 32)
+		// The block before the first that begins at hi or later may have it too.
+		if block+1 < to && e.first(block+1) < hi {
+			block += sort.Search(to-block-1, func(n int) bool { return e.first(block+1+n) >= hi })
 		}
-		return true, nil
-	}
-	for i := range keys {
-		key, n = keys[i], 0
-		if err := c.each(uint32(key>>32), uint32(key>>32), do); err != nil {
-			return err
+		n := 0
+		for b := block; b < to && e.first(b) <= hi; b++ {
+			if err := c.load(b); err != nil {
+				return err
+			}
+			at := c.seek(hi)
+			for ; at < len(c.list) && uint32(c.list[at].key>>32) == hi; at++ {
+				if rec := &c.list[at]; rec.request || rec.key == key {
+					n++
+				}
+			}
+			if at < len(c.list) {
+				break
+			}
 		}
 		if n > 0 {
 			fn(i, n)

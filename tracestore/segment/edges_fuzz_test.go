@@ -103,9 +103,11 @@ func FuzzEdges(f *testing.F) {
 			e.Causes(ids, func(int, *graph.Half) bool { return true }),
 			e.Effects(ids, func(int, graph.Link) bool { effects++; return effects < 100 }),
 			e.Ends([]graph.Key{0, 77, graph.RequestKey("c0ffee-17")}, func(int, *graph.Half) bool { return true }),
-			e.Between(t.Context(), 0, 1<<62, func(*graph.Summary) error { return nil }),
+			e.Sharing([]graph.Key{0, 77, graph.RequestKey("c0ffee-17")}, func(int, int) {}),
 		}
-		_, err := MergeEdges(filepath.Join(dir, "merged.edges"), []*Edges{e}, nil)
+		_, err := e.Between(t.Context(), 0, 1<<62)
+		errs = append(errs, err)
+		_, err = MergeEdges(filepath.Join(dir, "merged.edges"), []*Edges{e}, nil)
 		for _, err := range append(errs, err) {
 			var bad *CorruptError
 			if err != nil && !errors.As(err, &bad) {
