@@ -48,7 +48,7 @@ type resolution struct {
 	rows    []uint32   // by trace: how many there are
 	heads   column.Bitmap
 	parents *spanTable // of the rows; nil: not asked for
-	spans   *spanTable // the rows themselves, for those under them; nil: not asked for
+	spans   *spanTable // those with a child that is asked for; nil: not asked for
 	loose   bool       // the rows may be of any number of blocks
 
 	values map[scope]*spanValues
@@ -135,14 +135,13 @@ func (r *resolution) charge() error {
 	return r.hold(more)
 }
 
-// seen is what a block's rows tell of where to look: traces, parents and the rows
-// themselves, neighbours that are equal once.
+// seen is what a block's rows tell of where to look: traces and parents, neighbours
+// that are equal once.
 type seen struct {
 	traces  []trace.Ref
 	rows    []uint32
 	heads   []bool
 	parents []trace.Ref
-	spans   []trace.Ref
 }
 
 // collect reads where to look from the rows that the plain filters keep.
@@ -172,7 +171,8 @@ func (r *resolution) read(v *view, rows column.Bitmap) (*seen, error) {
 	s := &seen{}
 	for w, word := range rows {
 		for ; word != 0; word &= word - 1 {
-			s.add(r, ids.trace(w<<6|bits.TrailingZeros64(word)), ids.span(w<<6|bits.TrailingZeros64(word)), ids.parent(w<<6|bits.TrailingZeros64(word)))
+			row := w<<6 | bits.TrailingZeros64(word)
+			s.add(r, ids.trace(row), ids.span(row), ids.parent(row))
 		}
 	}
 	return s, nil
@@ -191,9 +191,6 @@ func (s *seen) add(r *resolution, id trace.ID, span, parent trace.SpanID) {
 		if ref := (trace.Ref{TraceID: id, SpanID: parent}); len(s.parents) == 0 || s.parents[len(s.parents)-1] != ref {
 			s.parents = append(s.parents, ref)
 		}
-	}
-	if r.spans != nil {
-		s.spans = append(s.spans, trace.Ref{TraceID: id, SpanID: span})
 	}
 }
 
@@ -216,9 +213,6 @@ func (r *resolution) take(s *seen) error {
 	}
 	for i := range s.parents {
 		r.parents.number(&s.parents[i])
-	}
-	for i := range s.spans {
-		r.spans.number(&s.spans[i])
 	}
 	return r.charge()
 }
@@ -251,10 +245,23 @@ func (r *resolution) lookUp(ctx context.Context) error {
 			return err
 		}
 	}
+	for i, e := range r.where.exists {
+		if most := column.NewBitmap(len(r.asked(e.scope).keys)); len(r.found[i]) < len(most) {
+			r.found[i] = append(r.found[i], most[len(r.found[i]):]...)
+		}
+	}
 	if err := r.follow(ctx); err != nil {
 		return err
 	}
 	return r.measure(ctx)
+}
+
+// asked are the spans, or traces, that a search tells of by number.
+func (r *resolution) asked(s scope) *spanTable {
+	if s == scopeChild {
+		return r.spans
+	}
+	return r.traces
 }
 
 // nearby is a block to look into, for spans of some traces only if they are listed.
@@ -569,12 +576,8 @@ func (f *fetch) takeRows(v *view, ids *spanIDs, hits []spanRow) error {
 // search finds the traces that have a span which passes the filters of a scope, or
 // the spans that have such a child.
 func (r *resolution) search(ctx context.Context, e *exists, blocks []column.Block) error {
-	table := r.traces
-	if e.scope == scopeChild {
-		table = r.spans
-	}
-	found := column.NewBitmap(len(table.keys))
-	r.found = append(r.found, found)
+	place := len(r.found)
+	r.found = append(r.found, column.NewBitmap(len(r.traces.keys)))
 	live := make([]column.Block, 0, len(blocks))
 	for _, b := range blocks {
 		v := newView(b.(*nearby).Block)
@@ -592,32 +595,42 @@ func (r *resolution) search(ctx context.Context, e *exists, blocks []column.Bloc
 		if err != nil {
 			return err
 		}
-		var hits []int
-		last, number := trace.Ref{}, -2
+		var traces []int
+		var parents []trace.Ref
+		last, number := trace.ID{}, -2
 		for w, word := range sel.bitmap() {
 			for ; word != 0; word &= word - 1 {
 				row := w<<6 | bits.TrailingZeros64(word)
-				ref := trace.Ref{TraceID: ids.trace(row)}
-				if e.scope == scopeChild {
-					if ids.isRoot(row) {
-						continue
+				id := ids.trace(row)
+				again := number != -2 && id == last
+				if !again {
+					last, number = id, r.traces.find(&trace.Ref{TraceID: id})
+				}
+				switch {
+				case number < 0:
+				case e.scope != scopeChild:
+					if !again {
+						traces = append(traces, number)
 					}
-					ref.SpanID = ids.parent(row)
-				}
-				if number != -2 && ref == last {
-					continue
-				}
-				last, number = ref, table.find(&ref)
-				if number >= 0 {
-					hits = append(hits, number)
+				case !ids.isRoot(row):
+					if ref := (trace.Ref{TraceID: id, SpanID: ids.parent(row)}); len(parents) == 0 || parents[len(parents)-1] != ref {
+						parents = append(parents, ref)
+					}
 				}
 			}
 		}
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		for _, n := range hits {
-			found.Set(n)
+		for _, n := range traces {
+			r.found[place].Set(n)
 		}
-		return nil
+		for i := range parents {
+			n := r.spans.number(&parents[i])
+			for n>>6 >= len(r.found[place]) {
+				r.found[place] = append(r.found[place], 0)
+			}
+			r.found[place].Set(n)
+		}
+		return r.charge()
 	})
 }

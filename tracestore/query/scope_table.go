@@ -2,6 +2,7 @@ package query
 
 import (
 	"encoding/binary"
+	"math"
 	"math/rand/v2"
 
 	"redthread/tracestore/column"
@@ -9,45 +10,52 @@ import (
 )
 
 // spanTable numbers spans, or traces where the span id is zero, from 0 on in the
-// order in which they come. It has no pointers in it: there may be millions.
+// order in which they come. It has no pointers in it: there may be millions. A slot
+// has a part of the hash, so that a span that is not there is seldom compared.
 type spanTable struct {
 	keys  []trace.Ref
-	slots []uint32 // 1 + number by hash, 0: free; a power of two of them
+	slots []uint64 // upper half of the hash, then 1 + number; 0: free; a power of two of them
 	seed  uint64   // since senders choose the ids
 }
 
 func newSpanTable() *spanTable {
-	return &spanTable{slots: make([]uint32, 64), seed: rand.Uint64()}
+	return &spanTable{slots: make([]uint64, 64), seed: rand.Uint64()}
 }
 
+// hash is in the upper half; a slot is found by it, and so moved without the key.
 func (t *spanTable) hash(k *trace.Ref) uint64 {
 	h := column.Mix(t.seed, binary.LittleEndian.Uint64(k.TraceID[:8]))
 	h = column.Mix(h, binary.LittleEndian.Uint64(k.TraceID[8:]))
-	return column.Mix(h, binary.LittleEndian.Uint64(k.SpanID[:]))
+	return column.Mix(h, binary.LittleEndian.Uint64(k.SpanID[:])) &^ math.MaxUint32
 }
 
 // find returns the number of a span, -1 if it has none.
 func (t *spanTable) find(k *trace.Ref) int {
 	mask := uint64(len(t.slots) - 1)
-	for at := t.hash(k) & mask; t.slots[at] != 0; at = (at + 1) & mask {
-		if n := t.slots[at] - 1; t.keys[n] == *k {
+	h := t.hash(k)
+	for at := h >> 32 & mask; ; at = (at + 1) & mask {
+		s := t.slots[at]
+		if s == 0 {
+			return -1
+		}
+		if n := uint32(s) - 1; s&^math.MaxUint32 == h && t.keys[n] == *k {
 			return int(n)
 		}
 	}
-	return -1
 }
 
 // number returns the number of a span, which may be new.
 func (t *spanTable) number(k *trace.Ref) int {
 	mask := uint64(len(t.slots) - 1)
-	at := t.hash(k) & mask
+	h := t.hash(k)
+	at := h >> 32 & mask
 	for ; t.slots[at] != 0; at = (at + 1) & mask {
-		if n := t.slots[at] - 1; t.keys[n] == *k {
-			return int(n)
+		if s := t.slots[at]; s&^math.MaxUint32 == h && t.keys[uint32(s)-1] == *k {
+			return int(uint32(s) - 1)
 		}
 	}
 	t.keys = append(t.keys, *k)
-	t.slots[at] = uint32(len(t.keys))
+	t.slots[at] = h | uint64(len(t.keys))
 	if 4*len(t.keys) > 3*len(t.slots) {
 		t.grow()
 	}
@@ -55,19 +63,23 @@ func (t *spanTable) number(k *trace.Ref) int {
 }
 
 func (t *spanTable) grow() {
-	t.slots = make([]uint32, 2*len(t.slots))
+	old := t.slots
+	t.slots = make([]uint64, 2*len(old))
 	mask := uint64(len(t.slots) - 1)
-	for n := range t.keys {
-		at := t.hash(&t.keys[n]) & mask
+	for _, s := range old {
+		if s == 0 {
+			continue
+		}
+		at := s >> 32 & mask
 		for t.slots[at] != 0 {
 			at = (at + 1) & mask
 		}
-		t.slots[at] = uint32(n + 1)
+		t.slots[at] = s
 	}
 }
 
 // bytes is the memory held.
-func (t *spanTable) bytes() int64 { return int64(24*cap(t.keys) + 4*len(t.slots)) }
+func (t *spanTable) bytes() int64 { return int64(24*cap(t.keys) + 8*len(t.slots)) }
 
 // traces lists the trace of each number.
 func (t *spanTable) traces() []trace.ID {
