@@ -30,7 +30,7 @@ func (s *Store) TraceSpans(ctx context.Context, id trace.ID, limit int) (spans [
 const traceRows = 16 << 10
 
 // EachTrace calls fn with the spans of each of some traces, as TraceSpans gives
-// them, and the trace's place among the ids; an unknown trace has none. They are
+// them, in the order of the ids; an unknown trace has none. They are
 // read together, so that what lies together is decoded once. want chooses the
 // attributes; what neither identifies a span nor says what it did is left out too;
 // nil: all. Most of what a trace takes to be read are its attributes.
@@ -98,7 +98,11 @@ func (s *Store) readTraces(ctx context.Context, v *view, found [][][]int, ids []
 			continue
 		}
 		for k, t := range here {
-			rows[at[k]], cut[at[k]] = append(rows[at[k]], t.Spans...), cut[at[k]] || t.Truncated
+			if i := at[k]; rows[i] == nil {
+				rows[i], cut[i] = t.Spans, t.Truncated
+			} else {
+				rows[i], cut[i] = append(rows[i], t.Spans...), cut[i] || t.Truncated
+			}
 		}
 	}
 	for i := from; i < to; i++ {
@@ -136,15 +140,31 @@ func leaveOut(r *trace.Span, want func(key string) bool) {
 
 // dropEqual drops rows that equal an earlier one.
 func dropEqual(rows []trace.Span) []trace.Span {
-	seen := make(map[uint64]struct{}, len(rows))
-	return slices.DeleteFunc(rows, func(r trace.Span) bool {
-		f := column.RowHash(&r)
-		if _, again := seen[f]; again {
-			return true
+	// Only rows of one id can be equal: few need to be hashed.
+	several := make(map[trace.SpanID]bool, len(rows))
+	any := false
+	for i := range rows {
+		_, again := several[rows[i].SpanID]
+		several[rows[i].SpanID] = again
+		any = any || again
+	}
+	if !any {
+		return rows
+	}
+	seen := map[uint64]struct{}{}
+	out := rows[:0]
+	for i := range rows {
+		if several[rows[i].SpanID] {
+			f := column.RowHash(&rows[i])
+			if _, again := seen[f]; again {
+				continue
+			}
+			seen[f] = struct{}{}
 		}
-		seen[f] = struct{}{}
-		return false
-	})
+		out = append(out, rows[i])
+	}
+	clear(rows[len(out):])
+	return out
 }
 
 // logEvent is the name of the event that a log record becomes.
@@ -153,22 +173,21 @@ const logEvent = "log"
 // joinLogs makes log records events of their spans and sorts spans by start. A
 // record may come before its span, or its span never: then the root has it.
 func joinLogs(rows []trace.Span) []trace.Span {
-	spans := make([]trace.Span, 0, len(rows))
+	spans := rows[:0]
 	var logs []trace.Span
-	at := make(map[trace.SpanID]int)
-	for _, r := range rows {
-		if r.Signal == trace.SignalLog {
-			logs = append(logs, r)
+	for i := range rows {
+		if rows[i].Signal == trace.SignalLog {
+			logs = append(logs, rows[i])
 			continue
 		}
-		spans = append(spans, r)
+		spans = append(spans, rows[i])
 	}
-	slices.SortStableFunc(spans, func(a, b trace.Span) int {
-		return cmp.Or(cmp.Compare(a.StartUnixNano, b.StartUnixNano), bytes.Compare(a.SpanID[:], b.SpanID[:]))
-	})
+	clear(rows[len(spans):])
+	sortSpans(spans)
 	if len(logs) == 0 {
 		return spans
 	}
+	at := make(map[trace.SpanID]int, len(spans))
 	for i := range spans {
 		// Two halves may share an id (Zipkin): the first one has the logs.
 		if _, taken := at[spans[i].SpanID]; !taken {
@@ -198,6 +217,43 @@ func joinLogs(rows []trace.Span) []trace.Span {
 		slices.SortStableFunc(spans[i].Events, func(a, b trace.Event) int { return cmp.Compare(a.TimeUnixNano, b.TimeUnixNano) })
 	}
 	return spans
+}
+
+// sortSpans sorts spans by start and id; those that are equal stay as they are.
+func sortSpans(spans []trace.Span) {
+	before := func(a, b *trace.Span) int {
+		return cmp.Or(cmp.Compare(a.StartUnixNano, b.StartUnixNano), bytes.Compare(a.SpanID[:], b.SpanID[:]))
+	}
+	sorted := true
+	for i := 1; i < len(spans) && sorted; i++ {
+		sorted = before(&spans[i-1], &spans[i]) <= 0
+	}
+	if sorted {
+		return
+	}
+	// Spans are large: their places are sorted, and each is moved once.
+	order := make([]int32, len(spans))
+	for i := range order {
+		order[i] = int32(i)
+	}
+	slices.SortFunc(order, func(a, b int32) int { return cmp.Or(before(&spans[a], &spans[b]), cmp.Compare(a, b)) })
+	for i := range order {
+		if order[i] < 0 || int(order[i]) == i {
+			continue
+		}
+		held := spans[i]
+		at := int32(i)
+		for {
+			from := order[at]
+			order[at] = -1
+			if int(from) == i {
+				spans[at] = held
+				break
+			}
+			spans[at] = spans[from]
+			at = from
+		}
+	}
 }
 
 // setAsideSegment takes a corrupt segment out of the store and names it, so that

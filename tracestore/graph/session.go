@@ -2,6 +2,8 @@ package graph
 
 import (
 	"context"
+	"errors"
+	"math"
 	"sync"
 
 	"redthread/tracestore/trace"
@@ -38,21 +40,22 @@ func (s *session) load(ctx context.Context, id trace.ID) (*index, error) {
 
 // loadAll reads the traces that are not loaded yet, several at once.
 func (s *session) loadAll(ctx context.Context, ids []trace.ID) error {
+	return s.loadSome(ctx, ids, math.MaxInt)
+}
+
+// loadSome is loadAll until so many spans are loaded in all; the traces after that
+// are not.
+func (s *session) loadSome(ctx context.Context, ids []trace.ID, most int) error {
 	var todo []trace.ID
 	for _, id := range ids {
 		if s.traces[id] == nil {
 			todo = append(todo, id)
 		}
 	}
-	if len(todo) < 2 {
-		for _, id := range todo {
-			if _, err := s.load(ctx, id); err != nil {
-				return err
-			}
-		}
+	if len(todo) == 0 {
 		return nil
 	}
-	got, err := s.g.readAll(ctx, todo)
+	got, err := s.g.readAll(ctx, todo, most-s.spans)
 	if err != nil {
 		return err
 	}
@@ -71,33 +74,41 @@ type manySource interface {
 
 // read reads one trace.
 func (g *Graph) read(ctx context.Context, id trace.ID) (*index, error) {
-	xs, err := g.readAll(ctx, []trace.ID{id})
+	xs, err := g.readAll(ctx, []trace.ID{id}, math.MaxInt)
 	if err != nil {
 		return nil, err
 	}
 	return xs[0], nil
 }
 
-// readAll reads traces, together if the source can.
-func (g *Graph) readAll(ctx context.Context, ids []trace.ID) ([]*index, error) {
-	xs := make([]*index, len(ids))
+// errEnough ends the reading of traces.
+var errEnough = errors.New("enough spans")
+
+// readAll reads traces, together if the source can, until they have so many spans:
+// as many of the first ones.
+func (g *Graph) readAll(ctx context.Context, ids []trace.ID, most int) ([]*index, error) {
+	xs := make([]*index, 0, len(ids))
 	rules := g.rules.Load()
 	var err error
-	if src, ok := g.src.(manySource); ok {
-		err = src.EachTrace(ctx, ids, g.o.MaxTraceSpans, rules.Wants, func(i int, spans []trace.Span, truncated bool) error {
-			xs[i] = newIndex(rules, ids[i], spans, truncated)
-			return nil
-		})
-	} else {
-		err = g.each(ctx, len(ids), func(ctx context.Context, i int) error {
-			spans, truncated, err := g.src.TraceSpans(ctx, ids[i], g.o.MaxTraceSpans)
-			if err == nil {
-				xs[i] = newIndex(rules, ids[i], spans, truncated)
-			}
-			return err
-		})
+	add := func(spans []trace.Span, truncated bool) error {
+		x := newIndex(rules, ids[len(xs)], spans, truncated)
+		xs = append(xs, x)
+		if most -= len(x.spans); most <= 0 {
+			return errEnough
+		}
+		return nil
 	}
-	if err != nil {
+	if src, ok := g.src.(manySource); ok {
+		err = src.EachTrace(ctx, ids, g.o.MaxTraceSpans, rules.Wants, func(_ int, spans []trace.Span, truncated bool) error { return add(spans, truncated) })
+	} else {
+		for i := 0; i < len(ids) && err == nil; i++ {
+			spans, truncated, failed := g.src.TraceSpans(ctx, ids[i], g.o.MaxTraceSpans)
+			if err = failed; err == nil {
+				err = add(spans, truncated)
+			}
+		}
+	}
+	if err != nil && err != errEnough {
 		return nil, err
 	}
 	if err := g.recallAll(ctx, xs); err != nil {

@@ -342,8 +342,8 @@ func (s *spread) ways(touched []*index) []entry {
 	return out
 }
 
-// readChunk is how many traces are read before the budget is looked at again.
-const readChunk = 64
+// readChunk is how many traces are asked for at once.
+const readChunk = 1024
 
 // enter follows the ways of a round and returns the traces they lead into.
 func (s *spread) enter(ctx context.Context, round []entry) ([]*index, error) {
@@ -371,8 +371,11 @@ func (s *spread) enter(ctx context.Context, round []entry) ([]*index, error) {
 			break
 		}
 		n := min(readChunk, len(ids))
-		if err := s.loadAll(ctx, ids[:n]); err != nil {
+		if err := s.loadSome(ctx, ids[:n], s.g.o.MaxThreadSpans); err != nil {
 			return nil, err
+		}
+		for n > 0 && s.traces[ids[n-1]] == nil {
+			n-- // not reached
 		}
 		ids = ids[n:]
 	}

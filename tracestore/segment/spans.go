@@ -1,11 +1,13 @@
 package segment
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"redthread/tracestore/column"
 	"redthread/tracestore/segment/parquet"
@@ -117,7 +119,29 @@ func pickVector(x *column.Vector, rows []uint32) (at []uint32, v parquet.Values)
 	return at, v
 }
 
+// manyRows is from how many rows on their columns are read side by side.
+const manyRows = 2048
+
 func (p *picked) read() error {
+	parts := []func() error{p.fixedColumns, p.attributes, p.events, p.links}
+	if len(p.rows) < manyRows {
+		for _, part := range parts {
+			if err := part(); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	errs := make([]error, len(parts)) // each part fills fields of its own
+	var wg sync.WaitGroup
+	for i, part := range parts {
+		wg.Go(func() { errs[i] = part() })
+	}
+	wg.Wait()
+	return cmp.Or(errs...)
+}
+
+func (p *picked) fixedColumns() error {
 	for leaf, info := range column.FixedColumns() {
 		if p.want != nil && (info.Key == column.StatusMessage || info.Key == column.TraceState || info.Key == column.Arrived) {
 			continue
@@ -126,13 +150,7 @@ func (p *picked) read() error {
 			return err
 		}
 	}
-	if err := p.attributes(); err != nil {
-		return err
-	}
-	if err := p.events(); err != nil {
-		return err
-	}
-	return p.links()
+	return nil
 }
 
 // texts copies strings out of a dictionary: those of n values all at once if the
