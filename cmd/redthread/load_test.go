@@ -224,7 +224,7 @@ func (l *load) wantAll(t *testing.T, p *process) {
 }
 
 // rssPeak is the most memory that a process has taken so far, in bytes.
-func rssPeak(t *testing.T, pid int) int64 {
+func rssPeak(t testing.TB, pid int) int64 {
 	t.Helper()
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
