@@ -213,12 +213,18 @@ func (t *Table) TraceSpans(id trace.ID, limit int) (spans []trace.Span, truncate
 		return nil, false, nil
 	}
 	blocks := t.Blocks()
+	spans = make([]trace.Span, 0, len(rows))
+	var here []int // rows of one block
 	for i := len(rows) - 1; i >= 0; i-- {
-		b := blocks[rows[i]/column.MaxBlockRows]
-		spans, err = b.Spans([]int{int(rows[i] % column.MaxBlockRows)}, spans)
-		if err != nil {
+		block := rows[i] / column.MaxBlockRows
+		here = append(here, int(rows[i]%column.MaxBlockRows))
+		if i > 0 && rows[i-1]/column.MaxBlockRows == block {
+			continue
+		}
+		if spans, err = blocks[block].Spans(here, spans); err != nil {
 			return nil, false, err
 		}
+		here = here[:0]
 	}
 	return spans, truncated, nil
 }
