@@ -29,6 +29,7 @@ const (
 	fieldLinkTrace
 	fieldLinkSpan
 	fieldDatadogLinks
+	fieldDatadogHigh
 	fieldParentTrace
 	fieldParentRef
 	fieldBatchCount
@@ -59,17 +60,19 @@ const (
 // fieldKeys are the names of the fields, new semantic conventions before old.
 var fieldKeys = [fieldCount][]string{
 	fieldMessageID: {"messaging.message.id", "messaging.message_id", "messaging.message.ids", "messaging.message_ids",
-		"messaging.batch.message_ids", "celery.task_id", "messaging.celery.task_id", "faktory.job.jid"},
+		"messaging.batch.message_ids", "celery.task_id", "messaging.celery.task_id", "faktory.job.jid", "messaging.masstransit.message_id",
+		"nservicebus.message_id"},
 	fieldJobID: {"bullmq.job.id", "bull.job.id", "sidekiq.job.id", "sidekiq.jid", "que.job.id", "delayed_job.id",
 		"active_job.job.id", "active_job.job_id", "job.id", "job_id"},
 	fieldSystem:      {"messaging.system"},
-	fieldDestination: {"messaging.destination.name", "messaging.destination", "kafka.topic"},
+	fieldDestination: {"messaging.destination.name", "messaging.destination", "messaging.source.name", "kafka.topic"},
 	fieldQueue: {"bullmq.queue.name", "bull.queue.name", "queue.name", "sidekiq.job.queue", "que.job.queue", "delayed_job.queue",
 		"active_job.queue"},
-	fieldPartition: {"messaging.destination.partition.id", "messaging.kafka.destination.partition", "messaging.kafka.partition", "kafka.partition"},
-	fieldOffset:    {"messaging.kafka.offset", "messaging.kafka.message.offset", "kafka.offset", "kafka.message.offset"},
-	fieldCluster:   {"messaging.kafka.cluster.id"},
-	fieldKafkaKey:  {"messaging.kafka.message.key", "messaging.kafka.message_key"},
+	fieldPartition: {"messaging.destination.partition.id", "messaging.kafka.destination.partition", "messaging.kafka.source.partition",
+		"messaging.kafka.partition", "kafka.partition"},
+	fieldOffset:   {"messaging.kafka.offset", "messaging.kafka.message.offset", "kafka.offset", "kafka.message.offset"},
+	fieldCluster:  {"messaging.kafka.cluster.id"},
+	fieldKafkaKey: {"messaging.kafka.message.key", "messaging.kafka.message_key"},
 	fieldRequestID: {"http.request.header.x-request-id", "http.request.header.x_request_id", "request_id", "request.id", "http.request_id",
 		"http.request.id", "app.request_id", "heroku.request_id", "rails.request_id", "action_dispatch.request_id", "x-request-id",
 		"x_request_id", "request.header.x_request_id"},
@@ -80,6 +83,7 @@ var fieldKeys = [fieldCount][]string{
 	fieldLinkTrace:    {"trace.link.trace_id"},
 	fieldLinkSpan:     {"trace.link.span_id"},
 	fieldDatadogLinks: {"_dd.span_links"},
+	fieldDatadogHigh:  {"_dd.p.tid"},
 	fieldParentTrace:  {"parent.trace_id"},
 	fieldParentRef:    {"trace.parent_id"},
 	fieldBatchCount:   {"messaging.batch.message_count"},
@@ -219,7 +223,7 @@ func (f *facts) alone() bool {
 func (f *facts) side() Side {
 	sh := f.shape()
 	switch {
-	case sh.has(produces):
+	case sh.has(produces), !sh.has(consumes) && enqueues(f.span):
 		return CauseSide
 	case !sh.has(consumes):
 		return 0
@@ -235,11 +239,31 @@ func (f *facts) side() Side {
 	return EffectSide
 }
 
+// enqueues reports whether a span without a role, as hand-made tracing and the
+// beelines write it, says by its name that it enqueues a job.
+func enqueues(s *trace.Span) bool {
+	if s.Kind == trace.KindServer || s.Kind == trace.KindConsumer {
+		return false
+	}
+	name := strings.ToLower(s.Name)
+	return strings.Contains(name, "enqueue") || strings.Contains(name, "perform_async") || strings.Contains(name, "perform_later")
+}
+
+// placeholder reports whether an id is what is written where there is none.
+func placeholder(id string) bool {
+	switch strings.ToLower(id) {
+	case "undefined", "null", "none", "nil", "nan", "unknown", "n/a", "-", "-1", "":
+		return true
+	}
+	same := strings.ReplaceAll(id, "-", "")
+	return strings.Trim(same, "0") == "" || len(same) >= 16 && strings.Trim(same, same[:1]) == ""
+}
+
 // opaque returns an id that is unique by itself, wherever it was made, in its
 // canonical form: a UUID, a Sidekiq jid, a ULID, a snowflake. "" for any other,
 // which is unique in its queue at best.
 func opaque(id string) string {
-	const minHex, minDigits, ulid, ksuid = 16, 15, 26, 27
+	const minHex, minDigits, ulid, ksuid, uuidDigits = 16, 15, 26, 27, 32
 	letters, digits, dashes, hex := 0, 0, 0, true
 	for i := 0; i < len(id); i++ {
 		switch c := id[i] | 0x20; {
@@ -257,11 +281,15 @@ func opaque(id string) string {
 	switch n := letters + digits; {
 	case digits == 0:
 		return ""
+	case dashes > 0 && (dashes != 4 || n != uuidDigits):
+		return "" // words and dates joined by dashes
 	case letters == 0 && dashes == 0 && n >= minDigits:
 		return id
-	case letters > 0 && hex && n >= minHex:
+	case hex && n >= minHex && (letters > 0 || dashes > 0):
 		return strings.ToLower(strings.ReplaceAll(id, "-", ""))
-	case (n == ulid || n == ksuid) && dashes == 0:
+	case n == ulid && dashes == 0:
+		return strings.ToUpper(id)
+	case n == ksuid && dashes == 0:
 		return id
 	}
 	return ""

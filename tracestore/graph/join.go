@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"slices"
@@ -16,8 +17,8 @@ const (
 	// keyWindow is how long before its receipt a Kafka key may have been sent:
 	// the time that brokers keep messages unless they are told otherwise.
 	keyWindow = int64(7 * 24 * time.Hour)
-	// queueWindow is how close to the latest sending of an id another one keeps
-	// the two apart no longer: small numbers begin anew when a queue is emptied.
+	// queueWindow is how close to the latest sending of a small number another
+	// one cannot be told from it, and how long a job of it may be tried again.
 	queueWindow = int64(24 * time.Hour)
 	// maxGone bounds the causes of a trace whose spans are gone.
 	maxGone = 1000
@@ -140,6 +141,10 @@ func (g *Graph) ends(ctx context.Context, effects []Half) ([]target, error) {
 		return cmp.Or(cmp.Compare(a.Key, b.Key), cmp.Compare(a.StartUnixNano, b.StartUnixNano), compareRefs(a.Of, b.Of))
 	})
 	ends = slices.CompactFunc(ends, func(a, b Half) bool { return a.Key == b.Key && a.Of == b.Of })
+	c, err := g.contexts(ctx, effects, ends)
+	if err != nil {
+		return nil, err
+	}
 	var out []target
 	from, surest := 0, 0 // of the span that is being looked at
 	for i := range effects {
@@ -158,7 +163,7 @@ func (g *Graph) ends(ctx context.Context, effects []Half) ([]target, error) {
 		if to-at >= g.o.MaxEnds {
 			continue // no name of anything
 		}
-		causes := causesByKey(e, ends[at:to])
+		causes := c.causesByKey(e, ends[at:to])
 		if len(causes) == 0 || len(out) > from && surest < e.Rule.rank() {
 			continue
 		}
@@ -166,11 +171,77 @@ func (g *Graph) ends(ctx context.Context, effects []Half) ([]target, error) {
 			out = out[:from]
 		}
 		surest = e.Rule.rank()
-		for _, c := range causes {
-			out = append(out, target{Ref: c.Of, by: e.Rule, at: e.Of})
+		for k := range causes {
+			out = append(out, target{Ref: causes[k].Of, by: e.Rule, at: e.Of})
 		}
 	}
 	return out, nil
+}
+
+// senderFacts is what is needed to choose among several senders of one id.
+type senderFacts struct {
+	requests map[trace.ID]bool // the traces, of those that sent an id more than once, that a request began
+	handled  map[Key][]int64   // when the messages and jobs of an id that is used again were handled
+}
+
+// contexts reads what helps to choose among the senders in ends, which are in
+// order of key and start; for nearly all effects there is one, and nothing to read.
+func (g *Graph) contexts(ctx context.Context, effects, ends []Half) (c senderFacts, err error) {
+	var again []trace.ID
+	var old []Key
+	latest := map[Key]int64{} // of the effects
+	for i := range effects {
+		if e := &effects[i]; e.Rule == byQueueID {
+			latest[e.Key] = max(latest[e.Key], e.StartUnixNano)
+		}
+	}
+	for from := 0; from < len(ends); {
+		to := from + 1
+		for to < len(ends) && ends[to].Key == ends[from].Key {
+			to++
+		}
+		switch list := ends[from:to]; {
+		case list[0].Rule == byQueueID:
+			if last := list[len(list)-1].StartUnixNano; list[0].StartUnixNano < last-queueWindow || last < latest[list[0].Key]-queueWindow {
+				old = append(old, list[0].Key)
+			}
+		case len(list) > 1 && (list[0].Rule == byMessageID || list[0].Rule == byJobID):
+			for i := range list[1:] {
+				again = append(again, list[1+i].Of.TraceID)
+			}
+		}
+		from = to
+	}
+	if len(again) > 0 {
+		slices.SortFunc(again, func(a, b trace.ID) int { return bytes.Compare(a[:], b[:]) })
+		again = slices.Compact(again)
+		sums, err := g.edges.Summaries(ctx, again)
+		if err != nil {
+			return c, err
+		}
+		c.requests = map[trace.ID]bool{}
+		for i := range sums {
+			if sums[i].Root && sums[i].Kind == trace.KindServer {
+				c.requests[again[i]] = true
+			}
+		}
+	}
+	if len(old) > 0 {
+		runs, _, err := g.edges.Ends(ctx, EffectSide, old, g.o.MaxEnds)
+		if err != nil {
+			return c, err
+		}
+		c.handled = map[Key][]int64{}
+		for i := range runs {
+			c.handled[runs[i].Key] = append(c.handled[runs[i].Key], runs[i].StartUnixNano)
+		}
+	}
+	return c, nil
+}
+
+// handledIn reports whether a message or job of the id was handled in from ≤ t < to.
+func (c *senderFacts) handledIn(key Key, from, to int64) bool {
+	return slices.ContainsFunc(c.handled[key], func(t int64) bool { return t >= from && t < to })
 }
 
 // effects lists what the spans of a trace caused, as the edge index knows it:
@@ -244,11 +315,15 @@ func (r RuleID) rank() int {
 
 // causesByKey chooses among the spans that offer the key of an effect, which
 // are in order of start, those that may have caused it.
-func causesByKey(e *Half, list []Half) []Half {
+func (c *senderFacts) causesByKey(e *Half, list []Half) []Half {
 	var out []Half
-	for _, c := range list {
-		if c.Of != e.Of && c.StartUnixNano <= e.StartUnixNano+skewAllowed {
-			out = append(out, c)
+	latest := e.StartUnixNano + skewAllowed
+	if e.Side&CauseSide != 0 && e.Rule != byRequestID {
+		latest = e.StartUnixNano - 1 // it sends what was sent before
+	}
+	for _, h := range list {
+		if h.Of != e.Of && h.StartUnixNano <= latest {
+			out = append(out, h)
 		}
 	}
 	if len(out) == 0 {
@@ -256,12 +331,32 @@ func causesByKey(e *Half, list []Half) []Half {
 	}
 	switch e.Rule {
 	case byMessageID, byJobID:
-		// The id was made with the message. Who sends it later sends it again,
-		// as Sidekiq does for a retry.
-		return out[:1]
+		// The id was made with the message. Who sends it later sends it again, as
+		// Sidekiq does for a retry; but a request that sends it may have given the
+		// id of a thing to a message of its own.
+		first := out[0].Of.TraceID
+		n := 1
+		for _, h := range out[1:] {
+			if h.Of.TraceID != first && c.requests[h.Of.TraceID] {
+				out[n] = h
+				n++
+			}
+		}
+		return out[:n]
 	case byQueueID:
+		// Small numbers begin anew when a queue is emptied: one that was handled
+		// before it was sent again does not wait any more.
 		last := out[len(out)-1].StartUnixNano
-		return slices.DeleteFunc(out, func(c Half) bool { return c.StartUnixNano < last-queueWindow })
+		kept := out[:0:0]
+		for i, h := range out {
+			if h.StartUnixNano >= last-queueWindow || !c.handledIn(e.Key, h.StartUnixNano-skewAllowed, out[i+1].StartUnixNano) {
+				kept = append(kept, h)
+			}
+		}
+		if len(kept) == 1 && c.handledIn(e.Key, last-skewAllowed, e.StartUnixNano-queueWindow) {
+			return nil // handled long ago, and sent again unseen
+		}
+		return kept
 	case byKafkaKey:
 		if len(list) > 1 || out[0].StartUnixNano < e.StartUnixNano-keyWindow {
 			return nil

@@ -245,7 +245,7 @@ var shapeKeys = func() map[string]bool {
 	for key := range receiptKeys {
 		out[key] = true
 	}
-	for _, key := range []string{"messaging.system", "messaging.destination.name", "messaging.destination", "queue.name", "job.class", "faas.trigger"} {
+	for _, key := range []string{"messaging.system", "messaging.destination.name", "messaging.destination", "messaging.source.name", "queue.name", "job.class", "faas.trigger"} {
 		out[key] = true
 	}
 	return out
@@ -268,7 +268,7 @@ func (r *Rules) MayOffer(own, events column.Marks, s *trace.Span) bool {
 	case s.Kind == trace.KindServer:
 		return s.ParentID.IsZero()
 	}
-	return own&markRole != 0
+	return own&markRole != 0 || enqueues(s)
 }
 
 // MayReceive reports whether [Receipt] may say anything of a span with the marks.

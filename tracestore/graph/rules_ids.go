@@ -70,9 +70,19 @@ func offerJobID(f *facts) {
 // its own key, so that the sides need not agree on the name of a queue; any
 // other counts within its queue, and only if there is one.
 func (f *facts) offerID(side Side, by RuleID, system, queue, id string) {
-	if o := opaque(id); o != "" {
-		f.addKey(side, by, KeyOf("id", o))
+	if o := opaque(id); placeholder(id) && f.text(fieldPartition) == "" {
+		return
+	} else if o != "" {
+		if side == CauseSide && f.span.ParentID.IsZero() && f.shape().has(isJob) {
+			// Nobody's job may be one that is sent again, as Sidekiq's poller does
+			// when its time has come; of others of the id the first made it.
+			side |= EffectSide
+		}
+		f.addKey(side, by, KeyOf("id", f.span.Environment, o))
 	} else if queue != "" {
+		if part := f.text(fieldPartition); part != "" {
+			queue += "/" + part // a message id that is the offset: otelsarama
+		}
 		f.addKey(side, byQueueID, KeyOf("id", f.span.Environment, system, queue, id))
 	}
 }
@@ -101,11 +111,11 @@ func (r *Rules) identity(s *trace.Span) Key {
 			n++
 		})
 	}
-	if n != 1 {
+	if n != 1 || placeholder(ids[0]) {
 		return 0
 	}
 	if o := opaque(ids[0]); o != "" {
-		return KeyOf("id", o)
+		return KeyOf("id", s.Environment, o)
 	}
 	return KeyOf("id", s.Environment, "", queue, ids[0])
 }
@@ -157,7 +167,7 @@ func offerRequestID(f *facts) {
 			id = strings.ToLower(text)
 		}
 	})
-	if len(id) < minRequestID {
+	if len(id) < minRequestID || placeholder(id) {
 		return
 	}
 	key, sh := RequestKey(id), f.shape()

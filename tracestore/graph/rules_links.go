@@ -14,7 +14,11 @@ func offerSpanLinks(f *facts) {
 	for i := range f.span.Links {
 		l := &f.span.Links[i]
 		if unsampled, ok := readLink(l); ok {
-			f.addLink(of, bySpanLink, trace.Ref{TraceID: l.TraceID, SpanID: l.SpanID}, unsampled)
+			to := trace.Ref{TraceID: l.TraceID, SpanID: l.SpanID}
+			if f.values[fieldDatadogHigh] != nil {
+				to = f.halved(to)
+			}
+			f.addLink(of, bySpanLink, to, unsampled)
 		} else if l.TraceID.IsZero() {
 			// A message that came without context, but with its id (proposed in
 			// semantic-conventions issue 2259).
@@ -88,8 +92,19 @@ func offerDatadogLinks(f *facts) {
 	of := s.Ref()
 	links, _ := datadogLinks(f.text(fieldDatadogLinks))
 	for _, l := range links {
-		f.addLink(of, byDatadogLinks, l, false)
+		f.addLink(of, byDatadogLinks, f.halved(l), false)
 	}
+}
+
+// halved is the target of a link as its spans have it: where dd-trace's spans
+// came with the lower half of their trace ids, the links on them are still whole
+// (the collector's Datadog receiver keeps the upper half in _dd.p.tid,
+// opentelemetry-collector-contrib issue 36926).
+func (f *facts) halved(to trace.Ref) trace.Ref {
+	if [8]byte(f.span.TraceID[:8]) == [8]byte{} {
+		clear(to.TraceID[:8])
+	}
+	return to
 }
 
 // datadogLinks reads the value of _dd.span_links, as far as it goes: longer
@@ -110,8 +125,12 @@ func datadogLinks(text string) (links []trace.Ref, cut bool) {
 		if d.Decode(&l) != nil {
 			return links, true
 		}
-		ref := refFromText(datadogID(l.TraceID), datadogID(l.SpanID))
-		if high := datadogID(l.TraceIDHigh); high != "" {
+		base := 16
+		if tooLong(l.TraceID) || tooLong(l.SpanID) {
+			base = 10
+		}
+		ref := refFromText(datadogID(l.TraceID, base), datadogID(l.SpanID, base))
+		if high := datadogID(l.TraceIDHigh, base); high != "" {
 			if up, err := trace.ParseSpanID(pad(high)); err == nil {
 				copy(ref.TraceID[:8], up[:])
 			}
@@ -123,11 +142,22 @@ func datadogLinks(text string) (links []trace.Ref, cut bool) {
 	return links, false
 }
 
-// datadogID is an id in hex: text is hex, with leading zeros missing in
+// tooLong reports whether an id is text that can only be decimal: 64 bits are at
+// most 16 digits in hex, and 17 to 20 in nearly all decimal ones; 128 bits have 32
+// in hex, or few less.
+func tooLong(v any) bool {
+	s, ok := v.(string)
+	return ok && len(s) > 16 && len(s) <= 20 && strings.Trim(s, "0123456789") == ""
+}
+
+// datadogID is an id in hex: text is in the base, with leading zeros missing in
 // dd-trace-js, and a number is the id itself.
-func datadogID(v any) string {
+func datadogID(v any, base int) string {
 	switch v := v.(type) {
 	case string:
+		if n, err := strconv.ParseUint(v, base, 64); err == nil && base == 10 {
+			return strconv.FormatUint(n, 16)
+		}
 		return v
 	case json.Number:
 		if n, err := strconv.ParseUint(v.String(), 10, 64); err == nil {
@@ -147,7 +177,7 @@ func offerChildTrace(f *facts) {
 	}
 	from, parent := f.text(fieldParentTrace), f.text(fieldParentRef)
 	if from == "" {
-		if !traceLike(parent) {
+		if !traceLike(parent) || !s.ParentID.IsZero() {
 			return // the span's own parent, which Honeycomb writes on every span
 		}
 		from, parent = parent, ""

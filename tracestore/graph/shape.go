@@ -97,7 +97,7 @@ func shapeOf(s *trace.Span) (sh shape, topic string) {
 		case "messaging.system":
 			job = job || IsJobSystem(v.Str)
 			continue
-		case "messaging.destination.name", "messaging.destination":
+		case "messaging.destination.name", "messaging.destination", "messaging.source.name":
 			dest = v.Str
 			continue
 		case "messaging.sidekiq.job_class", "messaging.resque.job_class", "bullmq.job.name", "job.class", "sidekiq.job.class",
