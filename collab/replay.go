@@ -23,8 +23,8 @@ type BoardThen struct {
 
 // ErasedObject is what is left of a block or annotation that was deleted.
 type ErasedObject struct {
-	ID   string
-	Noun string // pin, note, annotation, …
+	ID   string `json:"id"`
+	Noun string `json:"noun"` // pin, note, annotation, …
 }
 
 // BoardAt rebuilds from the log what a board was at an offset. The names of
@@ -284,7 +284,7 @@ func (r *replay) applyAnnotation(c *Change, verb string, d *replayData) error {
 
 // board is what the changes came to, with the names that they do not tell.
 func (r *replay) board(ctx context.Context, q querier) (*BoardThen, error) {
-	out := &BoardThen{AtUnixNano: r.at, Last: r.last, Board: Board{Investigation: &r.inv, Blocks: []Block{}, Annotations: []Annotation{}}}
+	out := &BoardThen{AtUnixNano: r.at, Last: r.last, Board: Board{Investigation: &r.inv, Blocks: []Block{}, Annotations: []Annotation{}}, Erased: []ErasedObject{}}
 	names, err := readNames(ctx, q, `SELECT id, name, '' FROM users`)
 	if err != nil {
 		return nil, err

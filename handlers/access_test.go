@@ -30,43 +30,57 @@ func hiddenRoutes(h *hiddenBoard) map[string]string {
 		return f.Encode()
 	}
 	return map[string]string{
-		"GET /i/:id":                                         "",
-		"POST /i/:id":                                        form("seen", "1", "title", "changed"),
-		"POST /i/:id/delete":                                 form("sure", "1"),
-		"POST /i/:id/ask":                                    form("user_id", h.users[collab.RoleAdmin].ID),
-		"POST /i/:id/merge":                                  form("sure", "1", "into", string(h.other)),
-		"GET /i/:id/head":                                    "",
-		"GET /i/:id/remarks":                                 "",
-		"GET /i/:id/timeline":                                "",
-		"POST /i/:id/blocks":                                 form("kind", "note", "text", "x"),
-		"GET /i/:id/blocks/:block":                           "",
-		"GET /i/:id/blocks/:block/compare":                   "",
-		"POST /i/:id/blocks/:block":                          form("seen", "1", "title", "changed"),
-		"POST /i/:id/blocks/:block/delete":                   "",
-		"POST /i/:id/blocks/:block/cite":                     form("seen", "1", "hypothesis", string(h.pin), "side", "for"),
-		"GET /i/:id/blocks/:block/picture":                   "",
-		"GET /i/:id/offer":                                   "",
-		"GET /live/investigations/:id":                       "",
-		"GET /api/v1/investigations/:id":                     "",
-		"PATCH /api/v1/investigations/:id":                   `{"seen":1,"title":"changed"}`,
-		"DELETE /api/v1/investigations/:id":                  "",
-		"GET /api/v1/investigations/:id/changes":             "",
-		"POST /api/v1/investigations/:id/ask":                `{"user_id":"` + h.users[collab.RoleAdmin].ID + `"}`,
-		"POST /api/v1/investigations/:id/merge":              `{"into":"` + string(h.other) + `"}`,
-		"POST /api/v1/investigations/:id/pins":               `{"kind":"span","trace_id":"` + boardTrace + `","span_id":"0000000000000002"}`,
-		"GET /api/v1/investigations/:id/pins/:block":         "",
-		"PATCH /api/v1/investigations/:id/pins/:block":       `{"seen":1,"title":"changed"}`,
-		"DELETE /api/v1/investigations/:id/pins/:block":      "",
-		"GET /api/v1/investigations/:id/pins/:block/compare": "",
-		"POST /api/v1/investigations/:id/blocks":             `{"kind":"note","text":"x"}`,
-		"GET /api/v1/investigations/:id/blocks/:block":       "",
-		"PATCH /api/v1/investigations/:id/blocks/:block":     `{"seen":1,"title":"changed"}`,
-		"DELETE /api/v1/investigations/:id/blocks/:block":    "",
-		"POST /annotations/:annotation":                      form("text", "changed"),
-		"POST /annotations/:annotation/delete":               "",
-		"GET /api/v1/annotations/:annotation":                "",
-		"PATCH /api/v1/annotations/:annotation":              `{"seen":1,"text":"changed"}`,
-		"DELETE /api/v1/annotations/:annotation":             "",
+		"GET /i/:id":                                                 "",
+		"POST /i/:id":                                                form("seen", "1", "title", "changed"),
+		"POST /i/:id/delete":                                         form("sure", "1"),
+		"POST /i/:id/ask":                                            form("user_id", h.users[collab.RoleAdmin].ID),
+		"POST /i/:id/merge":                                          form("sure", "1", "into", string(h.other)),
+		"GET /i/:id/head":                                            "",
+		"GET /i/:id/remarks":                                         "",
+		"GET /i/:id/timeline":                                        "",
+		"POST /i/:id/timeline":                                       form("text", "x"),
+		"GET /i/:id/timeline/:entry":                                 "",
+		"POST /i/:id/timeline/:entry":                                form("seen", "1", "pinned", "true"),
+		"POST /i/:id/timeline/:entry/delete":                         "",
+		"GET /api/v1/investigations/:id/timeline":                    "",
+		"POST /api/v1/investigations/:id/timeline":                   `{"text":"x"}`,
+		"PATCH /api/v1/investigations/:id/timeline/:entry":           `{"seen":1,"pinned":true}`,
+		"DELETE /api/v1/investigations/:id/timeline/:entry":          "",
+		"POST /annotations/:annotation/react":                        form("reaction", "agree"),
+		"POST /annotations/:annotation/resolve":                      "",
+		"GET /annotations/:annotation/history":                       "",
+		"GET /api/v1/annotations/:annotation/history":                "",
+		"PUT /api/v1/annotations/:annotation/reactions/:reaction":    "",
+		"DELETE /api/v1/annotations/:annotation/reactions/:reaction": "",
+		"POST /i/:id/blocks":                                         form("kind", "note", "text", "x"),
+		"GET /i/:id/blocks/:block":                                   "",
+		"GET /i/:id/blocks/:block/compare":                           "",
+		"POST /i/:id/blocks/:block":                                  form("seen", "1", "title", "changed"),
+		"POST /i/:id/blocks/:block/delete":                           "",
+		"POST /i/:id/blocks/:block/cite":                             form("seen", "1", "hypothesis", string(h.pin), "side", "for"),
+		"GET /i/:id/blocks/:block/picture":                           "",
+		"GET /i/:id/offer":                                           "",
+		"GET /live/investigations/:id":                               "",
+		"GET /api/v1/investigations/:id":                             "",
+		"PATCH /api/v1/investigations/:id":                           `{"seen":1,"title":"changed"}`,
+		"DELETE /api/v1/investigations/:id":                          "",
+		"GET /api/v1/investigations/:id/changes":                     "",
+		"POST /api/v1/investigations/:id/ask":                        `{"user_id":"` + h.users[collab.RoleAdmin].ID + `"}`,
+		"POST /api/v1/investigations/:id/merge":                      `{"into":"` + string(h.other) + `"}`,
+		"POST /api/v1/investigations/:id/pins":                       `{"kind":"span","trace_id":"` + boardTrace + `","span_id":"0000000000000002"}`,
+		"GET /api/v1/investigations/:id/pins/:block":                 "",
+		"PATCH /api/v1/investigations/:id/pins/:block":               `{"seen":1,"title":"changed"}`,
+		"DELETE /api/v1/investigations/:id/pins/:block":              "",
+		"GET /api/v1/investigations/:id/pins/:block/compare":         "",
+		"POST /api/v1/investigations/:id/blocks":                     `{"kind":"note","text":"x"}`,
+		"GET /api/v1/investigations/:id/blocks/:block":               "",
+		"PATCH /api/v1/investigations/:id/blocks/:block":             `{"seen":1,"title":"changed"}`,
+		"DELETE /api/v1/investigations/:id/blocks/:block":            "",
+		"POST /annotations/:annotation":                              form("text", "changed"),
+		"POST /annotations/:annotation/delete":                       "",
+		"GET /api/v1/annotations/:annotation":                        "",
+		"PATCH /api/v1/annotations/:annotation":                      `{"seen":1,"text":"changed"}`,
+		"DELETE /api/v1/annotations/:annotation":                     "",
 	}
 }
 
@@ -147,9 +161,9 @@ func (h *hiddenBoard) path(route string, hidden bool) (method, path string) {
 	if strings.HasSuffix(path, "/picture") {
 		block = h.picture
 	}
-	params := map[string]string{":id": string(h.id), ":block": string(block), ":annotation": string(h.remark)}
+	params := map[string]string{":id": string(h.id), ":block": string(block), ":annotation": string(h.remark), ":entry": "c_1", ":reaction": "agree"}
 	if !hidden {
-		params = map[string]string{":id": "i_01none", ":block": "b_01none", ":annotation": "a_01none"}
+		params = map[string]string{":id": "i_01none", ":block": "b_01none", ":annotation": "a_01none", ":entry": "c_1", ":reaction": "agree"}
 	}
 	for p, v := range params {
 		path = strings.ReplaceAll(path, p, v)
@@ -233,6 +247,8 @@ func lastRoutes(name string) int {
 		return 2
 	case strings.HasSuffix(name, "/merge"), name == "POST /i/:id/delete":
 		return 3
+	case strings.HasSuffix(name, "/reactions/:reaction"):
+		return 0
 	case strings.HasPrefix(name, "DELETE /api/v1/annotations"):
 		return 1
 	case strings.HasPrefix(name, "DELETE"), strings.HasSuffix(name, "/delete"):
@@ -246,7 +262,7 @@ func leakPages(h *hiddenBoard) []string {
 	span := "/t/" + boardTrace + "/0000000000000003"
 	list := []string{"/", "/investigations", "/investigations?show=all", "/investigations?show=mine", "/investigations?show=team", "/investigations?show=all&q=" + hiddenWord,
 		"/investigations/new", "/t/" + boardTrace, span, "/t/" + boardTrace + "/rows", "/thread/" + boardTrace, "/explore", "/explore?v=COUNT&tab=traces", "/inbox", "/inbox?show=all", "/find?q=" + hiddenWord,
-		"/i/" + string(h.other), "/i/" + string(h.other) + "/head", "/i/" + string(h.other) + "/remarks", "/i/" + string(h.other) + "/timeline", "/i/" + string(h.other) + "/offer?text=" + boardTrace,
+		"/i/" + string(h.other), "/i/" + string(h.other) + "/head", "/i/" + string(h.other) + "/remarks", "/i/" + string(h.other) + "/timeline", "/i/" + string(h.other) + "/timeline?timeline=all", "/i/" + string(h.other) + "?at=2", "/api/v1/investigations/" + string(h.other) + "/timeline?timeline=all", "/i/" + string(h.other) + "/offer?text=" + boardTrace,
 		"/settings/notifications", "/settings/audit", "/settings/teams", "/settings/people", "/settings/account", "/settings/storage", "/metrics",
 		"/api/v1/investigations", "/api/v1/investigations?limit=200", "/api/v1/investigations?q=" + hiddenWord, "/api/v1/investigations?user=" + h.users[collab.RoleMember].ID,
 		"/api/v1/investigations/" + string(h.other), "/api/v1/investigations/" + string(h.other) + "/changes", "/api/v1/annotations?trace_id=" + boardTrace,

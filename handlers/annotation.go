@@ -3,8 +3,8 @@ package handlers
 import (
 	"context"
 	"net/http"
+	"time"
 
-	"github.com/a-h/templ"
 	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
 
@@ -36,29 +36,83 @@ func (b *board) placeAnnotations() {
 // annotations are the views of those that show on a block, or beside the board
 // for "".
 func (b *board) annotations(block collab.BlockID) []views.BoardAnnotation {
-	var list []views.BoardAnnotation
+	d := annotationDrawer{actor: b.actor, canWrite: b.canWrite, now: b.now, seen: b.Investigation.Offset}
+	var list []collab.Annotation
 	for i := range b.Annotations {
-		a := &b.Annotations[i]
-		if b.home[a.ID] != block {
-			continue
+		if b.home[b.Annotations[i].ID] == block {
+			list = append(list, b.Annotations[i])
 		}
-		v := views.BoardAnnotation{ID: string(a.ID), ByID: a.CreatedBy, By: a.CreatedByName, HTML: markdown(a.Text), Text: a.Text,
-			At: nanoTime(a.CreatedUnixNano), Now: b.now, Seen: b.Investigation.Offset, Back: "/i/" + string(b.Investigation.ID) + "#" + string(a.ID),
-			Mine: b.canWrite && (a.CreatedBy == b.actor.ID || b.actor.Role.AtLeast(collab.RoleAdmin)), Edited: a.UpdatedUnixNano > a.CreatedUnixNano}
-		if a.Anchor.AtUnixNano > 0 {
-			v.Moment = nanoTime(a.Anchor.AtUnixNano)
-		}
+	}
+	return d.threads(list, func(a *collab.Annotation) (string, string) {
+		back := "/i/" + string(b.Investigation.ID) + "#" + string(a.ID)
 		switch {
 		case a.Anchor.PinID == "" && a.Anchor.SpanID != "":
-			v.Where = "on the span in its trace"
+			return back, "on the span in its trace"
 		case a.Anchor.PinID == "" && a.Anchor.TraceID != "":
-			v.Where = "on the trace"
+			return back, "on the trace"
 		case a.Anchor.SpanID != "":
-			v.Where = "seen in its trace too"
+			return back, "seen in its trace too"
 		}
-		list = append(list, v)
+		return back, ""
+	})
+}
+
+// annotationDrawer makes views of annotations for whoever looks.
+type annotationDrawer struct {
+	actor    collab.Actor
+	canWrite bool
+	now      time.Time
+	seen     int64 // the offset of the log that the page shows, 0: of each annotation
+}
+
+// threads puts replies below what they reply to, the oldest first. What was
+// replied to may be gone. place says where one leads back to, and where it was
+// made.
+func (d annotationDrawer) threads(list []collab.Annotation, place func(*collab.Annotation) (back, where string)) []views.BoardAnnotation {
+	var out []views.BoardAnnotation
+	at := map[collab.AnnotationID]int{}
+	for i := range list {
+		a := &list[i]
+		v := d.view(a)
+		v.Back, v.Where = place(a)
+		if a.ParentID == "" {
+			at[a.ID] = len(out)
+			out = append(out, v)
+			continue
+		}
+		k, there := at[a.ParentID]
+		if !there {
+			k = len(out)
+			at[a.ParentID] = k
+			out = append(out, views.BoardAnnotation{ID: string(a.ParentID), Gone: true, Now: d.now})
+		}
+		v.Where = "" // where its parent is
+		out[k].Replies = append(out[k].Replies, v)
 	}
-	return list
+	return out
+}
+
+func (d annotationDrawer) view(a *collab.Annotation) views.BoardAnnotation {
+	v := views.BoardAnnotation{ID: string(a.ID), ByID: a.CreatedBy, By: a.CreatedByName, HTML: markdown(a.Text), Text: a.Text,
+		At: nanoTime(a.CreatedUnixNano), Now: d.now, Seen: d.seen, Versions: a.Versions, CanWrite: d.canWrite, Reply: a.ParentID != "", ReplyRef: uuid.NewString(),
+		Mine: d.canWrite && (a.CreatedBy == d.actor.ID || d.actor.Role.AtLeast(collab.RoleAdmin)), Resolved: timeAt(a.ResolvedUnixNano), ResolvedBy: a.ResolvedByName,
+		Moment: timeAt(a.Anchor.AtUnixNano)}
+	if v.Seen == 0 {
+		v.Seen = a.Offset
+	}
+	for _, r := range collab.AnnotationReactions {
+		rv := views.ReactionView{Name: string(r), Mine: a.HasReacted(d.actor.ID, r)}
+		for _, c := range a.Reactions {
+			if c.Reaction != r {
+				continue
+			}
+			for _, p := range c.People {
+				rv.People = append(rv.People, p.Name)
+			}
+		}
+		v.Reactions = append(v.Reactions, rv)
+	}
+	return v
 }
 
 func (b *board) notes() views.BoardNotes {
@@ -74,26 +128,47 @@ func (s *Server) showBoardNotes(c echo.Context) error {
 	return render(c, http.StatusOK, views.BoardNotesFragment(b.notes()))
 }
 
-// spanAnnotations are the annotations on a span, or on a whole trace and its
-// spans for the zero span, the oldest first.
-func (s *Server) spanAnnotations(ctx context.Context, id trace.ID, span trace.SpanID) ([]views.AnnotationView, error) {
-	list, err := s.Collab.FindAnnotations(ctx, collab.AnnotationFilter{TraceID: id, SpanID: span})
+// maxTraceNotes is how many annotations a trace's page shows.
+const maxTraceNotes = 1_000
+
+// traceNotes are the annotations on a trace that the actor may see, by the span
+// that they hang on; those on the whole trace are under "".
+func (s *Server) traceNotes(ctx context.Context, id trace.ID) (map[string][]collab.Annotation, error) {
+	list, err := s.Collab.FindAnnotations(ctx, collab.AnnotationFilter{TraceID: id, Limit: maxTraceNotes})
 	if err != nil {
 		return nil, err
 	}
-	var out []views.AnnotationView
+	out := map[string][]collab.Annotation{}
 	for i := range list {
-		a := &list[i]
-		out = append(out, views.AnnotationView{ID: string(a.ID), Author: a.CreatedByName, Hue: views.ServiceHue(a.CreatedBy),
-			Time: nanoTime(a.CreatedUnixNano), HTML: templ.Raw(markdown(a.Text))})
+		span := list[i].Anchor.SpanID
+		out[span] = append(out[span], list[i])
 	}
 	return out, nil
+}
+
+// notesView is the view of the annotations on a trace or, if span is not "", on
+// a span of it.
+func (s *Server) notesView(c echo.Context, traceID, span, back string, list []collab.Annotation) views.TraceNotes {
+	actor, _ := collab.ActorFrom(c.Request().Context())
+	d := annotationDrawer{actor: actor, canWrite: actor.Role.AtLeast(collab.RoleMember), now: s.Now()}
+	n := views.TraceNotes{ID: "trace-notes", TraceID: traceID, SpanID: span, Ref: uuid.NewString(), CanWrite: d.canWrite}
+	if span != "" {
+		n.ID = "span-annotations"
+	}
+	n.Back = back + "#" + n.ID
+	n.Annotations = d.threads(list, func(a *collab.Annotation) (string, string) {
+		if a.Anchor.InvestigationID != "" {
+			return n.Back, "in an investigation"
+		}
+		return n.Back, ""
+	})
+	return n
 }
 
 // createAnnotation answers POST /annotations: the forms on boards and on the
 // trace page.
 func (s *Server) createAnnotation(c echo.Context) error {
-	n := collab.AnnotationNew{Ref: c.FormValue("ref"), Text: c.FormValue("text"), Anchor: collab.Anchor{
+	n := collab.AnnotationNew{Ref: c.FormValue("ref"), Text: c.FormValue("text"), ParentID: collab.AnnotationID(c.FormValue("parent_id")), Anchor: collab.Anchor{
 		InvestigationID: collab.InvestigationID(c.FormValue("investigation_id")), PinID: collab.BlockID(c.FormValue("pin_id")),
 		TraceID: c.FormValue("trace_id"), SpanID: c.FormValue("span_id")}}
 	a, _, err := s.Collab.CreateAnnotation(c.Request().Context(), n)
@@ -143,4 +218,72 @@ func (s *Server) deleteAnnotation(c echo.Context) error {
 		return err
 	}
 	return s.formDone(c, 0, sitePath(c.FormValue("back")))
+}
+
+// reactToAnnotation answers POST /annotations/:annotation/react.
+func (s *Server) reactToAnnotation(c echo.Context) error {
+	a, err := s.Collab.React(c.Request().Context(), collab.AnnotationID(c.Param("annotation")), collab.Reaction(c.FormValue("reaction")), c.FormValue("on") != "false")
+	if err != nil {
+		return err
+	}
+	return s.formDone(c, 0, annotationPath(a, c.FormValue("back")))
+}
+
+// resolveAnnotation answers POST /annotations/:annotation/resolve.
+func (s *Server) resolveAnnotation(c echo.Context) error {
+	resolved := c.FormValue("resolved") != "false"
+	a, err := s.Collab.UpdateAnnotation(c.Request().Context(), collab.AnnotationID(c.Param("annotation")), collab.AnnotationUpdate{Resolved: &resolved})
+	if err != nil {
+		return err
+	}
+	return s.formDone(c, 0, annotationPath(a, c.FormValue("back")))
+}
+
+// showAnnotationHistory answers GET /annotations/:annotation/history.
+func (s *Server) showAnnotationHistory(c echo.Context) error {
+	ctx := c.Request().Context()
+	id := collab.AnnotationID(c.Param("annotation"))
+	a, err := s.Collab.AnnotationByID(ctx, id)
+	if err != nil {
+		return err
+	}
+	list, err := s.Collab.AnnotationVersions(ctx, id)
+	if err != nil {
+		return err
+	}
+	page, err := s.page(c, "How a remark was edited", views.SectionInvestigations)
+	if err != nil {
+		return err
+	}
+	page.Styles = []string{"css/annotations.css"}
+	v := views.History{Page: page, Back: annotationPath(a, "")}
+	for i := len(list) - 1; i >= 0; i-- {
+		v.Versions = append(v.Versions, views.TextVersion{Version: list[i].Version, By: list[i].ActorName, At: nanoTime(list[i].AtUnixNano), HTML: markdown(list[i].Text)})
+	}
+	return render(c, http.StatusOK, views.HistoryPage(v))
+}
+
+// versionList is the answer of GET /api/v1/annotations/:annotation/history.
+type versionList struct {
+	Versions []collab.AnnotationVersion `json:"versions"` // the first first
+}
+
+// listAnnotationVersions answers GET /api/v1/annotations/:annotation/history.
+func (s *Server) listAnnotationVersions(c echo.Context) error {
+	list, err := s.Collab.AnnotationVersions(c.Request().Context(), collab.AnnotationID(c.Param("annotation")))
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, versionList{list})
+}
+
+// reactJSON answers PUT and DELETE
+// /api/v1/annotations/:annotation/reactions/:reaction.
+func (s *Server) reactJSON(c echo.Context) error {
+	on := c.Request().Method == http.MethodPut
+	a, err := s.Collab.React(c.Request().Context(), collab.AnnotationID(c.Param("annotation")), collab.Reaction(c.Param("reaction")), on)
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, a)
 }

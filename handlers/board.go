@@ -24,6 +24,21 @@ type board struct {
 	now      time.Time
 	people   []collab.User
 	home     map[collab.AnnotationID]collab.BlockID // where each annotation shows
+	last     int64                                  // where the log ends
+
+	// As it was at an offset, that of a moment; some of it may be erased since.
+	replayed bool
+	thenNano int64
+	erased   int
+}
+
+// boardStyles are the style sheets of a board.
+var boardStyles = []string{"css/explore.css", "css/investigation.css", "css/annotations.css", "css/timeline.css", "css/board.css"}
+
+// activePeople are those who can do something.
+func (s *Server) activePeople(ctx context.Context) ([]collab.User, error) {
+	people, err := s.Collab.FindUsers(ctx)
+	return slices.DeleteFunc(people, func(u collab.User) bool { return !u.Active() }), err
 }
 
 func (s *Server) readBoard(c echo.Context) (*board, error) {
@@ -33,20 +48,19 @@ func (s *Server) readBoard(c echo.Context) (*board, error) {
 		return nil, err
 	}
 	actor, _ := collab.ActorFrom(ctx)
-	people, err := s.Collab.FindUsers(ctx)
+	people, err := s.activePeople(ctx)
 	if err != nil {
 		return nil, err
 	}
-	people = slices.DeleteFunc(people, func(u collab.User) bool { return !u.Active() })
-	out := &board{Board: b, server: s, actor: actor, canWrite: actor.Role.AtLeast(collab.RoleMember), now: s.Now(), people: people}
+	out := &board{Board: b, server: s, actor: actor, canWrite: actor.Role.AtLeast(collab.RoleMember), now: s.Now(), people: people, last: b.Investigation.Offset}
 	out.placeAnnotations()
 	return out, nil
 }
 
 // showInvestigation answers GET /i/:id, and with view=lanes shows the board by
-// hypothesis.
+// hypothesis. With at= it is as it was then.
 func (s *Server) showInvestigation(c echo.Context) error {
-	b, err := s.readBoard(c)
+	b, err := s.readBoardThen(c)
 	if err != nil {
 		return err
 	}
@@ -57,7 +71,7 @@ func (s *Server) showInvestigation(c echo.Context) error {
 		return err
 	}
 	page.Wide = true
-	page.Styles = []string{"css/explore.css", "css/investigation.css", "css/board.css"}
+	page.Styles = boardStyles
 	head, err := b.head(ctx)
 	if err != nil {
 		return err
@@ -80,7 +94,10 @@ func (s *Server) showInvestigation(c echo.Context) error {
 	} else {
 		v.Block = blocks
 	}
-	if v.Timeline, err = b.timeline(ctx, max(inv.Offset-maxTimeline, 0)); err != nil {
+	if v.Timeline, err = b.timeline(ctx, c.QueryParams()); err != nil {
+		return err
+	}
+	if v.Replay, err = b.replay(ctx, c.QueryParams()); err != nil {
 		return err
 	}
 	return render(c, http.StatusOK, views.BoardPage(v))

@@ -93,7 +93,7 @@ func TestBoardKindsWithoutScripts(t *testing.T) {
 	bo.post(page+"/blocks/"+h2, "seen", "8", "state", "refuted").wantRedirect(t, "refute", page+"#"+h2)
 	bo.post(page+"/blocks/"+job, "seen", "8", "done", "true").wantRedirect(t, "do", page+"#"+job)
 	bo.get("/inbox").want(t, "inbox", 200, "gave you a task", "Roll back")
-	ana.get(page).want(t, "board", 200, "The &lt;build&gt; is slow", "Block--refuted", "Block--done", "before &amp; after", "Comparison-side",
+	ana.get(page+"?timeline=all").want(t, "board", 200, "The &lt;build&gt; is slow", "Block--refuted", "Block--done", "before &amp; after", "Comparison-side",
 		"ruled out “Postgres is slow”", "did: Roll back", "put GET /dealers/:id &lt;b&gt; for “The &lt;build&gt; is slow”", "! style=", "By hypothesis")
 	lanes := ana.get(page + "?view=lanes")
 	lanes.want(t, "lanes", 200, `data-lane="`+h1+`"`, "Speaks for none yet")

@@ -160,9 +160,31 @@ type boardJSON struct {
 	Suggested     *collab.Suggestions `json:"suggested"`
 }
 
-// showInvestigationJSON answers GET /api/v1/investigations/:id.
+// boardThenJSON is a board as it was at an offset.
+type boardThenJSON struct {
+	*collab.Investigation
+	Board       []collab.Block        `json:"blocks"`
+	Annotations []collab.Annotation   `json:"annotations"`
+	AtUnixNano  int64                 `json:"at_unix_nano,string"` // when that change was made
+	Last        int64                 `json:"last_offset"`         // where the log ends now
+	Erased      []collab.ErasedObject `json:"erased"`              // stood there, and was deleted since
+}
+
+// showInvestigationJSON answers GET /api/v1/investigations/:id, with at= as it was
+// then.
 func (s *Server) showInvestigationJSON(c echo.Context) error {
 	ctx := c.Request().Context()
+	at, err := s.momentParam(c)
+	if err != nil {
+		return err
+	}
+	if at > 0 {
+		then, err := s.Collab.BoardAt(ctx, investigationParam(c), at)
+		if err != nil {
+			return err
+		}
+		return c.JSON(http.StatusOK, boardThenJSON{then.Investigation, then.Blocks, then.Annotations, then.AtUnixNano, then.Last, then.Erased})
+	}
 	b, err := s.Collab.Board(ctx, investigationParam(c))
 	if err != nil {
 		return err
@@ -292,9 +314,10 @@ type annotationList struct {
 	Annotations []collab.Annotation `json:"annotations"`
 }
 
-// listAnnotations answers GET /api/v1/annotations?trace_id=&span_id=.
+// listAnnotations answers GET /api/v1/annotations by anchor:
+// trace_id= and span_id=, or investigation_id= and pin_id=.
 func (s *Server) listAnnotations(c echo.Context) error {
-	f := collab.AnnotationFilter{InvestigationID: collab.InvestigationID(c.QueryParam("investigation_id"))}
+	f := collab.AnnotationFilter{InvestigationID: collab.InvestigationID(c.QueryParam("investigation_id")), PinID: collab.BlockID(c.QueryParam("pin_id"))}
 	var err error
 	if text := c.QueryParam("trace_id"); text != "" {
 		if f.TraceID, err = trace.ParseID(text); err != nil {

@@ -49,6 +49,9 @@ func (b *board) head(ctx context.Context) (views.BoardHead, error) {
 		return h, err
 	}
 	for i := len(history) - 1; i >= 0; i-- {
+		if b.replayed && history[i].AtUnixNano > b.thenNano {
+			continue
+		}
 		h.History = append(h.History, views.StatusEntry{Status: string(history[i].Status), By: history[i].ActorName, At: nanoTime(history[i].AtUnixNano)})
 	}
 	teams, err := b.server.Collab.FindTeams(ctx)

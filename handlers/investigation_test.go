@@ -272,7 +272,7 @@ func TestBoardWithoutScripts(t *testing.T) {
 	ana.post("/investigations/pin", form...).wantRedirect(t, "the same form again", target)
 	page, block, _ := strings.Cut(target, "#")
 	ana.get(page).want(t, "board", 200, "Slow &lt;quotes&gt; &amp; &#34;more&#34;", "GET /dealers/:id &lt;b&gt;", "dealers-api", "600 ms", "too slow", "D-4471",
-		"pinned the span GET /dealers/:id &lt;b&gt;", "opened this investigation", "!<script>alert", "! style=")
+		"from the span that ", "opened this investigation", "!<script>alert", "! style=")
 	ana.post("/investigations/pin", "kind", "span", "trace_id", boardTrace, "span_id", "00000000000000ff", "title", "Nothing").want(t, "an unknown span", 404)
 	ana.get("/investigations?show=all").want(t, "list", 200, "Slow &lt;quotes&gt;", "!Nothing")
 
@@ -326,7 +326,7 @@ func TestBoardWithoutScripts(t *testing.T) {
 	bo.post(page, "seen", "1", "status", "closed", "was_status", "open").want(t, "conflict", 409, "Two of you changed the status", "mitigated", `value="closed"`)
 	bo.post(page+"/blocks/"+block, "seen", "2", "move", "1", "after", "").wantRedirect(t, "move", page+"#"+block)
 	bo.post(page+"/blocks/"+block+"/delete").wantRedirect(t, "delete", page)
-	ana.get(page).want(t, "after deleting", 200, "!"+`id="`+block+`"`, "deleted a pinned span", "!stock")
+	ana.get(page+"?timeline=all").want(t, "after deleting", 200, "!"+`id="`+block+`"`, "deleted a pinned span", "!stock")
 	vi.post(page+"/blocks", "kind", "note", "text", "x").want(t, "a viewer's note", 403)
 }
 

@@ -1,72 +1,14 @@
 package handlers
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
-	"net/http"
-	"slices"
+	"strconv"
 	"strings"
-
-	"github.com/a-h/templ"
-	"github.com/labstack/echo/v4"
 
 	"redthread/collab"
 	"redthread/views"
 )
-
-// maxTimeline is how many changes a page shows.
-const maxTimeline = 300
-
-// showTimeline answers GET /i/:id/timeline?after=OFFSET with the entries after
-// an offset, the newest first.
-func (s *Server) showTimeline(c echo.Context) error {
-	after, _, err := int64Param(c, "after")
-	if err != nil {
-		return err
-	}
-	b, err := s.readBoard(c)
-	if err != nil {
-		return err
-	}
-	list, err := b.timeline(c.Request().Context(), max(after, b.Investigation.Offset-maxTimeline))
-	if err != nil {
-		return err
-	}
-	parts := make([]templ.Component, len(list))
-	for i, e := range list {
-		parts[i] = views.TimelineFragment(e)
-	}
-	return render(c, http.StatusOK, templ.Join(parts...))
-}
-
-// timeline puts the changes after an offset into words, the newest first.
-func (b *board) timeline(ctx context.Context, after int64) ([]views.TimelineEntry, error) {
-	changes, _, err := b.server.Collab.Changes(ctx, b.Investigation.ID, after, collab.MaxChanges)
-	if err != nil {
-		return nil, err
-	}
-	w := changeWords{blocks: map[string]*collab.Block{}, people: map[string]string{}, teams: map[string]string{}}
-	teams, err := b.server.Collab.FindTeams(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for i := range teams {
-		w.teams[string(teams[i].ID)] = teams[i].Name
-	}
-	for i := range b.Blocks {
-		w.blocks[string(b.Blocks[i].ID)] = &b.Blocks[i]
-	}
-	for _, u := range b.people {
-		w.people[u.ID] = u.Name
-	}
-	list := make([]views.TimelineEntry, 0, len(changes))
-	for i := range changes {
-		list = append(list, w.entry(&changes[i]))
-	}
-	slices.Reverse(list)
-	return list, nil
-}
 
 // changeWords puts changes into words.
 type changeWords struct {
@@ -77,20 +19,23 @@ type changeWords struct {
 
 // changeData is what the data of any change may hold.
 type changeData struct {
-	Kind   collab.BlockKind
-	Title  string
-	Text   string
-	Erased bool
-	Fields map[string]any
-	Was    map[string]any
-	Anchor collab.Anchor
+	Kind     collab.BlockKind
+	Title    string
+	Text     string
+	Erased   bool
+	Fields   map[string]any
+	Was      map[string]any
+	Anchor   collab.Anchor
+	ParentID string `json:"parent_id"`
+	On       bool   // of a reaction
+	Reaction string
 	// Of a merge, and of what came with it.
 	Blocks     int
 	MergedFrom string `json:"merged_from"`
 }
 
 func (w changeWords) entry(c *collab.Change) views.TimelineEntry {
-	e := views.TimelineEntry{Offset: c.Offset, At: nanoTime(c.AtNano), Who: c.ActorName}
+	e := views.TimelineEntry{ID: "c_" + strconv.FormatInt(c.Offset, 10), Offset: c.Offset, At: nanoTime(c.AtNano), Who: c.ActorName}
 	var d changeData
 	if err := json.Unmarshal(c.Data, &d); err != nil {
 		e.What = "changed something that this version cannot read"
@@ -119,7 +64,13 @@ func (w changeWords) entry(c *collab.Change) views.TimelineEntry {
 			e.What = "edited a " + noun + ", deleted since"
 		}
 	case noun == "annotation":
-		e.What = map[string]string{"added": "remarked", "updated": "edited a remark", "deleted": "deleted a remark"}[verb]
+		e.What = map[string]string{"added": "remarked", "updated": "edited a remark", "deleted": "deleted a remark", "resolved": "resolved a remark", "reopened": "opened a remark again"}[verb]
+		if verb == "added" && d.ParentID != "" {
+			e.What = "replied"
+		}
+		if verb == "reacted" {
+			e.What = map[bool]string{true: "reacted to a remark: ", false: "took back from a remark: "}[d.On] + d.Reaction
+		}
 		if verb != "deleted" {
 			e.Href = "#" + c.ID
 			e.Detail = excerpt(d.Text)

@@ -124,7 +124,7 @@ func TestHeadForms(t *testing.T) {
 		t.Errorf("services %+v", got.Services)
 	}
 	post("status", "status", "mitigated", "was_status", "open")
-	bo.get(page+"/timeline").want(t, "the timeline", http.StatusOK, "promised the next update by 14:39 UTC", "asked The admin in as scribe", "made The admin comms", "put pg among the affected services",
+	bo.get(page+"/timeline?timeline=all").want(t, "the timeline", http.StatusOK, "promised the next update by 14:39 UTC", "asked The admin in as scribe", "made The admin comms", "put pg among the affected services",
 		"said that the impact began at 2026-11-22 13:51 UTC", "changed the status from open to mitigated")
 	if got := post("leave", "person", s.users[collab.RoleAdmin].ID, "leave", "1"); len(got.People) != 0 {
 		t.Errorf("people %+v", got.People)

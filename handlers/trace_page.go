@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
 
 	"redthread/collab"
@@ -22,7 +21,7 @@ import (
 const maxTracePageSpans = 50_000
 
 // traceStyles are the style sheets of the trace and thread pages.
-var traceStyles = []string{"css/trace.css"}
+var traceStyles = []string{"css/trace.css", "css/annotations.css"}
 
 // showTrace is the page of a trace, with a span selected or not; as a fragment
 // it is the panel of the selected span alone.
@@ -43,7 +42,12 @@ func (s *Server) showTrace(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	notes, err := s.traceNotes(ctx, id)
+	if err != nil {
+		return err
+	}
 	v := newTraceView(newTraceTree(spans), st, spanMarks(near))
+	v.notes = notes
 	if near != nil && v.selected >= 0 && v.tree.rows[v.selected].span != nil {
 		of := v.tree.rows[v.selected].span.Ref()
 		causes := distinctCauses(near, func(to trace.Ref) bool { return to == of })
@@ -63,6 +67,12 @@ func (s *Server) showTrace(c echo.Context) error {
 	}
 	page := v.page(near, truncated)
 	page.Panel = panel
+	page.Notes = s.notesView(c, st.trace, "", st.href(), notes[""])
+	for span, list := range notes {
+		if span != "" {
+			page.Notes.Elsewhere += len(list)
+		}
+	}
 	if page.Pin, err = s.pinForm(c, pinWhat{Kind: collab.KindTrace, TraceID: st.trace, Title: page.Name}); err != nil {
 		return err
 	}
@@ -156,17 +166,10 @@ func (s *Server) addPeople(c echo.Context, v *traceView, p *views.SpanPanel) err
 	if p == nil || p.Missing {
 		return nil
 	}
-	ctx := c.Request().Context()
-	span := v.tree.rows[v.selected].span
+	p.Remarks = s.notesView(c, p.TraceID, p.SpanID, v.state.href(), v.notes[p.SpanID])
 	var err error
-	if p.Annotations, err = s.spanAnnotations(ctx, span.TraceID, span.SpanID); err != nil {
-		return err
-	}
 	if p.Pin, err = s.pinForm(c, pinWhat{Kind: collab.KindSpan, TraceID: p.TraceID, SpanID: p.SpanID, Title: p.Name}); err != nil {
 		return err
-	}
-	if actor, ok := collab.ActorFrom(ctx); ok && actor.Role.AtLeast(collab.RoleMember) {
-		p.CanAnnotate, p.AnnotateAction, p.AnnotateRef = true, "/annotations", uuid.NewString()
 	}
 	return nil
 }
@@ -210,7 +213,9 @@ func (s *Server) readTraceView(c echo.Context) (*traceView, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newTraceView(newTraceTree(spans), st, spanMarks(near)), nil
+	v := newTraceView(newTraceTree(spans), st, spanMarks(near))
+	v.notes, err = s.traceNotes(ctx, id)
+	return v, err
 }
 
 // neighbours returns causes and effects of a trace. If only they cannot be read

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"redthread/collab"
 	"redthread/tracestore/trace"
 	"redthread/views"
 	"redthread/views/ui"
@@ -34,6 +35,16 @@ type traceView struct {
 	matches  []int          // rows that the search found
 	critical map[int][]stretch
 	causes   []trace.Ref // of the selected span, in other traces
+	// notes are the annotations on the trace that may be seen, by span.
+	notes map[string][]collab.Annotation
+}
+
+// remarks is how many annotations hang on a row's span.
+func (v *traceView) remarks(r *treeRow) int {
+	if r.span == nil || len(v.notes) == 0 {
+		return 0
+	}
+	return len(v.notes[r.span.SpanID.String()])
 }
 
 func newTraceView(t *traceTree, st traceState, marks map[trace.SpanID]string) *traceView {
@@ -196,7 +207,7 @@ func (v *traceView) row(i int, from, to int64) views.WaterfallRow {
 	here.span, here.row = key, 0
 	w := views.WaterfallRow{
 		Key: key, Depth: r.depth, Href: here.href() + "#r-" + key, Below: r.end - i - 1, ErrorsBelow: r.errors,
-		Selected: i == v.selected, OnPath: v.path[i],
+		Selected: i == v.selected, OnPath: v.path[i], Remarks: v.remarks(r),
 	}
 	start := r.startNano - t.startNano
 	w.X, w.Width = barOf(start, r.endNano-t.startNano, from, to)
@@ -401,7 +412,7 @@ func (v *traceView) data() views.WaterfallData {
 		TraceID: v.state.trace, Extent: t.extentNano, Services: t.services, Names: []string{},
 		Key: make([]string, n), Depth: make([]int, n), Name: make([]int, n), Service: make([]int, n),
 		Start: make([]int64, n), Length: make([]int64, n), Flags: make([]int, n),
-		Events: map[int][]views.RowMark{}, Notes: map[int]string{}, Far: map[int]string{}, Critical: map[int][]int64{}, Matches: v.matches,
+		Events: map[int][]views.RowMark{}, Notes: map[int]string{}, Far: map[int]string{}, Critical: map[int][]int64{}, Remarks: map[int]int{}, Matches: v.matches,
 	}
 	if d.Services == nil {
 		d.Services = []string{}
@@ -416,6 +427,9 @@ func (v *traceView) data() views.WaterfallData {
 	for i := range t.rows {
 		r := &t.rows[i]
 		name, service := "parent "+r.missing.String()+" never arrived", -1
+		if n := v.remarks(r); n > 0 {
+			d.Remarks[i] = n
+		}
 		if s := r.span; s != nil {
 			name, service = rowName(s.Name), services[s.Service]
 			if s.Error {

@@ -35,7 +35,11 @@ func boardBlocks(write bool) []BoardBlock {
 	span.Hypotheses = []HypothesisChoice{{"b_1", "Build 7f3c1e9d", "for"}, {"b_1b", "Postgres", ""}}
 	span.Card.Span = &SpanCard{Service: "dealers-api", Name: "GET /dealers/:id/stock", DurationNano: 611e6, Start: boardAt(1), Error: "too slow", Path: []string{"POST /quotes", "GET /quotes"},
 		Attributes: []CardAttribute{{"db.rows", "18204"}}, More: 4, Share: 33, TraceText: "trace of 1.84 s"}
-	span.Annotations = []BoardAnnotation{{ID: "a_1", ByID: "u_1", By: "Mara Tan", HTML: "<p>The stock query lost its <code>LIMIT</code>.</p>", Text: "x", At: boardAt(7), Now: boardNow, Where: "seen in its trace too", Mine: write, Seen: 12, Back: "/i/i_1#a_1"}}
+	span.Annotations = []BoardAnnotation{{ID: "a_1", ByID: "u_1", By: "Mara Tan", HTML: "<p>The stock query lost its <code>LIMIT</code>.</p>", Text: "x", At: boardAt(7), Now: boardNow, Where: "seen in its trace too", Mine: write, CanWrite: write, Seen: 12, Back: "/i/i_1#a_1", Versions: 2, ReplyRef: "ref-reply",
+		Reactions: []ReactionView{{"agree", []string{"Mara Tan", "Jo"}, true}, {"thanks", nil, false}},
+		Replies:   []BoardAnnotation{{ID: "a_2", ByID: "u_2", By: hostileText, HTML: "<p>Which build?</p>", Text: "Which build?", At: boardAt(8), Now: boardNow, CanWrite: write, Reply: true, Versions: 1}}},
+		{ID: "a_3", ByID: "u_2", By: "Jo", HTML: "<p>Pool?</p>", Text: hostileText, At: boardAt(7), Now: boardNow, CanWrite: write, Versions: 1, Resolved: boardAt(9), ResolvedBy: "Mara Tan"},
+		{ID: "a_4", Gone: true, Replies: []BoardAnnotation{{ID: "a_5", ByID: "u_2", By: "Jo", HTML: "<p>Yes</p>", Text: "Yes", At: boardAt(8), Now: boardNow, Reply: true, Versions: 1, Moment: boardAt(1)}}}}
 	trace := pin("b_3", "trace", "QuotesController#create", "changed")
 	trace.Frozen.Live.What = "span late and 2 other changes"
 	trace.Card.Trace = &TraceCard{Text: "trace of 4.4 s, 65 spans", Bars: []CardBar{{X: 0, W: 1000, Label: "QuotesController#create", Note: "4.4 s", Class: "Service--3", Title: "web-uk: QuotesController#create, 4.4 s"},
@@ -133,8 +137,11 @@ func boardPage(write bool, blocks []BoardBlock) Board {
 	return Board{Page: Page{Title: "Slow quotes", Me: me, Now: boardNow, Path: "/i/i_1"}, Epoch: "e1", Offset: 12, Block: blocks, Hypotheses: len(blocks) > 0,
 		Head:  boardHead(write),
 		Notes: BoardNotes{InvestigationID: "i_1", Ref: "ref-notes", CanWrite: write}, Here: []PersonHere{{"u_1", "Mara Tan", "on this board", true}},
-		Timeline: []TimelineEntry{{Offset: 2, At: boardAt(6), Who: "Robin Keller", What: "pinned the thread POST /quotes", Detail: "one request", Href: "#b_4", Tone: "thread"}},
-		Compose:  Composer{InvestigationID: "i_1", Ref: "ref-note", Refs: map[string]string{"task": "ref-task"}, Pins: []Option{{"b_2", "span: GET"}, {"b_3", "trace: Q"}}, People: []Option{{"", "nobody"}}, CanWrite: write}}
+		Timeline: Timeline{ID: "i_1", Offset: 12, Last: 12, Ref: "ref-entry", CanWrite: write, Hidden: 1, More: 20, Now: boardNow, Entries: []TimelineEntry{
+			{ID: "k_1", At: boardAt(1), Recorded: boardAt(2), What: "deploy quotes-api", Detail: "7f3c1e9d", Href: "https://ci.example/1", Tone: "deploy"},
+			{ID: "c_2", Offset: 2, At: boardAt(6), Who: "Robin Keller", What: "pinned the thread POST /quotes", Detail: "one request", Href: "#b_4", Tone: "thread", Pinned: true, EditHref: "/i/i_1/timeline/c_2", ThenHref: "/i/i_1?at=2"},
+			{ID: "e_3", At: boardAt(8), What: hostileText, Hidden: true, Edited: true, EditHref: "/i/i_1/timeline/e_3"}}},
+		Compose: Composer{InvestigationID: "i_1", Ref: "ref-note", Refs: map[string]string{"task": "ref-task"}, Pins: []Option{{"b_2", "span: GET"}, {"b_3", "trace: Q"}}, People: []Option{{"", "nobody"}}, CanWrite: write}}
 }
 
 func TestBoardGolden(t *testing.T) {
@@ -146,6 +153,11 @@ func TestBoardGolden(t *testing.T) {
 	lanes := boardPage(true, nil)
 	lanes.ByLanes, lanes.Hypotheses = true, true
 	lanes.Lanes = []Lane{{Head: &blocks[0], For: blocks[2:3]}, {Head: &blocks[1], Against: blocks[5:6]}, {Rest: blocks[8:9]}}
+	then := boardPage(false, boardBlocks(false))
+	then.Replay = &Replay{ID: "i_1", At: 5, Last: 12, Time: boardAt(3), What: "Robin Keller pinned the span " + hostileText, Erased: 2, Settings: []Option{{Label: "timeline", Value: "all"}}}
+	then.Timeline.At, then.Timeline.All, then.Timeline.Recorded = 5, true, true
+	byHand := TimelineEdit{Page: boardPage(true, nil).Page, ID: "i_1", Entry: TimelineEntry{ID: "e_3"}, Text: hostileText, Happened: boardAt(8), Seen: 12, Ref: "r", Mine: true}
+	ofLog := TimelineEdit{ID: "i_1", Entry: TimelineEntry{ID: "c_2", Pinned: true}, Says: "Robin pinned the span", Happened: boardAt(8), Seen: 12, Ref: "r"}
 	many := boardPage(true, append(boardBlocks(true), boardBlocks(true)...))
 	checkGolden(t, "board", map[string]templ.Component{
 		"empty":    BoardPage(boardPage(true, nil)),
@@ -155,6 +167,10 @@ func TestBoardGolden(t *testing.T) {
 		"viewer":   BoardPage(boardPage(false, boardBlocks(false))),
 		"hostile":  BoardPage(boardPage(true, hostile)),
 		"lanes":    BoardPage(lanes),
+		"then":     BoardPage(then),
+		"entry":    TimelineEditPage(byHand),
+		"of-log":   TimelineEditFragment(ofLog),
+		"history":  HistoryPage(History{Page: boardPage(true, nil).Page, Back: "/i/i_1#a_1", Versions: []TextVersion{{2, "Robin", boardAt(3), "<p>Two</p>"}, {1, hostileText, boardAt(2), "<p>One</p>"}}}),
 		"new":      NewInvestigationPage(InvestigationForm{Page: boardPage(true, nil).Page, Ref: "r", Severity: "unknown", Problem: "Give it a title.", Kind: "real", Visibility: "team", Teams: []Option{{"m_1", "Dealers"}}, Chosen: map[string]bool{"m_1": true}, Templates: []TemplateChoice{{"", "Empty board", "Nothing on it."}, {"slow", "Something is slow", "Usual causes."}}}),
 		"compare":  ComparePage(Compare{Page: boardPage(true, nil).Page, Title: "QuotesController#create", State: "changed", Back: "/i/i_1#b_3", Href: "/t/1", FrozenAt: boardAt(3), FrozenBy: "Robin", FrozenSHA256: "9c", LiveSHA256: "e2", Frozen: blocks[3].Card, Live: blocks[3].Card, Changes: []ValueChange{{"span late", "", "web-uk: late, 2 s"}, {"spans", "3", hostileText}}, MoreChanges: 2}),
 		"gone":     ComparePage(Compare{Page: boardPage(true, nil).Page, Title: "x", State: "gone", Back: "/i/i_1", FrozenAt: boardAt(3), FrozenBy: "Robin", FrozenSHA256: "9c", Frozen: blocks[2].Card}),

@@ -86,10 +86,11 @@ type Board struct {
 	ByLanes    bool
 	Hypotheses bool
 	Notes      BoardNotes // annotations on the investigation as a whole
-	// Timeline is the newest first.
-	Timeline []TimelineEntry
-	Here     []PersonHere
-	Compose  Composer
+	Timeline   Timeline
+	// Replay is set if the board is shown as it was.
+	Replay  *Replay
+	Here    []PersonHere
+	Compose Composer
 	// Position of the change log that the page shows.
 	Epoch  string
 	Offset int64
@@ -320,34 +321,6 @@ type FrozenMark struct {
 
 func (f FrozenMark) short() string { return f.SHA256[:6] + "…" + f.SHA256[len(f.SHA256)-2:] }
 
-// BoardAnnotation is one annotation as it shows.
-type BoardAnnotation struct {
-	ID      string
-	ByID    string
-	By      string
-	HTML    string // sanitised
-	Text    string
-	At      time.Time
-	Now     time.Time
-	Where   string // "on this span", if it was made elsewhere
-	Seen    int64
-	Mine    bool // may edit and delete
-	Back    string
-	Edited  bool
-	Moment  time.Time // what it points at, zero: nothing
-	Trouble string
-}
-
-func (a BoardAnnotation) hue() int { return ServiceHue(a.ByID) }
-
-// BoardNotes are the annotations on an investigation itself.
-type BoardNotes struct {
-	InvestigationID string
-	Ref             string
-	CanWrite        bool
-	Annotations     []BoardAnnotation
-}
-
 // SpanCard shows a frozen span.
 type SpanCard struct {
 	Service      string
@@ -437,17 +410,6 @@ func pictureBox(rows int) string {
 
 func barTop(row int) int { return row*PictureRow + (PictureRow-BarHeight)/2 }
 
-// TimelineEntry is one change in words.
-type TimelineEntry struct {
-	Offset int64
-	At     time.Time
-	Who    string
-	What   string
-	Detail string
-	Href   string // "#b_…", "" if it is gone
-	Tone   string // thread, warn, ok or ""
-}
-
 // maxUnbroken is the length up to which a word stays on one line.
 const maxUnbroken = 20
 
@@ -487,8 +449,6 @@ func breakable(s string) templ.Component {
 	}
 	return templ.Raw(strings.Join(parts, "<wbr>"))
 }
-
-func (e TimelineEntry) id() string { return "change-" + strconv.FormatInt(e.Offset, 10) }
 
 // Conflict shows two versions of one field, for the person to decide. Of Keep,
 // Label is the name of a field.

@@ -26,6 +26,7 @@ type TracePage struct {
 	Causes     TraceCauses
 	Waterfall  Waterfall
 	Panel      *SpanPanel // nil: no span is selected
+	Notes      TraceNotes // on the trace as a whole
 	ThreadHref string
 	JSONHref   string
 	Pin        templ.Component // nil: who looks may not pin
@@ -216,6 +217,7 @@ type WaterfallRow struct {
 	Error        bool
 	ErrorsBelow  int
 	Missing      bool
+	Remarks      int // annotations on its span
 	Selected     bool
 	OnPath       bool // from the top to the selected row
 	Match        bool
@@ -254,6 +256,7 @@ type WaterfallData struct {
 	Notes    map[int]string    `json:"notes"`
 	Far      map[int]string    `json:"far"`      // of rows outside the time shown: how far off they are
 	Critical map[int][]int64   `json:"critical"` // from and to in turn, by row
+	Remarks  map[int]int       `json:"remarks"`  // how many annotations hang on a row's span
 	Matches  []int             `json:"matches"`  // rows that the search found
 }
 
@@ -307,12 +310,9 @@ type SpanPanel struct {
 	Origin          OriginView // where the chain behind it begins
 	AllHref         string     // the page of all its causes and effects
 
-	Annotations    []AnnotationView
-	CanAnnotate    bool
-	AnnotateAction string
-	AnnotateRef    string // makes a second submit harmless
-	Pin            templ.Component
-	ThreadHref     string
+	Remarks    TraceNotes
+	Pin        templ.Component
+	ThreadHref string
 }
 
 // AttributeView is one attribute of a span.
@@ -331,15 +331,6 @@ type EventView struct {
 	Offset     string
 	Error      bool
 	Attributes []AttributeView
-}
-
-// AnnotationView is a text that somebody left here.
-type AnnotationView struct {
-	ID     string
-	Author string
-	Hue    int
-	Time   time.Time
-	HTML   templ.Component // sanitised
 }
 
 // NoTrace is the page of a trace that is not there.

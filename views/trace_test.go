@@ -47,9 +47,10 @@ func goldenTrace(name string) TracePage {
 			Events:   []EventView{{Name: name, Offset: "+200 ms", Error: true, Attributes: []AttributeView{{Key: name, Value: name}}}},
 			CausedBy: []CauseView{cause, dead}, CausedByMore: 490, Caused: []EffectView{effect}, CausedMore: 7, AllHref: "/t/0a/causes?span=02", ThreadHref: "/thread/0a?span=02",
 			FullName: name, Links: []CauseView{{Name: name, Href: "/t/0e/01", How: "recorded link", Attributes: []AttributeView{{Key: name, Value: name}}}}, LinksMore: 4, LinksKept: "128 of 500 links were sent",
-			Origin:      OriginView{Unknown: "one of 5 requests", Fix: "It was handled in a batch.", Candidates: []CauseView{cause}, CandidatesMore: 4, Furthest: &cause},
-			Annotations: []AnnotationView{{ID: "a_1", Author: name, Hue: 3, Time: start, HTML: templ.Raw("<p>Only <strong>these</strong></p>")}},
-			CanAnnotate: true, AnnotateAction: "/annotations", AnnotateRef: "ref"},
+			Origin: OriginView{Unknown: "one of 5 requests", Fix: "It was handled in a batch.", Candidates: []CauseView{cause}, CandidatesMore: 4, Furthest: &cause},
+			Remarks: TraceNotes{ID: "span-annotations", TraceID: "0a", SpanID: "02", Ref: "ref", Back: "/t/0a/02#span-annotations", CanWrite: true,
+				Annotations: []BoardAnnotation{{ID: "a_1", ByID: "u_1", By: name, At: start, Now: start, HTML: "<p>Only <strong>these</strong></p>", Text: "Only", Versions: 1, Where: "in an investigation"}}}},
+		Notes:      TraceNotes{ID: "trace-notes", TraceID: "0a", Back: "/t/0a/02#trace-notes", Elsewhere: 1},
 		ThreadHref: "/thread/0a?span=02", JSONHref: "/api/v1/traces/0a",
 	}
 }

@@ -67,6 +67,7 @@ export function takeForms(el) {
         f.reset();
         f.dispatchEvent(new Event("reset:done", { bubbles: true }));
       } else settle(f);
+      f.dispatchEvent(new Event("form:sent", { bubbles: true }));
       if (f.dataset.form === "offer") f.remove();
       else if (details && f.dataset.form !== "annotate") details.open = false;
     }

@@ -77,7 +77,7 @@ export function touched(field) {
   return "defaultValue" in field && field.value !== field.defaultValue;
 }
 
-export const formKey = (form) => `${form.dataset.form} ${new URL(form.action, location.href).pathname} ${form.elements.namedItem("pin_id")?.value ?? ""} ${form.querySelector('input[name="kind"]')?.value ?? ""}`;
+export const formKey = (form) => `${form.dataset.form} ${new URL(form.action, location.href).pathname} ${form.elements.namedItem("pin_id")?.value ?? ""}${form.elements.namedItem("parent_id")?.value ?? ""} ${form.querySelector('input[name="kind"]')?.value ?? ""}`;
 const detailsKey = (root, d) => d.dataset.key ?? String([...root.querySelectorAll("details:not([data-key])")].indexOf(d));
 
 function focusOf(root) {

@@ -10,6 +10,7 @@ import { takeOrder } from "./board_order.js";
 import { fragment, localise, replace } from "./board_swap.js";
 import { follow } from "./live.js";
 import { stale } from "./live_log.js";
+import { takeTimeline } from "./timeline.js";
 import { avatar, el as make } from "./presence_parts.js";
 import { whereWords } from "./presence_words.js";
 
@@ -83,7 +84,7 @@ export function mount(el) {
     if (notes) jobs.push(swap(`${base}/remarks`, document.getElementById("board-notes")));
     if (all) jobs.push(swap(`${base}?view=lanes`, part("lanes"), "#board-lanes"));
     for (const b of blocks) jobs.push(drawBlock(b));
-    if (words || to > drawnTo) jobs.push(drawTimeline(words ? 0 : drawnTo));
+    if (words || to > drawnTo) jobs.push(timeline.draw().then(() => (drawnTo = Math.max(drawnTo, to))));
     const results = await Promise.allSettled(jobs);
     if (results.some((r) => r.status === "rejected")) {
       dirty.lanes ||= all;
@@ -135,25 +136,6 @@ export function mount(el) {
     old.remove();
     showEmpty();
   };
-  const drawTimeline = async (after) => {
-    const list = part("timeline");
-    const res = await fetch(`${base}/timeline?after=${after}`);
-    if (!res.ok) throw new Error(String(res.status));
-    const doc = new DOMParser().parseFromString(await res.text(), "text/html");
-    for (const entry of [...doc.body.children].reverse()) {
-      const offset = Number(entry.dataset.offset);
-      localise(entry);
-      const drawn = document.getElementById(entry.id);
-      if (drawn) {
-        if (!drawn.isEqualNode(entry)) drawn.replaceWith(document.adoptNode(entry));
-        continue;
-      }
-      const below = [...list.children].find((c) => Number(c.dataset.offset) < offset);
-      list.insertBefore(document.adoptNode(entry), below ?? null);
-      drawnTo = Math.max(drawnTo, offset);
-      part("said").textContent = entry.querySelector(".Timeline-text")?.textContent.replace(/\s+/g, " ").trim() ?? "";
-    }
-  };
   const swap = async (path, old, selector) => {
     const fresh = await fragment(path, selector);
     if (fresh && old) replace(old, fresh);
@@ -193,6 +175,7 @@ export function mount(el) {
     },
   });
 
+  const timeline = takeTimeline(el, base);
   const forms = takeForms(el);
   const order = takeOrder(el);
 
@@ -239,6 +222,7 @@ export function mount(el) {
     clearTimeout(timer);
     forms.close();
     order.close();
+    timeline.close();
     el.removeEventListener("change", change);
     el.removeEventListener("input", input);
     el.removeEventListener("click", click);

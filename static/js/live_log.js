@@ -38,6 +38,7 @@ export function stale(change) {
   const [noun, verb] = change.type.split(".");
   if (noun === "investigation") return verb === "deleted" ? { deleted: true } : { head: true };
   const words = verb === "deleted"; // the timeline told of it before
+  if (noun === "entry") return { words: true };
   if (noun === "annotation") return { annotation: change.id, notes: true, words };
   return words ? { gone: change.id, words } : { block: change.id };
 }

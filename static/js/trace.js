@@ -2,6 +2,7 @@
 // span, and the keys that act on it.
 import { mountAll, toast, unmountAll } from "./app.js";
 import { isTyping } from "./keys.js";
+import { takeNotes } from "./trace_notes.js";
 
 const SETTLE = 70; // milliseconds: a held j does not ask for every panel on its way
 
@@ -56,29 +57,14 @@ export function mount(el) {
     el.dispatchEvent(new CustomEvent("trace:close", { bubbles: true }));
   }, { signal: stop.signal });
 
-  // An annotation is sent without leaving the page; what was typed stays if that fails.
-  panel.addEventListener("submit", async (e) => {
-    if (!e.target.matches('[data-part="annotate"]')) return;
-    e.preventDefault();
-    const button = e.target.querySelector('[type="submit"]');
-    button.disabled = true;
-    try {
-      const answer = await fetch(e.target.action, { method: "POST", headers: { Accept: "application/json" }, body: new URLSearchParams(new FormData(e.target)) });
-      if (!answer.ok) throw new Error((await answer.json()).error?.message ?? `The server answered ${answer.status}.`);
-      await load(location.pathname + location.search);
-      panel.querySelector("#span-annotations")?.scrollIntoView({ block: "nearest" });
-    } catch (err) {
-      toast(`Not saved: ${err.message} What you typed is kept.`, "warn");
-      button.disabled = false;
-    }
-  }, { signal: stop.signal });
+  const notes = takeNotes(el);
 
   const press = (name) => panel.querySelector(`[data-part="${name}"]`) ?? el.querySelector(`[data-part="${name}"]`);
   const keys = {
     o: () => (press("origin") ?? press("thread"))?.click(),
     e: () => (press("effects") ?? press("thread"))?.click(),
     t: () => press("thread")?.click(),
-    c: () => panel.querySelector("#annotation-text")?.focus(),
+    c: () => notes.write(panel),
     y: () => copyLink(),
   };
   document.addEventListener("keydown", (e) => {
@@ -94,6 +80,7 @@ export function mount(el) {
     clearTimeout(timer);
     asking.abort();
     stop.abort();
+    notes.close();
   };
 }
 

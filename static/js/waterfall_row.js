@@ -55,6 +55,10 @@ export function fillRow(el, data, i, view) {
   const inside = folded ? data.errorsBelow[i] : 0;
   part.warn.hidden = !error && inside === 0;
   part.warn.setAttribute("aria-label", error ? "error" : inside === 1 ? "1 error inside" : `${inside} errors inside`);
+  const remarks = data.remarks?.[i] ?? 0;
+  part.remarks.hidden = remarks === 0;
+  part.remarks.textContent = String(remarks);
+  part.remarks.setAttribute("aria-label", remarks === 1 ? "1 annotation" : `${remarks} annotations`);
   part.duration.textContent = missing ? "" : duration(data.length[i]);
 
   const { from, to } = view.window;

@@ -1,0 +1,76 @@
+// The timeline of a board: drawn anew as the log grows, at most once a second, as
+// every change may move it; the form of an entry opens below the entry.
+import { fragment, localise, replace } from "./board_swap.js";
+
+const PAUSE = 1000; // milliseconds
+
+/**
+ * @param {HTMLElement} el the page
+ * @param {string} base the path of the investigation
+ * @returns {{draw: () => Promise<void>, close: () => void}}
+ */
+export function takeTimeline(el, base) {
+  const panel = () => el.querySelector('[data-part="timeline-panel"]');
+  const settings = () => {
+    const from = new URLSearchParams(location.search);
+    const to = new URLSearchParams();
+    for (const name of ["timeline", "order"]) if (from.has(name)) to.set(name, from.get(name));
+    return to.size > 0 ? `?${to}` : "";
+  };
+  let last = 0;
+  let waiting;
+  let timer;
+  const fetchIt = async () => {
+    last = performance.now();
+    const old = panel();
+    if (!old) return;
+    const known = new Set([...old.querySelectorAll("[data-entry]")].map((e) => e.dataset.entry));
+    const fresh = await fragment(`${base}/timeline${settings()}`);
+    if (!fresh || !old.isConnected) return;
+    const forms = [...old.querySelectorAll("[data-entry-form]")];
+    replace(old, fresh);
+    for (const form of forms) below(form.dataset.entryForm)?.append(form); // what is typed there stays
+    const news = [...fresh.querySelectorAll("[data-entry]")].filter((e) => !known.has(e.dataset.entry));
+    const said = el.querySelector('[data-part="said"]');
+    if (said && news.length > 0) said.textContent = news.at(-1).querySelector(".Timeline-text")?.textContent.replace(/\s+/g, " ").trim() ?? "";
+  };
+  const below = (entry) => panel()?.querySelector(`[data-entry="${CSS.escape(entry)}"]`);
+  const draw = () => {
+    waiting ??= new Promise((done, failed) => {
+      timer = setTimeout(() => {
+        waiting = undefined;
+        fetchIt().then(done, failed);
+      }, Math.max(0, last + PAUSE - performance.now()));
+    });
+    return waiting;
+  };
+  const click = async (e) => {
+    const link = e.target.closest("a[data-entry-edit]");
+    if (!link || e.ctrlKey || e.metaKey || e.shiftKey || e.altKey) return;
+    e.preventDefault();
+    const entry = link.closest("[data-entry]");
+    const open = entry.querySelector("[data-entry-form]");
+    if (open) return open.remove();
+    try {
+      const form = await fragment(link.href);
+      if (!form) return;
+      localise(form);
+      entry.append(form);
+      form.querySelector("textarea")?.focus();
+    } catch {
+      location.assign(link.href);
+    }
+  };
+  // A saved form has done its work.
+  const sent = (e) => e.target.closest?.("[data-entry-form]")?.remove();
+  el.addEventListener("click", click);
+  el.addEventListener("form:sent", sent);
+  return {
+    draw,
+    close: () => {
+      clearTimeout(timer);
+      el.removeEventListener("click", click);
+      el.removeEventListener("form:sent", sent);
+    },
+  };
+}

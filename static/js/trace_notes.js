@@ -1,0 +1,58 @@
+// The annotations on a trace and its spans: sent without leaving the page, and
+// drawn anew when one comes back to it. What was typed stays.
+import { toast } from "./app.js";
+import { fragment, replace } from "./board_swap.js";
+
+/**
+ * @param {HTMLElement} el the page of a trace
+ * @returns {{write: (panel: HTMLElement) => void, close: () => void}}
+ */
+export function takeNotes(el) {
+  const stop = new AbortController();
+  const redraw = async () => {
+    for (const old of el.querySelectorAll("[data-annotations]")) {
+      const fresh = await fragment(location.pathname + location.search, `#${old.id}`);
+      if (fresh && old.isConnected) replace(old, fresh);
+    }
+  };
+  el.addEventListener("submit", async (e) => {
+    const form = e.target;
+    const notes = form.closest("[data-annotations]");
+    if (!notes || !form.matches("form[data-form]")) return;
+    e.preventDefault();
+    if (form.dataset.busy) return;
+    if (form.dataset.form === "delete" && !form.dataset.sure) {
+      form.dataset.sure = "1";
+      form.querySelector("button").textContent = "Really delete?";
+      return;
+    }
+    form.dataset.busy = "1";
+    try {
+      const body = new URLSearchParams(new FormData(form, e.submitter?.name ? e.submitter : undefined));
+      const answer = await fetch(form.action, { method: "POST", headers: { Accept: "application/json" }, body });
+      if (!answer.ok) throw new Error((await answer.json().catch(() => ({}))).error?.message ?? `The server answered ${answer.status}.`);
+      form.reset();
+      if (form.dataset.form === "annotation") for (const f of form.elements) if ("defaultValue" in f) f.value = f.defaultValue;
+      form.closest("details")?.removeAttribute("open");
+      notes.closest("details")?.setAttribute("open", "");
+      await redraw();
+    } catch (err) {
+      toast(`Not saved: ${err.message} What you typed is kept.`, "warn");
+    } finally {
+      delete form.dataset.busy;
+    }
+  }, { signal: stop.signal });
+  document.addEventListener("visibilitychange", () => {
+    if (document.visibilityState === "visible") redraw().catch(() => {}); // the next time will do
+  }, { signal: stop.signal });
+  return {
+    write: (panel) => {
+      const box = panel.querySelector('[data-part="annotate-text"]') ?? el.querySelector('[data-part="trace-notes"] [data-part="annotate-text"]');
+      if (!box) return;
+      box.closest("details")?.setAttribute("open", "");
+      box.focus();
+      box.scrollIntoView({ block: "nearest" });
+    },
+    close: () => stop.abort(),
+  };
+}
