@@ -15,7 +15,25 @@ import (
 // is the last hop's, in another trace or in this one. A span that is not there is
 // unknown, not arrived.
 func (g *Graph) SpanOrigins(ctx context.Context, refs []trace.Ref) ([]TraceOrigin, error) {
-	out := make([]TraceOrigin, len(refs))
+	out, err := entries(ctx, g, refs, (*session).originFrom)
+	if err != nil {
+		return nil, fmt.Errorf("origins of %d spans: %w", len(refs), err)
+	}
+	return out, nil
+}
+
+// Traces that follow each other were stored together, mostly: many are read at once,
+// but not more spans than this in one go, if those before tell.
+const (
+	entryTraces = 1024 // a worker's share
+	entryChunk  = 256
+	entrySpans  = 20_000
+)
+
+// entries answers for each span what ask does for its entry: once for each of a
+// trace, several traces at once.
+func entries[T any](ctx context.Context, g *Graph, refs []trace.Ref, ask func(*session, context.Context, *index, int32, trace.SpanID) (T, error)) ([]T, error) {
+	out := make([]T, len(refs))
 	byTrace := make(map[trace.ID][]int)
 	var ids []trace.ID
 	for i, ref := range refs {
@@ -24,35 +42,53 @@ func (g *Graph) SpanOrigins(ctx context.Context, refs []trace.Ref) ([]TraceOrigi
 		}
 		byTrace[ref.TraceID] = append(byTrace[ref.TraceID], i)
 	}
-	err := g.each(ctx, len(ids), func(ctx context.Context, k int) error {
-		s := g.newSession()
-		x, err := s.load(ctx, ids[k])
-		if err != nil {
-			return err
-		}
-		known := make(map[int32]TraceOrigin)
-		for _, i := range byTrace[ids[k]] {
-			at, err := s.entryOf(ctx, x, refs[i].SpanID)
-			if err != nil {
+	shares := slices.Collect(slices.Chunk(ids, entryTraces))
+	err := g.each(ctx, len(shares), func(ctx context.Context, k int) error {
+		n := 4
+		for rest := shares[k]; len(rest) > 0; {
+			n = min(n, len(rest))
+			s := g.newSession()
+			if err := s.loadAll(ctx, rest[:n]); err != nil {
 				return err
 			}
-			o, again := known[at]
-			if !again {
-				if o, err = s.originFrom(ctx, x, at, refs[i].SpanID); err != nil {
+			spans := s.spans
+			for _, id := range rest[:n] {
+				if err := answerEntries(ctx, s, id, refs, byTrace[id], out, ask); err != nil {
 					return err
 				}
-				if at >= 0 {
-					known[at] = o
-				}
 			}
-			out[i] = o
+			rest = rest[n:]
+			n = max(1, min(entryChunk, n*entrySpans/max(1, spans)))
 		}
 		return nil
 	})
+	return out, err
+}
+
+// answerEntries answers for those spans of one trace.
+func answerEntries[T any](ctx context.Context, s *session, id trace.ID, refs []trace.Ref, of []int, out []T, ask func(*session, context.Context, *index, int32, trace.SpanID) (T, error)) error {
+	x, err := s.load(ctx, id)
 	if err != nil {
-		return nil, fmt.Errorf("origins of %d spans: %w", len(refs), err)
+		return err
 	}
-	return out, nil
+	known := make(map[int32]T)
+	for _, i := range of {
+		at, err := s.entryOf(ctx, x, refs[i].SpanID)
+		if err != nil {
+			return err
+		}
+		o, again := known[at]
+		if !again {
+			if o, err = ask(s, ctx, x, at, refs[i].SpanID); err != nil {
+				return err
+			}
+			if at >= 0 {
+				known[at] = o
+			}
+		}
+		out[i] = o
+	}
+	return nil
 }
 
 // originFrom is the origin of an entry, or of a span that is not there.
@@ -74,33 +110,18 @@ func (s *session) originFrom(ctx context.Context, x *index, at int32, id trace.S
 	return out, nil
 }
 
-// SpanCauses says of spans of one trace what caused the part of the trace that each
-// belongs to, as in [TraceOrigin]; it reads that trace only, unless of a cause only
-// the trace was recorded.
-func (g *Graph) SpanCauses(ctx context.Context, id trace.ID, spans []trace.SpanID) ([]trace.Ref, error) {
-	s := g.newSession()
-	x, err := s.load(ctx, id)
-	if err != nil {
-		return nil, fmt.Errorf("causes of spans of %s: %w", id, err)
-	}
-	out := make([]trace.Ref, len(spans))
-	known := make(map[int32]trace.Ref)
-	for i, span := range spans {
-		at, err := s.entryOf(ctx, x, span)
-		if err != nil {
-			return nil, fmt.Errorf("cause of %s:%s: %w", id, span, err)
-		}
+// SpanCauses says of spans what caused the part of their trace that each belongs to,
+// as in [TraceOrigin]; it reads these traces only, unless of a cause only the trace
+// was recorded.
+func (g *Graph) SpanCauses(ctx context.Context, refs []trace.Ref) ([]trace.Ref, error) {
+	out, err := entries(ctx, g, refs, func(s *session, ctx context.Context, x *index, at int32, _ trace.SpanID) (trace.Ref, error) {
 		if at < 0 {
-			continue
+			return trace.Ref{}, nil
 		}
-		ref, ok := known[at]
-		if !ok {
-			if ref, err = s.causeOf(ctx, x, at); err != nil {
-				return nil, fmt.Errorf("cause of %s:%s: %w", id, span, err)
-			}
-			known[at] = ref
-		}
-		out[i] = ref
+		return s.causeOf(ctx, x, at)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("causes of %d spans: %w", len(refs), err)
 	}
 	return out, nil
 }

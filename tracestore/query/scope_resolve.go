@@ -22,8 +22,8 @@ type Threads interface {
 	Origins(ctx context.Context, ids []trace.ID) ([]graph.TraceOrigin, error)
 	// SpanOrigins says the same of spans, also of those whose trace came of several.
 	SpanOrigins(ctx context.Context, refs []trace.Ref) ([]graph.TraceOrigin, error)
-	// SpanCauses says what caused the parts of a trace that spans belong to.
-	SpanCauses(ctx context.Context, id trace.ID, spans []trace.SpanID) ([]trace.Ref, error)
+	// SpanCauses says what caused the parts of their traces that spans belong to.
+	SpanCauses(ctx context.Context, refs []trace.Ref) ([]trace.Ref, error)
 	// Ripples measures the threads that traces begin.
 	Ripples(ctx context.Context, ids []trace.ID) ([]graph.Ripple, error)
 	// Summaries says what is known of traces, also when their spans are gone.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 
 	"redthread/tracestore/column"
 	"redthread/tracestore/graph"
@@ -174,55 +173,17 @@ func (r *resolution) collectApart(ctx context.Context, t *threadEnds) error {
 	})
 }
 
-// causesApart finds the causes of rows one by one, several traces at once.
+// causesApart finds the causes of rows one by one.
 func (r *resolution) causesApart(ctx context.Context, t *threadEnds, e *endList) error {
-	e.bySpan = make([]int32, len(t.spans.keys))
-	byTrace := make(map[trace.ID][]int32)
-	var ids []trace.ID
-	for i := range t.spans.keys {
-		e.bySpan[i] = -1
-		id := t.spans.keys[i].TraceID
-		if byTrace[id] == nil {
-			ids = append(ids, id)
-		}
-		byTrace[id] = append(byTrace[id], int32(i))
+	refs, err := r.threads.SpanCauses(ctx, t.spans.keys)
+	if err != nil {
+		return err
 	}
-	var wg sync.WaitGroup
-	work := make(chan trace.ID)
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	for range r.lease.workers(len(ids)) {
-		wg.Go(func() {
-			for id := range work {
-				list := byTrace[id]
-				spans := make([]trace.SpanID, len(list))
-				for k, i := range list {
-					spans[k] = t.spans.keys[i].SpanID
-				}
-				refs, err := r.threads.SpanCauses(ctx, id, spans)
-				if err != nil {
-					cancel(err)
-					continue
-				}
-				r.mu.Lock()
-				for k, i := range list {
-					e.bySpan[i] = e.number(refs[k], 1)
-				}
-				r.mu.Unlock()
-			}
-		})
+	e.bySpan = make([]int32, len(refs))
+	for i := range refs {
+		e.bySpan[i] = e.number(refs[i], 1)
 	}
-feed:
-	for _, id := range ids {
-		select {
-		case work <- id:
-		case <-ctx.Done():
-			break feed
-		}
-	}
-	close(work)
-	wg.Wait()
-	return context.Cause(ctx)
+	return nil
 }
 
 // untold counts the rows whose origin is not known.
