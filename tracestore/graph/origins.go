@@ -158,7 +158,7 @@ func (s *originSearch) node(id trace.ID) int32 {
 			s.nodes = slices.Grow(s.nodes, max(1024, len(s.nodes)))
 		}
 		s.nodes = append(s.nodes, originNode{id: id})
-		s.at.put(s.nodes, slot, at)
+		s.at.put(id, slot, at)
 	}
 	return at
 }

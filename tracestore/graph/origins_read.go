@@ -5,15 +5,17 @@ import (
 	"context"
 	"encoding/binary"
 	"hash/maphash"
+	"math"
 	"slices"
 
 	"redthread/tracestore/trace"
 )
 
 // idTable finds nodes by trace id: open addressing over positions, without a
-// pointer in it. The hash is seeded, since senders choose the ids.
+// pointer in it. A slot has a part of the hash, so that other nodes are seldom
+// looked at. The hash is seeded, since senders choose the ids.
 type idTable struct {
-	slots []int32 // position plus one, 0 is free; a power of two of them
+	slots []uint64 // upper half of the hash, then position plus one; 0 is free; a power of two of them
 	used  int
 	seed  maphash.Seed
 }
@@ -23,35 +25,42 @@ func newIDTable(expect int) idTable {
 	for size < 2*expect {
 		size *= 2
 	}
-	return idTable{slots: make([]int32, size), seed: maphash.MakeSeed()}
+	return idTable{slots: make([]uint64, size), seed: maphash.MakeSeed()}
 }
+
+func (t *idTable) hash(id *trace.ID) uint64 { return maphash.Bytes(t.seed, id[:]) &^ math.MaxUint32 }
 
 // find returns the position of an id, or -1 and the slot where it would stand.
 func (t *idTable) find(nodes []originNode, id trace.ID) (at int32, slot int) {
 	mask := len(t.slots) - 1
-	slot = int(maphash.Bytes(t.seed, id[:])) & mask
+	h := t.hash(&id)
+	slot = int(h>>32) & mask
 	for ; t.slots[slot] != 0; slot = (slot + 1) & mask {
-		if at := t.slots[slot] - 1; nodes[at].id == id {
-			return at, slot
+		if s := t.slots[slot]; s&^math.MaxUint32 == h && nodes[uint32(s)-1].id == id {
+			return int32(uint32(s) - 1), slot
 		}
 	}
 	return -1, slot
 }
 
 // put fills a slot that find returned.
-func (t *idTable) put(nodes []originNode, slot int, at int32) {
-	t.slots[slot] = at + 1
+func (t *idTable) put(id trace.ID, slot int, at int32) {
+	t.slots[slot] = t.hash(&id) | uint64(at+1)
 	if t.used++; t.used*2 < len(t.slots) {
 		return
 	}
-	t.slots = make([]int32, 2*len(t.slots))
+	old := t.slots
+	t.slots = make([]uint64, 2*len(old))
 	mask := len(t.slots) - 1
-	for i := range nodes {
-		slot := int(maphash.Bytes(t.seed, nodes[i].id[:])) & mask
+	for _, s := range old {
+		if s == 0 {
+			continue
+		}
+		slot := int(s>>32) & mask
 		for t.slots[slot] != 0 {
 			slot = (slot + 1) & mask
 		}
-		t.slots[slot] = int32(i) + 1
+		t.slots[slot] = s
 	}
 }
 

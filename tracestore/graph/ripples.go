@@ -152,21 +152,21 @@ func (g *Graph) ripples(ctx context.Context, ids []trace.ID, out []Ripple) error
 	if err := r.resolve(ctx, nil); err != nil {
 		return err
 	}
-	sums := &rippleSums{traceScan: r, of: map[int32]int32{}, seen: map[trace.ID]bool{}}
-	for _, id := range ids {
+	sums := &rippleSums{traceScan: r, of: make([]int32, len(r.nodes)), seen: map[trace.ID]bool{}}
+	place := make([]int32, len(ids)) // in sums.list; -1: begins nothing
+	for i, id := range ids {
+		place[i] = -1
 		if at, _ := r.at.find(r.nodes, id); at >= 0 && r.isOrigin(at) {
-			sums.begin(at)
+			place[i] = sums.begin(at)
 		}
 	}
 	if err := sums.forward(ctx); err != nil {
 		return err
 	}
-	for i, id := range ids {
-		if at, _ := r.at.find(r.nodes, id); at >= 0 {
-			if k, ok := sums.of[at]; ok {
-				out[i] = sums.list[k]
-				out[i].Cut = full || r.cut || sums.cut
-			}
+	for i, k := range place {
+		if k >= 0 {
+			out[i] = sums.list[k]
+			out[i].Cut = full || r.cut || sums.cut
 		}
 	}
 	return nil
@@ -181,7 +181,7 @@ func (s *originSearch) isOrigin(at int32) bool {
 // rippleSums adds up the threads of some origins.
 type rippleSums struct {
 	*traceScan
-	of   map[int32]int32 // place in the list by the node of the origin
+	of   []int32 // by node of an origin: its place in the list plus one, 0: none; may be shorter
 	list []Ripple
 	seen map[trace.ID]bool // effects that were looked up
 
@@ -192,11 +192,21 @@ type rippleSums struct {
 	cut   bool
 }
 
-func (s *rippleSums) begin(at int32) {
-	if _, again := s.of[at]; !again {
-		s.of[at] = int32(len(s.list))
+// begin makes a place for the thread of an origin.
+func (s *rippleSums) begin(at int32) int32 {
+	if s.of[at] == 0 {
 		s.list = append(s.list, Ripple{})
+		s.of[at] = int32(len(s.list))
 	}
+	return s.of[at] - 1
+}
+
+// thread is the place of the thread of an origin, -1: it is not asked for.
+func (s *rippleSums) thread(origin int32) int32 {
+	if int(origin) >= len(s.of) {
+		return -1
+	}
+	return s.of[origin] - 1
 }
 
 // forward counts what was found, and goes on with what its traces set off, until
@@ -261,7 +271,7 @@ func (s *rippleSums) count(ctx context.Context, fresh []int32) (members []trace.
 	take := func(at int32, origins []int32) {
 		member := false
 		for _, o := range origins {
-			if k, ok := s.of[o]; ok {
+			if k := s.thread(o); k >= 0 {
 				s.list[k].add(s.info(at), s.info(o), at == o)
 				member = true
 			}
@@ -282,7 +292,7 @@ func (s *rippleSums) count(ctx context.Context, fresh []int32) (members []trace.
 		} else {
 			origins = s.originsOf(at, origins)
 		}
-		if n.tangled() && len(origins) > 1 && slices.ContainsFunc(origins, func(o int32) bool { _, ok := s.of[o]; return ok }) {
+		if n.tangled() && len(origins) > 1 && slices.ContainsFunc(origins, func(o int32) bool { return s.thread(o) >= 0 }) {
 			tangled = append(tangled, at)
 			continue
 		}

@@ -356,32 +356,33 @@ func (r *resolution) measure(ctx context.Context) error {
 			numbers, ids = append(numbers, i), append(ids, r.traces.keys[i].TraceID)
 		}
 	}
-	err := r.eachSummary(ctx, ids, func(i int, s *graph.Summary) error {
-		if s.Root {
-			r.begins[numbers[i]] = s.SpanID
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
 	ripples, err := r.threads.Ripples(ctx, ids)
 	if err != nil {
 		return err
 	}
 	cut := 0
+	var begins []trace.ID
+	var which []int
 	for i := range ripples {
 		p := &ripples[i]
 		if p.Traces == 0 {
-			r.begins[numbers[i]] = trace.SpanID{}
 			continue
 		}
+		begins, which = append(begins, ids[i]), append(which, numbers[i])
 		cut += int(b2u(p.Cut))
 		for _, name := range names {
 			if err := values.cols[name].set(numbers[i], n, rippleValue(p, name)); err != nil {
 				return err
 			}
 		}
+	}
+	if err := r.eachSummary(ctx, begins, func(i int, s *graph.Summary) error {
+		if s.Root {
+			r.begins[which[i]] = s.SpanID
+		}
+		return nil
+	}); err != nil {
+		return err
 	}
 	if cut > 0 {
 		r.warnings = append(r.warnings, fmt.Sprintf("Of %d threads more was there than was counted: their ripple is larger than it says.", cut))
