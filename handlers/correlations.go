@@ -192,7 +192,7 @@ func (s *Server) showCorrelationsJSON(c echo.Context) error {
 }
 
 // replaceCorrelationsJSON answers PUT /api/v1/correlations, with all of them. What
-// is left out is at its default.
+// is kept of a trace is at its default if it is left out.
 func (s *Server) replaceCorrelationsJSON(c echo.Context) error {
 	body, err := io.ReadAll(c.Request().Body)
 	if err != nil {
@@ -203,6 +203,9 @@ func (s *Server) replaceCorrelationsJSON(c echo.Context) error {
 	d.DisallowUnknownFields()
 	if err := d.Decode(&next); err != nil {
 		return &collab.InvalidError{Message: "The body is not an object with correlations and kept: " + err.Error() + "."}
+	}
+	if next.Correlations == nil {
+		return &collab.InvalidError{Field: "correlations", Message: "Give correlations: all that are to hold from now on, or an empty list."}
 	}
 	err = s.changeCorrelations(c.Request().Context(), "correlations.replaced", countOf(len(next.Correlations), "correlation", "correlations"), func(set *Correlations) error {
 		*set = next

@@ -78,6 +78,11 @@ func ripplesView(r *graph.RippleReport, st ripplesState) views.Ripples {
 	all := st
 	all.find, all.line = "", 0
 	m.AllURL = all.href("/ripples")
+	if st.environment != "" {
+		anywhere := all
+		anywhere.environment, anywhere.open = "", nil
+		m.AnywhereURL = anywhere.href("/ripples")
+	}
 	m.Keep = paramsOf(all.values())
 	for i := range r.Unknown {
 		if r.Unknown[i].Traces > 0 {

@@ -236,6 +236,7 @@ func (s *Server) routes() []route {
 		{groupAPI, get, "/api/v1/messages/:name", accessViewer, s.showTopicJSON},
 		{groupAPI, get, "/api/v1/jobs", accessViewer, s.listJobsJSON},
 		{groupAPI, get, "/api/v1/jobs/:name", accessViewer, s.showJobClassJSON},
+		{groupAPI, get, "/api/v1/queues", accessViewer, s.listQueuesJSON},
 		{groupAPI, get, "/api/v1/queues/:name", accessViewer, s.showQueueJSON},
 		{groupAPI, get, "/api/v1/correlations", accessAdmin, s.showCorrelationsJSON},
 		{groupAPI, http.MethodPut, "/api/v1/correlations", accessAdmin, s.replaceCorrelationsJSON},

@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -86,7 +87,7 @@ func (s *Server) threadMap(ctx context.Context, text string) (*serviceGraph, err
 	}
 	t, err := s.Graph.Thread(ctx, id)
 	if errors.Is(err, graph.ErrNotFound) {
-		return nil, echo.ErrNotFound
+		return nil, echo.NewHTTPError(http.StatusNotFound, "No span of this trace has arrived, so there is no thread to draw.")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("thread of the map: %w", err)
@@ -219,6 +220,9 @@ func (v *mapView) tables(m *views.ServiceMap) {
 		n := &g.Nodes[i]
 		r := views.MapRow{Name: n.title(), Kind: n.Kind, URL: v.pageOf(n), Count: views.FormatNumber(n.Count), Rate: rate(n.Count), Failed: views.FormatNumber(n.Errors),
 			P95: milliText(n.P95MS), Wait: milliText(n.WaitMS), Sent: views.FormatNumber(n.Sent), FocusURL: v.address(paramFocus, n.ID, "q", "")}
+		if v.thread != "" && n.Kind == mapQueue {
+			r.Kind = "job" // see pageOf
+		}
 		if n.Errors > 0 {
 			r.Failing, r.Share = true, shareOf(n.Errors, max(n.Count, n.Errors))
 		}
@@ -291,7 +295,8 @@ func (s *Server) showEdgeTraces(c echo.Context) error {
 	}
 	from, fromName, ok := strings.Cut(cleanText(c.QueryParam("source")), ":")
 	to, toName, okay := strings.Cut(cleanText(c.QueryParam("target")), ":")
-	if !ok || !okay {
+	nodes := []string{mapService, mapTopic, mapQueue}
+	if !ok || !okay || !slices.Contains(nodes, from) || !slices.Contains(nodes, to) || from != mapService && to != mapService {
 		return &query.InvalidError{Field: "source", Message: "Want the ids of two nodes of the map, as in service:web-uk."}
 	}
 	kind := mapCall

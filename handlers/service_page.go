@@ -153,6 +153,9 @@ func (v *serviceView) facts(ctx context.Context) ([]views.WorkFact, error) {
 		fails, _ = numberOf(g.Data["COUNT"])
 	}
 	count := views.WorkFact{Name: "Requests, messages and jobs", Value: views.FormatNumber(n), Note: rateOf(n, v.window.length())}
+	if st := v.ask([]string{"name"}, calculations(), v.entering()...); n > 0 {
+		count.URL = st.address(nil)
+	}
 	fail := views.WorkFact{Name: "Failed", Value: views.FormatNumber(fails)}
 	if fails > 0 {
 		st := v.ask([]string{"name", "exception.type"}, calculations(), v.entering(failed)...)

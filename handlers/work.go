@@ -104,10 +104,22 @@ func askAll(ctx context.Context, asks ...func(context.Context) error) error {
 	return errors.Join(errs...)
 }
 
-// sided are the filters of what has to do with messages, or with jobs.
+// sided are the filters of what has to do with messages, or with jobs. Filters by
+// what is stored come first, as the rest is calculated for the rows that they leave.
 func (w *work) sided(jobs bool, more ...query.Filter) []query.Filter {
-	return append([]query.Filter{{Column: "span.kind", Op: "in", Value: w.kinds}, {Column: traffic.IsJob, Op: "=", Value: jobs},
-		{Column: traffic.Side, Op: "exists"}}, more...)
+	list := []query.Filter{{Column: "span.kind", Op: "in", Value: w.kinds}}
+	for _, f := range more {
+		if !traffic.Calculated(f.Column) {
+			list = append(list, f)
+		}
+	}
+	list = append(list, query.Filter{Column: traffic.IsJob, Op: "=", Value: jobs}, query.Filter{Column: traffic.Side, Op: "exists"})
+	for _, f := range more {
+		if traffic.Calculated(f.Column) {
+			list = append(list, f)
+		}
+	}
+	return list
 }
 
 // ask is a query in the vocabulary, as the Explore page says it.

@@ -28,17 +28,11 @@ type workList struct {
 // listMessagesJSON answers GET /api/v1/messages.
 func (s *Server) listMessagesJSON(c echo.Context) error { return s.listWorkJSON(c, topics) }
 
-// listJobsJSON answers GET /api/v1/jobs; by=queue lists queues instead of classes.
-func (s *Server) listJobsJSON(c echo.Context) error {
-	switch by := c.QueryParam("by"); by {
-	case "", "class":
-		return s.listWorkJSON(c, classes)
-	case "queue":
-		return s.listWorkJSON(c, queues)
-	default:
-		return &query.InvalidError{Field: "by", Message: fmt.Sprintf("Want class or queue, got %q.", by)}
-	}
-}
+// listJobsJSON answers GET /api/v1/jobs: by class.
+func (s *Server) listJobsJSON(c echo.Context) error { return s.listWorkJSON(c, classes) }
+
+// listQueuesJSON answers GET /api/v1/queues.
+func (s *Server) listQueuesJSON(c echo.Context) error { return s.listWorkJSON(c, queues) }
 
 func (s *Server) listWorkJSON(c echo.Context, k workKind) error {
 	limit, err := limitParam(c, defaultWorkLimit, maxWorkLimit)
@@ -98,7 +92,10 @@ func (s *Server) showWorkJSON(c echo.Context, k workKind) error {
 		return err
 	}
 	g := &workPage{work: w, kind: k, name: pathName(c)}
-	stats, _, err := w.list(ctx, k, query.Filter{Column: k.column, Op: "=", Value: g.name})
+	if err := g.findSource(ctx); err != nil {
+		return err
+	}
+	stats, _, err := w.list(ctx, k, g.named()...)
 	if err != nil {
 		return fmt.Errorf("%s %q: %w", k.noun, g.name, err)
 	}

@@ -21,7 +21,7 @@ import (
 const (
 	maxCauseSample = 1000
 	causeChunk     = 100
-	causeTime      = 500 * time.Millisecond
+	causeTime      = 300 * time.Millisecond
 	maxOriginRows  = 12
 )
 

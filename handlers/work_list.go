@@ -89,7 +89,7 @@ func (s *Server) listWork(c echo.Context, k workKind) error {
 	}
 	slices.SortStableFunc(stats, func(a, b workStat) int { return workSorts[order](&a, &b) })
 	m.Found = len(stats)
-	from := min(max(positive(q.Get("from_row")), 0), len(stats))
+	from := min(positive(q.Get("from_row")), max(len(stats)-1, 0)/maxWorkRows*maxWorkRows) // the last page at most
 	shown := stats[from:min(from+maxWorkRows, len(stats))]
 	params := func(more ...string) []string {
 		list := []string{}

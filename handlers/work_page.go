@@ -36,6 +36,9 @@ type workPage struct {
 	kind workKind
 	name string
 	stat workStat
+	// source, where there is one, is passed by every span of the name: a column that
+	// is stored is read far quicker than one that is calculated.
+	source []query.Filter
 }
 
 // showWork answers the page of a topic, a queue or a class.
@@ -83,7 +86,54 @@ func pathName(c echo.Context) string {
 
 // of are the filters of this topic, queue or class.
 func (g *workPage) of(more ...query.Filter) []query.Filter {
-	return g.sided(g.kind.jobs, append([]query.Filter{{Column: g.kind.column, Op: "=", Value: g.name}}, more...)...)
+	return g.sided(g.kind.jobs, append(g.named(), more...)...)
+}
+
+func (g *workPage) named() []query.Filter {
+	return append(slices.Clone(g.source), query.Filter{Column: g.kind.column, Op: "=", Value: g.name})
+}
+
+// findSource finds the source. There is none where several attributes have the name
+// that do not stand on the same spans, as where different senders send the same.
+func (g *workPage) findSource(ctx context.Context) error {
+	list := g.words.Sources(g.kind.column, g.name)
+	count := func(into *float64, filters ...query.Filter) func(context.Context) error {
+		return func(ctx context.Context) error {
+			res, err := g.run(ctx, g.ask(nil, calculations(), append(filters, query.Filter{Column: "span.kind", Op: "in", Value: g.kinds})...), 1, calculationNamed("COUNT"), false)
+			if err == nil {
+				*into = float64(res.Stats.RowsMatched)
+			}
+			return err
+		}
+	}
+	all, both := make([]float64, len(list)), make([]float64, len(list))
+	var asks []func(context.Context) error
+	for i, f := range list {
+		asks = append(asks, count(&all[i], f))
+	}
+	if err := askAll(ctx, asks...); err != nil {
+		return err
+	}
+	best := slices.IndexFunc(all, func(n float64) bool { return n > 0 })
+	if best < 0 {
+		return nil
+	}
+	asks = asks[:0]
+	for i, f := range list {
+		if i != best && all[i] > 0 {
+			asks = append(asks, count(&both[i], list[best], f))
+		}
+	}
+	if err := askAll(ctx, asks...); err != nil {
+		return err
+	}
+	for i := range list {
+		if i != best && all[i] != both[i] {
+			return nil
+		}
+	}
+	g.source = list[best : best+1]
+	return nil
 }
 
 // handled are the filters of the spans that handled it.
@@ -101,7 +151,10 @@ func (g *workPage) sent() []query.Filter {
 }
 
 func (g *workPage) fill(ctx context.Context, s *Server, m *views.WorkPage) error {
-	stats, _, err := g.list(ctx, g.kind, query.Filter{Column: g.kind.column, Op: "=", Value: g.name})
+	if err := g.findSource(ctx); err != nil {
+		return err
+	}
+	stats, _, err := g.list(ctx, g.kind, g.named()...)
 	if err != nil {
 		return err
 	}
@@ -209,6 +262,11 @@ func (g *workPage) facts() []views.WorkFact {
 		{Name: "Sent", Value: views.FormatNumber(x.Sent), Note: rateOf(x.Sent, length)},
 		{Name: handled, Value: views.FormatNumber(x.Handled), Note: rateOf(x.Handled, length)},
 	}
+	for i, of := range [][]query.Filter{g.sent(), g.handled()} {
+		if st := g.ask([]string{"service.name", "name"}, calculations(), of...); facts[i].Value != "0" {
+			facts[i].URL = st.address(nil)
+		}
+	}
 	bad := views.WorkFact{Name: "Failed", Value: views.FormatNumber(x.Failed)}
 	if x.Failed > 0 {
 		bad.Warn, bad.Note = true, shareOf(x.Failed, x.Handled)
@@ -219,7 +277,8 @@ func (g *workPage) facts() []views.WorkFact {
 	if x.Retried != nil && (g.kind.jobs || *x.Retried > 0) {
 		again := views.WorkFact{Name: "Retries", Value: views.FormatNumber(*x.Retried)}
 		if *x.Retried > 0 {
-			again.Note = shareOf(*x.Retried, x.Handled)
+			st := g.ask([]string{"service.name", "name"}, calculations(), g.handled(equals(traffic.Retry, true))...)
+			again.Note, again.URL = shareOf(*x.Retried, x.Handled), st.address(nil)
 		}
 		facts = append(facts, again)
 	}
@@ -285,7 +344,7 @@ type rateLine struct {
 
 // rateChart draws counts over time; groups without any are left out.
 func rateChart(axis views.ChartTime, step int64, lines ...rateLine) *views.LineChart {
-	chart := &views.LineChart{ID: "chart-rate", Title: "Spans per " + views.RangeLabel(formatRange(time.Duration(step)*time.Second)), Time: axis}
+	chart := &views.LineChart{ID: "chart-rate", Alone: true, Title: "Spans per " + views.RangeLabel(formatRange(time.Duration(step)*time.Second)), Time: axis}
 	for _, l := range lines {
 		values, any := make([]float64, axis.Buckets), false
 		for _, p := range l.res.Series {

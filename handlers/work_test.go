@@ -119,8 +119,8 @@ func TestMessagesAndJobsOfCaptures(t *testing.T) {
 	if a := b.get("/api/v1/jobs/Nobody"); a.status != http.StatusNotFound {
 		t.Errorf("an unknown class: status %d", a.status)
 	}
-	if a := b.get("/api/v1/jobs?by=moon"); a.status != http.StatusBadRequest {
-		t.Errorf("a list by something else: status %d", a.status)
+	if list := answerOf[workList](t, b, "/api/v1/queues?limit=1"); len(list.Results) != 1 || list.Total < 2 {
+		t.Errorf("queues, one of them: %+v", list)
 	}
 
 	b.get("/messages").want(t, "topics", http.StatusOK, "uk.quote-requested", "quotes-api-uk", "dealer-consumer-uk", `href="/messages/uk.quote-requested"`, `aria-sort="descending"`)
@@ -180,6 +180,9 @@ func TestServiceMapOfCaptures(t *testing.T) {
 	b.get(to).want(t, "the traces of an edge", http.StatusOK, "quotes-api-uk", "12 matched")
 	to = b.get("/service-map/traces?source=service:web-uk&target=service:quotes-api-uk").header.Get("Location")
 	b.get(to).want(t, "the traces of a call", http.StatusOK, fmt.Sprintf("%.0f matched", edges["service:web-uk → service:quotes-api-uk"].Count))
+	for _, nodes := range []string{"source=moon:x&target=service:y", "source=topic:x&target=queue:y"} {
+		b.get("/service-map/traces?"+nodes).want(t, nodes, http.StatusBadRequest, "Want the ids of two nodes")
+	}
 	b.get("/service-map/traces?source=x&target=y").want(t, "no nodes", http.StatusBadRequest)
 
 	services := answerOf[serviceList](t, b, "/api/v1/services")
@@ -266,6 +269,38 @@ func TestWorkBeforeAnything(t *testing.T) {
 	b.get("/messages?range=nonsense").want(t, "a bad window", http.StatusBadRequest, "Write the time range")
 }
 
+// TestOneNameFromSeveralSenders: who looks a name up by one attribute must not lose
+// those who give it by another.
+func TestOneNameFromSeveralSenders(t *testing.T) {
+	s := newSite(t)
+	var spans []trace.Span
+	add := func(name string, pairs ...string) {
+		n := byte(len(spans) + 1)
+		x := trace.Span{TraceID: trace.ID{4, 15: n}, SpanID: trace.SpanID{n}, Service: "worker", Name: name, Kind: trace.KindConsumer,
+			StartUnixNano: s.Now().Add(-10 * time.Minute).UnixNano(), DurationNano: 1e6}
+		for i := 0; i < len(pairs); i += 2 {
+			x.Attributes = append(x.Attributes, trace.Attribute{Key: pairs[i], Value: trace.String(pairs[i+1])})
+		}
+		spans = append(spans, x)
+	}
+	add("orders process", "messaging.system", "kafka", "messaging.destination.name", "orders")
+	add("orders process", "messaging.system", "kafka", "messaging.destination.name", "orders", "kafka.topic", "orders")
+	add("orders", "messaging.system", "kafka", "kafka.topic", "orders")
+	add("other", "messaging.system", "kafka", "messaging.destination.name", "other", "kafka.topic", "orders")
+	add("cars process", "messaging.system", "kafka", "messaging.destination.name", "cars", "kafka.topic", "cars")
+	add("low process", "messaging.system", "sidekiq", "messaging.sidekiq.job_class", "PriceJob", "messaging.destination.name", "low")
+	add("PriceJob process", "messaging.system", "resque", "messaging.destination.name", "low")
+	add("PriceJob process", "messaging.system", "sidekiq", "messaging.sidekiq.job_class", "OtherJob", "messaging.destination.name", "low")
+	add("OtherJob process", "messaging.system", "sidekiq", "messaging.sidekiq.job_class", "LoneJob", "messaging.destination.name", "low")
+	s.feed(spans)
+	b := s.as(collab.RoleViewer)
+	for path, want := range map[string]float64{"messages/orders": 3, "messages/cars": 1, "messages/other": 1, "jobs/PriceJob": 2, "jobs/OtherJob": 1, "jobs/LoneJob": 1, "queues/low": 4} {
+		if got := answerOf[workDetail](t, b, "/api/v1/"+path); got.Handled != want || got.Sample.Matched != int64(want) {
+			t.Errorf("%s: %v handled, %d in the sample, want %v", path, got.Handled, got.Sample.Matched, want)
+		}
+	}
+}
+
 // TestManyTopics: 2,000 topics with long and hostile names are listed in pages,
 // found, and folded on the map.
 func TestManyTopics(t *testing.T) {
@@ -288,6 +323,7 @@ func TestManyTopics(t *testing.T) {
 	b := s.as(collab.RoleMember)
 	b.get("/messages").want(t, "the first page", http.StatusOK, "1–100 of 2000", "Next")
 	b.get("/messages?from_row=1900").want(t, "the last page", http.StatusOK, "1901–2000 of 2000", "First page", "!>Next<")
+	b.get("/messages?from_row=99999").want(t, "beyond the last page", http.StatusOK, "1901–2000 of 2000")
 	b.get("/messages?q=odd").want(t, "the odd one", http.StatusOK, "&lt;script&gt;", "!<script>alert")
 	b.get("/messages/"+url.PathEscape("odd/topic <script>alert(1)</script> ?&%2F")).want(t, "its page", http.StatusOK, "Who sends", "sender", "handler", "!<script>alert")
 	b.get("/services").want(t, "the map", http.StatusOK, "2000 topics", "are drawn as one", "Unfold")

@@ -2,6 +2,7 @@ package views
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -50,6 +51,9 @@ type LineChart struct {
 	Time   ChartTime
 	Lines  []Line
 	Hidden int // groups of the table without a line
+	// Alone: no table of the page has the groups, so the chart has its own and names
+	// its lines.
+	Alone bool
 }
 
 // maxDrawn is the number of lines drawn in colour; the rest shows on hover.
@@ -243,6 +247,22 @@ func (c LineChart) Points(l Line) string {
 	}
 	return b.String()
 }
+
+// known reports whether a line has a number in a part of time.
+func (c LineChart) known(i int) bool {
+	return slices.ContainsFunc(c.Lines, func(l Line) bool { return i < len(l.Values) && !math.IsNaN(l.Values[i]) })
+}
+
+// valueText is the number of a line in a part of time.
+func (c LineChart) valueText(l Line, i int) string {
+	if i >= len(l.Values) || math.IsNaN(l.Values[i]) {
+		return "–"
+	}
+	return FormatUnit(l.Values[i], c.Unit)
+}
+
+// begin is when a part of time begins.
+func (t ChartTime) begin(i int) time.Time { return time.UnixMilli(t.Start + int64(i)*t.Step).UTC() }
 
 // data is what the page script needs to draw the chart itself.
 func (c LineChart) data() any {

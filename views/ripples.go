@@ -15,6 +15,8 @@ type Ripples struct {
 	Find   string
 	Keep   []ExploreParam // what the search carries along
 	AllURL string         // without the search
+	// AnywhereURL is the page of all environments, "" if it is that.
+	AnywhereURL string
 
 	SinglesTitle string
 	Singles      []RippleThread

@@ -1,6 +1,9 @@
 package views
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // ServiceMap is the page of the service map.
 type ServiceMap struct {
@@ -83,6 +86,18 @@ type MapLine struct {
 
 // mapArrows are the heads of edges, one for each colour.
 var mapArrows = []string{"call", "send", "failing", "thread"}
+
+func (m ServiceMap) failing() bool {
+	return slices.ContainsFunc(m.Edges, func(e MapEdge) bool { return e.Failing })
+}
+
+// ways names the round nodes: a thread tells of jobs by their class.
+func (m ServiceMap) ways() string {
+	if m.Thread != "" {
+		return "topic, queue or job class"
+	}
+	return "topic or queue"
+}
 
 // corner is the radius of the corners: topics and queues are round.
 func (n MapNode) corner() string {

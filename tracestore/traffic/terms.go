@@ -119,7 +119,12 @@ type Vocabulary struct {
 	waits  []string
 	others []query.Filter
 	tries  bool
+	// Where the name of a topic or class may stand.
+	topics, classes []source
 }
+
+// source is an attribute, and how a name stands in it.
+type source struct{ column, op string }
 
 // NewVocabulary returns the vocabulary of data that has the columns.
 func NewVocabulary(columns []query.ColumnInfo) *Vocabulary {
@@ -227,17 +232,21 @@ func NewVocabulary(columns []query.ColumnInfo) *Vocabulary {
 	topics := []string{}
 	for _, n := range present(names.topic) {
 		topics = append(topics, col(n))
+		v.topics = append(v.topics, source{n, "="})
 	}
 	add(Topic, coalesce(topics))
 
 	classes := []string{}
 	for _, n := range present(names.class) {
 		classes = append(classes, col(n))
+		v.classes = append(v.classes, source{n, "="})
 	}
 	if has("span.type") && has("resource.name") { // dd-trace names the class so
+		v.classes = append(v.classes, source{"resource.name", "="})
 		classes = append(classes, call("IF", call("EQUALS", col("span.type"), text("worker")), col("resource.name")))
 	}
 	if has("code.namespace") { // OpenTelemetry Ruby for ActiveJob
+		v.classes = append(v.classes, source{"code.namespace", "="})
 		classes = append(classes, call("IF", call("IN", col("messaging.system"), text("active_job"), text("activejob")), col("code.namespace")))
 	}
 	// Que, Resque and others put it into the name of the span: "PricingJob process".
@@ -246,6 +255,7 @@ func NewVocabulary(columns []query.ColumnInfo) *Vocabulary {
 		named = call("IF", call("EXISTS", col("bullmq.queue.operation")), call("REG_VALUE", col("name"), "`^add [^.]+\\.(.+)$`"), named)
 	}
 	classes = append(classes, named)
+	v.classes = append(v.classes, source{"name", "contains"})
 	add(Class, call("IF", col(IsJob), coalesce(classes)))
 
 	add(Group, coalesce(columnsOf(present(names.group))))
@@ -274,6 +284,20 @@ func NewVocabulary(columns []query.ColumnInfo) *Vocabulary {
 	add(Retry, retry)
 	v.tries = retry != "false"
 	return v
+}
+
+// Sources are the filters of which a row passes one if its [Topic] or [Class] is a
+// name: no other row has that name, though not each that passes has it.
+func (v *Vocabulary) Sources(field, name string) []query.Filter {
+	list := v.topics
+	if field == Class {
+		list = v.classes
+	}
+	out := make([]query.Filter, len(list))
+	for i, s := range list {
+		out[i] = query.Filter{Column: s.column, Op: s.op, Value: name}
+	}
+	return out
 }
 
 // Others are filters by which spans with a side are found whose kind is neither
