@@ -194,7 +194,7 @@ func (h *harness) wantEdges(m *graph.Memory, spans []trace.Span) {
 	if diff := gocmp.Diff(window(m), window(h.Store)); diff != "" {
 		h.t.Fatalf("summaries of a window (-want +got):\n%s", diff)
 	}
-	for _, s := range spans[:20] {
+	for _, s := range spans[:min(20, len(spans))] {
 		got, err := h.SpansOf(ctx, []trace.Ref{s.Ref(), {TraceID: s.TraceID, SpanID: spanID(9e6)}})
 		if err != nil || len(got) != 1 || got[0].Ref() != s.Ref() || got[0].Name != s.Name {
 			h.t.Fatalf("span %v: %d found, %v", s.Ref(), len(got), err)
