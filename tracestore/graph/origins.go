@@ -3,6 +3,7 @@ package graph
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -330,7 +331,11 @@ func (s *originSearch) walkFrom(ctx context.Context, se *session, at int32) (*Or
 			return se.origin(ctx, x, i, n.by)
 		}
 	}
-	return s.g.TraceOrigin(ctx, n.id)
+	o, err := s.g.TraceOrigin(ctx, n.id)
+	if errors.Is(err, ErrNotFound) { // of its spans only notes on them are there
+		return &Origin{Status: Unknown, Reason: NotArrived}, nil
+	}
+	return o, err
 }
 
 // plain is the origin of all spans of a trace where edges suffice to know it: a
