@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"redthread/tracestore/graph"
 	"redthread/tracestore/trace"
@@ -262,9 +263,9 @@ func (m *threadMap) view() views.ThreadMap {
 	for i := range m.rows {
 		switch r := &m.rows[i]; r.kind {
 		case rowTopic:
-			v.Dots = append(v.Dots, m.dot(r))
+			v.Dots = append(v.Dots, placeWords(m.dot(r)))
 		case rowEnd:
-			v.Dots = append(v.Dots, m.endDot(r))
+			v.Dots = append(v.Dots, placeWords(m.endDot(r)))
 		case rowPages:
 			v.Pages = append(v.Pages, m.pages(r))
 		default:
@@ -276,7 +277,27 @@ func (m *threadMap) view() views.ThreadMap {
 	slices.SortStableFunc(v.Curves, func(a, b views.ThreadCurve) int { return boolInt(a.Path) - boolInt(b.Path) })
 	v.Minimap = m.minimap()
 	m.zoomLinks(&v)
+	if v.EffectsShown {
+		m.stepBack(v.Bars)
+	}
 	return v
+}
+
+// stepBack takes the weight from the bars of what the selected leg did not set off.
+func (m *threadMap) stepBack(bars []views.ThreadBar) {
+	legs, folds := m.setOff()
+	in := map[string]bool{} // rows
+	for i := range m.rows {
+		r := &m.rows[i]
+		if r.kind == rowTopic || r.kind == rowEnd || r.kind == rowPages {
+			continue
+		}
+		g := &m.groups[r.group]
+		in["r"+strconv.Itoa(r.index)] = slices.ContainsFunc(g.legs, func(l int) bool { return legs[l] }) || slices.ContainsFunc(g.folds, func(f int) bool { return folds[f] })
+	}
+	for i := range bars {
+		bars[i].Aside = !in[bars[i].Row]
+	}
 }
 
 // lane names the lane of a row.
@@ -353,6 +374,14 @@ func (m *threadMap) endDot(r *mapRow) views.ThreadDot {
 	what := countOf(e.Count, "message", "messages")
 	return views.ThreadDot{X: xPercent(m.scale.x(at)), Y: r.y + mapBarDown + mapBarHeight/2, End: true, Text: what + " sent, nothing known took " + itOrThem(e.Count),
 		Title: "No span that took it has arrived: it may still be waiting, have no tracing, or record no link", Href: spanHref(e.First.Ref), Out: m.outside(at, at) != 0}
+}
+
+// placeWords puts the words of a dot near the right edge before it.
+func placeWords(d views.ThreadDot) views.ThreadDot {
+	x, _ := strconv.ParseFloat(strings.TrimSuffix(d.X, "%"), 64)
+	room := letterWidth * float64(len(d.Text)+3)
+	d.TextEnd = x+room > 100 && x > room
+	return d
 }
 
 func itOrThem(n int) string {
@@ -538,6 +567,49 @@ func (m *threadMap) minimap() views.ThreadMinimap {
 
 func px2(f float64) string { return strconv.FormatFloat(f, 'f', 1, 64) }
 
+// setOff marks the legs and folds that the selected leg set off, itself among them.
+func (m *threadMap) setOff() (legs, folds []bool) {
+	legs, folds = make([]bool, len(m.t.Legs)), make([]bool, len(m.t.Folds))
+	for i := range m.t.Legs { // each stands after its cause
+		legs[i] = i == m.selected || m.t.Legs[i].Cause >= 0 && legs[m.t.Legs[i].Cause]
+	}
+	for i := range m.t.Folds {
+		f := &m.t.Folds[i]
+		folds[i] = f.Cause >= 0 && legs[f.Cause] || f.Parent >= 0 && folds[f.Parent]
+	}
+	return legs, folds
+}
+
+// effectsSpan is the time from the selected leg to the end of what it set off;
+// false if that is nothing.
+func (m *threadMap) effectsSpan() (from, to int64, any bool) {
+	if m.selected < 0 {
+		return 0, 0, false
+	}
+	legs, folds := m.setOff()
+	from = m.begin(&m.t.Legs[m.selected])
+	for i, in := range legs {
+		if l := &m.t.Legs[i]; in {
+			to, any = max(to, m.begin(l)+l.DurationNano), any || i != m.selected
+		}
+	}
+	for i, in := range folds {
+		if in {
+			to, any = max(to, m.t.Folds[i].EndUnixNano), true
+		}
+	}
+	margin := max((to-from)/40, 1000)
+	return from - margin, to + margin, any
+}
+
+// effectsShown reports whether the time shown is that of the effects: then the
+// rest steps back.
+func (m *threadMap) effectsShown() bool {
+	from, to, any := m.effectsSpan()
+	a, b := m.whole.span()
+	return any && m.st.from == max(from, a)-m.start && m.st.to == min(to, b)-m.start
+}
+
 // zoomLinks are the ways to see another part of the time.
 func (m *threadMap) zoomLinks(v *views.ThreadMap) {
 	if len(m.t.Legs) == 0 {
@@ -552,6 +624,10 @@ func (m *threadMap) zoomLinks(v *views.ThreadMap) {
 		begin := m.begin(l)
 		margin := max(l.DurationNano/4, l.WaitNano/8, 1000)
 		v.ZoomIn = zoom(begin-l.WaitNano-margin, begin+l.DurationNano+margin)
+		if from, to, any := m.effectsSpan(); any {
+			v.ZoomEffects = zoom(from, to)
+			v.EffectsShown = m.effectsShown()
+		}
 	}
 	if !m.st.zoomed() {
 		return

@@ -123,6 +123,8 @@ type ThreadMap struct {
 	// ZoomText says which part of the time is shown, "" for all of it.
 	ZoomText                 string
 	ZoomIn, ZoomOut, ZoomAll string
+	ZoomEffects              string // to what the selected leg set off
+	EffectsShown             bool   // and that is what is shown
 	Earlier, Later           string
 }
 
@@ -190,8 +192,16 @@ type ThreadDot struct {
 	End     bool
 	Out     bool // beyond the time that is shown
 	Text    string
+	TextEnd bool // its words stand before it
 	Title   string
 	Href    string
+}
+
+func (d ThreadDot) textShift() string {
+	if d.TextEnd {
+		return "-12"
+	}
+	return "12"
 }
 
 func (d ThreadDot) class() string {
@@ -240,6 +250,7 @@ type ThreadBar struct {
 	Busy          []Stretch // of a group: when any of it ran
 	Text          string    // beside the bar
 	Warn          string    // of the text, what failed
+	Aside         bool      // not what is looked at
 	TextX         string
 	TextEnd       bool
 	Label         string // above its begin: how it came here
@@ -342,7 +353,7 @@ func (b ThreadBar) class() string {
 	for _, m := range []struct {
 		on   bool
 		name string
-	}{{b.Selected, "selected"}, {b.Stack, "stack"}, {b.Error, "error"}, {b.Path, "path"}, {b.Expired, "expired"}} {
+	}{{b.Selected, "selected"}, {b.Stack, "stack"}, {b.Error, "error"}, {b.Path, "path"}, {b.Expired, "expired"}, {b.Aside, "aside"}} {
 		if m.on {
 			s += " ThreadBar--" + m.name
 		}
