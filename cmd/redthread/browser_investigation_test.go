@@ -205,6 +205,9 @@ func TestBrowserInvestigation(t *testing.T) {
 	if got := value[int](b, blockWith("note", "Finding")); got != 0 {
 		t.Fatalf("B sees %d notes over a line that is cut", got)
 	}
+	for _, tab := range []*tab{a, b} { // from here on their timelines show the whole log
+		value[bool](tab, `history.replaceState(null, "", location.pathname + "?timeline=all&order=recorded") ?? true`)
+	}
 	line.mend()
 
 	// Nothing is missing, nothing double, all in order; what was typed is there.

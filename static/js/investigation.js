@@ -31,7 +31,8 @@ export function mount(el) {
     const s = stale(change);
     if (change.type === "investigation.merged" && change.data.from === id) return location.assign(`/i/${encodeURIComponent(change.data.into)}`);
     if (s.deleted) return location.assign("/investigations");
-    if (s.head) dirty.head = true;
+    // Who is named but cannot see the board is offered to be asked in, in its head.
+    if (s.head || JSON.stringify(change.data ?? "").includes("@")) dirty.head = true;
     // In lanes a change of one block may move others: they are drawn as one.
     if (lanes && (s.block || s.gone)) dirty.lanes = true;
     else if (s.block) dirty.blocks.add(s.block);
@@ -75,7 +76,7 @@ export function mount(el) {
     const notes = dirty.notes;
     const all = dirty.lanes;
     const blocks = [...dirty.blocks];
-    const words = dirty.words;
+    const { words } = dirty;
     const to = latest;
     dirty.lanes = dirty.head = dirty.notes = dirty.words = false;
     dirty.blocks.clear();
@@ -84,13 +85,19 @@ export function mount(el) {
     if (notes) jobs.push(swap(`${base}/remarks`, document.getElementById("board-notes")));
     if (all) jobs.push(swap(`${base}?view=lanes`, part("lanes"), "#board-lanes"));
     for (const b of blocks) jobs.push(drawBlock(b));
-    if (words || to > drawnTo) jobs.push(timeline.draw().then(() => (drawnTo = Math.max(drawnTo, to))));
+    if (words || to > drawnTo) {
+      // It comes when it comes: nothing else waits for it.
+      timeline.draw().catch(() => {
+        dirty.words = true;
+        schedule();
+      });
+      drawnTo = Math.max(drawnTo, to);
+    }
     const results = await Promise.allSettled(jobs);
     if (results.some((r) => r.status === "rejected")) {
       dirty.lanes ||= all;
       dirty.head ||= head;
       dirty.notes ||= notes;
-      dirty.words ||= words;
       for (const b of blocks) dirty.blocks.add(b);
       clearTimeout(timer);
       timer = setTimeout(() => {
@@ -113,6 +120,7 @@ export function mount(el) {
       place(fresh);
     } else if (!lanes) {
       place(fresh);
+      localise(fresh);
       mountAll(fresh);
       restoreDrafts(fresh);
     }

@@ -3,6 +3,7 @@
 import { fragment, localise, replace } from "./board_swap.js";
 
 const PAUSE = 1000; // milliseconds
+const AGAIN = 1500; // after what failed
 
 /**
  * @param {HTMLElement} el the page
@@ -39,7 +40,10 @@ export function takeTimeline(el, base) {
     waiting ??= new Promise((done, failed) => {
       timer = setTimeout(() => {
         waiting = undefined;
-        fetchIt().then(done, failed);
+        fetchIt().then(done, (err) => {
+          last = performance.now() + AGAIN - PAUSE;
+          failed(err);
+        });
       }, Math.max(0, last + PAUSE - performance.now()));
     });
     return waiting;
