@@ -1,0 +1,103 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+func containsAll(text string, words ...string) bool {
+	for _, w := range words {
+		if !strings.Contains(text, w) {
+			return false
+		}
+	}
+	return true
+}
+
+// TestBrowserAnnotations has two people talk about a span: a reply that names the
+// other, a reaction, an edit with its history, an end; on its trace they read it
+// too. Then they look at the board as it was.
+func TestBrowserAnnotations(t *testing.T) {
+	chrome := chromium(t)
+	p := start(t, t.TempDir())
+	s := tell(t, p)
+	ann, bob := openTab(t, chrome, p, "Ann"), openTab(t, chrome, p, "Bob")
+	ann.becomeAdmin(p, "ann@example.com", "Ann")
+	p.createUser("bob@example.com", "Bob", "member")
+	bob.signInAs("bob@example.com")
+	var made investigationState
+	if got := p.api("POST", "/api/v1/investigations", map[string]any{"title": "Price list was read",
+		"pin": map[string]any{"kind": "span", "trace_id": s.job.String(), "span_id": s.failed.String()}}, &made); got != 201 {
+		t.Fatalf("open an investigation: status %d", got)
+	}
+	if got := p.api("POST", "/api/v1/markers", map[string]any{"type": "deploy", "message": "7f3c1e9d"}, nil); got != 201 {
+		t.Fatalf("put a marker: status %d", got)
+	}
+	board := "/i/" + made.ID
+	for _, b := range []*tab{ann, bob} {
+		b.open(board)
+		b.until("the page is connected", `document.querySelector(".Investigation").dataset.live === "on"`)
+	}
+
+	// Ann remarks on the pin; Bob replies and names her, reacts, and resolves.
+	ann.click(".Block--span .Block-remark > summary")
+	ann.fill(".Block--span .Block-remark textarea", "The list is read for every quote.")
+	ann.click(".Block--span .Block-remark button")
+	remark := `.Block--span .Annotations > .Annotation-thread`
+	bob.until("Bob reads the remark", `document.querySelector(`+jsonText(remark)+`)?.textContent.includes("for every quote") ?? false`)
+	bob.click(remark + ` .Annotation-reply > summary`)
+	bob.fill(remark+` .Annotation-reply textarea`, "Since which build, @Ann?")
+	bob.click(remark + ` .Annotation-reply button`)
+	ann.until("Ann reads the reply below it", `document.querySelector(`+jsonText(remark+" .Annotation-replies")+`)?.textContent.includes("Since which build") ?? false`)
+	ann.until("Ann's inbox counts up", `parseInt(document.getElementById("inbox-badge").textContent) === 1`)
+	bob.until("Bob sees his own reply", `document.querySelector(`+jsonText(remark+" .Annotation-replies")+`) !== null`)
+	bob.click(remark + ` > .Annotation .Annotation-react > summary`)
+	bob.click(remark + ` > .Annotation button[value="agree"]`)
+	count := `(document.querySelector(` + jsonText(remark+` > .Annotation button[value="agree"] .Reaction-count`) + `)?.textContent ?? "none")`
+	ann.until("Ann sees the reaction", count+` === "1"`)
+	ann.click(remark + ` > .Annotation button[value="agree"]`)
+	bob.until("both agree", count+` === "2"`)
+
+	// Ann edits; the history has both texts.
+	ann.until("Ann sees both agree", count+` === "2"`)
+	ann.click(remark + ` > .Annotation .Annotation-editor > summary`)
+	ann.fill(remark+` > .Annotation .Annotation-editor textarea`, "The whole list is read for each quote.")
+	ann.click(remark + ` > .Annotation .Annotation-editor button`)
+	bob.until("Bob reads the new text", `document.querySelector(`+jsonText(remark)+`).textContent.includes("for each quote")`)
+	bob.follow("read its history", clickOn(remark+` > .Annotation a[href$="/history"]`))
+	if got := bob.text(".Versions"); !containsAll(got, "for each quote", "for every quote", "Version 2", "Version 1") {
+		t.Errorf("the history: %s", got)
+	}
+
+	// The trace shows the same, and its row a mark; Bob resolves it there.
+	bob.open("/t/" + s.job.String() + "/" + s.failed.String())
+	bob.until("the panel shows the thread", `document.querySelector("#span-annotations .Annotation-replies")?.textContent.includes("Since which build") ?? false`)
+	mark := fmt.Sprintf(`document.querySelector('[data-key=%q] [data-part="remarks"]')`, s.failed.String())
+	bob.until("the row has a mark", mark+`.hidden === false && `+mark+`.textContent === "2"`)
+	bob.until("the page takes keys", `document.querySelector(".Trace").hasAttribute("data-mounted")`)
+	bob.click(`#span-annotations form[data-form="resolve"] button`)
+	bob.until("it is resolved there", `document.querySelector("#span-annotations .Annotation-ended") !== null`)
+	ann.until("and on Ann's board", `document.querySelector(".Block--span .Annotation-ended")?.textContent.includes("resolved by Bob") ?? false`)
+
+	// The timeline has the deploy, and an entry by hand; the board is replayed.
+	ann.until("the deploy is on the timeline", `document.querySelector(".Timeline-entry--deploy")?.textContent.includes("7f3c1e9d") ?? false`)
+	ann.click(".Timeline-add > summary")
+	ann.fill(`.Timeline-add input[name="text"]`, "Called the vendor")
+	ann.click(".Timeline-add button")
+	ann.until("the entry is there", `[...document.querySelectorAll(".Timeline-entry")].some((e) => e.textContent.includes("Called the vendor"))`)
+	ann.open(board + "?at=3")
+	if got := ann.text(".Board"); !containsAll(got, "for every quote") {
+		t.Errorf("the board at change 3: %s", got)
+	}
+	if got := value[int](ann, `document.querySelectorAll(".Investigation textarea, .Investigation input:not([type=hidden], [type=range])").length`); got != 0 {
+		t.Errorf("%d fields to write into the past", got)
+	}
+	ann.until("the slider is ready", `document.querySelector('.Replay [data-js="replay"]').hasAttribute("data-mounted")`)
+	ann.follow("the change before", clickOn(`.Replay a[aria-label="The change before"]`))
+	if got := value[string](ann, `new URLSearchParams(location.search).get("at") + " " + document.querySelectorAll(".Annotation").length`); got != "2 0" {
+		t.Errorf("the change before: offset and remarks %q, want 2 and none", got)
+	}
+	ann.follow("back to now", clickOn(".Replay-now"))
+	ann.until("it is live again", `document.querySelector(".Investigation").dataset.live === "on"`)
+}
