@@ -50,8 +50,8 @@ func (s *Server) countInbox(c echo.Context) error {
 	return c.JSON(http.StatusOK, inboxCount{n})
 }
 
-// inboxNews is the answer of GET /api/v1/inbox/news: the badge, and what a browser
-// says that has said all until "after". Newest is what to say next time.
+// inboxNews is the answer of GET /api/v1/inbox/news: the badge, and with "after" what
+// a browser says that has said all until then. Newest is what to say next time.
 type inboxNews struct {
 	Unread         int         `json:"unread"`
 	NewestUnixNano int64       `json:"newest_unix_nano,string"`
@@ -83,6 +83,9 @@ func (s *Server) showInboxNews(c echo.Context) error {
 		return err
 	}
 	news.NewestUnixNano = newest
+	if c.QueryParam("after") == "" {
+		items = nil
+	}
 	for i := range items {
 		v := inboxItemView(&items[i])
 		n := inboxNote{ID: items[i].ID, Title: items[i].Title, Body: v.What, Path: items[i].Path}

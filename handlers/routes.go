@@ -226,6 +226,7 @@ func (s *Server) routes() []route {
 		{groupAPI, get, "/api/v1/traces/:trace/thread", accessViewer, s.showThreadJSON},
 		{groupAPI, get, "/api/v1/ripples", accessViewer, s.showRipplesJSON},
 		{groupAPI, get, "/api/v1/find", accessViewer, s.findJSON},
+		{groupAPI, get, "/api/v1/palette", accessViewer, s.showPalette},
 		{groupAPI, post, "/api/v1/query", accessViewer, s.runQuery},
 		{groupAPI, post, "/api/v1/bubbleup", accessViewer, s.compareRows},
 		{groupAPI, post, "/api/v1/search", accessViewer, s.searchSpans},
