@@ -107,13 +107,14 @@ func askAll(ctx context.Context, asks ...func(context.Context) error) error {
 // sided are the filters of what has to do with messages, or with jobs. Filters by
 // what is stored come first, as the rest is calculated for the rows that they leave.
 func (w *work) sided(jobs bool, more ...query.Filter) []query.Filter {
-	list := []query.Filter{{Column: "span.kind", Op: "in", Value: w.kinds}}
+	var list []query.Filter
 	for _, f := range more {
 		if !traffic.Calculated(f.Column) {
 			list = append(list, f)
 		}
 	}
-	list = append(list, query.Filter{Column: traffic.IsJob, Op: "=", Value: jobs}, query.Filter{Column: traffic.Side, Op: "exists"})
+	list = append(list, query.Filter{Column: "span.kind", Op: "in", Value: w.kinds}, query.Filter{Column: traffic.IsJob, Op: "=", Value: jobs},
+		query.Filter{Column: traffic.Side, Op: "exists"})
 	for _, f := range more {
 		if traffic.Calculated(f.Column) {
 			list = append(list, f)
