@@ -28,6 +28,9 @@ type Owner struct {
 	UserID   string   `json:"user_id"`
 	Name     string   `json:"name"`
 	Services []string `json:"services"`
+	// Named: a text on the board mentions the person, who was not told, because
+	// they may not see it.
+	Named bool `json:"named"`
 }
 
 // MergeSuggestion is an investigation to merge with.
@@ -50,8 +53,17 @@ func (s *Store) Suggest(ctx context.Context, id InvestigationID) (*Suggestions, 
 		if err != nil {
 			return err
 		}
-		if out.Owners, err = suggestOwners(ctx, tx, inv); err != nil {
+		if out.Owners, err = suggestNamed(ctx, tx, inv); err != nil {
 			return err
+		}
+		owners, err := suggestOwners(ctx, tx, inv)
+		if err != nil {
+			return err
+		}
+		for _, o := range owners {
+			if !slices.ContainsFunc(out.Owners, func(n Owner) bool { return n.UserID == o.UserID && o.UserID != "" }) && len(out.Owners) < maxOwners {
+				out.Owners = append(out.Owners, o)
+			}
 		}
 		if inv.Status == StatusOpen || inv.Status == StatusMitigated {
 			if out.Merges, err = suggestMerges(ctx, tx, id); err != nil {
@@ -65,6 +77,38 @@ func (s *Store) Suggest(ctx context.Context, id InvestigationID) (*Suggestions, 
 		return nil, fmt.Errorf("suggest for %s: %w", id, err)
 	}
 	return out, nil
+}
+
+// suggestNamed finds whom a text on the board mentions, and who may not see it.
+func suggestNamed(ctx context.Context, q querier, inv *Investigation) ([]Owner, error) {
+	list := []Owner{}
+	if inv.Visibility == VisibilityWorkspace {
+		return list, nil
+	}
+	var texts string
+	err := q.QueryRowContext(ctx, `SELECT COALESCE(group_concat(text, char(10)), '') FROM (
+		SELECT text FROM blocks WHERE investigation_id = ?1 AND deleted_at = 0 AND instr(text, '@') > 0
+		UNION ALL SELECT text FROM annotations WHERE investigation_id = ?1 AND deleted_at = 0 AND instr(text, '@') > 0)`, inv.ID).Scan(&texts)
+	if err != nil || texts == "" {
+		return list, err
+	}
+	people, err := mentionables(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	for _, user := range told(mentioned(texts, people), people) {
+		o := Owner{UserID: user, Services: []string{}, Named: true}
+		var sees bool
+		if err := q.QueryRowContext(ctx, `SELECT u.name, `+seenByReader("?", "u.id", "FALSE")+` FROM users u WHERE u.id = ? AND u.deactivated_at IS NULL`, inv.ID, user).Scan(&o.Name, &sees); errors.Is(err, sql.ErrNoRows) {
+			continue // of a team, but gone
+		} else if err != nil {
+			return nil, fmt.Errorf("find who is named: %w", err)
+		}
+		if !sees && len(list) < maxOwners {
+			list = append(list, o)
+		}
+	}
+	return list, nil
 }
 
 // suggestOwners finds the teams that own the affected services and are not asked

@@ -52,6 +52,17 @@ func formValue(form url.Values, name string) *string {
 	return nil
 }
 
+// changedValue is a field of a form, nil if it has none of that name or it says
+// what it was drawn with: a form without scripts sends every field, also those
+// that nobody touched and somebody else changed meanwhile.
+func changedValue(form url.Values, name string) *string {
+	v := formValue(form, name)
+	if was := formValue(form, "was_"+name); v != nil && was != nil && *was == *v {
+		return nil
+	}
+	return v
+}
+
 // formPicture reads the file of a form. Its name and its type, which the sender
 // chose, are not looked at.
 func formPicture(c echo.Context) ([]byte, error) {
@@ -78,7 +89,7 @@ func (s *Server) updateBlock(c echo.Context) error {
 	if u.Seen, err = seenOf(form); err != nil {
 		return err
 	}
-	value := func(name string) *string { return formValue(form, name) }
+	value := func(name string) *string { return changedValue(form, name) }
 	if u.DueUnixNano, err = utcField("due", value("due")); err != nil {
 		return err
 	}

@@ -156,6 +156,10 @@ func (s *Server) conflictPage(c echo.Context, err error, action, back string) er
 	if strings.HasPrefix(v.Field, "references.") {
 		v.Field, v.Label = "side", "evidence"
 	}
+	if name, isTime := strings.CutSuffix(v.Field, "_unix_nano"); isTime {
+		v.Field, v.Label = name, strings.ReplaceAll(name, "_", " ")+" (UTC)"
+		v.Yours, v.Theirs = form.Get(name), utcWords(v.Theirs)
+	}
 	// Whatever else was filled in goes along.
 	for _, name := range slices.Sorted(maps.Keys(form)) {
 		if name != v.Field && name != "was_"+v.Field && name != "seen" && name != "ref" {
@@ -163,6 +167,15 @@ func (s *Server) conflictPage(c echo.Context, err error, action, back string) er
 		}
 	}
 	return render(c, http.StatusConflict, views.ConflictPage(v))
+}
+
+// utcWords writes a time as a form without scripts has it; "" is none.
+func utcWords(nano string) string {
+	n, err := strconv.ParseInt(nano, 10, 64)
+	if err != nil || n == 0 {
+		return ""
+	}
+	return nanoTime(n).UTC().Format("2006-01-02T15:04:05")
 }
 
 // conflictText is one version of a field as a form shows and sends it.

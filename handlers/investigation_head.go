@@ -105,7 +105,7 @@ func (b *board) headChoices(ctx context.Context, h *views.BoardHead) error {
 		return err
 	}
 	for _, o := range sug.Owners {
-		h.Owners = append(h.Owners, views.OwnerChoice{TeamID: string(o.TeamID), UserID: o.UserID, Name: o.Name, Services: o.Services})
+		h.Owners = append(h.Owners, views.OwnerChoice{TeamID: string(o.TeamID), UserID: o.UserID, Name: o.Name, Services: o.Services, Named: o.Named})
 	}
 	for _, m := range sug.Merges {
 		h.Merges = append(h.Merges, views.MergeChoice{ID: string(m.ID), Title: m.Title, Ref: uuid.NewString()})
@@ -172,13 +172,7 @@ func (s *Server) headUpdate(form url.Values) (collab.InvestigationUpdate, error)
 	if u.Seen, err = seenOf(form); err != nil {
 		return u, err
 	}
-	changed := func(name string) *string {
-		v, has := form[name]
-		if was, known := form["was_"+name]; !has || known && was[0] == v[0] {
-			return nil
-		}
-		return &v[0]
-	}
+	changed := func(name string) *string { return changedValue(form, name) }
 	u.Title, u.Lead = changed("title"), changed("lead")
 	u.Status, u.Severity = (*collab.Status)(changed("status")), (*collab.Severity)(changed("severity"))
 	u.Kind, u.Visibility = (*collab.InvestigationKind)(changed("kind")), (*collab.Visibility)(changed("visibility"))

@@ -204,7 +204,11 @@ func (k *socket) answer(ctx context.Context, req *live.Request) {
 		if f.Status >= 500 {
 			k.server.Log.ErrorContext(ctx, "live request failed", "type", req.Type, "investigation", k.id, "error", err)
 		}
-		k.sub.Send(live.Encode(live.Error{Type: live.TypeError, Ref: req.Ref, Code: f.Code, Message: f.Message}))
+		refused := live.Error{Type: live.TypeError, Ref: req.Ref, Code: f.Code, Message: f.Message}
+		if c := f.Conflict; c != nil {
+			refused.Conflict = &live.Conflict{Field: c.Field, Yours: c.Yours, Theirs: c.Theirs, Merged: c.Merged, Offset: c.Offset}
+		}
+		k.sub.Send(live.Encode(refused))
 		return
 	}
 	k.sub.Send(live.Encode(live.Ack{Type: live.TypeAck, Ref: req.Ref, Offset: offset}))

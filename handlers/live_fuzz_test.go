@@ -548,7 +548,7 @@ func (c *fuzzClient) cut() {
 func (c *fuzzClient) connect() *websocket.Conn {
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 		c.mu.Lock()
-		conn, done, last, epoch := c.conn, c.done, c.last, c.epoch
+		conn, done := c.conn, c.done
 		c.mu.Unlock()
 		if conn != nil {
 			return conn
@@ -558,7 +558,7 @@ func (c *fuzzClient) connect() *websocket.Conn {
 			<-done // its last messages count
 		}
 		c.mu.Lock()
-		last, epoch = c.last, c.epoch
+		last, epoch := c.last, c.epoch
 		c.mu.Unlock()
 		url := "ws" + strings.TrimPrefix(c.w.node(c.r).http.URL, "http") + fmt.Sprintf("/live/investigations/%s?epoch=%s&after=%d", c.w.inv, epoch, last)
 		d := websocket.Dialer{Subprotocols: []string{live.Subprotocol}, HandshakeTimeout: 5 * time.Second,

@@ -73,10 +73,14 @@ type TeamChip struct{ ID, Name, Handle string }
 type OwnerChoice struct {
 	TeamID, UserID, Name string
 	Services             []string
+	Named                bool // on the board, but may not see it
 }
 
 // why says in a few words what speaks for an owner.
 func (o OwnerChoice) why() string {
+	if o.Named {
+		return "named here, cannot see it"
+	}
 	verb := "owns "
 	if o.TeamID == "" {
 		verb = "knows "

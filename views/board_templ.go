@@ -458,7 +458,7 @@ func composer(c Composer) templ.Component {
 						return templ_7745c5c3_Err
 					}
 				}
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 36, "</select></label> <label class=\"Field\"><span class=\"Field-label\">Due (UTC, optional)</span> <input class=\"Input\" type=\"datetime-local\" name=\"due\"></label>")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 36, "</select></label> <label class=\"Field\"><span class=\"Field-label\">Due (<span data-zone>UTC</span>, optional)</span> <input class=\"Input\" type=\"datetime-local\" name=\"due\"></label>")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

@@ -407,7 +407,9 @@ func TestGoldenMessages(t *testing.T) {
 		TypeFollowAsked: Encode(FollowAsked{TypeFollowAsked, "u_1", "Ana Lima"}),
 		TypeInbox:       Encode(InboxChanged{TypeInbox}),
 		TypeAck:         Encode(Ack{TypeAck, "6b0e", 42}),
-		TypeError:       Encode(Error{TypeError, "6b0e", "invalid", "Pick a span first."}),
+		TypeError:       Encode(Error{Type: TypeError, Ref: "6b0e", Code: "invalid", Message: "Pick a span first."}),
+
+		"error-conflict": Encode(Error{Type: TypeError, Ref: "6b0e", Code: "conflict", Message: "Somebody changed the text.", Conflict: &Conflict{"text", "mine", "theirs", "theirs\nmine", 42}}),
 	}
 	for _, typ := range ServerTypes {
 		if messages[typ] == nil {

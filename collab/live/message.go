@@ -240,6 +240,17 @@ type Error struct {
 	Ref     string `json:"ref"`
 	Code    string `json:"code"`
 	Message string `json:"message"`
+	*Conflict
+}
+
+// Conflict is both versions of a field that two people changed, and where the log
+// is: what the API answers with 409.
+type Conflict struct {
+	Field  string `json:"field"`
+	Yours  any    `json:"yours"`
+	Theirs any    `json:"theirs"`
+	Merged string `json:"merged"` // of a text: both, to look over
+	Offset int64  `json:"offset"`
 }
 
 // Request is what a client sends.

@@ -1,5 +1,6 @@
 // Two people changed the same: both versions beside each other, and a choice. What
 // was typed is lost in no case: even theirs, once taken, gives mine back.
+import { localTime, utcTime } from "./local_fields.js";
 import { button, el } from "./presence_parts.js";
 
 /**
@@ -9,16 +10,17 @@ import { button, el } from "./presence_parts.js";
  * @param {HTMLElement} place
  */
 export function showConflict(form, body, place) {
-  const name = body.error.field;
+  const name = body.error.field.replace(/_unix_nano$/, "");
+  const nano = name !== body.error.field;
   const first = settable(form, name);
-  const mine = first ? first.value : words(body.yours);
-  const theirs = words(body.theirs);
+  const mine = first ? first.value : nano ? fromNano(body.yours) : words(body.yours);
+  const theirs = nano ? fromNano(body.theirs) : words(body.theirs);
   // The form may have been drawn anew since; this stands in the one of now.
   const now = () => place.closest("form");
   const field = () => settable(now(), name);
   const seen = () => {
     set(now(), "seen", String(body.offset)); // what is saved from here on was seen
-    set(now(), `was_${name}`, theirs);
+    set(now(), `was_${name}`, nano ? utcTime(theirs) : theirs);
   };
   const put = (text) => {
     field().value = text;
@@ -54,7 +56,7 @@ export function showConflict(form, body, place) {
   row.append(...choices);
   const sides = el("div", "Conflict-sides");
   sides.append(side("Yours", mine), side("Theirs, saved", theirs));
-  const what = name.startsWith("references.") ? "evidence" : name;
+  const what = name.startsWith("references.") ? "evidence" : name.replace("_", " ");
   place.replaceChildren(el("p", "", `Somebody changed the ${what} meanwhile. Nothing is lost: take one, or both.`), sides, row);
 }
 
@@ -74,6 +76,12 @@ function side(title, text) {
 function set(form, name, value) {
   const field = form.elements.namedItem(name);
   if (field) field.value = value;
+}
+
+/** A time as a field shows it; "" is none. */
+function fromNano(value) {
+  const ms = Number(value) / 1e6;
+  return ms > 0 ? localTime(new Date(ms)) : "";
 }
 
 function words(value) {

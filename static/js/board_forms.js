@@ -4,6 +4,7 @@
 import { showConflict } from "./board_conflict.js";
 import { forget } from "./board_drafts.js";
 import { formKey, touched } from "./board_swap.js";
+import { asUTC, sendUTC } from "./local_fields.js";
 
 /**
  * Takes over the forms in el.
@@ -85,6 +86,7 @@ export function takeForms(el) {
 function bodyOf(form, submitter) {
   const data = new FormData(form, submitter?.name ? submitter : undefined);
   if (form.dataset.form === "block") for (const f of form.elements) if (f.name && f.type !== "hidden" && !touched(f)) data.delete(f.name);
+  sendUTC(form, data);
   return form.enctype === "multipart/form-data" ? data : new URLSearchParams(data);
 }
 
@@ -92,7 +94,9 @@ function bodyOf(form, submitter) {
 function settle(form) {
   for (const f of form.elements) {
     if (f instanceof HTMLSelectElement) for (const o of f.options) o.defaultSelected = o.selected;
-    else if ("defaultValue" in f) f.defaultValue = f.value;
+    else if ("defaultValue" in f && !f.name.startsWith("was_")) f.defaultValue = f.value;
+    const was = form.elements.namedItem(`was_${f.name}`);
+    if (was) was.value = asUTC(f);
   }
 }
 

@@ -1,6 +1,7 @@
 // Swapping parts of an investigation's page without losing what somebody does in
 // them: text, focus, what is unfolded.
 import { mountAll, unmountAll } from "./app.js";
+import { localFields } from "./local_fields.js";
 import { clock } from "./time.js";
 
 /**
@@ -87,8 +88,9 @@ function focusOf(root) {
   return { form: a.form ? formKey(a.form) : "", name: a.name ?? "", self: a === root, range };
 }
 
-/** Puts the times of day into the reader's time zone. */
+/** Puts the times of day into the reader's time zone, and the fields that ask for one. */
 export function localise(root) {
+  localFields(root);
   const times = [...root.querySelectorAll("time[data-clock]")];
   if (root.matches?.("time[data-clock]")) times.push(root);
   for (const t of times) {
