@@ -1,7 +1,7 @@
 // The order of a board: dragging a block by its head, and Alt with the arrow keys
 // on a block that has the focus. Dropped on a side of a hypothesis in the lanes,
 // a block becomes evidence. Without scripts the menu of a block does all this.
-import { isTyping } from "./keys.js";
+import { bind, isTyping } from "./keys.js";
 import { dropPlace } from "./board_place.js";
 
 /** @param {HTMLElement} el */
@@ -84,24 +84,26 @@ export function takeOrder(el) {
     e.preventDefault();
     form.requestSubmit();
   };
-  const walk = (e) => {
-    if (e.altKey || e.ctrlKey || e.metaKey || isTyping(e) || (e.key !== "j" && e.key !== "k") || document.querySelector("dialog[open]")) return;
+  const walk = (by) => {
     const blocks = [...el.querySelectorAll("[data-block]")];
     const at = blocks.indexOf(document.activeElement?.closest("[data-block]"));
-    const next = blocks[at < 0 ? 0 : at + (e.key === "j" ? 1 : -1)];
+    const next = blocks[at < 0 ? 0 : at + by];
     if (!next) return;
-    e.preventDefault();
     next.focus({ preventScroll: true });
     next.scrollIntoView({ block: "nearest" });
   };
+  const some = () => el.querySelector("[data-block]") !== null;
+  const unbind = bind("board", [
+    { key: "j", does: "next block", when: some, run: () => walk(1) },
+    { key: "k", does: "block before", when: some, run: () => walk(-1) },
+  ]);
 
   const on = [["pointerdown", press], ["dragstart", start], ["dragover", over], ["drop", drop], ["dragend", end], ["keydown", key]];
   for (const [type, fn] of on) el.addEventListener(type, fn);
-  document.addEventListener("keydown", walk);
   return {
     close: () => {
       for (const [type, fn] of on) el.removeEventListener(type, fn);
-      document.removeEventListener("keydown", walk);
+      unbind();
     },
   };
 }

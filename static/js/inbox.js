@@ -1,21 +1,159 @@
-// The inbox: "e" puts the message under the focus away, "j" and "k" move.
+// The inbox: its forms answer in place, its keys put the line under the focus away,
+// and what comes while it is open joins it.
+import { mountAll, toast, unmountAll } from "./app.js";
+import { bind, isTyping } from "./keys.js";
+import { rowAfter } from "./rows_step.js";
+
+let asking = 0; // answers to what was asked before are late
+let sending = 0; // forms on their way: what they answer is newer than anything else
 
 /** @param {HTMLElement} el */
 export function mount(el) {
-  const items = () => [...el.querySelectorAll(".Inbox-item")];
-  const key = (e) => {
-    if (e.ctrlKey || e.metaKey || e.altKey || e.target.closest("input, textarea, select")) return;
-    const list = items();
-    const at = list.findIndex((i) => i.contains(document.activeElement));
-    if (e.key === "e" && at >= 0) {
-      e.preventDefault();
-      list[at].querySelector('[data-part="done"]')?.requestSubmit();
-    } else if (e.key === "j" || e.key === "k") {
-      e.preventDefault();
-      const next = list[Math.min(Math.max(at + (e.key === "j" ? 1 : -1), 0), list.length - 1)];
-      next?.querySelector(".Inbox-link").focus();
+  const stop = new AbortController();
+  const on = (target, type, fn, more) => target.addEventListener(type, fn, { signal: stop.signal, ...more });
+  const items = () => [...el.querySelectorAll('[data-part="item"]')].filter((i) => i.offsetParent);
+  const current = () => items().find((i) => i.contains(document.activeElement));
+  const checks = () => [...el.querySelectorAll('input[name="item"]')];
+  let stale = false;
+
+  const zone = el.querySelector('input[name="zone"]');
+  if (zone) {
+    zone.value = Intl.DateTimeFormat().resolvedOptions().timeZone ?? "";
+    if (zone.value) for (const utc of el.querySelectorAll('[data-part="utc"]')) utc.remove();
+  }
+
+  // Takes what a page of the inbox says in place of what is shown. The focus goes to
+  // the line that now stands where the last one was.
+  const show = async (res, focus, mine) => {
+    const page = new DOMParser().parseFromString(await res.text(), "text/html");
+    const fresh = page.querySelector('[data-js="inbox"]');
+    if (!fresh || mine !== asking || !el.isConnected) return;
+    const at = focus ? items().indexOf(current()) : -1;
+    unmountAll(el);
+    el.replaceWith(document.adoptNode(fresh));
+    mountAll(fresh);
+    if (at < 0) return;
+    const left = [...fresh.querySelectorAll('[data-part="item"]')].filter((i) => i.offsetParent);
+    (left[Math.min(at, left.length - 1)]?.querySelector('[data-part="open"]') ?? document.getElementById("main")).focus();
+  };
+  const send = async (form, button) => {
+    const mine = ++asking;
+    sending++;
+    const body = new URLSearchParams(new FormData(form, button));
+    try {
+      const res = await fetch(button?.getAttribute("formaction") ?? form.getAttribute("action"), { method: "POST", body });
+      if (!res.ok) throw new Error(String(res.status));
+      const at = new URL(res.url);
+      if (at.pathname !== "/inbox") return location.assign(at);
+      history.replaceState(history.state, "", at);
+      await show(res, true, mine);
+      document.dispatchEvent(new Event("redthread:inbox-moved"));
+    } catch {
+      toast("That did not work. Nothing was changed; try again.", "warn");
+    } finally {
+      sending--;
+    }
+    return undefined;
+  };
+  on(el, "submit", (e) => {
+    if (e.submitter?.name === "open") return; // leads away
+    e.preventDefault();
+    send(e.target, e.submitter);
+  });
+
+  const refresh = async () => {
+    // Not under somebody's hands.
+    if (sending > 0 || checks().some((c) => c.checked) || el.querySelector("details.Menu[open]") || new URLSearchParams(location.search).has("after")) {
+      stale = true;
+      return;
+    }
+    stale = false;
+    try {
+      const mine = ++asking;
+      const res = await fetch(location.href);
+      if (res.ok) await show(res, current() !== undefined, mine);
+    } catch {
+      stale = true; // the next word of it comes by itself
     }
   };
-  document.addEventListener("keydown", key);
-  return () => document.removeEventListener("keydown", key);
+  on(document, "redthread:inbox-news", refresh);
+
+  // What is folded stays in the address.
+  on(el, "toggle", (e) => {
+    if (!e.target.matches("[data-group]")) {
+      if (stale) refresh();
+      return;
+    }
+    const closed = [...el.querySelectorAll("[data-group]:not([open])")].map((g) => g.dataset.group).join(",");
+    for (const field of el.querySelectorAll('input[name="closed"]')) field.value = closed;
+    const url = new URL(location.href);
+    if (closed) url.searchParams.set("closed", closed);
+    else url.searchParams.delete("closed");
+    history.replaceState(history.state, "", url);
+  }, { capture: true });
+
+  const every = el.querySelector('[data-part="every"]');
+  const selected = el.querySelector('[data-part="selected"]');
+  const count = () => {
+    if (!every) return;
+    const all = checks();
+    const n = all.filter((c) => c.checked).length;
+    const box = every.querySelector("input");
+    box.checked = n > 0 && n === all.length;
+    box.indeterminate = n > 0 && n < all.length;
+    selected.textContent = n > 0 ? `${n} selected` : "";
+    for (const b of el.querySelectorAll('.Inbox-bulk > button, .Inbox-bulk > details')) b.hidden = n === 0;
+    if (n === 0 && stale) refresh();
+  };
+  if (every) {
+    every.hidden = false;
+    on(every, "change", (e) => {
+      for (const c of checks()) c.checked = e.target.checked;
+      count();
+    });
+    on(el, "change", count);
+    count();
+  }
+
+  const step = (direction) => {
+    const list = items();
+    const next = rowAfter(list.indexOf(current()), list.length, direction);
+    if (next >= 0) list[next].querySelector('[data-part="open"]').focus();
+  };
+  const press = (part) => () => current()?.querySelector(`[data-part="${part}"]`)?.click();
+  const some = () => items().length > 0;
+  const unbind = bind("inbox", [
+    { key: "j", does: "next message", when: some, run: () => step(1) },
+    { key: "k", does: "message before", when: some, run: () => step(-1) },
+    { key: "Enter", does: "open the message", when: some, listed: true },
+    { key: "e", does: "done", when: some, run: press("done") },
+    {
+      key: "s", does: "snooze: choose until when", when: some, run: () => {
+        const menu = current()?.querySelector('[data-part="snooze"]');
+        if (!menu) return;
+        menu.open = true;
+        menu.querySelector(".Menu-item").focus();
+      },
+    },
+    { key: "u", does: "mark read or unread, or put back", when: some, run: press("unread") },
+    {
+      key: "x", does: "select", when: some, run: () => current()?.querySelector('input[name="item"]')?.click(),
+    },
+    {
+      key: "#", does: "all of this investigation is done", when: some, run: () => (current()?.closest("[data-group]") ?? el).querySelector('[data-part="group-done"]')?.click(),
+    },
+    { key: "z", does: "undo", when: () => el.querySelector('[data-part="undo"]') !== null, run: () => el.querySelector('[data-part="undo"]').click() },
+  ]);
+  // In the menu of times the arrows move, as in any menu.
+  on(el, "keydown", (e) => {
+    const menu = e.target.closest?.('[data-part="snooze"] .Menu-list');
+    if (!menu || isTyping(e) || (e.key !== "ArrowDown" && e.key !== "ArrowUp")) return;
+    e.preventDefault();
+    const list = [...menu.querySelectorAll(".Menu-item")];
+    list[rowAfter(list.indexOf(document.activeElement), list.length, e.key === "ArrowDown" ? 1 : -1)]?.focus();
+  });
+  return () => {
+    stop.abort();
+    unbind();
+  };
 }

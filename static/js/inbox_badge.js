@@ -1,13 +1,19 @@
-// Keeps the number of unread messages in the rail up to date: asks every few
-// seconds while the page is looked at, and when something says that it changed.
+// Keeps the number of unread messages in the rail up to date: the socket of the page
+// says when to ask. Without one it asks every few seconds while the page is looked
+// at; with one now and then, for access may have changed without a word.
+import { attend, listen } from "./live.js";
+import { tell } from "./inbox_say.js";
 
 const every = 5_000; // ms
+const everyConnected = 60_000;
 const everyHidden = 60_000;
 
 /** @param {HTMLElement} el the badge */
 export function mount(el) {
   let timer;
   let stopped = false;
+  let connected = false;
+  let was = "";
   const show = (n) => {
     el.hidden = n === 0;
     const text = n > 99 ? "99+" : String(n);
@@ -17,22 +23,44 @@ export function mount(el) {
   const ask = async () => {
     clearTimeout(timer);
     try {
-      const res = await fetch("/api/v1/inbox/count");
+      const res = await fetch("/api/v1/inbox/news");
       if (res.status === 401) return; // signed out: nothing more to ask
-      if (res.ok) show((await res.json()).unread);
+      if (res.ok) {
+        const news = await res.json();
+        show(news.unread);
+        const now = `${news.unread} ${news.newest_unix_nano}`;
+        if (was && was !== now) document.dispatchEvent(new Event("redthread:inbox-news"));
+        was = now;
+        tell(news);
+      }
     } catch {
       // The server cannot be reached just now; the next time it will.
     }
-    if (!stopped) timer = setTimeout(ask, document.hidden ? everyHidden : every);
+    if (!stopped) timer = setTimeout(ask, connected ? everyConnected : document.hidden ? everyHidden : every);
   };
   const visible = () => {
     if (!document.hidden) ask();
   };
+  const unlisten = listen({
+    message(m) {
+      if (m.type === "inbox.changed") ask();
+    },
+    state(up) {
+      if (up === connected) return;
+      connected = up;
+      ask(); // what was said meanwhile was not heard, or is not from now on
+    },
+  });
+  // Boards and pages with people on them have a socket already.
+  if (!/^\/(i|t|thread)\/|^\/explore$/.test(location.pathname)) attend("");
   document.addEventListener("visibilitychange", visible);
-  timer = setTimeout(ask, every);
+  document.addEventListener("redthread:inbox-moved", ask);
+  timer = setTimeout(ask, 1_000);
   return () => {
     stopped = true;
     clearTimeout(timer);
+    unlisten?.();
     document.removeEventListener("visibilitychange", visible);
+    document.removeEventListener("redthread:inbox-moved", ask);
   };
 }

@@ -1,8 +1,17 @@
-// The shell's keys, and the list of all keys (?). A page adds lines to the list
-// with <template data-keys><div class="Keys-row">…</div></template>.
+// The one registry of keys. A module binds its keys while they work; the list behind
+// "?" and the actions of the palette are what is bound and works just now. No key is
+// heard while somebody types, in a dialog, or with Ctrl, Alt or ⌘. Two owners that
+// bind one key at once are a fault, which the console tells and a test looks for.
+import { toast } from "./app.js";
+import { forget, visit } from "./palette_recent.js";
+import { activeKeys, chordKey, conflictsOf } from "./keys_list.js";
 
-const places = { h: "/", e: "/explore", i: "/investigations", n: "/inbox" };
 const chordMillis = 1200;
+
+/** @typedef {import("./keys_list.js").Binding} Binding */
+
+/** @type {{owner: string, list: Binding[]}[]} */
+const bound = [];
 
 /**
  * Reports whether a key press is text for a field and not a command.
@@ -11,7 +20,35 @@ const chordMillis = 1200;
  */
 export function isTyping(e) {
   const t = e.target;
-  return e.isComposing || (t instanceof HTMLElement && (t.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(t.tagName)));
+  return e.isComposing || (t instanceof HTMLElement && (t.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(t.tagName) && !/^(checkbox|radio|button|submit)$/.test(t.type)));
+}
+
+/**
+ * Binds keys until the result is called. Of several with the same owner, the last
+ * one whose when holds is meant.
+ * @param {string} owner the module
+ * @param {Binding[]} list
+ * @returns {() => void}
+ */
+export function bind(owner, list) {
+  const entry = { owner, list };
+  bound.push(entry);
+  const bad = conflictsOf(bound);
+  if (bad.length > 0) console.error(`redthread: keys bound twice: ${bad.join(", ")}`);
+  return () => {
+    const at = bound.indexOf(entry);
+    if (at >= 0) bound.splice(at, 1);
+  };
+}
+
+/** @returns {Binding[]} what works on this page now */
+export function active() {
+  return activeKeys(bound);
+}
+
+/** @returns {string[]} keys that two owners claim now */
+export function conflicts() {
+  return conflictsOf(bound);
 }
 
 /** Shows the list of keys. */
@@ -19,49 +56,94 @@ export function showKeys() {
   const dialog = document.getElementById("keys");
   if (!(dialog instanceof HTMLDialogElement) || dialog.open) return;
   const list = document.getElementById("keys-list");
-  for (const old of list.querySelectorAll("[data-from-page]")) old.remove();
+  list.replaceChildren();
+  for (const b of active()) if (b.key) list.append(keyRow(b.shown ?? b.key.split(" "), b.does));
+  // What other elements hear stands in the page itself.
+  const known = new Set(active().map((b) => b.key));
   for (const template of document.querySelectorAll("template[data-keys]")) {
-    for (const row of template.content.cloneNode(true).children) {
-      row.dataset.fromPage = "";
-      list.append(row);
+    for (const row of [...template.content.cloneNode(true).children]) {
+      if (![...row.querySelectorAll("dt kbd")].every((k) => known.has(k.textContent))) list.append(row);
     }
   }
   dialog.showModal();
 }
 
+function keyRow(keys, does) {
+  const row = document.createElement("div");
+  row.className = "Keys-row";
+  const term = document.createElement("dt");
+  for (const k of keys) {
+    const key = document.createElement("kbd");
+    key.className = "Key";
+    key.textContent = k;
+    term.append(key, " ");
+  }
+  const words = document.createElement("dd");
+  words.textContent = does;
+  row.append(term, words);
+  return row;
+}
+
+const mac = /Mac|iPhone|iPad/.test(navigator.platform);
+const go = (path) => () => location.assign(path);
+
 /** Begins to listen to the keys of the whole page. */
 export function listen() {
+  const find = document.querySelector(".TopBar-input");
+  const palette = () => import("./palette.js").then((m) => m.open());
+  bind("shell", [
+    ...(find ? [{ key: "Ctrl K", shown: [mac ? "⌘" : "Ctrl", "K"], does: "go anywhere, do anything", listed: true }] : []),
+    { key: "/", does: "find, or search in this page", when: () => search() !== null, run: () => search().focus() },
+    { key: "g h", does: "go home", run: go("/") },
+    { key: "g e", does: "go to Explore", run: go("/explore") },
+    { key: "g t", does: "go to Threads", run: go("/ripples") },
+    { key: "g s", does: "go to Services", run: go("/services") },
+    { key: "g i", does: "go to Investigations", run: go("/investigations") },
+    { key: "g n", does: "go to the inbox", run: go("/inbox") },
+    { key: "?", does: "this list", run: showKeys, action: "Show the keys of this page" },
+    { key: "", does: "", run: () => document.querySelector('[data-js~="theme"] button')?.click(), action: "Switch between light and dark" },
+    { key: "", does: "", run: copyLink, action: "Copy the link of this page" },
+    { key: "", does: "", when: () => document.querySelector(".Menu form[action='/sign-out']") !== null, run: () => document.querySelector("form[action='/sign-out']").requestSubmit(), action: "Sign out" },
+    { key: "Esc", does: "close what is open", listed: true },
+  ]);
+  if (find) visit(localStorage, location.pathname + location.search, document.title);
+  document.addEventListener("submit", (e) => {
+    if (e.target.getAttribute("action") === "/sign-out") forget(localStorage);
+  });
   let chordUntil = 0;
-  // Chords are seen before what a page makes of their second key.
   document.addEventListener("keydown", (e) => {
-    if (e.ctrlKey || e.metaKey || e.altKey || isTyping(e) || document.querySelector("dialog[open]")) return;
-    const chord = e.timeStamp < chordUntil && places[e.key];
-    chordUntil = e.key === "g" ? e.timeStamp + chordMillis : 0;
-    if (!chord) return;
-    e.preventDefault();
-    location.assign(chord);
-  }, { capture: true });
-  document.addEventListener("keydown", (e) => {
-    const find = document.querySelector(".TopBar-input");
     if ((e.ctrlKey || e.metaKey) && !e.altKey && !e.shiftKey && e.key.toLowerCase() === "k" && find) {
       e.preventDefault();
-      find.focus();
-      find.select();
+      palette();
       return;
     }
     if (e.key === "Escape" && e.target === find && find) find.blur();
-    if (e.ctrlKey || e.metaKey || e.altKey || e.defaultPrevented || isTyping(e) || document.querySelector("dialog[open]")) return;
-    if (e.key === "?") {
-      e.preventDefault();
-      showKeys();
-    } else if (e.key === "/") {
-      const search = document.querySelector('main [data-key="/"]') ?? find;
-      if (search) {
-        e.preventDefault();
-        search.focus();
-      }
-    }
   });
+  // In the capture phase, so that the second key of a chord is none of its own.
+  document.addEventListener("keydown", (e) => {
+    if (e.ctrlKey || e.metaKey || e.altKey || e.defaultPrevented || isTyping(e) || document.querySelector("dialog[open]")) return;
+    const chord = e.timeStamp < chordUntil;
+    chordUntil = !chord && e.key === "g" ? e.timeStamp + chordMillis : 0;
+    const key = chord ? chordKey("g", e.key) : e.key;
+    const act = active().find((b) => b.key === key && !b.listed);
+    if (!act) return;
+    e.preventDefault();
+    e.stopImmediatePropagation();
+    act.run(e);
+  }, { capture: true });
+}
+
+async function copyLink() {
+  try {
+    await navigator.clipboard.writeText(location.href);
+    toast("Link copied");
+  } catch {
+    toast("The browser did not allow copying. The address bar has the link.", "warn");
+  }
+}
+
+function search() {
+  return document.querySelector('main [data-key="/"]') ?? document.querySelector(".TopBar-input");
 }
 
 /** The button that shows the list of keys. */

@@ -31,11 +31,13 @@ let connected = false;
  * Hears what the socket says without an offset: presence, cursors, following.
  * What still holds is said at once.
  * @param {{message: (m: object) => void, state: (connected: boolean, forGood: boolean) => void}} listener forGood: it does not come back
+ * @returns {() => void} stops it
  */
 export function listen(listener) {
   listeners.add(listener);
   if (connected) listener.state(true, false);
   for (const m of kept.values()) listener.message(m);
+  return () => listeners.delete(listener);
 }
 
 function hear(message) {
@@ -53,12 +55,14 @@ function tell(up, forGood = false) {
   for (const l of listeners) l.state(up, forGood);
 }
 
-/** Tells who is here, for a page that shows no investigation. */
-export function attend() {
+/**
+ * Tells who is here, for a page that shows no investigation.
+ * @param {string | null} [working] the investigation that the person works on from it
+ */
+export function attend(working = sessionStorage.getItem(workingOn)) {
   return open({
     address() {
       const url = new URL("/live/here", location.href);
-      const working = sessionStorage.getItem(workingOn);
       if (working) url.searchParams.set("investigation", working);
       return url;
     },

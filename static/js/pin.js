@@ -1,5 +1,6 @@
 // "Pin to…": sends the form without leaving the page, and opens on "p".
 import { toast } from "./app.js";
+import { bind } from "./keys.js";
 
 /** @param {HTMLDetailsElement} el */
 export function mount(el) {
@@ -37,25 +38,18 @@ export function mount(el) {
       button.disabled = false;
     }
   };
-  const key = (e) => {
-    if (e.key !== "p" || e.ctrlKey || e.metaKey || e.altKey || e.target.closest("input, textarea, select, [contenteditable]")) return;
-    // The last form of the page is the most particular: a span's, not its trace's.
-    const all = document.querySelectorAll(".Pin");
-    if (all[all.length - 1] !== el) return;
-    e.preventDefault();
-    el.open = true;
-  };
+  // The last form of the page is the most particular: a span's, not its trace's.
+  const unbind = bind("pin", [{ key: "p", does: "pin this to an investigation", action: "Pin to an investigation", when: () => [...document.querySelectorAll(".Pin")].at(-1) === el, run: () => { el.open = true; } }]);
 
   showTitle();
   form.addEventListener("change", showTitle);
   form.addEventListener("submit", submit);
   el.addEventListener("toggle", open);
-  document.addEventListener("keydown", key);
   return () => {
     form.removeEventListener("change", showTitle);
     form.removeEventListener("submit", submit);
     el.removeEventListener("toggle", open);
-    document.removeEventListener("keydown", key);
+    unbind();
   };
 }
 

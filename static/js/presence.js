@@ -5,7 +5,7 @@ import { mountAll } from "./app.js";
 import { avatar, button, el } from "./presence_parts.js";
 import { names, whereWords } from "./presence_words.js";
 import { attend, listen, send } from "./live.js";
-import { isTyping } from "./keys.js";
+import { bind } from "./keys.js";
 import * as cursors from "./cursor.js";
 import * as follow from "./follow.js";
 import { watchView } from "./view.js";
@@ -65,12 +65,7 @@ export function begin() {
   follow.begin(draw);
   cursors.begin();
   if (!location.pathname.startsWith("/i/")) attend();
-  document.addEventListener("keydown", (e) => {
-    if (e.key !== "f" || e.ctrlKey || e.metaKey || e.altKey || e.shiftKey || e.defaultPrevented || isTyping(e) || document.querySelector("dialog[open]")) return;
-    if (follow.leader() || slot.hidden) return;
-    e.preventDefault();
-    menu.open();
-  });
+  bind("presence", [{ key: "f", does: "follow somebody who is here", when: () => !slot.hidden && !follow.leader(), run: () => menu.open() }]);
 }
 
 function others() {
@@ -107,19 +102,9 @@ function makeMenu(slot) {
   slot.replaceChildren(details);
   mountAll(details);
 
-  const keys = document.createElement("template");
-  keys.dataset.keys = "";
-  const key = el("div", "Keys-row");
-  const term = el("dt", "");
-  term.append(el("kbd", "Key", "f"));
-  key.append(term, el("dd", "", "Follow somebody who is here"));
-  keys.content.append(key);
-
   const draw = () => {
     const rest = others();
     slot.hidden = rest.length === 0 && !me.hidden && me.followers.length === 0;
-    if (slot.hidden) keys.remove();
-    else slot.append(keys);
     const focused = list.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
     drawFaces(summary, rest);
     list.replaceChildren(...rest.map(personRow), ...tail(), ...footer());

@@ -1,7 +1,7 @@
 // The keys of pages whose rows name spans, jobs or traces: each such row, or
 // card, says in data-thread where its thread is.
 import { toast } from "./app.js";
-import { isTyping } from "./keys.js";
+import { bind } from "./keys.js";
 import { rowAfter } from "./rows_step.js";
 
 /**
@@ -24,7 +24,6 @@ export function threadOf(root, focused) {
  */
 export function mount(el) {
   if (el.querySelector('[data-js~="trace"], [data-js~="thread"]')) return undefined;
-  const stop = new AbortController();
   const go = (hash) => {
     const row = threadOf(el, document.activeElement);
     if (row) location.assign(row.dataset.thread + hash);
@@ -35,14 +34,12 @@ export function mount(el) {
     const next = rowAfter(rows.indexOf(document.activeElement?.closest("tr[data-thread]")), rows.length, direction);
     if (next >= 0) rows[next].querySelector("a").focus();
   };
-  const keys = { o: () => go(""), e: () => go("#effects"), j: () => step(1), k: () => step(-1) };
-  document.addEventListener("keydown", (e) => {
-    if (e.ctrlKey || e.metaKey || e.altKey || e.shiftKey || e.defaultPrevented || isTyping(e) || document.querySelector("dialog[open]")) return;
-    const act = keys[e.key];
-    const rows = e.key === "j" || e.key === "k" ? "tr[data-thread]" : "[data-thread]";
-    if (!act || !el.querySelector(rows)) return;
-    e.preventDefault();
-    act();
-  }, { signal: stop.signal });
-  return () => stop.abort();
+  // A board steps through its blocks.
+  const some = (selector) => () => el.querySelector(selector) !== null && !(selector.startsWith("tr") && el.querySelector("[data-block]"));
+  return bind("rows", [
+    { key: "j", does: "next row", when: some("tr[data-thread]"), run: () => step(1) },
+    { key: "k", does: "row before", when: some("tr[data-thread]"), run: () => step(-1) },
+    { key: "o", does: "what caused the row in focus, or pointed at", when: some("[data-thread]"), run: () => go("") },
+    { key: "e", does: "what the row in focus, or pointed at, caused", when: some("[data-thread]"), run: () => go("#effects") },
+  ]);
 }

@@ -1,7 +1,7 @@
 // The page of a thread: loads what a link leads to in place, the keys, the brush
 // over the minimap and the axis, and hover. Without it all of this is links.
 import { mountAll, toast, unmountAll } from "./app.js";
-import { isTyping } from "./keys.js";
+import { bind, isTyping } from "./keys.js";
 import { dragged, gripAt } from "./waterfall_brush.js";
 import { stepBar, timeAt, zoomed } from "./thread_scale.js";
 import { svg } from "./svg.js";
@@ -87,31 +87,28 @@ export function mount(el) {
       for (let i = all.indexOf(bar); i >= 0; i--) if (rowOf(all[i]).querySelector('[data-part="fold"]')) return focusBar(all[i]);
     }
   };
-  const keys = {
-    j: () => step(1),
-    k: () => step(-1),
-    h: () => fold(false),
-    l: () => fold(true),
-    o: () => focusBar(bars()[0]),
-    e: () => go(part("effects")?.querySelector('[data-part="go"]'), "*"),
-    "[": () => step(-1, failed()),
-    "]": () => step(1, failed()),
-    z: () => go(el.querySelector('[data-zoom="in"]'), "*"),
-    0: () => go(el.querySelector('[data-zoom="all"]'), "*"),
-    y: copyLink,
-  };
+  const link = (selector) => () => el.querySelector(selector);
+  const [inward, whole, effects] = [link('[data-zoom="in"]'), link('[data-zoom="all"]'), link('[data-zoom="effects"]')];
+  const unbind = bind("thread", [
+    { key: "j", does: "next bar", run: () => step(1) },
+    { key: "k", does: "bar before", run: () => step(-1) },
+    { key: "h", does: "fold the group", run: () => fold(false) },
+    { key: "l", does: "unfold the group", run: () => fold(true) },
+    { key: "o", does: "to the origin: what began all this", action: "Go to the origin", run: () => focusBar(bars()[0]) },
+    { key: "e", does: "what the selected span caused", action: "Show the effects", when: () => effects() != null, run: () => go(effects(), "*") },
+    { key: "[", does: "failed run before", run: () => step(-1, failed()) },
+    { key: "]", does: "next failed run", run: () => step(1, failed()) },
+    { key: "z", does: "zoom in", when: () => inward() !== null, run: () => go(inward(), "*") },
+    { key: "0", does: "show the whole thread", when: () => whole() !== null, run: () => go(whole(), "*") },
+    { key: "y", does: "copy the link of this view", run: copyLink },
+    {
+      key: "Enter", does: "open the trace of the bar", when: () => document.activeElement?.matches('[data-part="bar"]') ?? false,
+      run: () => location.assign(document.activeElement.dataset.trace),
+    },
+  ]);
   on(document, "keydown", (e) => {
-    if (e.ctrlKey || e.metaKey || e.altKey || e.defaultPrevented || isTyping(e) || document.querySelector("dialog[open]")) return;
-    if (e.key === "Enter" && document.activeElement?.matches('[data-part="bar"]')) {
-      e.preventDefault();
-      location.assign(document.activeElement.dataset.trace);
-      return;
-    }
-    if (e.key === "Escape" && part("close") && !document.querySelector("details[open]")) go(part("close"));
-    const act = keys[e.key];
-    if (!act) return;
-    e.preventDefault();
-    act();
+    if (e.key !== "Escape" || e.defaultPrevented || isTyping(e) || document.querySelector("dialog[open], details[open]")) return;
+    if (part("close")) go(part("close"));
   });
   on(el, "click", (e) => {
     if (e.ctrlKey || e.metaKey || e.shiftKey || e.button !== 0) return;
@@ -205,6 +202,7 @@ export function mount(el) {
     asking.abort();
     brushing.abort();
     stop.abort();
+    unbind();
   };
 }
 

@@ -1,7 +1,7 @@
 // The page of a trace beside its waterfall: loads the panel of the selected
 // span, and the keys that act on it.
 import { mountAll, toast, unmountAll } from "./app.js";
-import { isTyping } from "./keys.js";
+import { bind, isTyping } from "./keys.js";
 import { takeNotes } from "./trace_notes.js";
 
 const SETTLE = 70; // milliseconds: a held j does not ask for every panel on its way
@@ -60,26 +60,24 @@ export function mount(el) {
   const notes = takeNotes(el);
 
   const press = (name) => panel.querySelector(`[data-part="${name}"]`) ?? el.querySelector(`[data-part="${name}"]`);
-  const keys = {
-    o: () => (press("origin") ?? press("thread"))?.click(),
-    e: () => (press("effects") ?? press("thread"))?.click(),
-    t: () => press("thread")?.click(),
-    c: () => notes.write(panel),
-    y: () => copyLink(),
-  };
+  const can = (...names) => () => names.some((n) => press(n) != null);
+  const unbind = bind("trace", [
+    { key: "o", does: "what caused the selected span: its thread, with the way from the origin", action: "Go to the origin: what caused this", when: can("origin", "thread"), run: () => (press("origin") ?? press("thread")).click() },
+    { key: "e", does: "what the selected span caused", action: "Show the effects", when: can("effects", "thread"), run: () => (press("effects") ?? press("thread")).click() },
+    { key: "t", does: "follow the thread", action: "Follow the thread", when: can("thread"), run: () => press("thread").click() },
+    { key: "c", does: "write about the selected span", action: "Write about this", run: () => notes.write(panel) },
+    { key: "y", does: "copy the link to what is on screen", run: copyLink },
+  ]);
   document.addEventListener("keydown", (e) => {
-    if (e.ctrlKey || e.metaKey || e.altKey || e.shiftKey || e.defaultPrevented || isTyping(e) || document.querySelector("dialog[open]")) return;
-    if (e.key === "Escape" && panel.querySelector('[data-part="close"]')) el.dispatchEvent(new CustomEvent("trace:close", { bubbles: true }));
-    const act = keys[e.key];
-    if (!act) return;
-    e.preventDefault();
-    act();
+    if (e.key !== "Escape" || e.ctrlKey || e.metaKey || e.altKey || e.shiftKey || e.defaultPrevented || isTyping(e) || document.querySelector("dialog[open]")) return;
+    if (panel.querySelector('[data-part="close"]')) el.dispatchEvent(new CustomEvent("trace:close", { bubbles: true }));
   }, { signal: stop.signal });
 
   return () => {
     clearTimeout(timer);
     asking.abort();
     stop.abort();
+    unbind();
     notes.close();
   };
 }

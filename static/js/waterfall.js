@@ -3,7 +3,7 @@
 // Selecting a row sends "trace:select" from the element, for the panel; the
 // panel sends "trace:fields" when its filter changes.
 import { toast } from "./app.js";
-import { isTyping } from "./keys.js";
+import { bind } from "./keys.js";
 import { duration } from "./duration.js";
 import { drawBrush, listenToBrush } from "./waterfall_brush.js";
 import { fillRow } from "./waterfall_row.js";
@@ -329,7 +329,8 @@ class Waterfall {
     on(window, "resize", () => { this.refold(); this.draw(); });
     on(rows, "click", (e) => this.click(e));
     on(this.el, "keydown", (e) => this.gridKey(e));
-    on(document, "keydown", (e) => this.key(e));
+    const unbind = bind("waterfall", this.keys());
+    this.signal.addEventListener("abort", unbind);
     on(this.el, "click", (e) => this.tool(e));
     on(document, "trace:fields", (e) => {
       this.state = { ...this.state, fields: e.detail };
@@ -428,26 +429,26 @@ class Waterfall {
     this.drawn.get(this.selected)?.focus({ preventScroll: true });
   }
 
-  key(e) {
-    if (e.ctrlKey || e.metaKey || e.altKey || e.defaultPrevented || isTyping(e) || document.querySelector("dialog[open]")) return;
-    const act = {
-      j: () => this.step(1),
-      k: () => this.step(-1),
-      h: () => this.outward(),
-      l: () => this.inward(),
-      "[": () => this.select(nextOf(this.errors, this.selected, -1), "center"),
-      "]": () => this.select(nextOf(this.errors, this.selected, 1), "center"),
-      n: () => this.select(nextOf(this.matches, this.selected, 1), "center"),
-      N: () => this.select(nextOf(this.matches, this.selected, -1), "center"),
-      z: () => {
-        if (this.selected < 0) return;
-        const { from, to } = zoomTo(this.data.start[this.selected], this.data.length[this.selected], this.data.extent);
-        this.zoom(from, to || this.data.extent);
+  keys() {
+    const chosen = () => this.selected >= 0;
+    const failed = () => this.errors.length > 0;
+    const matched = () => this.matches.length > 0;
+    return [
+      { key: "j", does: "next span", run: () => this.step(1) },
+      { key: "k", does: "span before", run: () => this.step(-1) },
+      { key: "h", does: "fold, then to the parent", run: () => this.outward() },
+      { key: "l", does: "unfold, then to the first child", run: () => this.inward() },
+      { key: "[", does: "error before", when: failed, run: () => this.select(nextOf(this.errors, this.selected, -1), "center") },
+      { key: "]", does: "next error", when: failed, run: () => this.select(nextOf(this.errors, this.selected, 1), "center") },
+      { key: "n", does: "next match of the search", when: matched, run: () => this.select(nextOf(this.matches, this.selected, 1), "center") },
+      { key: "N", does: "match before", when: matched, run: () => this.select(nextOf(this.matches, this.selected, -1), "center") },
+      {
+        key: "z", does: "zoom to the selected span", when: chosen, action: "Zoom to the selected span", run: () => {
+          const { from, to } = zoomTo(this.data.start[this.selected], this.data.length[this.selected], this.data.extent);
+          this.zoom(from, to || this.data.extent);
+        },
       },
-      0: () => this.zoom(0, this.data.extent),
-    }[e.key];
-    if (!act) return;
-    e.preventDefault();
-    act();
+      { key: "0", does: "show the whole trace", run: () => this.zoom(0, this.data.extent) },
+    ];
   }
 }
