@@ -149,7 +149,7 @@ func offerKafkaKey(f *facts) {
 	if f.has&hasMessageID != 0 || side == EffectSide && f.has&hasParentTrace != 0 {
 		return
 	}
-	f.addKey(side, byKafkaKey, KeyOf("key", topic, key))
+	f.addKey(side, byKafkaKey, KeyOf("key", f.span.Environment, topic, key))
 }
 
 // minRequestID is the length below which a request id is a counter.

@@ -112,7 +112,7 @@ func TestRules(t *testing.T) {
 		{name: "dd-trace, another span of the chunk", kind: trace.KindClient, attrs: []string{"_dd.span_links", `[{"trace_id":"abc","span_id":"ef"}]`}},
 
 		{name: "kafkajs send", kind: trace.KindProducer, attrs: []string{"messaging.system", "kafka", "messaging.destination.name", "quotes",
-			"messaging.operation.type", "send", "messaging.kafka.message.key", "msg-62b86206"}, want: []string{"cause kafka_key " + key("key", "quotes", "msg-62b86206")}},
+			"messaging.operation.type", "send", "messaging.kafka.message.key", "msg-62b86206"}, want: []string{"cause kafka_key " + key("key", "", "quotes", "msg-62b86206")}},
 		{name: "kafkajs process of a batch, link", kind: trace.KindConsumer, attrs: []string{"messaging.system", "kafka", "messaging.destination.name", "quotes",
 			"messaging.operation.type", "process", "messaging.kafka.message.key", "msg-62b86206"}, more: link(1, 2), want: []string{"effect span_link 0001:0002"}},
 		{name: "rdkafka, old names, parent and link", kind: trace.KindConsumer, attrs: []string{"messaging.system", "kafka", "messaging.destination", "quotes",
