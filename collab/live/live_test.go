@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -368,6 +369,57 @@ func TestNATSIsOnlyTheWakeUp(t *testing.T) {
 	one.Announce(l.append(1))
 	wantChanges(t, s, 1, 1)
 	ns.Shutdown()
+	one.Announce(l.append(1))
+	wantChanges(t, s, 2, 2)
+}
+
+// NATS that was away and is back wakes the other server again: without waiting for
+// a sweep.
+func TestNATSWakesAgainAfterARestart(t *testing.T) {
+	begin := func(port int) *server.Server {
+		ns, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: port, NoLog: true, NoSigs: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ns.Start()
+		if !ns.ReadyForConnections(10 * time.Second) {
+			t.Fatal("the NATS server does not start")
+		}
+		return ns
+	}
+	ns := begin(-1)
+	address := ns.ClientURL()
+	back := make(chan struct{}, 2)
+	connect := func() *nats.Conn {
+		nc, err := nats.Connect(address, nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond), nats.ReconnectHandler(func(*nats.Conn) { back <- struct{}{} }))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(nc.Close)
+		return nc
+	}
+	l := &memoryLog{epoch: "e1"}
+	hub := func() *Hub { return newHub(t, l, Options{NATS: connect(), Sweep: time.Hour}) }
+	one, two := hub(), hub()
+	s := join(t, two, 1, "", -1)
+	next(t, s)
+	one.Announce(l.append(1))
+	wantChanges(t, s, 1, 1)
+	port := ns.Addr().(*net.TCPAddr).Port
+	ns.Shutdown()
+	ns.WaitForShutdown()
+	ns = begin(port)
+	t.Cleanup(func() { ns.Shutdown(); ns.WaitForShutdown() })
+	for range 2 {
+		select {
+		case <-back:
+		case <-time.After(10 * time.Second):
+			t.Fatal("not connected again")
+		}
+	}
+	if err := two.nats.Flush(); err != nil { // its subscriptions are there again
+		t.Fatal(err)
+	}
 	one.Announce(l.append(1))
 	wantChanges(t, s, 2, 2)
 }
