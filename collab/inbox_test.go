@@ -19,8 +19,8 @@ func TestInboxTellsWhoItConcerns(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[string][]Reason{
-		"u_ana": {ReasonMention},                                 // not of what she did herself
-		"u_bo":  {ReasonMention, ReasonStatus},                   // takes part since the note
+		"u_ana": {ReasonMention},                   // not of what she did herself
+		"u_bo":  {ReasonMention, ReasonStatus},     // takes part since the note
 		"u_vi":  {ReasonMention, ReasonAssignment}, // of the change that made her the lead, nothing twice
 	}
 	for user, reasons := range want {
