@@ -97,9 +97,6 @@ func scopedOf(names []string) []string {
 // inFilters reports whether the scope asks for the existence of a span.
 func (s scope) inFilters() bool { return s >= scopeAny }
 
-// acrossTraces reports whether the scope needs the causal graph.
-func (s scope) acrossTraces() bool { return s == scopeCause || s == scopeOrigin || s == scopeRipple }
-
 // checkScope reports a scoped column that no filter can use.
 func checkScope(at, name string) error {
 	s, rest := cutScope(name)
