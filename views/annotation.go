@@ -111,6 +111,15 @@ type TraceNotes struct {
 	Elsewhere int
 }
 
+// summary says what there is on a trace.
+func (n TraceNotes) summary() string {
+	text := plural(len(n.Annotations), "annotation", "annotations") + " on this trace"
+	if n.Elsewhere > 0 {
+		text += ", " + strconv.Itoa(n.Elsewhere) + " on its spans"
+	}
+	return text
+}
+
 func (n TraceNotes) what() string {
 	if n.SpanID == "" {
 		return "this trace"

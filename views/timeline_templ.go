@@ -1169,7 +1169,7 @@ func replaySlider(r Replay, label string) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = replayStep(r, 1, "⏮", "The first change", r.At > 1).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = replayStep(r, 1, "|◀", "The first change", r.At > 1).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
