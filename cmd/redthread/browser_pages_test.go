@@ -83,13 +83,13 @@ func TestBrowserPages(t *testing.T) {
 		{name: "find", path: "/find?q=u-4711-nothing"},
 		{name: "investigations", path: "/investigations"},
 		{name: "investigation-new", path: "/investigations/new"},
-		{name: "board", path: "/i/" + board}, {name: "lanes", path: "/i/" + board + "?view=lanes"}, {name: "compare", path: "/i/" + board + "/blocks/" + pin + "/compare"},
+		{name: "board", path: "/i/" + board}, {name: "lanes", path: "/i/" + board + "?view=lanes"}, {name: "board-then", path: "/i/" + board + "?at=4"}, {name: "board-log", path: "/i/" + board + "?timeline=all&order=recorded"}, {name: "timeline-entry", path: "/i/" + board + "/timeline/c_2"}, {name: "compare", path: "/i/" + board + "/blocks/" + pin + "/compare"},
 		{name: "offer", path: "/i/" + board + "/offer?text=" + s.request.String()},
 		{name: "ripples", path: "/ripples"},
 		{name: "services", path: "/services"}, {name: "services-thread", path: "/services?thread=" + s.request.String()}, {name: "service", path: "/services/pricing"},
 		{name: "messages", path: "/messages"}, {name: "topic", path: "/messages/quotes.requested"}, {name: "topic-missing", path: "/messages/nothing"},
 		{name: "jobs", path: "/jobs"}, {name: "job", path: "/jobs/PriceQuoteJob"}, {name: "queues", path: "/queues"},
-		{name: "inbox", path: "/inbox"},
+		{name: "inbox", path: "/inbox"}, {name: "inbox-rules", path: "/inbox/rules"},
 		{name: "account", path: "/settings/account"}, {name: "people", path: "/settings/people"}, {name: "teams", path: "/settings/teams"}, {name: "keys", path: "/settings/keys"}, {name: "tokens", path: "/settings/tokens"},
 		{name: "notifications", path: "/settings/notifications"}, {name: "correlations", path: "/settings/correlations?preview=1&means=message&cause=user.id&effect=http.route,app.never"}, {name: "storage", path: "/settings/storage"}, {name: "audit", path: "/settings/audit"}, {name: "about", path: "/settings/about"},
 		{name: "not-found", path: "/nothing/here", refused: true},
@@ -147,6 +147,7 @@ func (b *tab) look(axe []byte, sites ...site) {
 		for _, s := range sites {
 			b.open(s.path)
 			name := s.name + "-" + v.name
+			b.checkKeys(name)
 			if w := value[int](b, `document.documentElement.scrollWidth`); w > int(v.width) {
 				b.t.Errorf("%s: the document is %d wide in a window of %d: %s", name, w, v.width, value[[]byte](b, tooWide))
 			}

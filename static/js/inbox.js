@@ -16,11 +16,15 @@ export function mount(el) {
   const checks = () => [...el.querySelectorAll('input[name="item"]')];
   let stale = false;
 
-  const zone = el.querySelector('input[name="zone"]');
-  if (zone) {
-    zone.value = Intl.DateTimeFormat().resolvedOptions().timeZone ?? "";
-    if (zone.value) for (const utc of el.querySelectorAll('[data-part="utc"]')) utc.remove();
-  }
+  // What a script makes of the page as the server wrote it.
+  const prepare = () => {
+    const zone = el.querySelector('input[name="zone"]');
+    const every = el.querySelector('[data-part="every"]');
+    if (zone) zone.value = Intl.DateTimeFormat().resolvedOptions().timeZone ?? "";
+    if (zone?.value) for (const utc of el.querySelectorAll('[data-part="utc"]')) utc.remove();
+    if (every) every.hidden = false;
+    count();
+  };
 
   // Takes what a page of the inbox says in place of what is shown. The focus goes to
   // the line that now stands where the last one was.
@@ -29,11 +33,12 @@ export function mount(el) {
     const fresh = page.querySelector('[data-js="inbox"]');
     if (!fresh || mine !== asking || !el.isConnected) return;
     const at = focus ? items().indexOf(current()) : -1;
-    unmountAll(el);
-    el.replaceWith(document.adoptNode(fresh));
-    mountAll(fresh);
+    for (const child of [...el.children]) unmountAll(child);
+    el.replaceChildren(...document.adoptNode(fresh).childNodes);
+    mountAll(el);
+    prepare();
     if (at < 0) return;
-    const left = [...fresh.querySelectorAll('[data-part="item"]')].filter((i) => i.offsetParent);
+    const left = items();
     (left[Math.min(at, left.length - 1)]?.querySelector('[data-part="open"]') ?? document.getElementById("main")).focus();
   };
   const send = async (form, button) => {
@@ -92,28 +97,22 @@ export function mount(el) {
     history.replaceState(history.state, "", url);
   }, { capture: true });
 
-  const every = el.querySelector('[data-part="every"]');
-  const selected = el.querySelector('[data-part="selected"]');
   const count = () => {
-    if (!every) return;
+    const box = el.querySelector('[data-part="every"] input');
+    if (!box) return;
     const all = checks();
     const n = all.filter((c) => c.checked).length;
-    const box = every.querySelector("input");
     box.checked = n > 0 && n === all.length;
     box.indeterminate = n > 0 && n < all.length;
-    selected.textContent = n > 0 ? `${n} selected` : "";
-    for (const b of el.querySelectorAll('.Inbox-bulk > button, .Inbox-bulk > details')) b.hidden = n === 0;
+    el.querySelector('[data-part="selected"]').textContent = n > 0 ? `${n} selected` : "";
+    for (const b of el.querySelectorAll(".Inbox-bulk > button, .Inbox-bulk > details")) b.hidden = n === 0;
     if (n === 0 && stale) refresh();
   };
-  if (every) {
-    every.hidden = false;
-    on(every, "change", (e) => {
-      for (const c of checks()) c.checked = e.target.checked;
-      count();
-    });
-    on(el, "change", count);
+  on(el, "change", (e) => {
+    if (e.target.closest('[data-part="every"]')) for (const c of checks()) c.checked = e.target.checked;
     count();
-  }
+  });
+  prepare();
 
   const step = (direction) => {
     const list = items();

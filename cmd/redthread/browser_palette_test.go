@@ -1,0 +1,100 @@
+package main
+
+import (
+	"net/http"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+)
+
+// paletteChoice is what the palette would take.
+const paletteChoice = `document.getElementById(document.querySelector(".Palette-input")?.getAttribute("aria-activedescendant"))?.querySelector(".Palette-label").textContent`
+
+// The palette goes anywhere by keys, does what the page offers, and gives the focus
+// back.
+func TestBrowserPalette(t *testing.T) {
+	chrome := chromium(t)
+	p := start(t, t.TempDir())
+	a := openTab(t, chrome, p, "A")
+	a.becomeAdmin(p, "ann@example.com", "Ann")
+	s := tell(t, p)
+	var made investigationState
+	if got := p.api(http.MethodPost, "/api/v1/investigations", map[string]any{"title": "Dealer quotes time out"}, &made); got != http.StatusCreated {
+		t.Fatalf("an investigation: status %d", got)
+	}
+	palette := func(text string) {
+		t.Helper()
+		a.do("open the palette", press("k", chromedp.ModifierCtrl))
+		a.until("it is open, with the focus", `document.querySelector(".Palette")?.open && document.activeElement.matches(".Palette-input")`)
+		a.write(text)
+	}
+	choice := func(want string) {
+		t.Helper()
+		a.until("the choice", paletteChoice+` === `+jsonText(want)+` || `+paletteChoice)
+	}
+
+	a.open("/explore")
+	a.do("focus a link", chromedp.Focus(chromedp.CSS(`.Rail a[href="/inbox"]`), chromedp.NodeVisible))
+	palette("")
+	a.until("it lists screens", `[...document.querySelectorAll(".Palette-row")].some((r) => r.textContent.includes("Explore"))`)
+	a.key("Escape")
+	a.until("the focus is back", `!document.querySelector(".Palette").open && document.activeElement.matches('.Rail a[href="/inbox"]')`)
+	palette("dqto")
+	choice("Dealer quotes time out")
+	a.follow("go there", press("Enter", 0))
+	if got := a.path(); got != "/i/"+made.ID {
+		t.Fatalf("the palette led to %s", got)
+	}
+	palette("pricwork")
+	choice("pricing-worker")
+	a.key("Escape")
+	a.until("it is closed", `!document.querySelector(".Palette").open`)
+	palette(s.request.String())
+	a.until("it knows the trace", `document.querySelector(".Palette [aria-label='Ids'] .Palette-row")?.textContent.includes("POST /quotes")`)
+	choice("POST /quotes · web-uk")
+	a.follow("go to the trace", press("Enter", 0))
+	if got := a.path(); got != "/t/"+s.request.String() {
+		t.Fatalf("the palette led to %s", got)
+	}
+
+	// The page's own actions, and what was shown lately.
+	palette("pin to")
+	choice("Pin to an investigation")
+	a.key("Enter")
+	a.until("the form is open", `[...document.querySelectorAll(".Pin")].some((p) => p.open) && !document.querySelector(".Palette").open`)
+	a.open("/services")
+	palette("")
+	a.until("the board is among the recent places", `[...document.querySelectorAll(".Palette [aria-label='Lately here'] .Palette-row")].some((r) => r.textContent.includes("Dealer quotes"))`)
+	a.key("Escape")
+	a.until("it is closed again", `!document.querySelector(".Palette").open`)
+	theme := value[string](a, `document.documentElement.dataset.theme ?? ""`)
+	palette("light and dark")
+	choice("Switch between light and dark")
+	a.key("Enter")
+	a.until("the theme changed", `document.documentElement.dataset.theme !== `+jsonText(theme))
+
+	// Keys are heard nowhere while somebody types, and lists say what works.
+	a.click(".TopBar-input")
+	a.write("g h ? j")
+	if got := value[string](a, `location.pathname + document.querySelector(".TopBar-input").value`); got != "/servicesg h ? j" {
+		t.Errorf("typing led to %q", got)
+	}
+	a.key("Escape")
+	a.key("?")
+	a.until("the list of keys", `document.getElementById("keys").open && document.getElementById("keys-list").textContent.includes("go to Explore")`)
+	a.key("Escape")
+	a.follow("g e", press("g", 0), press("e", 0))
+	if got := value[string](a, `location.pathname`); got != "/explore" {
+		t.Errorf("g e led to %s", got)
+	}
+	p.stop()
+}
+
+// No page binds one key twice.
+func (b *tab) checkKeys(name string) {
+	b.t.Helper()
+	const js = `import(document.querySelector('script[type="module"]').src.replace(/app\.js$/, "keys.js")).then((m) => m.conflicts().join(", "))`
+	if got := value[string](b, js); got != "" {
+		b.t.Errorf("%s: keys that two modules claim: %s", name, got)
+	}
+}
