@@ -267,7 +267,7 @@ func leakPages(h *hiddenBoard) []string {
 		"/api/v1/investigations", "/api/v1/investigations?limit=200", "/api/v1/investigations?q=" + hiddenWord, "/api/v1/investigations?user=" + h.users[collab.RoleMember].ID,
 		"/api/v1/investigations/" + string(h.other), "/api/v1/investigations/" + string(h.other) + "/changes", "/api/v1/annotations?trace_id=" + boardTrace,
 		"/api/v1/annotations?trace_id=" + boardTrace + "&span_id=0000000000000003", "/api/v1/annotations?investigation_id=" + string(h.other),
-		"/api/v1/inbox", "/api/v1/inbox?show=all", "/api/v1/inbox/count", "/api/v1/teams", "/api/v1/traces/" + boardTrace, "/api/v1/traces/" + boardTrace + "/thread", "/api/v1/find?q=" + boardTrace}
+		"/api/v1/inbox", "/api/v1/inbox?show=all", "/api/v1/inbox/count", "/api/v1/inbox/news?after=1", "/inbox?show=unread", "/inbox?show=done", "/inbox/rules", "/api/v1/palette", "/api/v1/palette?q=" + hiddenWord, "/api/v1/palette?i=" + string(h.id), "/api/v1/teams", "/api/v1/traces/" + boardTrace, "/api/v1/traces/" + boardTrace + "/thread", "/api/v1/find?q=" + boardTrace}
 	for _, r := range h.routes() { // and every other page that needs no more than its address
 		if r.method == http.MethodGet && !strings.ContainsAny(r.path, ":*") && r.group != groupLive && !slices.Contains(list, r.path) {
 			list = append(list, r.path)
