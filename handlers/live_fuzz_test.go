@@ -152,7 +152,9 @@ func (w *fuzzWorld) startNATS() {
 		w.t.Fatal("the NATS server does not start")
 	}
 	w.ns = ns
-	w.port = ns.Addr().(*net.TCPAddr).Port
+	if w.port == 0 { // later servers take the port of the first, and others read it
+		w.port = ns.Addr().(*net.TCPAddr).Port
+	}
 }
 
 // fuzzNode is one server. It can die at any moment.

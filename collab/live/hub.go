@@ -229,7 +229,7 @@ func (h *Hub) JoinHere(j Joining) (*Subscriber, error) {
 	if h.closed {
 		return nil, ErrClosed
 	}
-	sub.push(Encode(Hello{Type: TypeHello}))
+	sub.start([][]byte{Encode(Hello{Type: TypeHello})})
 	h.presence.add(sub, j)
 	return sub, nil
 }

@@ -33,6 +33,7 @@ type Subscriber struct {
 	pending   [][]byte    // its start may be longer than limit; overflow disconnects
 	backlog   int         // how many of pending are the start
 	ephemeral []ephemeral // the newest of each key
+	greeted   bool        // hello is queued: before it nothing without an offset goes out
 	closed    bool
 	code      int
 	reason    string
@@ -86,7 +87,7 @@ func (s *Subscriber) take() ([]byte, error) {
 		}
 		s.backlog = max(0, s.backlog-1)
 		return m, nil
-	case len(s.ephemeral) > 0:
+	case len(s.ephemeral) > 0 && s.greeted:
 		m := s.ephemeral[0].m
 		if s.ephemeral = slices.Delete(s.ephemeral, 0, 1); len(s.ephemeral) == 0 {
 			s.ephemeral = nil
@@ -107,6 +108,7 @@ func (s *Subscriber) start(messages [][]byte) {
 	}
 	s.pending = append(messages, s.pending...)
 	s.backlog = len(messages)
+	s.greeted = true
 	s.notify()
 }
 

@@ -125,7 +125,8 @@ func (s *spanValues) bytes() int64 {
 	return n
 }
 
-// vectors returns a column, a vector for each type.
+// vectors returns a column, a vector for each type. It may be called from several
+// goroutines once all values are set.
 func (s *spanValues) vectors(name string) []*column.Vector {
 	c := s.cols[name]
 	if c == nil {
@@ -136,10 +137,11 @@ func (s *spanValues) vectors(name string) []*column.Vector {
 		if v == nil {
 			continue
 		}
+		vec := *v // the dictionary belongs to its builder until then
 		if c.dicts[t] != nil {
-			v.Dict = c.dicts[t].Dict()
+			vec.Dict = c.dicts[t].Dict()
 		}
-		out = append(out, v)
+		out = append(out, &vec)
 	}
 	return out
 }
