@@ -77,7 +77,7 @@ check: static ## what CI runs: generated files fresh, lint, every test
 	$(MAKE) generate
 	@git diff --exit-code --stat -- '*_templ.go' || { echo "generated files differ: run make generate and commit"; exit 1; }
 	$(MAKE) lint
-	$(MAKE) test TESTFLAGS="-race -tags invariants"
+	$(MAKE) test TESTFLAGS="-race -tags invariants -timeout 25m"
 
 clean: ## remove what was built and fetched
 	rm -rf bin node_modules
