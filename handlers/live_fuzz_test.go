@@ -152,7 +152,7 @@ func (w *fuzzWorld) startNATS() {
 		w.t.Fatal("the NATS server does not start")
 	}
 	w.ns = ns
-	if w.port == 0 { // later servers take the port of the first, and others read it
+	if w.port < 0 { // later servers take the port of the first, and others read it
 		w.port = ns.Addr().(*net.TCPAddr).Port
 	}
 }
