@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Visibility says who may see an investigation, beside whoever opened it, leads
@@ -22,8 +23,9 @@ const (
 // Visibilities lists them all, the widest first.
 var Visibilities = []Visibility{VisibilityWorkspace, VisibilityTeam, VisibilityPrivate}
 
-// MergedError says that an investigation was merged into another, which the
-// actor may see.
+// MergedError says that an investigation was merged into another. The actor may
+// see that one, and could see the one that is merged: who could not learns
+// nothing of it, not even that it was.
 type MergedError struct{ Into InvestigationID }
 
 func (e *MergedError) Error() string { return "collab: merged into " + string(e.Into) }
@@ -62,9 +64,17 @@ func seenBy(id string) string { return seenByReader(id, "?", "?") }
 // seenByReader is seenBy for a reader whose id, and whether it is the server,
 // two expressions give.
 func seenByReader(id, user, server string) string {
+	return seenIf(id, user, server, "seen.merged_into = ''")
+}
+
+// saw says of one that was merged into another, in place of seenBy, that it could
+// be seen until then.
+func saw(id string) string { return seenIf(id, "?", "?", "seen.merged_into <> ''") }
+
+func seenIf(id, user, server, state string) string {
 	return `EXISTS (SELECT 1 FROM (SELECT ` + user + ` AS id, ` + server + ` AS server) AS reader
 		JOIN investigations seen ON seen.id = ` + id + `
-		WHERE reader.server OR reader.id <> '' AND seen.merged_into = '' AND (seen.visibility = 'workspace' OR seen.created_by = reader.id OR seen.lead = reader.id
+		WHERE reader.server OR reader.id <> '' AND ` + state + ` AND (seen.visibility = 'workspace' OR seen.created_by = reader.id OR seen.lead = reader.id
 			OR EXISTS (SELECT 1 FROM investigation_people p WHERE p.investigation_id = seen.id AND p.user_id = reader.id)
 			OR seen.visibility = 'team' AND EXISTS (SELECT 1 FROM investigation_teams t JOIN team_members m ON m.team_id = t.team_id
 				WHERE t.investigation_id = seen.id AND m.user_id = reader.id)))`
@@ -80,8 +90,8 @@ func maySee(ctx context.Context, q querier, id InvestigationID) error {
 		return nil
 	}
 	var into InvestigationID
-	err := q.QueryRowContext(ctx, `SELECT i.merged_into FROM investigations i WHERE i.id = ? AND i.merged_into <> '' AND `+seenBy("i.merged_into"),
-		append([]any{id}, readerOf(ctx).args()...)...).Scan(&into)
+	args := slices.Concat([]any{id}, readerOf(ctx).args(), readerOf(ctx).args())
+	err := q.QueryRowContext(ctx, `SELECT i.merged_into FROM investigations i WHERE i.id = ? AND i.merged_into <> '' AND `+saw("i.id")+` AND `+seenBy("i.merged_into"), args...).Scan(&into)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return fmt.Errorf("investigation %s: %w", id, ErrNotFound)
@@ -93,7 +103,7 @@ func maySee(ctx context.Context, q querier, id InvestigationID) error {
 
 // MaySee answers nil if the context's actor may see an investigation. If not, the
 // answer is the same [ErrNotFound] as if there were none, or a *[MergedError] if
-// it was merged into one that the actor may see. An open socket asks again and
+// they could until it was merged into one that they may see. An open socket asks again and
 // again: access may end at any time.
 func (s *Store) MaySee(ctx context.Context, id InvestigationID) error {
 	if err := maySee(ctx, s.read, id); err != nil {

@@ -75,15 +75,21 @@ func TestMaySee(t *testing.T) {
 	if err := s.MaySee(who.bo, "i_none"); !errors.Is(err, ErrNotFound) {
 		t.Errorf("no such investigation: %v", err)
 	}
-	// Merged, it leads those who may see the other there, and nobody else anywhere.
+	// Merged, it leads those who could see it, and may see the other, there, and
+	// nobody else anywhere.
 	other := mustOpen(t, s, as("u_tom", RoleMember), "Other")
-	if _, err := s.write.Exec(`UPDATE investigations SET merged_into = ? WHERE id = ?`, other.ID, inv.ID); err != nil {
-		t.Fatal(err)
+	for _, stmt := range []string{`UPDATE investigations SET merged_into = ?1 WHERE id = ?2`, `INSERT INTO investigation_people SELECT ?1, 'u_lea', '', 1 WHERE ?2 <> ''`} {
+		if _, err := s.write.Exec(stmt, other.ID, inv.ID); err != nil {
+			t.Fatal(err)
+		}
 	}
 	setVisibility(t, s, other.ID, VisibilityPrivate)
 	var merged *MergedError
-	if err := s.MaySee(as("u_tom", RoleMember), inv.ID); !errors.As(err, &merged) || merged.Into != other.ID {
-		t.Errorf("merged, one who may see the other: %v", err)
+	if err := s.MaySee(as("u_lea", RoleMember), inv.ID); !errors.As(err, &merged) || merged.Into != other.ID {
+		t.Errorf("merged, one who could see it and may see the other: %v", err)
+	}
+	if err := s.MaySee(as("u_tom", RoleMember), inv.ID); !errors.Is(err, ErrNotFound) || errors.As(err, new(*MergedError)) {
+		t.Errorf("merged, one who may see the other and could not see it: %v", err)
 	}
 	if err := s.MaySee(who.bo, inv.ID); !errors.Is(err, ErrNotFound) || errors.As(err, new(*MergedError)) {
 		t.Errorf("merged, its creator, who may not see the other: %v", err)

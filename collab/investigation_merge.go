@@ -187,7 +187,11 @@ func (w *work) moveAnnotations(ctx context.Context, from, into InvestigationID) 
 
 // moveNews makes what people were told lead to the one that is left.
 func (w *work) moveNews(ctx context.Context, from, into *Investigation) error {
-	_, err := w.tx.ExecContext(ctx, `UPDATE inbox_items SET investigation_id = ?1, title = ?2, path = replace(path, '/i/' || ?3, '/i/' || ?1) WHERE investigation_id = ?3`,
+	err := w.touchInboxes(ctx, from.ID)
+	if err != nil {
+		return err
+	}
+	_, err = w.tx.ExecContext(ctx, `UPDATE inbox_items SET investigation_id = ?1, title = ?2, path = replace(path, '/i/' || ?3, '/i/' || ?1) WHERE investigation_id = ?3`,
 		into.ID, into.Title, from.ID)
 	if err == nil {
 		_, err = w.tx.ExecContext(ctx, `UPDATE deliveries SET investigation_id = ?1, notice = json_set(notice, '$.path', '/i/' || ?1) WHERE investigation_id = ?2`,

@@ -395,6 +395,19 @@ func (s *Store) DeleteInvestigation(ctx context.Context, id InvestigationID) err
 		if inv.CreatedBy != w.actor.ID && !w.actor.Role.AtLeast(RoleAdmin) {
 			return ErrForbidden
 		}
+		if err := w.touchInboxes(ctx, id); err != nil {
+			return err
+		}
+		// Other boards hold those that hang on spans which are pinned there too.
+		spread, err := queryAnnotations(ctx, w.tx, `a.investigation_id = ? AND a.trace_id <> '' AND a.deleted_at = 0`, []any{id}, 10_000)
+		if err != nil {
+			return err
+		}
+		for i := range spread {
+			if err := w.eraseAnnotation(ctx, &spread[i]); err != nil {
+				return err
+			}
+		}
 		if _, err := w.log(ctx, id, InvestigationDeleted, string(id), "", map[string]any{"id": id}); err != nil {
 			return err
 		}

@@ -342,14 +342,21 @@ func TestDeletingErases(t *testing.T) {
 	if _, _, err := s.CreateAnnotation(who.ana, AnnotationNew{Anchor: Anchor{PinID: pin.ID}, Text: "secret remark @bo"}); err != nil {
 		t.Fatal(err)
 	}
+	// It shows on another board too, whose log holds it.
+	other := mustOpen(t, s, who.bo, "other")
+	mustBlock(t, s, who.bo, other.ID, BlockNew{Kind: KindTrace, TraceID: traceA})
+	elsewhere, _, err := s.CreateAnnotation(who.ana, AnnotationNew{Anchor: Anchor{InvestigationID: inv.ID, TraceID: traceA}, Text: "a hush for all @bo"})
+	if err != nil {
+		t.Fatal(err)
+	}
 	for range 2 { // twice is no error
 		if err := errors.Join(s.DeleteBlock(who.bo, inv.ID, note.ID), s.DeleteBlock(who.bo, inv.ID, pin.ID)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	list, p, err := s.Changes(who.vi, inv.ID, 0, 0)
-	if err != nil || p.Offset != 7 || len(list) != 7 {
-		t.Fatalf("got %d changes up to %d, %v; want 7", len(list), p.Offset, err)
+	if err != nil || p.Offset != 8 || len(list) != 8 {
+		t.Fatalf("got %d changes up to %d, %v; want 8", len(list), p.Offset, err)
 	}
 	for _, table := range []string{"changes", "blocks", "evidence", "annotations", "inbox_items"} {
 		var n int
@@ -373,8 +380,20 @@ func TestDeletingErases(t *testing.T) {
 	if _, err := s.Board(who.vi, inv.ID); !errors.Is(err, ErrNotFound) {
 		t.Errorf("board of a deleted investigation: %v", err)
 	}
-	if all, _, err := s.FindInvestigations(who.vi, InvestigationFilter{}); err != nil || len(all) != 0 {
+	if all, _, err := s.FindInvestigations(who.vi, InvestigationFilter{}); err != nil || len(all) != 1 {
 		t.Errorf("the list has %d, %v", len(all), err)
+	}
+	list, _, err = s.Changes(who.vi, other.ID, 0, 0)
+	if err != nil || list[len(list)-1].Type != AnnotationDeleted || list[len(list)-1].ID != string(elsewhere.ID) {
+		t.Errorf("the log of the other board ends with %+v, %v", list[len(list)-1], err)
+	}
+	for _, c := range list {
+		if strings.Contains(string(c.Data), "hush") {
+			t.Errorf("the log of the other board still says %s", c.Data)
+		}
+	}
+	if a, err := s.FindAnnotations(who.vi, AnnotationFilter{TraceID: mustTrace(t, traceA)}); err != nil || len(a) != 0 {
+		t.Errorf("on the trace: %+v, %v", a, err)
 	}
 }
 

@@ -689,3 +689,60 @@ func TestMerge(t *testing.T) {
 		}
 	}
 }
+
+// Whose inbox may hold something else, because access came or went, is told at once.
+func TestInboxesAreToldOfAccess(t *testing.T) {
+	s, who, _ := openBoards(t)
+	team, err := s.CreateTeam(who.ana, TeamNew{Name: "Quotes"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var told []string
+	s.OnInbox(func(users []string) { told = append(told, users...) })
+	inv, into := mustOpen(t, s, who.ana, "Hidden"), mustOpen(t, s, who.ana, "Other")
+	mustUpdate(t, s, who.ana, inv.ID, InvestigationUpdate{Visibility: ptr(VisibilityTeam), Teams: map[TeamID]bool{team.ID: true}})
+	members := func(in bool) func() error {
+		return func() error {
+			_, err := s.UpdateTeam(who.ana, team.ID, TeamUpdate{Members: map[string]bool{"u_bo": in}})
+			return err
+		}
+	}
+	for _, step := range []struct {
+		what   string
+		do     func() error
+		unread int
+	}{
+		{"joins the team", members(true), 0},
+		{"is named", func() error {
+			_, _, err := s.CreateBlock(who.ana, inv.ID, BlockNew{Kind: KindNote, Text: "look @bo"})
+			return err
+		}, 1},
+		{"leaves the team", members(false), 0},
+		{"joins again", members(true), 1},
+		{"merged into what all see", func() error {
+			_, err := s.MergeInvestigation(who.ana, inv.ID, MergeNew{Into: into.ID})
+			return err
+		}, 2}, // and with it the team is asked in there
+		{"which only the team sees", func() error {
+			mustUpdate(t, s, who.ana, into.ID, InvestigationUpdate{Visibility: ptr(VisibilityTeam), People: map[string]*string{"u_bo": nil}})
+			return nil
+		}, 2},
+		{"the team is gone", func() error { return s.DeleteTeam(who.ana, team.ID) }, 0},
+		{"open to all again", func() error {
+			mustUpdate(t, s, who.ana, into.ID, InvestigationUpdate{Visibility: ptr(VisibilityWorkspace)})
+			return nil
+		}, 2},
+		{"deleted", func() error { return s.DeleteInvestigation(who.ana, into.ID) }, 0},
+	} {
+		told = nil
+		if err := step.do(); err != nil {
+			t.Fatalf("%s: %v", step.what, err)
+		}
+		if n, err := s.UnreadCount(who.bo, "u_bo"); err != nil || n != step.unread {
+			t.Errorf("%s: %d unread, %v; want %d", step.what, n, err, step.unread)
+		}
+		if !slices.Contains(told, "u_bo") {
+			t.Errorf("%s: Bo's pages are not told; only %v", step.what, told)
+		}
+	}
+}

@@ -75,10 +75,10 @@ func told(named []string, list []mentionable) []string {
 
 // mentioned returns the ids of the people and teams that text names by "@", in
 // the order of their first mention, each once. A team is named by its handle, a
-// person by the full name
-// with or without its spaces, by the part of the email before the @, or by a
-// first name that only one person has; case does not matter. An @ inside a
-// word, as in an email address, names nobody.
+// person by the full name with or without its spaces, by the part of the email
+// before the @, or by a first name that only one person has; case does not matter.
+// An @ inside a word, as in an email address, names nobody, and neither does a part
+// of a longer name: @quotes-api is not the team quotes.
 func mentioned(text string, people []mentionable) []string {
 	names := mentionNames(people)
 	var ids []string
@@ -94,7 +94,7 @@ func mentioned(text string, people []mentionable) []string {
 			if !strings.HasPrefix(rest, n.name) {
 				continue
 			}
-			if after, _ := utf8.DecodeRuneInString(rest[len(n.name):]); len(rest) > len(n.name) && (unicode.IsLetter(after) || unicode.IsDigit(after)) {
+			if goesOn(rest[len(n.name):]) {
 				continue
 			}
 			if n.id != "" && !slices.Contains(ids, n.id) {
@@ -104,6 +104,16 @@ func mentioned(text string, people []mentionable) []string {
 		}
 	}
 	return ids
+}
+
+// goesOn reports whether a name goes on with what follows it: with a letter or a
+// digit, at once or behind a sign that joins names, as in quotes-api.
+func goesOn(after string) bool {
+	if after != "" && strings.Contains("-_.+", after[:1]) {
+		after = after[1:]
+	}
+	next, size := utf8.DecodeRuneInString(after)
+	return size > 0 && (unicode.IsLetter(next) || unicode.IsDigit(next))
 }
 
 // maxMentionBytes is how far after an @ a name is looked for.

@@ -227,6 +227,7 @@ func (s *Store) UpdateTeam(ctx context.Context, id TeamID, u TeamUpdate) (*Team,
 	if err != nil {
 		return nil, fmt.Errorf("update team %s: %w", id, err)
 	}
+	s.tellInboxes(slices.Collect(maps.Keys(u.Members))...) // they may see more, or less, of what is in them
 	return t, nil
 }
 
@@ -284,6 +285,9 @@ func (s *Store) DeleteTeam(ctx context.Context, id TeamID) error {
 		homes, err := scanStrings(rows)
 		if err != nil {
 			return fmt.Errorf("investigations of team %s: %w", id, err)
+		}
+		for _, m := range t.Members { // they may see less of what is in their inbox
+			w.boxes = append(w.boxes, m.ID)
 		}
 		for _, inv := range homes {
 			if err := w.dropTeam(ctx, InvestigationID(inv), id); err != nil {

@@ -20,7 +20,7 @@ export function mount(el) {
     const node = el.firstChild?.nodeType === Node.TEXT_NODE ? el.firstChild : el.insertBefore(document.createTextNode(""), el.firstChild);
     if (node.textContent.trim() !== text) node.textContent = text;
   };
-  const ask = async () => {
+  const ask = async (told) => {
     clearTimeout(timer);
     try {
       const res = await fetch("/api/v1/inbox/news");
@@ -29,7 +29,8 @@ export function mount(el) {
         const news = await res.json();
         show(news.unread);
         const now = `${news.unread} ${news.newest_unix_nano}`;
-        if (was && was !== now) document.dispatchEvent(new Event("redthread:inbox-news"));
+        // Access that ended takes away what was read already, which no number tells.
+        if (told === true || (was && was !== now)) document.dispatchEvent(new Event("redthread:inbox-news"));
         was = now;
         tell(news);
       }
@@ -43,7 +44,7 @@ export function mount(el) {
   };
   const unlisten = listen({
     message(m) {
-      if (m.type === "inbox.changed") ask();
+      if (m.type === "inbox.changed") ask(true);
     },
     state(up) {
       if (up === connected) return;
