@@ -12,27 +12,6 @@ var baseStyles = []string{
 	"css/tokens.css", "css/base.css", "css/shell.css", "css/components.css", "css/services.css", "css/pin.css", "css/utilities.css",
 }
 
-// Key is one line of the list of keys.
-type Key struct {
-	Keys []string
-	Does string
-}
-
-// shellKeys work on every page. A page adds its own with data-keys (see
-// static/js/keys.js).
-var shellKeys = []Key{
-	{[]string{"Ctrl", "K"}, "find anything (⌘K on a Mac)"},
-	{[]string{"/"}, "find, or search in this page"},
-	{[]string{"g", "h"}, "go home"},
-	{[]string{"g", "e"}, "go to Explore"},
-	{[]string{"g", "i"}, "go to Investigations"},
-	{[]string{"g", "n"}, "go to the inbox"},
-	{[]string{"o"}, "where a row, a card or a name is of a span, job or trace: what caused it"},
-	{[]string{"e"}, "and what it caused; both are about the one in focus, else the one pointed at"},
-	{[]string{"?"}, "this list"},
-	{[]string{"Esc"}, "close what is open"},
-}
-
 func badgeCount(n int) string {
 	if n > 99 {
 		return "99+"

@@ -382,16 +382,3 @@ func countedHop(h ThreadPanelHop) string {
 	}
 	return text
 }
-
-// threadKeys work on the page of a thread (static/js/thread.js).
-var threadKeys = []Key{
-	{[]string{"j", "k"}, "next and previous bar"},
-	{[]string{"Enter"}, "open its trace"},
-	{[]string{"h", "l"}, "fold and unfold a group"},
-	{[]string{"o"}, "to the origin"},
-	{[]string{"e"}, "to what it set off"},
-	{[]string{"[", "]"}, "previous and next that failed"},
-	{[]string{"z", "0"}, "zoom to it, and back to all"},
-	{[]string{"p"}, "pin"},
-	{[]string{"y"}, "copy the link"},
-}

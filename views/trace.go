@@ -351,23 +351,6 @@ func (v NoTrace) heading() string {
 	return "No span of this trace has arrived"
 }
 
-// traceKeys work on the page of a trace (static/js/waterfall.js, trace.js).
-var traceKeys = []Key{
-	{[]string{"j", "k"}, "next and previous row"},
-	{[]string{"h", "l"}, "fold and unfold, or go out and in"},
-	{[]string{"[", "]"}, "previous and next error"},
-	{[]string{"/"}, "search in this trace"},
-	{[]string{"n", "N"}, "next and previous match"},
-	{[]string{"z"}, "zoom to the selected span"},
-	{[]string{"0"}, "the whole trace"},
-	{[]string{"o"}, "what caused the selected span: its thread, with the way from the origin"},
-	{[]string{"e"}, "what the selected span caused"},
-	{[]string{"t"}, "follow the thread"},
-	{[]string{"p"}, "pin"},
-	{[]string{"c"}, "annotate the selected span"},
-	{[]string{"y"}, "copy the link to what is on screen"},
-}
-
 func (r WaterfallRow) class() string {
 	s := "Waterfall-row " + r.ServiceClass
 	for _, c := range [...]struct {

@@ -1,6 +1,8 @@
 // The entry of every page: finds [data-js] elements, imports the module of that
 // name and calls its mount(el), again after each htmx swap.
 
+import { listen } from "./keys.js";
+
 /** @type {WeakMap<Element, Map<string, (() => void) | undefined>>} */
 const mounted = new WeakMap();
 
@@ -67,5 +69,5 @@ document.addEventListener("htmx:responseError", (e) => {
 document.addEventListener("htmx:sendError", () => toast("The server cannot be reached. Nothing was changed.", "warn"));
 
 mountAll(document);
-import("./keys.js").then((m) => m.listen());
+listen(); // with the page, so that no key is pressed too early
 import("./presence.js").then((m) => m.begin());

@@ -96,6 +96,8 @@ export function takeOrder(el) {
   const unbind = bind("board", [
     { key: "j", does: "next block", when: some, run: () => walk(1) },
     { key: "k", does: "block before", when: some, run: () => walk(-1) },
+    { key: "Alt ↑↓", does: "move the block up or down", when: () => el.querySelector("form[data-move]") !== null, listed: true },
+    { key: "Ctrl ⏎", does: "send what you write", when: () => el.querySelector("textarea") !== null, listed: true },
   ]);
 
   const on = [["pointerdown", press], ["dragstart", start], ["dragover", over], ["drop", drop], ["dragend", end], ["keydown", key]];

@@ -1,6 +1,6 @@
 import { mountAll, toast, unmountAll } from "./app.js";
 import { number } from "./chart_format.js";
-import { isTyping } from "./keys.js";
+import { bind, isTyping } from "./keys.js";
 import { liveCells } from "./explore_cells.js";
 import { liveClauses } from "./explore_clauses.js";
 import { searchOf, withFilter, withSelection, withTab, withWindow, withoutSelection } from "./explore_url.js";
@@ -35,6 +35,11 @@ export function mount(el) {
     }
     if (e.key === "Escape" && running) running.abort();
   });
+  const unbind = bind("explore", [
+    { key: "Shift Enter", does: "run the query; Esc stops it", listed: true },
+    { key: "Enter", does: "in a clause: take the choice, or run", listed: true },
+    { key: "Backspace", does: "in an empty clause: edit the one before", listed: true },
+  ]);
   on(document, "view:go", async (e) => {
     const { href } = e.detail;
     if (!href.startsWith("/explore?") && href !== "/explore") return;
@@ -56,6 +61,7 @@ export function mount(el) {
 
   return () => {
     off.abort();
+    unbind();
     undoClauses();
     undoCells();
     delete form.dataset.live;

@@ -4,6 +4,7 @@
 // bind one key at once are a fault, which the console tells and a test looks for.
 import { toast } from "./app.js";
 import { forget, visit } from "./palette_recent.js";
+import { open as openPalette } from "./palette.js";
 import { activeKeys, chordKey, conflictsOf } from "./keys_list.js";
 
 const chordMillis = 1200;
@@ -58,13 +59,6 @@ export function showKeys() {
   const list = document.getElementById("keys-list");
   list.replaceChildren();
   for (const b of active()) if (b.key) list.append(keyRow(b.shown ?? b.key.split(" "), b.does));
-  // What other elements hear stands in the page itself.
-  const known = new Set(active().map((b) => b.key));
-  for (const template of document.querySelectorAll("template[data-keys]")) {
-    for (const row of [...template.content.cloneNode(true).children]) {
-      if (![...row.querySelectorAll("dt kbd")].every((k) => known.has(k.textContent))) list.append(row);
-    }
-  }
   dialog.showModal();
 }
 
@@ -90,7 +84,6 @@ const go = (path) => () => location.assign(path);
 /** Begins to listen to the keys of the whole page. */
 export function listen() {
   const find = document.querySelector(".TopBar-input");
-  const palette = () => import("./palette.js").then((m) => m.open());
   bind("shell", [
     ...(find ? [{ key: "Ctrl K", shown: [mac ? "⌘" : "Ctrl", "K"], does: "go anywhere, do anything", listed: true }] : []),
     { key: "/", does: "find, or search in this page", when: () => search() !== null, run: () => search().focus() },
@@ -114,7 +107,7 @@ export function listen() {
   document.addEventListener("keydown", (e) => {
     if ((e.ctrlKey || e.metaKey) && !e.altKey && !e.shiftKey && e.key.toLowerCase() === "k" && find) {
       e.preventDefault();
-      palette();
+      openPalette();
       return;
     }
     if (e.key === "Escape" && e.target === find && find) find.blur();

@@ -1,9 +1,7 @@
 // A board as it was: its times in the reader's zone, and keys that walk through
 // its changes. Nothing can be written to the past.
 import { localise } from "./board_swap.js";
-import { isTyping } from "./keys.js";
-
-const steps = { ArrowLeft: "The change before", ArrowRight: "The change after", Home: "The first change" };
+import { bind } from "./keys.js";
 
 /**
  * @param {HTMLElement} el
@@ -11,14 +9,12 @@ const steps = { ArrowLeft: "The change before", ArrowRight: "The change after", 
  */
 export function mount(el) {
   localise(el);
-  const key = (e) => {
-    if (e.ctrlKey || e.metaKey || e.altKey || e.shiftKey || e.defaultPrevented || isTyping(e) || document.querySelector("dialog[open]")) return;
-    if (e.key === "Escape") el.querySelector(".Replay-now")?.click();
-    const link = steps[e.key] && el.querySelector(`.Replay a[aria-label="${steps[e.key]}"]`);
-    if (!link) return;
-    e.preventDefault();
-    link.click();
-  };
-  document.addEventListener("keydown", key);
-  return () => document.removeEventListener("keydown", key);
+  const link = (label) => el.querySelector(`.Replay a[aria-label="${label}"]`);
+  const step = (key, shown, does, label) => ({ key, shown: [shown], does, when: () => link(label) !== null, run: () => link(label).click() });
+  return bind("then", [
+    step("ArrowLeft", "←", "the board a change before", "The change before"),
+    step("ArrowRight", "→", "the board a change after", "The change after"),
+    step("Home", "Home", "the board at its first change", "The first change"),
+    { key: "Escape", shown: ["Esc"], does: "back to now", when: () => !document.querySelector("details.Menu[open]"), run: () => el.querySelector(".Replay-now")?.click() },
+  ]);
 }
