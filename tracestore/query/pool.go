@@ -352,16 +352,27 @@ func (p *Progress) Watch(l *Lease) {
 // Rows is as [Lease.Progress].
 func (p *Progress) Rows() (scanned, total int64) { return p.lease.Load().Progress() }
 
-// expect adds rows to those to read.
+// expect adds the rows of blocks to those to read.
 func (l *Lease) expect(blocks []column.Block) {
-	if l == nil {
-		return
-	}
 	rows := int64(0)
 	for _, b := range blocks {
 		rows += int64(b.Rows())
 	}
-	l.total.Add(rows)
+	l.more(rows)
+}
+
+// more adds rows to those to read.
+func (l *Lease) more(rows int64) {
+	if l != nil {
+		l.total.Add(rows)
+	}
+}
+
+// read adds rows to those read.
+func (l *Lease) read(rows int64) {
+	if l != nil {
+		l.scanned.Add(rows)
+	}
 }
 
 // eachBlock calls fn for every block on n goroutines, telling it which, one turn
@@ -395,9 +406,7 @@ func (l *Lease) eachBlock(ctx context.Context, n int, blocks []column.Block, fn 
 					l.give(time.Since(from))
 					return
 				}
-				if l != nil {
-					l.scanned.Add(int64(blocks[at].Rows()))
-				}
+				l.read(int64(blocks[at].Rows()))
 				if err := l.pass(ctx, time.Since(from)); err != nil {
 					fail(err)
 					return

@@ -51,9 +51,11 @@ type resolution struct {
 	spans   *spanTable // those with a child that is asked for; nil: not asked for
 	loose   bool       // the rows may be of any number of blocks
 
+	maxApart int // see the constant
+
 	values map[scope]*spanValues
 	found  []column.Bitmap // by place in where.exists: the traces, or spans, that have such a span
-	thread *threadEnds     // where the rows come from; nil: not asked for
+	thread threadEnds      // where the rows come from; nil: not asked for
 	begins []trace.SpanID  // by trace: the span that begins a thread, zero: none does
 
 	held     int64
@@ -78,7 +80,7 @@ func (q *where) resolve(ctx context.Context, threads Threads, lease *Lease, bloc
 }
 
 func (q *where) newResolution(threads Threads, lease *Lease, blocks []column.Block, hold func(int64) error) *resolution {
-	r := &resolution{where: q, threads: threads, blocks: blocks, lease: lease, hold: hold, traces: newSpanTable(), values: make(map[scope]*spanValues)}
+	r := &resolution{where: q, threads: threads, blocks: blocks, lease: lease, hold: hold, maxApart: cmp.Or(q.maxApart, maxApart), traces: newSpanTable(), values: make(map[scope]*spanValues)}
 	if len(q.scopedNames(scopeParent)) > 0 {
 		r.parents = newSpanTable()
 	}
@@ -126,10 +128,7 @@ func (r *resolution) charge() error {
 	for _, b := range r.found {
 		now += int64(8 * len(b))
 	}
-	if r.thread != nil {
-		now += r.thread.bytes()
-	}
-	now += int64(8 * cap(r.begins))
+	now += r.thread.bytes() + int64(8*cap(r.begins))
 	more := now - r.held
 	r.held = now
 	return r.hold(more)
@@ -250,7 +249,7 @@ func (r *resolution) lookUp(ctx context.Context) error {
 			r.found[i] = append(r.found[i], most[len(r.found[i]):]...)
 		}
 	}
-	if err := r.follow(ctx); err != nil {
+	if err := r.follow(ctx, within); err != nil {
 		return err
 	}
 	return r.measure(ctx)

@@ -275,4 +275,59 @@ func TestAroundIsBounded(t *testing.T) {
 	if !errors.As(err, &invalid) || !strings.Contains(invalid.Message, "looking around them needs more memory") {
 		t.Errorf("with 100 bytes the query gives %v", err)
 	}
+
+	// What was caused apart is read trace by trace: not without bounds.
+	for _, column := range []string{"origin.name", "cause.name"} {
+		p, err := Compile(Spec{Breakdowns: []string{column}}, testNow)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Threads = threadsOf(spans, expired)
+		if _, err := Run(t.Context(), p, cut(spans, rng)); err != nil {
+			t.Fatal(err)
+		}
+		p.where.maxApart = 1
+		if _, err := Run(t.Context(), p, cut(spans, rng)); !errors.As(err, &invalid) || !strings.Contains(invalid.Message, "read one by one; at most 1 are") {
+			t.Errorf("%s of one row at most gives %v", column, err)
+		}
+	}
+
+	// It is held against the query's memory, given back, and ends with its context.
+	pool := NewPool(PoolOptions{MemoryBytes: 64 << 20, QueryBytes: 24 << 20})
+	ask := func(ctx context.Context) error {
+		p, err := Compile(Spec{Breakdowns: []string{"cause.name"}}, testNow)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.Lease, err = pool.Begin(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		defer p.Lease.End()
+		p.Threads = stoppedThreads{threadsOf(spans, expired), cancel}
+		_, err = Run(ctx, p, cut(spans, rng))
+		return err
+	}
+	if err := ask(t.Context()); !errors.As(err, &invalid) || !strings.Contains(invalid.Message, "looking around them needs more memory") {
+		t.Errorf("causes that take more memory than there is give %v", err)
+	}
+	pool = NewPool(PoolOptions{MemoryBytes: 128 << 20, QueryBytes: 64 << 20})
+	ctx, cancel = context.WithCancel(t.Context())
+	defer cancel()
+	if err := ask(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("a query that is stopped while causes are read gives %v", err)
+	}
+	if s := pool.Stats(); s.HeldBytes != 0 || s.Running != 0 {
+		t.Errorf("after all queries ended the pool has %+v", s)
+	}
+}
+
+// stoppedThreads stops a query when it asks for the causes of rows.
+type stoppedThreads struct {
+	Threads
+	stop func()
+}
+
+func (s stoppedThreads) SpanCauses(ctx context.Context, refs []trace.Ref) ([]trace.Ref, error) {
+	s.stop()
+	return s.Threads.SpanCauses(ctx, refs)
 }

@@ -1,50 +1,52 @@
 package query
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
 	"strings"
+	"unsafe"
 
 	"redthread/tracestore/column"
 	"redthread/tracestore/graph"
 	"redthread/tracestore/trace"
 )
 
-// threadEnds are the origins and causes of the rows' traces, and of single rows
-// where those of a trace have different ones.
-type threadEnds struct {
-	ends  map[scope]*endList
-	spans *spanTable    // the rows that are answered one by one
-	apart column.Bitmap // the traces of these
-}
+// threadEnds are the origins and causes of the rows.
+type threadEnds map[scope]*endList
 
-// endList is where rows come from: the number in refs, -1 for none.
+// endList is where rows come from: numbers in refs, -1 for none. A row in spans has
+// that of bySpan, any other that of its trace.
 type endList struct {
 	refs    *spanTable
+	rows    []int64 // by number in refs: how many there are
 	byTrace []int32
+	apart   column.Bitmap // the traces with rows in spans
+	spans   *spanTable
 	bySpan  []int32
-	rows    []int64 // by number in refs
 }
 
-func (t *threadEnds) bytes() int64 {
-	n := t.spans.bytes() + int64(8*cap(t.apart))
-	for _, e := range t.ends {
-		n += e.refs.bytes() + int64(4*cap(e.byTrace)+4*cap(e.bySpan)+8*cap(e.rows))
+func newEndList(traces int) *endList {
+	return &endList{refs: newSpanTable(), spans: newSpanTable(), byTrace: make([]int32, traces), apart: column.NewBitmap(traces)}
+}
+
+func (t threadEnds) bytes() int64 {
+	n := int64(0)
+	for _, e := range t {
+		n += e.refs.bytes() + e.spans.bytes() + int64(4*cap(e.byTrace)+4*cap(e.bySpan)+8*cap(e.rows)+8*cap(e.apart))
 	}
 	return n
 }
 
 // of returns the number of a row's origin or cause, -1: none.
-func (t *threadEnds) of(s scope, traceNumber int, ref trace.Ref) int {
-	e := t.ends[s]
-	if !t.apart.Has(traceNumber) {
-		return int(e.byTrace[traceNumber])
+func (e *endList) of(traceNumber int, ref trace.Ref) int {
+	if e.apart.Has(traceNumber) {
+		if n := e.spans.find(&ref); n >= 0 && n < len(e.bySpan) {
+			return int(e.bySpan[n])
+		}
 	}
-	if n := t.spans.find(&ref); n >= 0 && n < len(e.bySpan) {
-		return int(e.bySpan[n])
-	}
-	return -1
+	return int(e.byTrace[traceNumber])
 }
 
 // number returns the number of an end that is of so many rows; one without a span
@@ -62,59 +64,32 @@ func (e *endList) number(ref trace.Ref, rows int64) int32 {
 }
 
 // follow finds the origins and causes of the rows' traces, and of single rows where
-// they differ within a trace, and reads their columns.
-func (r *resolution) follow(ctx context.Context) error {
+// they differ within a trace, and reads their columns. The blocks hold the spans of
+// these traces.
+func (r *resolution) follow(ctx context.Context, blocks []column.Block) error {
 	origin, cause := r.where.scopedNames(scopeOrigin), r.where.scopedNames(scopeCause)
 	if len(origin)+len(cause) == 0 || r.threads == nil {
 		return nil
 	}
-	n := len(r.traces.keys)
-	t := &threadEnds{spans: newSpanTable(), apart: column.NewBitmap(n), ends: make(map[scope]*endList)}
 	found, err := r.threads.Origins(ctx, r.traces.traces())
 	if err != nil {
 		return err
 	}
-	for i := range found {
-		// Where a trace goes on in another process, its rows have causes within it.
-		if found[i].Apart || len(cause) > 0 && !r.alone(i) {
-			t.apart.Set(i)
-		}
-	}
-	if err := r.collectApart(ctx, t); err != nil {
-		return err
-	}
-	r.thread = t
-	told := &untold{}
+	r.thread = threadEnds{}
 	if len(origin) > 0 {
-		e := &endList{refs: newSpanTable(), byTrace: make([]int32, n)}
-		t.ends[scopeOrigin] = e
-		for i := range found {
-			if e.byTrace[i] = -1; !t.apart.Has(i) {
-				e.byTrace[i] = told.take(e, &found[i], int64(r.rows[i]))
-			}
-		}
-		spans, err := r.threads.SpanOrigins(ctx, t.spans.keys)
-		if err != nil {
+		e := newEndList(len(found))
+		r.thread[scopeOrigin] = e
+		if err := r.origins(ctx, found, e); err != nil {
 			return err
-		}
-		e.bySpan = make([]int32, len(spans))
-		for i := range spans {
-			e.bySpan[i] = told.take(e, &spans[i], 1)
 		}
 		if err := r.readEnds(ctx, scopeOrigin, origin, e); err != nil {
 			return err
 		}
-		r.warnings = append(r.warnings, told.warnings()...)
 	}
 	if len(cause) > 0 {
-		e := &endList{refs: newSpanTable(), byTrace: make([]int32, n)}
-		t.ends[scopeCause] = e
-		for i := range found {
-			if e.byTrace[i] = -1; !t.apart.Has(i) {
-				e.byTrace[i] = e.number(found[i].Cause, int64(r.rows[i]))
-			}
-		}
-		if err := r.causesApart(ctx, t, e); err != nil {
+		e := newEndList(len(found))
+		r.thread[scopeCause] = e
+		if err := r.causes(ctx, found, blocks, e); err != nil {
 			return err
 		}
 		if err := r.readEnds(ctx, scopeCause, cause, e); err != nil {
@@ -124,23 +99,143 @@ func (r *resolution) follow(ctx context.Context) error {
 	return r.charge()
 }
 
+// origins finds where the rows begin.
+func (r *resolution) origins(ctx context.Context, found []graph.TraceOrigin, e *endList) error {
+	told := &untold{}
+	apart := column.NewBitmap(len(found))
+	for i := range found {
+		if e.byTrace[i] = -1; found[i].Apart {
+			apart.Set(i)
+		} else {
+			e.byTrace[i] = told.take(e, &found[i], int64(r.rows[i]))
+		}
+	}
+	err := r.eachApart(ctx, apart, e, "where they began", func(refs []trace.Ref) error {
+		spans, err := r.threads.SpanOrigins(ctx, refs)
+		for i := range spans {
+			e.bySpan = append(e.bySpan, told.take(e, &spans[i], 1))
+		}
+		return err
+	})
+	r.warnings = append(r.warnings, told.warnings()...)
+	return err
+}
+
+// causes finds what caused the rows: where a trace goes on in another process, they
+// have causes within it.
+func (r *resolution) causes(ctx context.Context, found []graph.TraceOrigin, blocks []column.Block, e *endList) error {
+	apart, several := column.NewBitmap(len(found)), column.NewBitmap(len(found))
+	for i := range found {
+		o := &found[i]
+		switch {
+		case o.Apart, !o.Cause.TraceID.IsZero() && o.Cause.SpanID.IsZero(), o.Reason == graph.Cut && o.Cause.TraceID.IsZero(),
+			!r.alone(i) && r.where.anySignal:
+			apart.Set(i)
+		case !r.alone(i):
+			several.Set(i)
+		}
+	}
+	if err := r.legs(ctx, blocks, several, e); err != nil {
+		return err
+	}
+	for i := range found {
+		switch e.byTrace[i] = -1; {
+		case several.Has(i):
+			apart.Set(i)
+		case !apart.Has(i):
+			e.byTrace[i] = e.number(found[i].Cause, int64(r.rows[i]))
+		}
+	}
+	return r.eachApart(ctx, apart, e, "what caused them", func(refs []trace.Ref) error {
+		causes, err := r.threads.SpanCauses(ctx, refs)
+		for i := range causes {
+			e.bySpan = append(e.bySpan, e.number(causes[i], 1))
+		}
+		return err
+	})
+}
+
 // alone reports whether all rows of a trace are its roots: what caused the trace
 // caused them.
 func (r *resolution) alone(i int) bool { return r.heads.Has(i) && r.rows[i] == 1 }
 
-// collectApart numbers the rows of the traces that are answered row by row.
-func (r *resolution) collectApart(ctx context.Context, t *threadEnds) error {
-	if t.apart.Count() == 0 {
+const (
+	// maxApart bounds the rows for which the spans of their traces are read (about
+	// 5 s of a processor for a million).
+	maxApart = 1_000_000
+	// apartChunk is how many of these rows are asked for at once, and apartBytes what
+	// the answer takes at most, with the spans that are read for it.
+	apartChunk = 64 << 10
+	apartBytes = 32 << 20
+)
+
+// eachApart numbers the rows of some traces and has them answered, those of a trace
+// together; what they are asked for is said to whoever asks too much.
+func (r *resolution) eachApart(ctx context.Context, apart column.Bitmap, e *endList, what string, ask func(refs []trace.Ref) error) error {
+	if apart.Count() == 0 {
 		return nil
 	}
+	asked := int64(0)
+	for i := range e.apart {
+		e.apart[i] |= apart[i]
+	}
+	for i := range r.rows {
+		if apart.Has(i) {
+			asked += int64(r.rows[i])
+		}
+	}
+	if asked > int64(r.maxApart) {
+		return &InvalidError{"filters", fmt.Sprintf("To find %s, the traces of %d rows would have to be read one by one; at most %d are. "+
+			"Filter more by the rows' own columns (with is_root = true a trace is asked for once), or take a shorter time range.", what, asked, r.maxApart)}
+	}
+	rows, err := r.rowsOf(ctx, apart)
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(rows, func(a, b apartRow) int { return cmp.Compare(a.trace, b.trace) })
+	held := int64(apartBytes + int(unsafe.Sizeof(apartRow{}))*cap(rows))
+	if err := r.hold(held); err != nil {
+		return err
+	}
+	defer func() { _ = r.hold(-held) }() // giving back is no reason to stop
+	r.lease.more(int64(len(rows)))
+	refs := make([]trace.Ref, 0, min(apartChunk, len(rows)))
+	for i := range rows {
+		ref := trace.Ref{TraceID: r.traces.keys[rows[i].trace].TraceID, SpanID: rows[i].span}
+		if before := len(e.spans.keys); e.spans.number(&ref) == before {
+			refs = append(refs, ref)
+		}
+		if last := i == len(rows)-1; last || len(refs) >= apartChunk && rows[i+1].trace != rows[i].trace {
+			if err := ask(refs); err != nil {
+				return err
+			}
+			r.lease.read(int64(len(refs)))
+			refs = refs[:0]
+			if err := r.charge(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// apartRow is a row whose trace does not answer for it.
+type apartRow struct {
+	trace int32 // number
+	span  trace.SpanID
+}
+
+// rowsOf are the rows of some traces.
+func (r *resolution) rowsOf(ctx context.Context, of column.Bitmap) ([]apartRow, error) {
+	var out []apartRow
 	for i := range r.page {
-		if n := r.traces.find(&trace.Ref{TraceID: r.page[i].TraceID}); n >= 0 && t.apart.Has(n) {
-			t.spans.number(&r.page[i])
+		if n := r.traces.find(&trace.Ref{TraceID: r.page[i].TraceID}); n >= 0 && of.Has(n) {
+			out = append(out, apartRow{int32(n), r.page[i].SpanID})
 		}
 	}
 	first := r.where.first()
 	r.lease.expect(r.live)
-	return r.lease.eachBlock(ctx, r.lease.workers(len(r.live)), r.live, func(_ int, b column.Block) error {
+	err := r.lease.eachBlock(ctx, r.lease.workers(len(r.live)), r.live, func(_ int, b column.Block) error {
 		v := first.view(ctx, b, r.hold)
 		defer v.release()
 		sel, err := first.choose(v)
@@ -151,39 +246,22 @@ func (r *resolution) collectApart(ctx context.Context, t *threadEnds) error {
 		if err != nil {
 			return err
 		}
-		var list []trace.Ref
-		last, apart := trace.ID{}, false
+		var list []apartRow
+		last, number := trace.ID{}, -1
 		for k, row := range rowsOf(sel.bitmap(), nil) {
-			id := ids.trace(int(row))
-			if k == 0 || id != last {
-				n := r.traces.find(&trace.Ref{TraceID: id})
-				last, apart = id, n >= 0 && t.apart.Has(n)
+			if id := ids.trace(int(row)); k == 0 || id != last {
+				last, number = id, r.traces.find(&trace.Ref{TraceID: id})
 			}
-			if apart {
-				list = append(list, trace.Ref{TraceID: id, SpanID: ids.span(int(row))})
+			if number >= 0 && of.Has(number) {
+				list = append(list, apartRow{int32(number), ids.span(int(row))})
 			}
 		}
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		before := t.spans.bytes()
-		for i := range list {
-			t.spans.number(&list[i])
-		}
-		return r.hold(t.spans.bytes() - before)
+		out = append(out, list...)
+		return nil
 	})
-}
-
-// causesApart finds the causes of rows one by one.
-func (r *resolution) causesApart(ctx context.Context, t *threadEnds, e *endList) error {
-	refs, err := r.threads.SpanCauses(ctx, t.spans.keys)
-	if err != nil {
-		return err
-	}
-	e.bySpan = make([]int32, len(refs))
-	for i := range refs {
-		e.bySpan[i] = e.number(refs[i], 1)
-	}
-	return nil
+	return out, err
 }
 
 // untold counts the rows whose origin is not known.

@@ -123,10 +123,10 @@ func (r *resolution) numberer(s scope) func(id trace.ID, span, parent trace.Span
 	case scopeOrigin, scopeCause:
 		return func(id trace.ID, span, _ trace.SpanID) int {
 			n := find(r.traces, trace.Ref{TraceID: id})
-			if n < 0 || r.thread == nil {
+			if n < 0 || r.thread[s] == nil {
 				return -1
 			}
-			return r.thread.of(s, n, trace.Ref{TraceID: id, SpanID: span})
+			return r.thread[s].of(n, trace.Ref{TraceID: id, SpanID: span})
 		}
 	}
 	return func(id trace.ID, _, _ trace.SpanID) int { return find(r.traces, trace.Ref{TraceID: id}) }

@@ -20,6 +20,7 @@ type where struct {
 	exists   []*exists   // what filters ask for around a row
 	scoped   []string    // columns of other spans that the query reads
 	resolved *resolution // of one run
+	maxApart int         // see the constant, unless 0
 }
 
 // inEnvironment keeps the rows of the query's environment; nil: all rows.
