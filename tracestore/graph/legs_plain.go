@@ -53,6 +53,8 @@ func OddityOf(key, value string) Oddity {
 		receives = value == "worker"
 	case "span.kind":
 		receives = value == "consumer"
+	default:
+		receives = receiptKeys[key]
 	}
 	if receives {
 		return OddReceiver
