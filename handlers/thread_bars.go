@@ -3,8 +3,8 @@ package handlers
 import (
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"redthread/tracestore/graph"
 	"redthread/tracestore/trace"
@@ -14,7 +14,7 @@ import (
 
 // bars draws a row: a group as one bar, a member as one for each attempt.
 func (m *threadMap) bars(r *mapRow) []views.ThreadBar {
-	row := "r" + strconv.Itoa(r.index)
+	row := rowID(r.index)
 	switch {
 	case r.kind == rowGroup:
 		b := m.groupBar(r)
@@ -48,27 +48,36 @@ const letterWidth = 0.82
 // place puts a bar and its words where its time is.
 func (m *threadMap) place(b *views.ThreadBar, r *mapRow, start, end, wait int64) {
 	b.Y, b.Level = r.y+mapBarDown, r.depth+1
-	x := m.scale.x(start)
-	width := max(m.scale.x(end)-x, 0.35)
-	b.X, b.Width = xPercent(x), xPercent(width)
-	b.TextX = xPercent(x + width)
-	if x+width+letterWidth*float64(len(b.Text)+len(b.Warn)+4) > 100 {
-		// Before the wait, else before the bar, else on its end.
-		b.TextEnd = true
-		room := letterWidth * float64(len(b.Text)+len(b.Warn)+4)
-		if left := min(x, m.scale.x(start-wait)); left > room {
-			b.TextX = xPercent(left)
-		} else if x > room {
-			b.TextX = xPercent(x)
-		}
-	}
-	b.LabelX = xPercent(x)
-	b.LabelEnd = x > letterWidth*float64(len(b.Label))
 	switch m.outside(start, end) {
 	case -1:
-		b.Out, b.Text, b.TextX, b.TextEnd, b.Label = true, "◂ "+plusDuration(start-m.start), xPercent(mapLeft), false, ""
+		b.Out, b.Text, b.TextX, b.Label = true, "◂ "+plusDuration(start-m.start), xPercent(mapLeft), ""
+		return
 	case 1:
 		b.Out, b.Text, b.TextX, b.TextEnd, b.Label = true, plusDuration(start-m.start)+" ▸", xPercent(mapRight), true, ""
+		return
+	}
+	x := m.scale.x(start)
+	width := max(m.scale.x(end)-x, 0.35)
+	left := min(x, m.scale.x(start-wait))
+	b.X, b.Width = xPercent(x), xPercent(width)
+	// How it came here stands above its wait, beside the curve that leads there.
+	label := letterWidth * float64(utf8.RuneCountInString(b.Label)+1)
+	b.LabelX = xPercent(left)
+	if left+label > 100 && left > label {
+		b.LabelEnd = true
+	}
+	// What it did stands after the bar, else before its wait, else above its end or
+	// on it.
+	b.TextX = xPercent(x + width)
+	room := letterWidth * float64(utf8.RuneCountInString(b.Text)+utf8.RuneCountInString(b.Warn)+4)
+	switch {
+	case x+width+room <= 100:
+	case left > room && !b.LabelEnd:
+		b.TextX, b.TextEnd = xPercent(left-curveAside), true
+	case b.Label == "" || !b.LabelEnd && left+label+room < x+width:
+		b.TextEnd, b.TextAbove = true, true
+	default:
+		b.TextEnd = true
 	}
 }
 
@@ -120,7 +129,7 @@ func (m *threadMap) foldedBar(r *mapRow) views.ThreadBar {
 		b.Warn = countOf(f.Errors, "error", "errors")
 	}
 	b.Title = fmt.Sprintf("%s, %s, at %s, %s", g.name, g.service, plusDuration(f.StartUnixNano-m.start), b.Text)
-	m.place(&b, r, f.StartUnixNano, f.StartUnixNano+f.DurationNano, f.WaitNano)
+	m.place(&b, r, f.StartUnixNano, f.StartUnixNano+f.DurationNano, 0) // its wait is only told
 	return b
 }
 

@@ -2,9 +2,11 @@ package handlers
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"redthread/tracestore/graph"
 	"redthread/tracestore/trace"
@@ -15,6 +17,10 @@ import (
 // Sizes of the map, in pixels, and its bounds: beyond them the table is the
 // better picture, and the map says how much it leaves out.
 const (
+	// curveAside is how far beside a bar a curve falls into what begins with it, in
+	// percent of the map, and asideGrid how far apart two such curves are.
+	curveAside     = 0.9
+	asideGrid      = 0.5
 	mapTop         = 30 // the time axis
 	mapRowHeight   = 40
 	mapBarDown     = 15 // from the top of a row to its bar; the words of its edge stand above
@@ -111,8 +117,17 @@ func newThreadMap(g *grouping, st threadState, selected int, told []int) *thread
 	m.start = threadStart(g.t)
 	m.whole = newTimeScale(slices.Clone(busy), 0, 0)
 	m.scale = m.whole
-	if st.zoomed() {
-		m.scale = newTimeScale(busy, m.start+st.from, m.start+st.to)
+	if len(busy) == 0 {
+		m.st.from, m.st.to = 0, 0
+	}
+	if m.st.zoomed() {
+		// An address may ask for any time: of it only what the thread has is shown.
+		a, b := m.whole.span()
+		if m.st.from, m.st.to = max(m.st.from, a-m.start), min(m.st.to, b-m.start); m.st.from >= m.st.to {
+			m.st.from, m.st.to = 0, 0
+		} else {
+			m.scale = newTimeScale(busy, m.start+m.st.from, m.start+m.st.to)
+		}
 	}
 	return m
 }
@@ -251,7 +266,7 @@ func (m *threadMap) view() views.ThreadMap {
 		head, title, class := m.lane(r)
 		n := len(v.Lanes)
 		if n == 0 || v.Lanes[n-1].Full != head+" "+title {
-			v.Lanes = append(v.Lanes, views.ThreadLane{Y: y, Head: clipLetters(head, 21), Title: clipLetters(title, 20), Full: head + " " + title, Class: class, Depth: r.depth})
+			v.Lanes = append(v.Lanes, views.ThreadLane{Y: y, Head: head, Title: title, Full: head + " " + title, Class: class})
 			y += mapLanePadding
 			n++
 		}
@@ -283,7 +298,10 @@ func (m *threadMap) view() views.ThreadMap {
 	return v
 }
 
-// stepBack takes the weight from the bars of what the selected leg did not set off.
+func rowID(index int) string { return "r" + strconv.Itoa(index) }
+
+// stepBack takes the weight from the bars of what the selected leg did not set
+// off, and marks what it did.
 func (m *threadMap) stepBack(bars []views.ThreadBar) {
 	legs, folds := m.setOff()
 	in := map[string]bool{} // rows
@@ -293,10 +311,15 @@ func (m *threadMap) stepBack(bars []views.ThreadBar) {
 			continue
 		}
 		g := &m.groups[r.group]
-		in["r"+strconv.Itoa(r.index)] = slices.ContainsFunc(g.legs, func(l int) bool { return legs[l] }) || slices.ContainsFunc(g.folds, func(f int) bool { return folds[f] })
+		in[rowID(r.index)] = slices.ContainsFunc(g.legs, func(l int) bool { return legs[l] }) || slices.ContainsFunc(g.folds, func(f int) bool { return folds[f] })
+	}
+	own := m.rowOf[m.of[m.selected]]
+	if at, ok := m.legRow[m.selected]; ok {
+		own = at
 	}
 	for i := range bars {
 		bars[i].Aside = !in[bars[i].Row]
+		bars[i].Effect = !bars[i].Aside && bars[i].Row != rowID(own)
 	}
 }
 
@@ -319,15 +342,6 @@ func (m *threadMap) lane(r *mapRow) (head, title, class string) {
 	return g.service, g.name, views.ServiceClass(g.service)
 }
 
-// clipLetters cuts a text after n letters.
-func clipLetters(s string, n int) string {
-	letters := []rune(s)
-	if len(letters) <= n {
-		return s
-	}
-	return string(letters[:n-1]) + "…"
-}
-
 func countOf(n int, one, many string) string {
 	if n == 1 {
 		return "1 " + one
@@ -335,18 +349,22 @@ func countOf(n int, one, many string) string {
 	return ui.Count(n) + " " + many
 }
 
-// dot is the message between a cause and what it brought.
+// maxDots is how many of several messages are drawn as dots of their own.
+const maxDots = 12
+
+// dot is the message between a cause and what it brought; of several each that
+// has room stands at its own time.
 func (m *threadMap) dot(r *mapRow) views.ThreadDot {
 	sent := map[trace.Ref]bool{}
-	at := int64(0)
+	var others []float64
 	folded := 0
 	for _, g := range r.brought {
 		for _, i := range m.groups[g].legs {
 			l := &m.t.Legs[i]
-			sent[l.From.Ref] = true
-			if t := m.begin(l) - l.WaitNano; at == 0 || t < at {
-				at = t
+			if at := m.begin(l) - l.WaitNano; !sent[l.From.Ref] && m.outside(at, at) == 0 {
+				others = append(others, m.scale.x(at))
 			}
+			sent[l.From.Ref] = true
 		}
 		for _, i := range m.groups[g].folds {
 			folded += m.t.Folds[i].Traces
@@ -360,8 +378,33 @@ func (m *threadMap) dot(r *mapRow) views.ThreadDot {
 		text += " · " + ui.Count(n) + " consumers"
 	}
 	onPath := slices.ContainsFunc(r.brought, func(g int) bool { return m.pathIn[g] })
-	return views.ThreadDot{X: xPercent(m.scale.x(at)), Y: r.y + mapBarDown + mapBarHeight/2, Several: len(sent) > 1 || folded > 0, Path: onPath, Text: text, Title: m.groups[r.group].topic,
+	at := m.sentAt(r)
+	x := m.scale.x(at)
+	v := views.ThreadDot{X: xPercent(x), TextX: xPercent(x), Y: r.y + mapBarDown + mapBarHeight/2, Several: len(sent) > 1 || folded > 0, Path: onPath, Text: text, Title: m.groups[r.group].topic,
 		Out: m.outside(at, at) != 0}
+	slices.Sort(others)
+	drawn, last := []float64{x}, x
+	for _, o := range others {
+		if len(drawn) < maxDots && !slices.ContainsFunc(drawn, func(d float64) bool { return math.Abs(d-o) < dotRoom }) {
+			drawn = append(drawn, o)
+			v.Others = append(v.Others, xPercent(o))
+			last = max(last, o)
+		}
+	}
+	v.TextX = xPercent(last)
+	return v
+}
+
+// dotRoom is how far apart dots stand at least, in percent of the map.
+const dotRoom = 0.75
+
+// sentAt is when the message was sent that a row of messages is joined by.
+func (m *threadMap) sentAt(r *mapRow) int64 {
+	if leg, ok := m.joining(r); ok {
+		l := &m.t.Legs[leg]
+		return m.begin(l) - l.WaitNano
+	}
+	return m.groups[r.group].start
 }
 
 // endDot is what was sent and not taken.
@@ -372,15 +415,23 @@ func (m *threadMap) endDot(r *mapRow) views.ThreadDot {
 		at += m.t.Legs[e.Leg].SkewNano
 	}
 	what := countOf(e.Count, "message", "messages")
-	return views.ThreadDot{X: xPercent(m.scale.x(at)), Y: r.y + mapBarDown + mapBarHeight/2, End: true, Text: what + " sent, nothing known took " + itOrThem(e.Count),
+	x := xPercent(m.scale.x(at))
+	return views.ThreadDot{X: x, TextX: x, Y: r.y + mapBarDown + mapBarHeight/2, End: true, Text: what + " sent, nothing known took " + itOrThem(e.Count),
 		Title: "No span that took it has arrived: it may still be waiting, have no tracing, or record no link", Href: spanHref(e.First.Ref), Out: m.outside(at, at) != 0}
 }
 
 // placeWords puts the words of a dot near the right edge before it.
 func placeWords(d views.ThreadDot) views.ThreadDot {
-	x, _ := strconv.ParseFloat(strings.TrimSuffix(d.X, "%"), 64)
-	room := letterWidth * float64(len(d.Text)+3)
-	d.TextEnd = x+room > 100 && x > room
+	x, _ := strconv.ParseFloat(strings.TrimSuffix(d.TextX, "%"), 64)
+	before, _ := strconv.ParseFloat(strings.TrimSuffix(d.X, "%"), 64)
+	for _, o := range d.Others {
+		at, _ := strconv.ParseFloat(strings.TrimSuffix(o, "%"), 64)
+		before = min(before, at)
+	}
+	room := letterWidth * float64(utf8.RuneCountInString(d.Text)+3)
+	if x+room > 100 && before > room {
+		d.TextEnd, d.TextX = true, xPercent(before)
+	}
 	return d
 }
 
@@ -452,13 +503,7 @@ func (m *threadMap) joins(r *mapRow, v *views.ThreadMap) {
 	fromX, fromY, ok := m.leaves(l.Cause, left)
 	if dot, viaDot := m.dotOf[r.group]; viaDot && r.kind != rowTopic && (r.kind == rowGroup || m.rowOf[r.group] == r.index) {
 		d := &m.rows[dot]
-		at := left
-		for _, other := range d.brought {
-			for _, i := range m.groups[other].legs {
-				at = min(at, m.begin(&m.t.Legs[i])-m.t.Legs[i].WaitNano)
-			}
-		}
-		fromX, fromY, ok = m.scale.x(at), d.y+mapBarDown+mapBarHeight/2+6, true
+		fromX, fromY, ok = m.scale.x(m.sentAt(d)), d.y+mapBarDown+mapBarHeight/2+6, true
 	}
 	toX, toY := m.scale.x(begin), r.y+mapBarDown+mapBarHeight/2
 	out := m.outside(left, begin)
@@ -476,7 +521,7 @@ func (m *threadMap) joins(r *mapRow, v *views.ThreadMap) {
 	}
 	inferred := l.Inferred || r.kind == rowGroup && g.inferred == len(g.legs) && g.inferred > 0
 	v.Curves = append(v.Curves, views.ThreadCurve{D: curve(fromX, fromY, toX, toY), Inferred: inferred, Path: onPath || m.selected < 0 && len(g.legs) == 0 && m.pathIn[r.group],
-		Title: howKnown(l.By, l.Rule, l.Inferred), To: "r" + strconv.Itoa(r.index)})
+		Title: howKnown(l.By, l.Rule, l.Inferred), To: rowID(r.index)})
 }
 
 // joining is the leg whose way to the row is drawn: the one on the path, else
@@ -528,10 +573,17 @@ func (m *threadMap) leaves(leg int, at int64) (x float64, y int, ok bool) {
 	return m.scale.x(at), m.rows[row].y + mapBarDown + mapBarHeight, true
 }
 
-// curve is a path that falls from a bar and turns to the right into the next;
+// curve is a path that falls from a bar and turns to the right into the next, or
+// where that begins at once, falls beside it: rows in between are not run through.
 // x in percent becomes thousandths.
 func curve(x1 float64, y1 int, x2 float64, y2 int) string {
 	f := func(x float64) string { return strconv.FormatFloat(x*10, 'f', 1, 64) }
+	if math.Abs(x2-x1) < curveAside/2 {
+		// Those that fall together fall as few lines.
+		aside := f(math.Floor(min(x1, x2)/asideGrid)*asideGrid - curveAside)
+		turn := min((y2-y1)/2, 14)
+		return fmt.Sprintf("M%s %dC%s %d %s %d %s %dV%dC%s %d %s %d %s %d", f(x1), y1, f(x1), y1+turn/2, aside, y1+turn/2, aside, y1+turn, y2-turn, aside, y2-turn/2, aside, y2, f(x2), y2)
+	}
 	drop := y1 + (y2-y1)*3/5
 	return fmt.Sprintf("M%s %dC%s %d %s %d %s %d", f(x1), y1, f(x1), drop, f((x1+x2)/2), y2, f(x2), y2)
 }
@@ -634,7 +686,8 @@ func (m *threadMap) zoomLinks(v *views.ThreadMap) {
 	}
 	from, to := m.start+m.st.from, m.start+m.st.to
 	length := to - from
-	v.ZoomText = plusDuration(m.st.from) + " to " + plusDuration(m.st.to)
+	precision := max(length/100, 1)
+	v.ZoomText = offsetWords(m.st.from, precision) + " to " + offsetWords(m.st.to, precision)
 	v.ZoomAll = m.st.with(func(st *threadState) { st.from, st.to = 0, 0 })
 	v.ZoomOut = zoom(from-length/2, to+length/2)
 	if from-length/2 <= a && to+length/2 >= b {

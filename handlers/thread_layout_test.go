@@ -316,8 +316,12 @@ func TestTimeScaleCutsIdleTime(t *testing.T) {
 	const month = int64(30 * 86400e9)
 	s := newTimeScale([][2]int64{{month, month + 50e6}, {0, 100e6}, {90e6, 120e6}}, 0, 0)
 	ticks, breaks := s.ticks(0)
-	if len(breaks) != 1 || len(ticks) != 2 || ticks[0].Text != "0" || ticks[1].Text != "+30 d 0 h" {
-		t.Errorf("ticks %+v, breaks %+v", ticks, breaks)
+	var texts []string
+	for _, tick := range ticks {
+		texts = append(texts, tick.Text)
+	}
+	if diff := cmp.Diff([]string{"0", "+50 ms", "+100 ms", "+30 d", "+30 d 0.05 s"}, texts); diff != "" || len(breaks) != 1 {
+		t.Errorf("breaks %+v, ticks (-want +got):\n%s", breaks, diff)
 	}
 	if a, b := s.x(120e6), s.x(month); b-a < idleWidth-0.1 || b-a > idleWidth+0.1 {
 		t.Errorf("the idle month is %.1f %% wide, want %.1f", b-a, idleWidth)
@@ -330,8 +334,66 @@ func TestTimeScaleCutsIdleTime(t *testing.T) {
 			last = x
 		}
 	}
-	if ticks, breaks := newTimeScale([][2]int64{{0, 100e6}, {150e6, 300e6}}, 0, 0).ticks(0); len(breaks) != 0 || len(ticks) != 4 {
+	if ticks, breaks := newTimeScale([][2]int64{{0, 100e6}, {150e6, 300e6}}, 0, 0).ticks(0); len(breaks) != 0 || len(ticks) != 7 {
 		t.Errorf("short idle time: ticks %+v, breaks %+v", ticks, breaks)
+	}
+}
+
+// However close the marks of an axis are, and however far from the start, no two
+// say the same.
+func TestTicksDiffer(t *testing.T) {
+	const minute, hour, day = int64(60e9), int64(3600e9), int64(86400e9)
+	for _, c := range []struct {
+		nano, step int64
+		want       string
+	}{
+		{0, 1e9, "0"}, {-40e6, 10e6, "−40 ms"}, {1_500e6, 500e6, "+1.5 s"}, {356_120e6, 20e6, "+5 min 56.12 s"}, {356e9, 20e6, "+5 min 56 s"}, {5 * minute, 30e9, "+5 min"},
+		{5*minute + 30e9, 30e9, "+5 min 30 s"}, {2 * hour, minute, "+2 h"}, {2*hour + 5*minute, 5 * minute, "+2 h 5 min"}, {40*day + 1_120e6, 20e6, "+40 d 1.12 s"}, {40*day + 3*hour, 2 * day, "+40 d"},
+		{1_250, 50, "+1.25 µs"}, {60*minute + 7, 1, "+1 h 0.000000007 s"},
+	} {
+		if got := offsetWords(c.nano, c.step); got != c.want {
+			t.Errorf("%d ns in steps of %d: %q, want %q", c.nano, c.step, got, c.want)
+		}
+	}
+	seed := rand.Uint64()
+	r := rand.New(rand.NewPCG(seed, 4))
+	for range 3000 {
+		from := r.Int64N(1 << uint(1+r.IntN(55)))
+		busy := [][2]int64{{from, from + 1 + r.Int64N(1<<uint(1+r.IntN(50)))}}
+		for range r.IntN(4) {
+			at := r.Int64N(1 << uint(1+r.IntN(55)))
+			busy = append(busy, [2]int64{at, at + r.Int64N(1<<uint(1+r.IntN(40)))})
+		}
+		s := newTimeScale(busy, 0, 0)
+		ticks, _ := s.ticks(0)
+		seen := map[string]bool{}
+		for _, tick := range ticks {
+			if seen[tick.Text] {
+				t.Fatalf("seed %d: %+v: %q twice in %+v", seed, s.pieces, tick.Text, ticks)
+			}
+			seen[tick.Text] = true
+		}
+		if len(ticks) == 0 || len(ticks) > 9 {
+			t.Fatalf("seed %d: %+v: %d ticks", seed, s.pieces, len(ticks))
+		}
+	}
+}
+
+// An address may ask for any part of the time.
+func TestThreadZoomOfAnyAddress(t *testing.T) {
+	th := jobThread()
+	for zoom, want := range map[string]string{
+		"-9223372036854775808~9223372036854775807": "0 to +380 ms", "0~1": "0 to +1 ns", "9000000000000000000~9223372036854775807": "", "-9000000000000000000~-1": "", "-5~100000000": "0 to +100 ms",
+		"379999999~380000001": "+379.99999999 ms to +380 ms", "100000000~9223372036854775807": "+100 ms to +380 ms",
+	} {
+		v, err := url.ParseQuery("zoom=" + zoom)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := mapOf(t, th, parseThreadState("0a", "", v), 4)
+		if len(m.Ticks) == 0 || len(m.Ticks) > 9 || zoom != "379999999~380000001" && m.ZoomText != want {
+			t.Errorf("zoom %s: %q, want %q; ticks %+v", zoom, m.ZoomText, want, m.Ticks)
+		}
 	}
 }
 

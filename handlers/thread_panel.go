@@ -78,7 +78,7 @@ func legPanel(g *grouping, st threadState, at int) *views.ThreadPanel {
 	if l.Cause >= 0 {
 		c := &t.Legs[l.Cause]
 		by := views.ThreadPanelHop{Name: legName(c), Service: c.Service, Href: st.selecting(c.Ref), How: howKnown(l.By, l.Rule, l.Inferred), Inferred: l.Inferred, Wait: waited(l.WaitNano)}
-		if l.From.SpanID != c.SpanID && !l.From.SpanID.IsZero() {
+		if l.From.SpanID != c.SpanID && !l.From.SpanID.IsZero() && l.From.Name != "" {
 			by.Span, by.SpanHref = rowName(l.From.Name), spanHref(l.From.Ref)
 		}
 		p.By = &by

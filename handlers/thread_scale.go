@@ -3,8 +3,10 @@ package handlers
 import (
 	"cmp"
 	"encoding/json"
+	"math"
 	"slices"
 	"strconv"
+	"strings"
 
 	"redthread/views"
 	"redthread/views/ui"
@@ -12,7 +14,7 @@ import (
 
 // Where the map draws, in percent of its width.
 const (
-	mapLeft  = 1.0
+	mapLeft  = 2.0
 	mapRight = 86.0 // the rest is room for words beside the last bars
 	// idleWidth is the width of a stretch that is cut short.
 	idleWidth = 5.0
@@ -121,36 +123,115 @@ func (s *timeScale) span() (from, to int64) {
 	return s.pieces[0].from, s.pieces[len(s.pieces)-1].to
 }
 
-// ticks are round marks on a whole axis, times from start on; on one with cuts,
-// the begin of each piece and the cuts.
+// ticks are marks at round times, counted from start; where idle time is left
+// out, at the begin of each piece too. No two say the same.
 func (s *timeScale) ticks(start int64) (ticks []views.TimeTick, breaks []views.ThreadBreak) {
-	if len(s.pieces) == 0 {
-		return nil, nil
-	}
-	if len(s.pieces) == 1 {
-		from, to := s.span()
-		step := tickStep(to - from)
-		first := (from - start) / step * step
-		if first < from-start {
-			first += step
-		}
-		for at := first; at <= to-start; at += step {
-			ticks = append(ticks, views.TimeTick{X: xPercent(s.x(start + at)), Text: plusDuration(at)})
-		}
-		return ticks, nil
-	}
 	lastX := -100.0
+	add := func(at, precision int64) {
+		x, text := s.x(start+at), offsetWords(at, precision)
+		if n := len(ticks); n == 0 || x-lastX >= tickRoom && text != ticks[n-1].Text {
+			ticks = append(ticks, views.TimeTick{X: xPercent(x), Text: text})
+			lastX = x
+		}
+	}
+	idle := int64(0) // before the piece
 	for _, p := range s.pieces {
 		if p.idle {
-			breaks = append(breaks, views.ThreadBreak{X: xPercent(p.x + p.width/2), Text: "⋯", Title: ui.Duration(p.to-p.from) + " in which nothing ran are left out"})
+			idle = p.to - p.from
+			breaks = append(breaks, views.ThreadBreak{X: xPercent(p.x + p.width/2), Text: "⋯", Title: ui.Duration(idle) + " in which nothing ran are left out"})
 			continue
 		}
-		if p.x-lastX >= 9 {
-			ticks = append(ticks, views.TimeTick{X: xPercent(p.x), Text: plusDuration(p.from - start)})
-			lastX = p.x
+		from, to := p.from-start, p.to-start
+		step := timeStep(p.to-p.from, int(p.width/tickRoom))
+		if len(s.pieces) > 1 {
+			add(from, max(step, idle/20))
+		}
+		first := from / step * step
+		if first < from {
+			first += step
+		}
+		for at := first; at <= to; at += step {
+			add(at, step)
 		}
 	}
 	return ticks, breaks
+}
+
+// tickRoom is how far apart marks stand at least, in percent of the map.
+const tickRoom = 12
+
+// roundTimes are steps of an axis beyond ten seconds.
+var roundTimes = []int64{15e9, 30e9, 60e9, 120e9, 300e9, 600e9, 900e9, 1800e9, 3600e9, 7200e9, 3 * 3600e9, 6 * 3600e9, 12 * 3600e9, 86400e9}
+
+// timeStep is the round time that divides a length into at most n parts.
+func timeStep(length int64, n int) int64 {
+	n = max(n, 1)
+	for step, grow := int64(1), 0; step <= 10e9; grow++ {
+		if length/step <= int64(n) {
+			return step
+		}
+		if grow%3 == 1 {
+			step = step / 2 * 5
+		} else {
+			step *= 2
+		}
+	}
+	for _, step := range roundTimes {
+		if length/step <= int64(n) {
+			return step
+		}
+	}
+	const day = int64(86400e9)
+	return day * tickStep(length/day*5/int64(n))
+}
+
+// offsetWords tells a time counted from the start of the thread as exactly as
+// marks that stand a step apart need it: "+5 min 56.12 s" and not "+5 min 56 s".
+func offsetWords(nano, step int64) string {
+	if nano == 0 {
+		return "0"
+	}
+	sign := "+"
+	if nano < 0 {
+		nano, sign = -nano, "−"
+	}
+	decimals := func(n, unit int64) string {
+		digits := 0
+		for u := unit; u > max(step, 1) && u > 1; u /= 10 {
+			digits++
+		}
+		text := strconv.FormatFloat(float64(n)/float64(unit), 'f', digits, 64)
+		if digits > 0 {
+			text = strings.TrimRight(strings.TrimRight(text, "0"), ".")
+		}
+		return text
+	}
+	const minute, hour, day = int64(60e9), int64(3600e9), int64(86400e9)
+	if nano < minute {
+		switch {
+		case nano >= 1e9:
+			return sign + decimals(nano, 1e9) + " s"
+		case nano >= 1e6:
+			return sign + decimals(nano, 1e6) + " ms"
+		case nano >= 1e3:
+			return sign + decimals(nano, 1e3) + " µs"
+		}
+		return sign + strconv.FormatInt(nano, 10) + " ns"
+	}
+	var words []string
+	for _, u := range []struct {
+		unit, above int64
+		name        string
+	}{{day, math.MaxInt64, " d"}, {hour, day, " h"}, {minute, hour, " min"}} {
+		if n := nano / u.unit; n > 0 && (step < u.above || len(words) == 0) {
+			words = append(words, strconv.FormatInt(n, 10)+u.name)
+		}
+		nano %= u.unit
+	}
+	if text := decimals(nano, 1e9); step < minute && text != "0" {
+		words = append(words, text+" s")
+	}
+	return sign + strings.Join(words, " ")
 }
 
 // json is the scale for the page's script: [from, to, x, width] of each piece,

@@ -91,7 +91,7 @@ func (g *grouping) legRow(i int, st threadState, start int64, selected bool) vie
 		Offset: plusDuration(g.begin(l) - start), Duration: ui.Duration(l.DurationNano),
 		Spans: l.Spans, Errors: l.Errors, Inferred: l.Inferred, Selected: selected,
 	}
-	if l.Work != graph.WorkJob {
+	if l.Work != graph.WorkJob && !strings.Contains(l.Name, l.Topic) {
 		r.Topic = l.Topic
 	}
 	if l.WaitNano > 0 {

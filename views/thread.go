@@ -147,9 +147,8 @@ type ThreadMiniBar struct {
 type ThreadLane struct {
 	Y, Height   int
 	Head, Title string // "worker-uk", "RecalculateQuotes"
-	Full        string // both, uncut
+	Full        string // both
 	Class       string
-	Depth       int
 }
 
 // ThreadBreak is a place where the time axis leaves out idle time.
@@ -186,6 +185,8 @@ type ThreadWait struct {
 // ThreadDot is a message, or several. End: nothing is known to have taken it.
 type ThreadDot struct {
 	X       string
+	Others  []string // where others of several stand
+	TextX   string
 	Y       int
 	Several bool
 	Path    bool
@@ -250,9 +251,11 @@ type ThreadBar struct {
 	Busy          []Stretch // of a group: when any of it ran
 	Text          string    // beside the bar
 	Warn          string    // of the text, what failed
-	Aside         bool      // not what is looked at
+	Aside         bool      // not what is looked at, which is what the selected leg set off
+	Effect        bool      // and that
 	TextX         string
 	TextEnd       bool
+	TextAbove     bool   // above the end of the bar
 	Label         string // above its begin: how it came here
 	LabelX        string
 	LabelEnd      bool

@@ -5,10 +5,12 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	devtools "github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 
 	"redthread/tracestore/trace"
@@ -170,7 +172,7 @@ func count(n int) string {
 }
 
 // rssNow is the memory that a process takes; its peak begins anew.
-func rssNow(b *testing.B, pid int) int64 {
+func rssNow(b testing.TB, pid int) int64 {
 	if err := os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte("5"), 0); err != nil {
 		b.Skipf("the peak of memory cannot be measured here: %v", err)
 	}
@@ -212,4 +214,61 @@ func BenchmarkStormPage(b *testing.B) {
 			p.stop()
 		})
 	}
+}
+
+// paintWatch notes when the picture of a thread stood on the screen: the frame
+// after the one in which its bars were there.
+const paintWatch = `(() => {
+	const there = () => document.querySelector('[data-part="map"] .ThreadBar-body') !== null;
+	const look = () => there() ? requestAnimationFrame(() => requestAnimationFrame(() => { window.paintedAt = performance.now(); })) : requestAnimationFrame(look);
+	look();
+})()`
+
+// paints is what the browser tells of how a page came, in ms from the start of the
+// navigation.
+type paints struct{ First, Last, Contentful, Picture, Elements float64 }
+
+// TestStormPaint opens the page of a thread of a million spans in 110,000 traces
+// in Chromium, in a new profile and again, and prints when its picture stands on the
+// screen, and what the server needs for it beyond what it holds.
+func TestStormPaint(t *testing.T) {
+	liveBench(t)
+	chrome := chromium(t)
+	p := start(t, t.TempDir())
+	w := storm{jobs: envInt("REDTHREAD_TRACES", 100_000), spans: 10, perSend: envInt("REDTHREAD_PER_SEND", 1), start: time.Now().Add(-time.Minute).UnixNano(), every: 300e3, failEach: 300}
+	brew(t, p, w)
+	p.createUser("ann@example.com", "Ann", "member")
+	page := "/thread/" + w.root().TraceID.String()
+	for round := range 3 { // each a new profile
+		a := openTab(t, chrome, p, "A")
+		a.signInAs("ann@example.com")
+		call(a, devtools.AddScriptToEvaluateOnNewDocument, devtools.AddScriptToEvaluateOnNewDocumentParams{Source: paintWatch})
+		var pictures, answers []float64
+		memory := int64(0)
+		for again := range 10 {
+			a.open("/settings/about")
+			quiet := rssNow(t, p.cmd.Process.Pid)
+			a.open(page)
+			a.until("the picture is painted", `window.paintedAt > 0`)
+			memory = max(memory, rssPeak(t, p.cmd.Process.Pid)-quiet)
+			got := value[paints](a, `(() => {
+				const nav = performance.getEntriesByType("navigation")[0];
+				return { First: nav.responseStart, Last: nav.responseEnd, Contentful: performance.getEntriesByName("first-contentful-paint")[0]?.startTime ?? 0, Picture: window.paintedAt, Elements: document.querySelectorAll("*").length };
+			})()`)
+			if text := value[string](a, mapFolds); !strings.Contains(text, "×"+count(w.jobs)+" · ") {
+				t.Fatalf("the folds say %s, want ×%s", text, count(w.jobs))
+			}
+			if again == 0 {
+				t.Logf("profile %d, first time: answer begins %.0f ms, ends %.0f ms; first contentful paint %.0f ms, picture %.0f ms; %.0f elements", round, got.First, got.Last, got.Contentful, got.Picture, got.Elements)
+				continue
+			}
+			pictures, answers = append(pictures, got.Picture), append(answers, got.Last)
+		}
+		slices.Sort(pictures)
+		slices.Sort(answers)
+		n := len(pictures)
+		t.Logf("profile %d, again: answer p50 %.0f ms, slowest %.0f ms; picture p50 %.0f ms, slowest %.0f ms; server %d MB over what it held", round, answers[n/2], answers[n-1], pictures[n/2], pictures[n-1], memory>>20)
+		a.leave()
+	}
+	p.stop()
 }

@@ -26,7 +26,8 @@ export function mount(el) {
   const rowOf = (bar) => bar?.closest("[data-row]");
 
   // load replaces the page by the state that an address tells. focus says which
-  // bar is to have the focus then: a group, the n-th, or "*" for what is selected.
+  // bar is to have the focus then: a group, the n-th, "*" for what is selected, or
+  // "effect" for the first of what that set off.
   const load = async (href, { push = true, focus = "" } = {}) => {
     clearTimeout(timer);
     asking.abort();
@@ -48,6 +49,7 @@ export function mount(el) {
       listenToBrush();
       const at = focus === "" ? null
         : typeof focus === "number" ? bars()[focus]
+        : focus === "effect" ? effect() ?? current()
         : el.querySelector(`[data-group="${CSS.escape(focus)}"] [data-part="bar"]`) ?? el.querySelector('[data-part="bar"][aria-current]');
       at?.focus({ preventScroll: true });
       at?.scrollIntoView({ block: "nearest", inline: "nearest" });
@@ -76,6 +78,7 @@ export function mount(el) {
     const after = list.filter((b) => (all.indexOf(b) - all.indexOf(at)) * by > 0);
     return focusBar(by > 0 ? after[0] : after.at(-1));
   };
+  const effect = () => el.querySelector('[data-effect] [data-part="bar"]');
   const failed = () => bars().filter((b) => rowOf(b)?.dataset.failed === "true");
   const fold = (folded) => {
     const bar = current();
@@ -95,7 +98,7 @@ export function mount(el) {
     { key: "h", does: "fold the group", run: () => fold(false) },
     { key: "l", does: "unfold the group", run: () => fold(true) },
     { key: "o", does: "to the origin: what began all this", action: "Go to the origin", run: () => focusBar(bars()[0]) },
-    { key: "e", does: "what the selected span caused", action: "Show the effects", when: () => effects() != null, run: () => go(effects(), "*") },
+    { key: "e", does: "what the selected span caused", action: "Show the effects", when: () => effects() !== null || effect() !== null, run: () => effects() ? go(effects(), "effect") : focusBar(effect()) },
     { key: "[", does: "failed run before", run: () => step(-1, failed()) },
     { key: "]", does: "next failed run", run: () => step(1, failed()) },
     { key: "z", does: "zoom in", when: () => inward() !== null, run: () => go(inward(), "*") },
