@@ -56,6 +56,16 @@ func receive(w *senders, mode string, sent trace.Ref, to, name string, opts ...f
 	return w.span(root, to, name, consumer, opts...)
 }
 
+// happened adds an event of a time before the span.
+func happened(name string, before time.Duration) func(*trace.Span) {
+	return func(s *trace.Span) {
+		s.Events = append(s.Events, trace.Event{Name: name, TimeUnixNano: s.StartUnixNano - int64(before)})
+	}
+}
+
+func made(before time.Duration) func(*trace.Span)     { return happened("created_at", before) }
+func enqueued(before time.Duration) func(*trace.Span) { return happened("enqueued_at", before) }
+
 // opentelemetry-ruby-contrib instrumentation/sidekiq, middlewares/{calls,server}/tracer_middleware.rb
 func sidekiqHop(mode string, newer bool) hop {
 	return func(w *senders, under trace.Ref, from, to string) trace.Ref {
@@ -65,8 +75,8 @@ func sidekiqHop(mode string, newer bool) hop {
 			id, dest = "messaging.message.id", "messaging.destination.name"
 		}
 		common := with("messaging.system", "sidekiq", "messaging.sidekiq.job_class", "Mail", id, jid, dest, "default")
-		sent := w.span(under, from, "default publish", producer, common, with("messaging.destination_kind", "queue"))
-		return receive(w, mode, sent, to, "default process", common, with("messaging.operation", "process"))
+		sent := w.span(under, from, "default publish", producer, common, with("messaging.destination_kind", "queue"), made(0))
+		return receive(w, mode, sent, to, "default process", common, with("messaging.operation", "process"), made(7*time.Millisecond), enqueued(5*time.Millisecond))
 	}
 }
 
@@ -79,22 +89,6 @@ func sidekiqRetry(mode string) hop {
 		sent := w.span(under, from, "default publish", producer, common, with("messaging.destination", "default"))
 		receive(w, mode, sent, to, "default process", common, with("messaging.operation", "process", "messaging.destination", "default"))
 		return receive(w, mode, sent, to, "default process", common, with("messaging.operation", "process", "messaging.destination", "retry"))
-	}
-}
-
-// A job is sent again when its time has come, by a push without a parent, or
-// below the poller (trace_poller_enqueue of the same package, and dd-trace-rb).
-func sidekiqPoller(mode string, below bool) hop {
-	return func(w *senders, under trace.Ref, from, to string) trace.Ref {
-		jid := w.jid()
-		common := with("messaging.system", "sidekiq", "messaging.sidekiq.job_class", "Mail", "messaging.message_id", jid, "messaging.destination", "default")
-		w.span(under, from, "default publish", producer, common)
-		poll := root
-		if below {
-			poll = w.span(root, to, "Sidekiq::Scheduled::Poller#enqueue", internal)
-		}
-		again := w.span(poll, to, "default publish", producer, common)
-		return receive(w, mode, again, to, "default process", common, with("messaging.operation", "process"))
 	}
 }
 
@@ -447,83 +441,6 @@ func otherPlace(h hop) func(*senders) {
 			}
 		}
 	}
-}
-
-var allSenders = []senderShape{
-	{name: "Ruby Sidekiq, link, old names", write: hops(sidekiqHop("link", false))},
-	{name: "Ruby Sidekiq, child, new names", write: hops(sidekiqHop("child", true))},
-	{name: "Ruby Sidekiq, none", write: hops(sidekiqHop("none", false))},
-	{name: "Ruby Sidekiq, retry, link", write: hops(sidekiqRetry("link"))},
-	{name: "Ruby Sidekiq, retry, none", write: hops(sidekiqRetry("none"))},
-	{name: "Ruby Sidekiq, retry, child", write: hops(sidekiqRetry("child"))},
-	{name: "Ruby Sidekiq, traced poller, none", write: hops(sidekiqPoller("none", true)), clock: true},
-	{name: "Ruby Sidekiq, push from nowhere, link", write: hops(sidekiqPoller("link", false)), clock: true},
-	{name: "Ruby Sidekiq, push from nowhere, none", write: hops(sidekiqPoller("none", false)), clock: true},
-	{name: "Ruby ActiveJob, link", write: hops(rubyHop("link", "active_job", (*senders).uuid))},
-	{name: "Ruby ActiveJob, none", write: hops(rubyHop("none", "active_job", (*senders).uuid))},
-	{name: "Ruby ActiveJob over Sidekiq, link", write: hops(activeJobOnSidekiq("link"))},
-	{name: "Ruby ActiveJob over Sidekiq, none", write: hops(activeJobOnSidekiq("none"))},
-	{name: "Ruby Resque, link", write: hops(rubyHop("link", "resque", nil, "messaging.resque.job_class", "Mail"))},
-	{name: "Ruby Resque, none", write: silent(rubyHop("none", "resque", nil, "messaging.resque.job_class", "Mail"))},
-	{name: "Ruby Que, link", write: hops(rubyHop("link", "que", func(w *senders) string { return strconv.Itoa(w.next()) }, "messaging.que.job_class", "Mail"))},
-	{name: "Ruby Que, none", write: hops(rubyHop("none", "que", func(w *senders) string { return strconv.Itoa(w.next()) }, "messaging.que.job_class", "Mail"))},
-	{name: "Ruby Delayed Job", write: hops(rubyHop("none", "delayed_job", func(w *senders) string { return strconv.Itoa(w.next()) }, "messaging.delayed_job.name", "Mail"))},
-	{name: "Ruby rdkafka, child and link", write: hops(kafkaHop("both", oldKafka))},
-	{name: "Ruby racecar, N links", write: whole(linksBatch(false))},
-	{name: "Ruby Kafka, only the key", write: hops(kafkaHop("none", oldKafka))},
-	{name: "JS kafkajs, child", write: hops(kafkaHop("child", newKafka))},
-	{name: "JS kafkajs, batch", write: whole(kafkajs(true))},
-	{name: "JS kafkajs, batch, old names", write: whole(kafkajs(false))},
-	{name: "JS bullmq-otel", write: hops(bullmq("child"))},
-	{name: "JS bullmq-otel, link", write: hops(bullmq("link"))},
-	{name: "JS bullmq, ids", write: hops(bullmq("none"))},
-	{name: "Python Celery, child", write: hops(celery("child"))},
-	{name: "Python Celery, link", write: hops(celery("link"))},
-	{name: "Python Celery, none", write: hops(celery("none"))},
-	{name: "Python Kafka, child", write: hops(kafkaHop("child", pythonKafka))},
-	{name: "Python Kafka, link", write: hops(kafkaHop("link", pythonKafka))},
-	{name: "Python Kafka, none", write: silent(kafkaHop("none", pythonKafka))},
-	{name: "Java Kafka, child", write: hops(kafkaHop("child", newKafka))},
-	{name: "Java Kafka, receive without links", write: hops(javaReceive(false))},
-	{name: "Java Kafka, receive with links", write: hops(javaReceive(true))},
-	{name: "Java Spring, batch with parent and links", write: whole(linksBatch(true))},
-	{name: "Java RabbitMQ, child", write: hops(rabbit("child"))},
-	{name: "Java RabbitMQ, both", write: hops(rabbit("both"))},
-	{name: "Java RabbitMQ, link", write: hops(rabbit("link"))},
-	{name: "SQS, link below a poll", write: hops(sqs("link"))},
-	{name: "SQS, ids below a poll", write: hops(sqs("none")), clock: true},
-	{name: "SQS, batch by ids", write: whole(idsBatch("messaging.message.ids"))},
-	{name: "Kafka offsets, 1.17", write: hops(kafkaHop("none", offsetKafka(17)))},
-	{name: "Kafka offsets, 1.21", write: hops(kafkaHop("none", offsetKafka(21)))},
-	{name: "Kafka offsets, 1.27", write: hops(kafkaHop("none", offsetKafka(27)))},
-	{name: "Go sarama, child", write: hops(kafkaHop("child", sarama))},
-	{name: "Go sarama, none", write: hops(kafkaHop("none", sarama))},
-	{name: "Go franz-go", write: hops(franz)},
-	{name: ".NET MassTransit", write: hops(massTransit("child"))},
-	{name: ".NET MassTransit, link", write: hops(massTransit("link"))},
-	{name: ".NET MassTransit, none", write: hops(massTransit("none"))},
-	{name: "honeykiq, child", write: hops(honeykiq("child"))},
-	{name: "honeykiq, child_trace, code", write: hops(honeykiq("parent.trace_id"))},
-	{name: "honeykiq, child_trace, README", write: hops(honeykiq("trace.parent_id"))},
-	{name: "honeykiq, child_trace, both", write: hops(honeykiq("both"))},
-	{name: "honeykiq, link as a span", write: hops(honeykiq("link span"))},
-	{name: "honeykiq, link as an event", write: hops(honeykiq("link event"))},
-	{name: "honeykiq, job ids, producer", write: hops(honeykiq("ids, producer"))},
-	{name: "honeykiq, job ids, no kinds", write: hops(honeykiq("ids, internal"))},
-	{name: "honeykiq, nothing", write: silent(honeykiq("none"))},
-	{name: "dd-trace, hex", write: whole(datadog("hex", false))},
-	{name: "dd-trace, numbers", write: whole(datadog("numbers", false))},
-	{name: "dd-trace, decimal text", write: low(whole(datadog("decimal", false)))},
-	{name: "dd-trace, hex, _dd.p.tid", write: low(whole(datadog("hex", true)))},
-	{name: "dd-trace, numbers, _dd.p.tid", write: low(whole(datadog("numbers", true)))},
-	{name: "two environments, the same jids", write: otherPlace(sidekiqHop("none", false))},
-	{name: "two environments, the same numbers", write: otherPlace(bullmq("none"))},
-	{name: "two environments, the same offsets", write: otherPlace(kafkaHop("none", offsetKafka(27)))},
-	{name: "an id sent by two requests", write: twoRequests, clock: true},
-	{name: "numbers begin anew", write: anew, clock: true},
-	{name: "a delayed job of another queue of the name", write: delayed, clock: true},
-	{name: "ids that are none", write: placeholders},
-	{name: "a message forwarded under its id", write: forwarded, clock: true},
 }
 
 // twoRequests: the id names a thing, a quote say, and not one sending of it.

@@ -47,14 +47,14 @@ func (x *index) crosses(p, c int32) bool {
 // causesAt returns what caused span i other than its parent in the trace; an
 // empty list sends the walk to the parent.
 //
-// A parent that crossed into the span outranks links for requests: there a link
-// is an aside. For messages both count, as batches may take the first message's
+// A parent outranks links of what handles no message, if a request or a message
+// began it all: there a link is an aside. For messages both count, as batches may take the first message's
 // context as parent and link to all. What only ids say counts where nothing is
 // recorded, and for the links that the sender dropped.
 func (x *index) causesAt(i int32) causes {
 	n := &x.spans[i]
 	crossed := n.parent >= 0 && x.crosses(n.parent, i)
-	if crossed && !n.shape.has(consumes) && n.kind == trace.KindServer {
+	if !n.shape.has(consumes) && n.parent != Root && len(n.links) > 0 && !x.ambient(i) {
 		return causes{}
 	}
 	var away, here []cause
@@ -104,10 +104,35 @@ func (x *index) causesAt(i int32) causes {
 	if lost && n.shape.has(consumes) && !crossed {
 		return causes{unknown: LinksDropped, dropped: int(n.dropped)}
 	}
-	if crossed || !n.shape.has(consumes) || n.shape.has(isJob) {
+	if crossed {
 		return causes{}
 	}
-	return x.batchAt(i)
+	if sent, _ := x.sentAgain(i); sent && x.ambient(i) {
+		return causes{unknown: NotRecorded} // whoever sent it first
+	}
+	if !n.shape.has(consumes) || n.shape.has(isJob) {
+		return causes{}
+	}
+	cs := x.batchAt(i)
+	if len(cs.list) == 0 && cs.unknown == "" && n.parent >= 0 && n.kind == trace.KindConsumer && x.ambient(i) &&
+		slices.ContainsFunc(n.keys, func(h Half) bool { return h.Side&EffectSide != 0 }) {
+		cs.unknown = NotRecorded // it has an id, which somebody sent
+	}
+	return cs
+}
+
+// ambient reports whether what stands above a span is no cause of what it sends
+// again, receives or is linked to: nothing, or the work of one process that no
+// request and no message is known to have begun, such as a loop that polls.
+func (x *index) ambient(i int32) bool {
+	for p := x.spans[i].parent; p >= 0; p = x.spans[i].parent {
+		n := &x.spans[p]
+		if x.crosses(p, i) || len(n.links)+len(n.inferred) > 0 {
+			return false
+		}
+		i = p
+	}
+	return x.spans[i].parent == Root && x.spans[i].kind != trace.KindServer
 }
 
 // cause is what a target says of its span, or of one under it.

@@ -63,14 +63,14 @@ var fieldKeys = [fieldCount][]string{
 		"messaging.batch.message_ids", "celery.task_id", "messaging.celery.task_id", "faktory.job.jid", "messaging.masstransit.message_id",
 		"nservicebus.message_id"},
 	fieldJobID: {"bullmq.job.id", "bull.job.id", "sidekiq.job.id", "sidekiq.jid", "que.job.id", "delayed_job.id",
-		"active_job.job.id", "active_job.job_id", "job.id", "job_id"},
+		"active_job.job.id", "active_job.job_id", "messaging.oban.job_id", "oban.job.job_id", "job.id", "job_id"},
 	fieldSystem:      {"messaging.system"},
 	fieldDestination: {"messaging.destination.name", "messaging.destination", "messaging.source.name", "kafka.topic"},
 	fieldQueue: {"bullmq.queue.name", "bull.queue.name", "queue.name", "sidekiq.job.queue", "que.job.queue", "delayed_job.queue",
 		"active_job.queue"},
 	fieldPartition: {"messaging.destination.partition.id", "messaging.kafka.destination.partition", "messaging.kafka.source.partition",
 		"messaging.kafka.partition", "kafka.partition"},
-	fieldOffset:   {"messaging.kafka.offset", "messaging.kafka.message.offset", "kafka.offset", "kafka.message.offset"},
+	fieldOffset:   {"messaging.kafka.offset", "messaging.kafka.message.offset", "messaging.kafka.message_offset", "kafka.offset", "kafka.message.offset"},
 	fieldCluster:  {"messaging.kafka.cluster.id"},
 	fieldKafkaKey: {"messaging.kafka.message.key", "messaging.kafka.message_key"},
 	fieldRequestID: {"http.request.header.x-request-id", "http.request.header.x_request_id", "request_id", "request.id", "http.request_id",
@@ -219,7 +219,8 @@ func (f *facts) alone() bool {
 
 // side is where a span stands between the sending and the handling of a message
 // or job. A receipt stands on the effect side unless its cause is recorded: by
-// all of its links, or, for a job, by its parent.
+// all of its links, or, for a job, by its parent. What is recorded of a job that
+// was sent again may be its poller, so that its id is looked at first.
 func (f *facts) side() Side {
 	sh := f.shape()
 	switch {
@@ -228,6 +229,8 @@ func (f *facts) side() Side {
 	case !sh.has(consumes):
 		return 0
 	case droppedLinks(f.text(fieldDroppedLinks), f.text(fieldBatchCount), len(f.span.Links)) > 0:
+		return EffectSide
+	case sh.has(again):
 		return EffectSide
 	case len(f.span.Links) > 0 && f.span.Links[0].TraceID != (trace.ID{}):
 		return 0

@@ -28,10 +28,21 @@ const (
 // recorded: nothing outranks what the sender said.
 func (x *index) effectKeys(i int32) []Half {
 	n := &x.spans[i]
-	if len(n.keys) == 0 || n.dropped == 0 && len(n.links) > 0 {
+	sent, run := x.sentAgain(i)
+	switch {
+	case len(n.keys) == 0:
 		return nil
-	}
-	if n.dropped == 0 && (n.parent == Absent || n.parent == Circle || n.parent >= 0 && (!n.shape.has(consumes) || x.crosses(n.parent, i))) {
+	case sent:
+		out := slices.DeleteFunc(slices.Clone(n.keys), func(h Half) bool { return h.Rule != byMessageID && h.Rule != byJobID })
+		for k := range out {
+			out[k].Side |= EffectSide
+			out[k].StartUnixNano += skewAllowed // it is not the first, whatever its clock says
+		}
+		return out
+	case run:
+	case n.dropped == 0 && len(n.links) > 0:
+		return nil
+	case n.dropped == 0 && (n.parent == Absent || n.parent == Circle || n.parent >= 0 && (!n.shape.has(consumes) || x.crosses(n.parent, i))):
 		return nil
 	}
 	return slices.DeleteFunc(slices.Clone(n.keys), func(h Half) bool { return h.Side&EffectSide == 0 })
@@ -72,9 +83,36 @@ func (g *Graph) join(ctx context.Context, xs []*index, from int) error {
 		if !slices.ContainsFunc(n.links, func(l target) bool { return l.Ref == t.Ref }) &&
 			!slices.ContainsFunc(n.inferred, func(l target) bool { return l.Ref == t.Ref }) {
 			n.inferred = append(n.inferred, t)
+			if _, run := x.sentAgain(i); run {
+				n.links = nil // its poller's, at best
+			}
 		}
 	}
 	return nil
+}
+
+// sentAgain reports whether a span sends again what was made before, and whether
+// it is the run of a job that was.
+func (x *index) sentAgain(i int32) (sent, run bool) {
+	n := &x.spans[i]
+	switch {
+	case n.shape.has(consumes):
+		return false, n.shape.has(again) && n.dropped == 0 && (n.parent < 0 || !x.crosses(n.parent, i))
+	case !n.shape.has(produces):
+		return false, false
+	}
+	return n.shape.has(again) || x.relayed(i), false
+}
+
+// relayed reports whether a span stands under that of a poller.
+func (x *index) relayed(i int32) bool {
+	if x.root < 0 || !x.spans[x.root].shape.has(relay) {
+		return false
+	}
+	for p := x.spans[i].parent; p >= 0 && !x.crosses(p, i); p = x.spans[i].parent {
+		i = p
+	}
+	return i == x.root
 }
 
 // recall finds what caused a trace whose spans are gone.
@@ -94,9 +132,6 @@ func (g *Graph) recall(ctx context.Context, x *index) error {
 			wanted = append(wanted, h)
 		}
 	}
-	wanted = slices.DeleteFunc(wanted, func(h Half) bool {
-		return h.Dropped == 0 && slices.ContainsFunc(x.gone, func(t target) bool { return t.at == h.Of })
-	})
 	slices.SortStableFunc(wanted, func(a, b Half) int { return compareRefs(a.Of, b.Of) })
 	found, err := g.ends(ctx, wanted)
 	if err != nil {
@@ -106,6 +141,9 @@ func (g *Graph) recall(ctx context.Context, x *index) error {
 	for _, t := range found {
 		if t.TraceID != x.trace && !slices.ContainsFunc(x.gone, func(o target) bool { return o.Ref == t.Ref }) {
 			lost--
+			if !slices.ContainsFunc(halves, func(h Half) bool { return h.Of == t.at && h.Dropped > 0 }) {
+				x.gone = slices.DeleteFunc(x.gone, func(o target) bool { return o.at == t.at && o.by < byMessageID }) // sent again
+			}
 			x.gone = append(x.gone, t)
 		}
 	}
@@ -322,9 +360,13 @@ func (c *senderFacts) causesByKey(e *Half, list []Half) []Half {
 		latest = e.StartUnixNano - 1 // it sends what was sent before
 	}
 	for _, h := range list {
-		if h.Of != e.Of && h.StartUnixNano <= latest {
+		if h.Of != e.Of && (h.StartUnixNano <= latest || c.requests[h.Of.TraceID] && h.StartUnixNano <= e.StartUnixNano+skewAllowed) {
 			out = append(out, h)
 		}
+	}
+	// What a run sends under its own id runs later.
+	if slices.ContainsFunc(out, func(h Half) bool { return h.Of.TraceID != e.Of.TraceID }) {
+		out = slices.DeleteFunc(out, func(h Half) bool { return h.Of.TraceID == e.Of.TraceID })
 	}
 	if len(out) == 0 {
 		return nil

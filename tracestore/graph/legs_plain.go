@@ -25,6 +25,8 @@ type Oddity uint8
 const (
 	// OddReceiver may receive messages or run a job whatever its kind.
 	OddReceiver Oddity = 1 << iota
+	// OddMessage may receive one if it has no kind: its name says.
+	OddMessage
 	// OddNote may be a note on its parent, sent as a span.
 	OddNote
 )
@@ -53,6 +55,10 @@ func OddityOf(key, value string) Oddity {
 		receives = value == "worker"
 	case "span.kind":
 		receives = value == "consumer"
+	case "faas.trigger":
+		receives = value == "pubsub" || value == "datasource"
+	case "messaging.system":
+		return OddMessage
 	default:
 		receives = receiptKeys[key]
 	}
@@ -99,7 +105,8 @@ func PlainLegs(spans []PlainSpan, above []int32, scratch *[]int32) bool {
 				return false
 			}
 			root, above[i] = int32(i), none
-		case s.Odd != 0 || s.Kind == trace.KindConsumer:
+		case s.Odd&OddReceiver != 0 || s.Kind == trace.KindConsumer,
+			s.Odd&OddMessage != 0 && (s.Kind == trace.KindUnspecified || s.Kind == trace.KindInternal):
 			return false
 		}
 	}

@@ -514,7 +514,7 @@ func (w *walk) earliest() (x *index, at int32) {
 }
 
 // beginsChain reports whether the trace's root is known and its own origin.
-func (s *Summary) beginsChain() bool { return s.Root && s.Kind != trace.KindConsumer && !s.Caused }
+func (s *Summary) beginsChain() bool { return s.Root && !s.Caused }
 
 func (s *Summary) origin() OriginSpan {
 	return OriginSpan{StartUnixNano: s.StartUnixNano,

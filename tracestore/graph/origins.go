@@ -99,6 +99,7 @@ const (
 	isTangled
 	isApart    // spans of this very trace have
 	isInfected // not tangled itself, but caused by one that is
+	mayPoll    // its root is no request, and no receipt or sending: a loop may be
 )
 
 type originStatus uint8
@@ -181,14 +182,9 @@ func (s *originSearch) see(at int32, m *Summary) {
 	if m.TraceID.IsZero() {
 		return
 	}
-	n.span = m.SpanID
-	n.flags |= isKnown
-	if m.Root {
-		n.flags |= hasRoot
-	}
-	if m.beginsChain() {
-		n.flags |= isBeginning
-	}
+	known := knownOf(m)
+	n.span = known.span
+	n.flags |= known.flags
 }
 
 // resolve answers for the traces that were asked.

@@ -194,7 +194,7 @@ func (s *originSearch) read(ctx context.Context, chunk []int32, got *chunkCauses
 	for i, at := range chunk {
 		n := &s.nodes[at]
 		ids[i] = n.id
-		got.known[i] = knownTrace{n.flags & (isKnown | hasRoot | isBeginning), n.span}
+		got.known[i] = knownTrace{n.flags & (isKnown | hasRoot | isBeginning | mayPoll), n.span}
 		if n.flags&hasTimes == 0 {
 			unseen = append(unseen, n.id)
 		}
@@ -225,6 +225,14 @@ func knownOf(m *Summary) knownTrace {
 	}
 	if m.beginsChain() {
 		k.flags |= isBeginning
+	}
+	switch m.Kind {
+	case trace.KindServer, trace.KindConsumer, trace.KindProducer:
+	default:
+		k.flags |= mayPoll
+		if m.Root && relays(m.Kind, m.Name, 0) {
+			k.flags |= isTangled | isApart
+		}
 	}
 	return k
 }
@@ -280,6 +288,9 @@ func (g *Graph) readCauses(ctx context.Context, ids []trace.ID, base int, got *c
 			}
 			switch {
 			case !e.recorded():
+				if got.known[base+i].flags&mayPoll != 0 && e.Of.SpanID != got.known[base+i].span {
+					got.flags[base+i].tangled, got.flags[base+i].apart = true, true
+				}
 				wanted, wantedPos = append(wanted, *e), append(wantedPos, i)
 			case e.Target.TraceID != e.Of.TraceID:
 				recorded = append(recorded, placed{i, target{Ref: e.Target, by: e.Rule, unsampled: e.Unsampled, at: e.Of}})
@@ -309,9 +320,18 @@ func (g *Graph) readCauses(ctx context.Context, ids []trace.ID, base int, got *c
 			}
 			t := &found[f]
 			f++
-			if t.TraceID != t.at.TraceID && !slices.ContainsFunc(list, func(o target) bool { return o.at == t.at && o.by < byMessageID }) {
-				list = append(list, *t)
+			if t.TraceID == t.at.TraceID || slices.ContainsFunc(list, func(o target) bool { return o.Ref == t.Ref }) {
+				continue
 			}
+			if wanted[w].Dropped > 0 {
+				if !slices.ContainsFunc(list, func(o target) bool { return o.at == t.at && o.by < byMessageID }) {
+					list = append(list, *t)
+				}
+				continue
+			}
+			// A job that was sent again: what is recorded is its poller's.
+			list = slices.DeleteFunc(list, func(o target) bool { return o.at == t.at && o.by < byMessageID })
+			list = append(list, *t)
 		}
 		if len(list) > 0 {
 			got.add(base+i, list)

@@ -245,7 +245,7 @@ var shapeKeys = func() map[string]bool {
 	for key := range receiptKeys {
 		out[key] = true
 	}
-	for _, key := range []string{"messaging.system", "messaging.destination.name", "messaging.destination", "messaging.source.name", "queue.name", "job.class", "faas.trigger"} {
+	for _, key := range []string{"messaging.destination.name", "messaging.destination", "messaging.source.name", "queue.name", "job.class"} {
 		out[key] = true
 	}
 	return out
@@ -272,8 +272,14 @@ func (r *Rules) MayOffer(own, events column.Marks, s *trace.Span) bool {
 }
 
 // MayReceive reports whether [Receipt] may say anything of a span with the marks.
-func MayReceive(own column.Marks, kind trace.Kind) bool {
-	return kind == trace.KindConsumer || own&markRole != 0 && kind != trace.KindServer && kind != trace.KindProducer
+func MayReceive(own column.Marks, s *trace.Span) bool {
+	switch s.Kind {
+	case trace.KindConsumer:
+		return true
+	case trace.KindProducer:
+		return own&markID != 0 && len(s.Events) > 0 && s.ParentID.IsZero()
+	}
+	return own&markRole != 0
 }
 
 // Aside reports whether a span with the marks is a note on its parent: no span

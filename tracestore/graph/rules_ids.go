@@ -73,9 +73,9 @@ func (f *facts) offerID(side Side, by RuleID, system, queue, id string) {
 	if o := opaque(id); placeholder(id) && f.text(fieldPartition) == "" {
 		return
 	} else if o != "" {
-		if side == CauseSide && f.span.ParentID.IsZero() && f.shape().has(isJob) {
-			// Nobody's job may be one that is sent again, as Sidekiq's poller does
-			// when its time has come; of others of the id the first made it.
+		if side == CauseSide && (f.span.ParentID.IsZero() || f.shape().has(again)) {
+			// Nobody's message or job may be one that is sent again, as Sidekiq's
+			// poller does when its time has come; of others of the id the first made it.
 			side |= EffectSide
 		}
 		f.addKey(side, by, KeyOf("id", f.span.Environment, o))

@@ -252,7 +252,7 @@ func TestRulesAreNumberedForEver(t *testing.T) {
 func TestRulesOnCaptures(t *testing.T) {
 	for name, want := range map[string]map[string]int{
 		"node":  {"effect span_link": 12, "cause queue_id": 37, "cause kafka_key": 16, "effect kafka_key": 4, "effect kafka_offset": 4},
-		"rails": {"effect span_link": 23, "cause message_id": 22, "cause kafka_key": 8, "both request_id": 8},
+		"rails": {"effect span_link": 23, "cause message_id": 22, "effect message_id": 1, "cause kafka_key": 8, "both request_id": 8},
 	} {
 		spans, _ := readCapture(t, name)
 		got := map[string]int{}

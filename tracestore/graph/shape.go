@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"redthread/tracestore/trace"
 )
@@ -17,6 +18,8 @@ const (
 	produces                    // sends a message or enqueues a job
 	isJob                       // belongs to a job queue and not to a stream of messages
 	scheduled                   // begun by a clock or a console
+	again                       // a job that is sent, or run, well after it was made
+	relay                       // a poller: what is sent under it was made before
 )
 
 func (s shape) has(f shape) bool { return s&f != 0 }
@@ -81,6 +84,7 @@ var (
 func shapeOf(s *trace.Span) (sh shape, topic string) {
 	var (
 		consumeOp, produceOp   bool
+		messaging, event       bool
 		bullOp, kind, spanType string
 		said                   string
 		class, dest            string
@@ -95,13 +99,13 @@ func shapeOf(s *trace.Span) (sh shape, topic string) {
 			produceOp = produceOp || produceOps[op]
 			continue
 		case "messaging.system":
-			job = job || IsJobSystem(v.Str)
+			job, messaging = job || IsJobSystem(v.Str), true
 			continue
 		case "messaging.destination.name", "messaging.destination", "messaging.source.name":
 			dest = v.Str
 			continue
 		case "messaging.sidekiq.job_class", "messaging.resque.job_class", "bullmq.job.name", "job.class", "sidekiq.job.class",
-			"celery.task_name", "messaging.active_job.job_class", "messaging.delayed_job.name":
+			"celery.task_name", "messaging.active_job.job_class", "messaging.delayed_job.name", "messaging.oban.worker", "oban.job.worker":
 			if v.Str != "" {
 				class = v.Str
 			}
@@ -125,8 +129,11 @@ func shapeOf(s *trace.Span) (sh shape, topic string) {
 			said = v.Str
 			continue
 		case "faas.trigger":
-			if v.Str == "timer" {
+			switch v.Str {
+			case "timer":
 				sh |= scheduled
+			case "pubsub", "datasource":
+				event = true // AWS Lambda, called by SQS or S3, say
 			}
 			continue
 		}
@@ -173,7 +180,14 @@ func shapeOf(s *trace.Span) (sh shape, topic string) {
 			sh |= consumes
 		}
 	case trace.KindServer:
+		if event {
+			sh |= consumes
+		}
 	default:
+		if messaging && !consumeOp && !produceOp && as != trace.KindClient {
+			op := opOf(s.Name)
+			consumeOp, produceOp = consumeOps[op], produceOps[op]
+		}
 		switch {
 		case produceOp && !consumeOp:
 			sh |= produces
@@ -181,14 +195,64 @@ func shapeOf(s *trace.Span) (sh shape, topic string) {
 			sh |= consumes
 		}
 	}
+	if sh.has(isJob) && len(s.Events) > 0 && sentAgain(s) {
+		sh |= again
+	}
+	if relays(as, s.Name, sh) {
+		sh = sh&^(consumes|isJob) | relay
+	}
 	return sh, topic
+}
+
+// opOf is what the name of a span without a kind says it does with a message: names
+// are "topic process", and since semantic conventions 1.26 "process topic".
+func opOf(name string) string {
+	if op := strings.ToLower(name[strings.LastIndexByte(name, ' ')+1:]); consumeOps[op] || produceOps[op] {
+		return op
+	}
+	op, _, _ := strings.Cut(name, " ")
+	return strings.ToLower(op)
+}
+
+// againAfter is how long after a job was made its sending, or the sending of its
+// run, is not the first. Sidekiq's poller looks every few seconds.
+const againAfter = int64(time.Second)
+
+// sentAgain reports whether a job says by its times that it was sent before: it
+// waited in Sidekiq's set of scheduled or failed jobs, and its poller's context is
+// what the run knows (opentelemetry-ruby-contrib, instrumentation/sidekiq: the
+// events created_at, and of runs enqueued_at).
+func sentAgain(s *trace.Span) bool {
+	created, enqueued := int64(0), s.StartUnixNano
+	for i := range s.Events {
+		switch e := &s.Events[i]; e.Name {
+		case "created_at":
+			created = e.TimeUnixNano
+		case "enqueued_at":
+			enqueued = e.TimeUnixNano
+		}
+	}
+	return created > 0 && enqueued-created > againAfter
+}
+
+// relays reports whether a span is the work of a poller that sends what others
+// made: Sidekiq's (OpenTelemetry Ruby with trace_poller_enqueue, dd-trace-rb), or
+// that of a table of messages, an outbox.
+func relays(kind trace.Kind, name string, sh shape) bool {
+	switch {
+	case kind == trace.KindServer || kind == trace.KindConsumer || kind == trace.KindProducer:
+		return false
+	case name == "Sidekiq::Scheduled::Poller#enqueue" || name == "sidekiq.scheduled_push":
+		return true
+	}
+	return !sh.has(consumes) && strings.Contains(name, "utbox")
 }
 
 // receiptKeys are those by which a span that has not the kind of a consumer may
 // be one, and receiptLengths refuses nearly all others, see [Rules].
 var (
 	receiptKeys = map[string]bool{"messaging.operation": true, "messaging.operation.type": true, "messaging.operation.name": true,
-		"bullmq.queue.operation": true, "type": true, "span.type": true, "span.kind": true}
+		"bullmq.queue.operation": true, "type": true, "span.type": true, "span.kind": true, "messaging.system": true, "faas.trigger": true}
 	receiptLengths = func() (out [256]uint64) {
 		for key := range receiptKeys {
 			out[keyByte(key)] |= 1 << (len(key) & 63)
@@ -199,11 +263,15 @@ var (
 
 // Receipt tells what the summary of a trace needs to know of a span: whether it
 // is one run of a job ([Summary.Jobs]), and whether, as the root, something
-// caused it ([Summary.Caused]).
+// or an earlier sending of it, caused it ([Summary.Caused]).
 func Receipt(s *trace.Span) (jobRun, caused bool) {
 	switch s.Kind {
-	case trace.KindServer, trace.KindProducer:
-		return false, false
+	case trace.KindProducer:
+		if len(s.Events) == 0 {
+			return false, false
+		}
+		sh, _ := shapeOf(s)
+		return false, sh.has(again)
 	case trace.KindConsumer:
 	default:
 		for i := 0; ; i++ {

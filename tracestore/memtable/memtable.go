@@ -99,7 +99,7 @@ func (t *Table) AddRow(r *column.Row, hash uint64) (bool, error) {
 // flags.
 func (t *Table) look(r *column.Row) (flags uint8) {
 	rules := t.edges.Load().Rules
-	receipt, offer := graph.MayReceive(r.Marks, r.Kind), rules.MayOffer(r.Marks, r.EventMarks, &r.Span)
+	receipt, offer := graph.MayReceive(r.Marks, &r.Span), rules.MayOffer(r.Marks, r.EventMarks, &r.Span)
 	if !receipt && !offer {
 		return 0
 	}
