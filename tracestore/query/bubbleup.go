@@ -10,7 +10,8 @@ import (
 )
 
 // BubbleUp asks in what a selection of a query's rows differs from its other
-// rows, the baseline, over every attribute. The selection is a box, or the rows
+// rows, the baseline, over every attribute, over where the rows began (AroundColumns),
+// and over what the query reads of other spans. The selection is a box, or the rows
 // that pass all of SelectionFilters, or both together.
 //
 // # Score
@@ -147,6 +148,7 @@ type BubblePlan struct {
 	Threads     Threads // as in [Plan]
 
 	where    where
+	around   []string // columns of other spans to compare
 	from, to int64    // of the selection, Unix nanoseconds
 	filters  []filter // of the selection: it passes all
 	defines  map[string]bool
@@ -211,6 +213,7 @@ func CompileBubbleUp(s BubbleUp, now time.Time) (*BubblePlan, error) {
 			p.defines[name] = true
 		}
 	}
+	p.around = aroundColumns(q.columns())
 	if p.defines[column.Duration] {
 		p.defines[durationMS] = true
 	}

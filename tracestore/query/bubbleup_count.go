@@ -39,6 +39,11 @@ type bubbleColumn struct {
 // count counts the values of every column in the blocks that are read.
 func (r *bubbleRun) count(ctx context.Context) error {
 	keys := r.keys()
+	return r.countColumns(ctx, func(b *bubbleBlock) []string { return b.names(keys) })
+}
+
+// countColumns counts the values of some columns of each block that is read.
+func (r *bubbleRun) countColumns(ctx context.Context, names func(b *bubbleBlock) []string) error {
 	found := make([]map[string]*bubbleColumn, r.workers)
 	scratches := make([]bubbleScratch, r.workers)
 	for i := range found {
@@ -46,11 +51,11 @@ func (r *bubbleRun) count(ctx context.Context) error {
 	}
 	err := r.eachRead(ctx, func(worker int, b *bubbleBlock) error {
 		s := &scratches[worker]
-		v := newView(b.Block)
+		v := r.view(b)
 		if err := s.start(v, b, r.weighted); err != nil {
 			return err
 		}
-		for _, name := range b.names(keys) {
+		for _, name := range names(b) {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
@@ -61,7 +66,7 @@ func (r *bubbleRun) count(ctx context.Context) error {
 			}
 			before := c.bytes()
 			if !s.known(r, c, b) {
-				vecs, err := v.key(name)
+				vecs, err := v.compared(name)
 				if err != nil {
 					return err
 				}

@@ -48,7 +48,7 @@ func (r *bubbleRun) recount(ctx context.Context) error {
 	}
 	err := r.eachRead(ctx, func(worker int, b *bubbleBlock) error {
 		s := &scratches[worker]
-		v := newView(b.Block)
+		v := r.view(b)
 		if err := s.start(v, b, r.weighted); err != nil {
 			return err
 		}
@@ -56,7 +56,7 @@ func (r *bubbleRun) recount(ctx context.Context) error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			vecs, err := v.key(c.name)
+			vecs, err := v.compared(c.name)
 			if err != nil {
 				return err
 			}

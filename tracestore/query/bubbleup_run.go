@@ -58,7 +58,12 @@ func RunBubbleUp(ctx context.Context, p *BubblePlan, blocks []column.Block) (*Bu
 			return nil, err
 		}
 	}
-	out := r.result()
+	around, told, err := r.around(ctx, blocks)
+	if err != nil {
+		return nil, err
+	}
+	out := r.result(around)
+	out.Warnings = append(out.Warnings, told...)
 	out.Warnings = append(out.Warnings, p.where.missing(p.columns(), blocks)...)
 	out.Warnings = append(out.Warnings, resolved.told()...)
 	for _, b := range live {
@@ -81,7 +86,8 @@ type bubbleRun struct {
 	kish, scale [2]float64
 	weighted    bool
 	columns     map[string]*bubbleColumn
-	skipped     int // keys on too few rows to matter
+	skipped     int         // keys on too few rows to matter
+	resolved    *resolution // of columns of other spans; nil: none are counted
 	held        atomic.Int64
 }
 
@@ -203,27 +209,32 @@ func (r *bubbleRun) choose() {
 		}
 		share := 1.0
 		if !r.plan.exact && rows > r.plan.limits.exactRows {
-			share = min(1, float64(r.plan.limits.readRows)/float64(max(1, sideRows)))
+			share = float64(r.plan.limits.readRows) / float64(max(1, sideRows))
 		}
-		var read, squares float64
-		debt := 0.0 // rows that ought to have been read by now
-		for i, b := range with {
-			n := float64(b.Rows())
-			debt += share * n
-			if share < 1 && debt < n/2 && (i < len(with)-1 || read > 0) {
-				continue
-			}
-			debt -= n
-			b.read[side] = true
-			r.total[side].RowsRead += int64(b.rows[side])
-			read += b.count[side]
-			squares += b.squares[side]
+		r.spread(side, with, share, func(b *bubbleBlock) int { return b.Rows() })
+	}
+}
+
+// spread reads a share of the blocks for a side, by their sizes.
+func (r *bubbleRun) spread(side int, blocks []*bubbleBlock, share float64, size func(b *bubbleBlock) int) {
+	var read, squares float64
+	debt := 0.0 // what ought to have been read by now
+	for i, b := range blocks {
+		n := float64(size(b))
+		debt += share * n
+		if share < 1 && debt < n/2 && (i < len(blocks)-1 || read > 0) {
+			continue
 		}
-		r.total[side].Sampled = r.total[side].RowsRead < r.total[side].Rows
-		if read > 0 {
-			r.kish[side] = read * read / squares
-			r.scale[side] = r.total[side].Count / read
-		}
+		debt -= n
+		b.read[side] = true
+		r.total[side].RowsRead += int64(b.rows[side])
+		read += b.count[side]
+		squares += b.squares[side]
+	}
+	r.total[side].Sampled = r.total[side].RowsRead < r.total[side].Rows
+	if read > 0 {
+		r.kish[side] = read * read / squares
+		r.scale[side] = r.total[side].Count / read
 	}
 }
 

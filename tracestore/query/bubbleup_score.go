@@ -47,8 +47,8 @@ const (
 	fewNumbers = 20
 )
 
-// result renders the answer.
-func (r *bubbleRun) result() *BubbleUpResult {
+// result renders the answer, with what was found around the rows.
+func (r *bubbleRun) result(around []Difference) *BubbleUpResult {
 	out := &BubbleUpResult{Selection: r.total[selected], Baseline: r.total[baseline], Columns: []Difference{}, Warnings: []string{}}
 	out.Stats.Sampled = r.weighted || r.total[selected].Sampled || r.total[baseline].Sampled
 	for _, c := range r.columns {
@@ -56,6 +56,7 @@ func (r *bubbleRun) result() *BubbleUpResult {
 			out.Columns = append(out.Columns, r.difference(c))
 		}
 	}
+	out.Columns = append(out.Columns, news(around, out.Columns)...)
 	slices.SortFunc(out.Columns, func(a, b Difference) int {
 		if a.Defines != b.Defines {
 			if a.Defines {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -134,5 +136,97 @@ func TestColumnsOfSegments(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestBubbleUpAround: what a comparison says of where rows began is what it says if
+// each row has that as an attribute of its own.
+func TestBubbleUpAround(t *testing.T) {
+	compared := 0
+	for seed := range uint64(40) {
+		rng := rand.New(rand.NewPCG(seed, 11))
+		spans, expired := randomThreads(rng)
+		if len(spans) == 0 {
+			continue
+		}
+		threads := threadsOf(spans, expired).(testThreads)
+		ref := &refAround{spans, threads.Graph, threads.Memory}
+		flat := slices.Clone(spans)
+		for i := range flat {
+			flat[i].Attributes = slices.Clone(flat[i].Attributes)
+			for _, name := range append([]string{"parent.name"}, AroundColumns...) {
+				if v := ref.value(t, &spans[i], name); v.Type != trace.TypeNone {
+					flat[i].Attributes = append(flat[i].Attributes, trace.Attribute{Key: name, Value: v})
+				}
+			}
+		}
+		day := 86400.0
+		least := 50.0
+		question := BubbleUp{Query: Spec{TimeRange: &day, Breakdowns: []string{"parent.name"}}, Selection: &Box{Column: "duration_ms", Min: &least}}
+		if seed%2 == 0 {
+			question.Query.Filters = []Filter{{Column: "service.name", Op: "=", Value: "jobs"}}
+		}
+		run := func(spans []trace.Span, with Threads, named bool) map[string]Difference {
+			t.Helper()
+			of := question
+			if !named {
+				of.Query.Breakdowns = nil
+			}
+			p, err := CompileBubbleUp(of, testNow)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.Threads = with
+			r, err := RunBubbleUp(t.Context(), p, cut(spans, rand.New(rand.NewPCG(seed, 5))))
+			if err != nil {
+				t.Fatal(err)
+			}
+			out := make(map[string]Difference)
+			for _, d := range r.Columns {
+				out[d.Name] = d
+			}
+			return out
+		}
+		want, got := run(flat, nil, false), run(spans, threads, true)
+		for _, name := range append([]string{"parent.name"}, AroundColumns...) {
+			_, rest := cutScope(name)
+			w, g := want[name], got[name]
+			if g.Name == "" && alike(w.Best, want[rest].Best) {
+				continue // it says nothing new
+			}
+			if diff := cmp.Diff(w, g, cmp.Comparer(func(a, b float64) bool { return math.Abs(a-b) <= 1e-9*math.Max(1, math.Abs(a)) })); diff != "" {
+				t.Fatalf("seed %d: %s differs (-attribute +column):\n%s", seed, name, diff)
+			}
+			compared++
+		}
+	}
+	if compared < 50 {
+		t.Errorf("only %d columns were compared", compared)
+	}
+}
+
+// TestBubbleUpAroundIsBounded: rows that need too much to be looked around are
+// compared without, and it says so.
+func TestBubbleUpAroundIsBounded(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 11))
+	spans, expired := randomThreads(rng)
+	least := 50.0
+	p, err := CompileBubbleUp(BubbleUp{Selection: &Box{Column: "duration_ms", Min: &least}}, testNow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Threads = threadsOf(spans, expired)
+	pool := NewPool(PoolOptions{MemoryBytes: 32 << 20, QueryBytes: 16 << 20}) // less than reading traces takes
+	if p.Lease, err = pool.Begin(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer p.Lease.End()
+	r, err := RunBubbleUp(t.Context(), p, cut(spans, rng))
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := slices.ContainsFunc(r.Warnings, func(w string) bool { return strings.Contains(w, "was not compared") })
+	if !told || slices.ContainsFunc(r.Columns, func(d Difference) bool { return isScoped(d.Name) }) {
+		t.Errorf("without memory the comparison has %d columns and says %q", len(r.Columns), r.Warnings)
 	}
 }

@@ -352,8 +352,12 @@ func refEval(e *expr, s *trace.Span) trace.Value {
 			sec = whole + 1
 		}
 		t := time.UnixMilli(1000 * int64(math.Floor(sec))).UTC()
+		year := fmt.Sprintf("%04d", t.Year())
+		if t.Year() < 0 {
+			year = fmt.Sprintf("-%04d", -t.Year())
+		}
 		return trace.String(strings.NewReplacer("%H", fmt.Sprintf("%02d", t.Hour()), "%A", t.Weekday().String(),
-			"%F", fmt.Sprintf("%04d-%02d-%02d", t.Year(), int(t.Month()), t.Day())).Replace(args[0].Str))
+			"%F", year+fmt.Sprintf("-%02d-%02d", int(t.Month()), t.Day())).Replace(args[0].Str))
 	}
 	panic("function " + e.name)
 }

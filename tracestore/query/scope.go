@@ -174,6 +174,14 @@ func (q *where) look(names []string) error {
 // looksAround reports whether the query looks at other spans than its rows.
 func (q *where) looksAround() bool { return len(q.scoped) > 0 || len(q.exists) > 0 }
 
+// looksNear reports whether it looks at spans of the traces of its rows.
+func (q *where) looksNear() bool {
+	return len(q.exists) > 0 || slices.ContainsFunc(q.scoped, func(name string) bool {
+		s, _ := cutScope(name)
+		return s == scopeRoot || s == scopeParent || s == scopeCause
+	})
+}
+
 // first selects the rows that the filters keep which need no other spans; all
 // rows if one filter is enough.
 func (q *where) first() *where {

@@ -52,6 +52,8 @@ type resolution struct {
 	loose   bool       // the rows may be of any number of blocks
 
 	maxApart int // see the constant
+	// choose are the rows of a live block.
+	choose func(v *view) (column.Bitmap, error)
 
 	values map[scope]*spanValues
 	found  []column.Bitmap // by place in where.exists: the traces, or spans, that have such a span
@@ -70,7 +72,7 @@ func (q *where) resolve(ctx context.Context, threads Threads, lease *Lease, bloc
 	}
 	r := q.newResolution(threads, lease, blocks, hold)
 	r.live = live
-	if err := r.collect(ctx, live); err != nil {
+	if err := r.collect(ctx); err != nil {
 		return nil, r.explain(err)
 	}
 	if err := r.lookUp(ctx); err != nil {
@@ -81,6 +83,7 @@ func (q *where) resolve(ctx context.Context, threads Threads, lease *Lease, bloc
 
 func (q *where) newResolution(threads Threads, lease *Lease, blocks []column.Block, hold func(int64) error) *resolution {
 	r := &resolution{where: q, threads: threads, blocks: blocks, lease: lease, hold: hold, maxApart: cmp.Or(q.maxApart, maxApart), traces: newSpanTable(), values: make(map[scope]*spanValues)}
+	r.choose = q.first().selectRows
 	if len(q.scopedNames(scopeParent)) > 0 {
 		r.parents = newSpanTable()
 	}
@@ -144,21 +147,27 @@ type seen struct {
 }
 
 // collect reads where to look from the rows that the plain filters keep.
-func (r *resolution) collect(ctx context.Context, blocks []column.Block) error {
-	first := r.where.first()
-	r.lease.expect(blocks)
-	return r.lease.eachBlock(ctx, r.lease.workers(len(blocks)), blocks, func(_ int, b column.Block) error {
-		v := first.view(ctx, b, r.hold)
-		defer v.release()
-		sel, err := first.choose(v)
-		if err != nil || sel.count() == 0 {
-			return err
-		}
-		s, err := r.read(v, sel.bitmap())
+func (r *resolution) collect(ctx context.Context) error {
+	return r.eachLive(ctx, func(v *view, rows column.Bitmap) error {
+		s, err := r.read(v, rows)
 		if err != nil {
 			return err
 		}
 		return r.take(s)
+	})
+}
+
+// eachLive calls fn for the blocks that hold rows, with these.
+func (r *resolution) eachLive(ctx context.Context, fn func(v *view, rows column.Bitmap) error) error {
+	r.lease.expect(r.live)
+	return r.lease.eachBlock(ctx, r.lease.workers(len(r.live)), r.live, func(_ int, b column.Block) error {
+		v := r.where.view(ctx, b, r.hold)
+		defer v.release()
+		rows, err := r.choose(v)
+		if err != nil || rows.Count() == 0 {
+			return err
+		}
+		return fn(v, rows)
 	})
 }
 
@@ -221,9 +230,12 @@ func (r *resolution) lookUp(ctx context.Context) error {
 	if len(r.traces.keys) == 0 {
 		return nil
 	}
-	within, err := r.within(ctx)
-	if err != nil {
-		return err
+	var within []column.Block
+	if r.where.looksNear() {
+		var err error
+		if within, err = r.within(ctx); err != nil {
+			return err
+		}
 	}
 	if names := r.where.scopedNames(scopeRoot); len(names) > 0 {
 		f := &fetch{resolution: r, table: r.traces, byTrace: true, values: newSpanValues(len(r.traces.keys), names)}

@@ -233,22 +233,14 @@ func (r *resolution) rowsOf(ctx context.Context, of column.Bitmap) ([]apartRow, 
 			out = append(out, apartRow{int32(n), r.page[i].SpanID})
 		}
 	}
-	first := r.where.first()
-	r.lease.expect(r.live)
-	err := r.lease.eachBlock(ctx, r.lease.workers(len(r.live)), r.live, func(_ int, b column.Block) error {
-		v := first.view(ctx, b, r.hold)
-		defer v.release()
-		sel, err := first.choose(v)
-		if err != nil || sel.count() == 0 {
-			return err
-		}
+	err := r.eachLive(ctx, func(v *view, rows column.Bitmap) error {
 		ids, err := v.spanIDs()
 		if err != nil {
 			return err
 		}
 		var list []apartRow
 		last, number := trace.ID{}, -1
-		for k, row := range rowsOf(sel.bitmap(), nil) {
+		for k, row := range rowsOf(rows, nil) {
 			if id := ids.trace(int(row)); k == 0 || id != last {
 				last, number = id, r.traces.find(&trace.Ref{TraceID: id})
 			}
