@@ -137,9 +137,8 @@ func (w *work) serviceGraph(ctx context.Context) (*serviceGraph, error) {
 const (
 	// maxSenderless is for how many topics and queues that nobody seems to send to
 	// the map looks at the causes of what was handled, of so many runs each.
-	maxSenderless   = 6
-	senderlessRuns  = 60
-	senderlessTotal = 600 * time.Millisecond
+	maxSenderless  = 6
+	senderlessRuns = 300
 )
 
 // addSenders finds who sends to the busiest topics and queues that no span says it
@@ -155,13 +154,24 @@ func (w *work) addSenders(ctx context.Context, g *serviceGraph) error {
 	list = list[:min(len(list), maxSenderless)]
 	for _, n := range list {
 		id, kind, name := n.ID, n.Kind, n.Name
-		c, err := w.causesOf(ctx, senderlessRuns, senderlessTotal/maxSenderless, w.sided(kind == mapQueue, equals(traffic.Topic, nameOrNil(name)), notSent)...)
+		some, scale := *w, 1.0
+		if n.Count > senderlessRuns { // the newest of them stand for all
+			scale = n.Count / senderlessRuns
+			some.window.Range, some.window.From = "", w.window.To.Add(-time.Duration(float64(w.window.length())/scale))
+		}
+		res, err := some.run(ctx, some.ask([]string{traffic.SenderService}, calculations(), w.sided(kind == mapQueue, equals(traffic.Topic, nameOrNil(name)), notSent)...),
+			query.MaxLimit, calculationNamed("COUNT"), false)
 		if err != nil {
 			return err
 		}
-		for _, s := range c.senders() {
-			e := g.edge(g.node(mapService, s.Service).ID, id, mapSend)
-			e.Count += s.Count
+		for _, x := range res.Results {
+			service, none := valueText(x.Data[traffic.SenderService])
+			if none {
+				continue
+			}
+			count, _ := numberOf(x.Data["COUNT"])
+			e := g.edge(g.node(mapService, service).ID, id, mapSend)
+			e.Count += count * scale
 			e.Inferred = true
 		}
 	}

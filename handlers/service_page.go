@@ -135,11 +135,7 @@ func (w *work) linkTo(k workKind) func(string) string {
 }
 
 func (v *serviceView) facts(ctx context.Context) ([]views.WorkFact, error) {
-	all, err := v.run(ctx, v.ask(nil, calculations("P50", "P95", "P99"), v.entering()...), 1, calculationNamed("COUNT"), false)
-	if err != nil {
-		return nil, err
-	}
-	bad, err := v.run(ctx, v.ask(nil, calculations(), v.entering(failed)...), 1, calculationNamed("COUNT"), false)
+	all, err := v.run(ctx, v.ask(nil, append(calculations("P50", "P95", "P99"), countFailures), v.entering()...), 1, calculationNamed("COUNT"), false)
 	if err != nil {
 		return nil, err
 	}
@@ -148,9 +144,7 @@ func (v *serviceView) facts(ctx context.Context) ([]views.WorkFact, error) {
 	for _, g := range all.Results {
 		n, _ = numberOf(g.Data["COUNT"])
 		run = spreadText(spreadOf(g, "duration_ms"))
-	}
-	for _, g := range bad.Results {
-		fails, _ = numberOf(g.Data["COUNT"])
+		fails = sumOf(g, countFailures)
 	}
 	count := views.WorkFact{Name: "Requests, messages and jobs", Value: views.FormatNumber(n), Note: rateOf(n, v.window.length())}
 	if st := v.ask([]string{"name"}, calculations(), v.entering()...); n > 0 {
@@ -166,7 +160,7 @@ func (v *serviceView) facts(ctx context.Context) ([]views.WorkFact, error) {
 
 func (v *serviceView) charts(ctx context.Context) ([]views.ExploreChart, error) {
 	step := bucketStep(v.window, maxChartBuckets)
-	var spread, kinds, bad *query.Result
+	var spread, kinds *query.Result
 	series := func(into **query.Result, st exploreState) func(context.Context) error {
 		return func(ctx context.Context) (err error) {
 			spec := st.bound()
@@ -177,17 +171,16 @@ func (v *serviceView) charts(ctx context.Context) ([]views.ExploreChart, error) 
 	}
 	heat := query.Calculation{Op: "HEATMAP", Column: "duration_ms"}
 	err := askAll(ctx, series(&spread, v.ask(nil, []query.Calculation{heat}, v.entering()...)),
-		series(&kinds, v.ask([]string{"span.kind"}, calculations(), v.entering()...)),
-		series(&bad, v.ask([]string{"error"}, calculations(), v.entering(failed)...)))
+		series(&kinds, v.ask([]string{"span.kind"}, append(calculations(), countFailures), v.entering()...)))
 	if err != nil {
 		return nil, err
 	}
 	axis := chartTime(v.window, step)
-	lines := []rateLine{{kinds, "span.kind", "server", "requests", "Service--0"}, {kinds, "span.kind", "consumer", "messages and jobs", "Service--2"}}
+	lines := []rateLine{{kinds, "span.kind", "server", "COUNT", "requests", "Service--0"}, {kinds, "span.kind", "consumer", "COUNT", "messages and jobs", "Service--2"}}
 	for i, kind := range []string{"internal", "client", "producer", "unspecified"} { // of a service that only begins work
-		lines = append(lines, rateLine{kinds, "span.kind", kind, kind, "Service--" + strconv.Itoa(4+i)})
+		lines = append(lines, rateLine{kinds, "span.kind", kind, "COUNT", kind, "Service--" + strconv.Itoa(4+i)})
 	}
-	chart := rateChart(axis, step, append(lines, rateLine{bad, "error", "true", "failed", "Work--failed"})...)
+	chart := rateChart(axis, step, append(lines, rateLine{kinds, "", "", failuresName, "failed", "Work--failed"})...)
 	h := heatmap("chart-0", heat, spread, axis)
 	h.Title = "How long they took"
 	out := []views.ExploreChart{{Line: chart}}
@@ -201,17 +194,9 @@ func (v *serviceView) charts(ctx context.Context) ([]views.ExploreChart, error) 
 func (v *serviceView) part(ctx context.Context, title, unit, column string, filters []query.Filter, link func(string) string) (views.WorkParts, error) {
 	p := views.WorkParts{Title: title, Unit: unit}
 	groups := []string{column}
-	all, err := v.run(ctx, v.ask(groups, calculations("P50", "P95", "P99"), filters...), maxServiceRows, calculationNamed("COUNT"), false)
+	all, err := v.run(ctx, v.ask(groups, append(calculations("P50", "P95", "P99"), countFailures), filters...), maxServiceRows, calculationNamed("COUNT"), false)
 	if err != nil {
 		return p, err
-	}
-	bad, err := v.run(ctx, v.ask(groups, calculations(), append(slices.Clone(filters), failed)...), query.MaxLimit, calculationNamed("COUNT"), false)
-	if err != nil {
-		return p, err
-	}
-	fails := map[string]float64{}
-	for _, x := range bad.Results {
-		fails[groupKey(x.Data, groups)], _ = numberOf(x.Data["COUNT"])
 	}
 	for _, x := range all.Results {
 		name, missing := valueText(x.Data[column])
@@ -227,7 +212,7 @@ func (v *serviceView) part(ctx context.Context, title, unit, column string, filt
 			st.Tab = tabTraces
 			r.URL = st.address(nil)
 		}
-		if f := fails[groupKey(x.Data, groups)]; f > 0 {
+		if f := sumOf(x, countFailures); f > 0 {
 			r.Failing, r.Failed = true, views.FormatNumber(f)
 		}
 		p.Rows = append(p.Rows, r)

@@ -206,6 +206,21 @@ type workEnd struct {
 	Count   float64 `json:"count"`
 }
 
+// Sums beside the count of all.
+var (
+	countFailures = query.Calculation{Op: "SUM", Column: traffic.Failures}
+	countRetries  = query.Calculation{Op: "SUM", Column: traffic.Retries}
+)
+
+// failuresName is the number of failures in an answer.
+const failuresName = "SUM(" + traffic.Failures + ")"
+
+// sumOf is a sum of a group, 0 if it has none.
+func sumOf(g query.Group, c query.Calculation) float64 {
+	n, _ := numberOf(g.Data[c.Op+"("+c.Column+")"])
+	return n
+}
+
 // spreadCalculations measure how long things took and waited.
 func (w *work) spreadCalculations() []query.Calculation {
 	list := calculations("P50", "P95", "P99")
@@ -219,45 +234,27 @@ func (w *work) spreadCalculations() []query.Calculation {
 
 // list measures all topics, queues or classes, those first that were handled most.
 func (w *work) list(ctx context.Context, k workKind, only ...query.Filter) ([]workStat, []string, error) {
-	var ends, sides, bad, again *query.Result
-	query1 := func(into **query.Result, groups []string, calculations []query.Calculation, more ...query.Filter) func(context.Context) error {
-		return func(ctx context.Context) error {
-			st := w.ask(groups, calculations, w.sided(k.jobs, append(slices.Clone(only), more...)...)...)
-			res, err := w.run(ctx, st, query.MaxLimitNoSeries, calculationNamed("COUNT"), false)
-			*into = res
+	var ends, sides *query.Result
+	ask := func(into **query.Result, groups []string, calculations []query.Calculation) func(context.Context) error {
+		return func(ctx context.Context) (err error) {
+			*into, err = w.run(ctx, w.ask(groups, calculations, w.sided(k.jobs, only...)...), query.MaxLimitNoSeries, calculationNamed("COUNT"), false)
 			return err
 		}
 	}
-	asks := []func(context.Context) error{
-		query1(&ends, []string{k.column, traffic.Side, "service.name", "messaging.system"}, calculations()),
-		query1(&sides, []string{k.column, traffic.Side}, w.spreadCalculations()),
-		query1(&bad, []string{k.column, traffic.Side}, calculations(), failed),
-	}
+	measures := append(w.spreadCalculations(), countFailures)
 	if w.words.Tries() {
-		asks = append(asks, query1(&again, []string{k.column}, calculations(), query.Filter{Column: traffic.Side, Op: "=", Value: traffic.Handles},
-			query.Filter{Column: traffic.Retry, Op: "=", Value: true}))
+		measures = append(measures, countRetries)
 	}
-	if err := askAll(ctx, asks...); err != nil {
+	err := askAll(ctx,
+		ask(&ends, []string{k.column, traffic.Side, "service.name", "messaging.system"}, calculations()),
+		ask(&sides, []string{k.column, traffic.Side}, measures),
+	)
+	if err != nil {
 		return nil, nil, err
 	}
-	t := workTable{kind: k, at: map[string]int{}}
+	t := workTable{kind: k, tries: w.words.Tries(), at: map[string]int{}}
 	t.addSides(sides)
 	t.addEnds(ends)
-	for _, g := range bad.Results {
-		if stat, side, n := t.of(g); stat != nil && side != traffic.Sends && (side == traffic.Receives) == stat.received {
-			stat.Failed = n
-		}
-	}
-	if again != nil {
-		for i := range t.stats {
-			t.stats[i].Retried = new(float64)
-		}
-		for _, g := range again.Results {
-			if stat, _, n := t.of(g); stat != nil {
-				*stat.Retried = n
-			}
-		}
-	}
 	slices.SortStableFunc(t.stats, func(a, b workStat) int {
 		return cmp.Or(cmp.Compare(b.Handled, a.Handled), cmp.Compare(b.Sent, a.Sent), cmp.Compare(a.Name, b.Name))
 	})
@@ -271,6 +268,7 @@ func (w *work) list(ctx context.Context, k workKind, only ...query.Filter) ([]wo
 // workTable puts the answers of several queries together by name.
 type workTable struct {
 	kind  workKind
+	tries bool // the senders tell attempts apart
 	at    map[string]int
 	stats []workStat
 }
@@ -306,6 +304,9 @@ func (t *workTable) addSides(res *query.Result) {
 				t.at[name] = len(t.stats)
 				t.stats = append(t.stats, workStat{Name: name, Systems: []string{}, Producers: []workEnd{}, Consumers: []workEnd{}})
 				stat = &t.stats[len(t.stats)-1]
+				if t.tries {
+					stat.Retried = new(float64)
+				}
 			}
 			switch {
 			case side == traffic.Sends:
@@ -313,6 +314,10 @@ func (t *workTable) addSides(res *query.Result) {
 			case stat.Handled == 0:
 				stat.Handled, stat.received = n, side == traffic.Receives
 				stat.RunMS, stat.WaitMS = spreadOf(g, "duration_ms"), spreadOf(g, traffic.WaitMS)
+				stat.Failed = sumOf(g, countFailures)
+				if t.tries && side == traffic.Handles {
+					*stat.Retried = sumOf(g, countRetries)
+				}
 			}
 		}
 	}

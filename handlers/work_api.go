@@ -56,22 +56,16 @@ func (s *Server) listWorkJSON(c echo.Context, k workKind) error {
 // workDetail is the answer for one topic, queue or job class.
 type workDetail struct {
 	workStat
-	// Origins are from a sample of what was handled.
 	Origins        []originStat  `json:"origins"`
-	OriginsUnknown []originGap   `json:"origins_unknown"`
-	Sample         sampleOf      `json:"sample"`
-	EdgeWaitMS     *spread       `json:"edge_wait_ms"` // from the end of what sent it to its start, of the sample
-	Senders        []senderCount `json:"senders"`      // what caused the sample
+	OriginsUnknown []originGap   `json:"origins_unknown"` // by reason, estimated from a sample where there are several
+	EdgeWaitMS     *spread       `json:"edge_wait_ms"`    // from the end of what sent it to its start
+	Waited         float64       `json:"edge_wait_count"` // of so many
+	Senders        []senderCount `json:"senders"`         // what caused them
 }
 
 type originGap struct {
 	Reason string  `json:"reason"`
 	Count  float64 `json:"count"`
-}
-
-type sampleOf struct {
-	Looked  int   `json:"looked_at"`
-	Matched int64 `json:"of"`
 }
 
 type senderCount struct {
@@ -103,19 +97,14 @@ func (s *Server) showWorkJSON(c echo.Context, k workKind) error {
 		return echo.ErrNotFound
 	}
 	g.stat = stats[0]
-	found, err := w.causesOf(ctx, maxCauseSample, causeTime, g.handled()...)
+	found, err := w.causesOf(ctx, g.handled()...)
 	if err != nil {
 		return err
 	}
-	out := workDetail{workStat: g.stat, OriginsUnknown: []originGap{}, Senders: []senderCount{}, Sample: sampleOf{len(found.runs), found.matched}, EdgeWaitMS: found.spread()}
-	var unknown map[string]float64
-	if out.Origins, unknown, err = w.origins(ctx, found); err != nil {
-		return err
+	out := workDetail{workStat: g.stat, Origins: found.origins, OriginsUnknown: []originGap{}, EdgeWaitMS: found.waits, Waited: found.waited, Senders: found.senders}
+	for _, reason := range slices.Sorted(maps.Keys(found.unknown)) {
+		out.OriginsUnknown = append(out.OriginsUnknown, originGap{reason, found.unknown[reason]})
 	}
-	for _, reason := range slices.Sorted(maps.Keys(unknown)) {
-		out.OriginsUnknown = append(out.OriginsUnknown, originGap{reason, unknown[reason]})
-	}
-	out.Senders = append(out.Senders, found.senders()...)
 	return c.JSON(http.StatusOK, out)
 }
 

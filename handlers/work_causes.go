@@ -1,161 +1,267 @@
 package handlers
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
 	"maps"
-	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"redthread/tracestore/graph"
 	"redthread/tracestore/query"
 	"redthread/tracestore/trace"
+	"redthread/tracestore/traffic"
 	"redthread/views"
 	"redthread/views/ui"
 )
 
-// What caused runs and messages is looked up one by one, so a page does it for a
-// sample: so many spans at most, in chunks, until the time is up.
 const (
+	// maxCauseSample is of how many runs or messages it is looked up one by one why
+	// their origin is not known.
 	maxCauseSample = 1000
-	causeChunk     = 100
-	causeTime      = 300 * time.Millisecond
-	maxOriginRows  = 12
+	// maxApart is of how many of these their traces are read (a millisecond each).
+	maxApart      = 100
+	maxOriginRows = 12
 )
 
-// caused is one run or message with what is known of where it came from.
-type caused struct {
-	query.SampledSpan
-	origin trace.ID // zero: unknown
-	reason string   // why
-	cause  *trace.Span
-}
-
-// causes are those of a sample.
+// causes is what is known of where some runs or messages came from.
 type causes struct {
-	runs    []caused
-	matched int64
+	handled float64 // all of them
+	origins []originStat
+	unknown map[string]float64 // how many have no origin, by the reason
+	// waited is how many have a known sender, and waits from its end to their start,
+	// in milliseconds.
+	waited  float64
+	waits   *spread
+	senders []senderCount
 }
 
-// scale is how many spans one of the sample stands for.
-func (c *causes) scale() float64 { return float64(c.matched) / float64(max(len(c.runs), 1)) }
+// originStat is what one endpoint set off.
+type originStat struct {
+	Service string  `json:"service"`
+	Name    string  `json:"name"`
+	Count   float64 `json:"count"`
+	TimeMS  float64 `json:"time_ms"` // of the runs together
+	filters []query.Filter
+	example trace.Ref // one that it set off; zero: none was looked at
+}
 
-// of says of how many the answer is.
-func (c *causes) of(what string) string {
-	if int64(len(c.runs)) == c.matched {
-		return "from all " + ui.Count(c.matched) + " " + what
+// endpoint is what origins are grouped by.
+type endpoint struct{ service, name string }
+
+// causesOf finds where the spans that pass the filters came from.
+func (w *work) causesOf(ctx context.Context, filters ...query.Filter) (*causes, error) {
+	var origins, senders *query.Result
+	var sample *originSample
+	ask := func(into **query.Result, order query.Calculation, st exploreState) func(context.Context) error {
+		return func(ctx context.Context) (err error) {
+			*into, err = w.run(ctx, st, query.MaxLimitNoSeries, order, false)
+			return err
+		}
 	}
-	return "from " + ui.Count(len(c.runs)) + " of " + ui.Count(c.matched) + " " + what + ", chosen by their ids"
-}
-
-// causesOf finds the causes of a sample of the spans that pass the filters.
-func (w *work) causesOf(ctx context.Context, most int, budget time.Duration, filters ...query.Filter) (*causes, error) {
-	st := w.ask(nil, calculations(), filters...)
-	search := st.search()
-	search.Limit = most
-	sample, err := w.spans.Sample(ctx, search)
+	var waits []query.Calculation
+	for _, op := range []string{"P50", "P95", "P99"} {
+		waits = append(waits, query.Calculation{Op: op, Column: traffic.SentWaitMS})
+	}
+	err := askAll(ctx,
+		ask(&origins, calculationNamed("SUM"), w.ask(originColumns, calculations("SUM"), filters...)),
+		ask(&senders, calculationNamed("COUNT"), w.ask([]string{traffic.SenderService, traffic.SenderName}, append(calculations(), waits...), filters...)),
+		func(ctx context.Context) (err error) { sample, err = w.sampleOrigins(ctx, filters...); return err },
+	)
 	if err != nil {
 		return nil, err
 	}
-	out := &causes{matched: sample.Matched}
-	until := time.Now().Add(budget)
-	for chunk := range slices.Chunk(sample.Spans, causeChunk) {
-		if len(out.runs) > 0 && time.Now().After(until) {
-			break
+	c := &causes{unknown: map[string]float64{}, origins: []originStat{}, senders: []senderCount{}}
+	c.addOrigins(origins, sample)
+	for _, g := range allGroups(senders) {
+		n, _ := numberOf(g.Data["COUNT"])
+		service, none := valueText(g.Data[traffic.SenderService])
+		name, nameless := valueText(g.Data[traffic.SenderName])
+		if none && nameless {
+			continue
 		}
-		runs, err := w.findCauses(ctx, chunk)
-		if err != nil {
-			return nil, err
+		c.waited += n
+		if none {
+			service = ""
 		}
-		out.runs = append(out.runs, runs...)
+		if !nameless {
+			c.senders = append(c.senders, senderCount{service, name, n})
+		}
 	}
-	return out, nil
+	if senders.Total != nil && c.waited > 0 {
+		c.waits = spreadOf(*senders.Total, traffic.SentWaitMS)
+	}
+	return c, nil
 }
 
-func (w *work) findCauses(ctx context.Context, spans []query.SampledSpan) ([]caused, error) {
-	out := make([]caused, len(spans))
-	ids := make([]trace.ID, len(spans))
-	for i := range spans {
-		out[i].SampledSpan, ids[i] = spans[i], spans[i].TraceID
+// allGroups are the groups of an answer with what its limit left out.
+func allGroups(res *query.Result) []query.Group {
+	if res.Other == nil {
+		return res.Results
 	}
-	found, err := w.graph.Origins(ctx, ids)
-	if err != nil {
-		return nil, fmt.Errorf("origins of %d runs: %w", len(ids), err)
-	}
-	want := map[trace.Ref]*trace.Span{}
-	refs := make([]trace.Ref, len(out))
-	for i := range out {
-		x := &out[i]
-		switch o := &found[i]; o.Status {
-		case graph.Found:
-			x.origin = o.Origin.TraceID
-		case graph.Ambiguous:
-			x.reason = "ambiguous"
-		default:
-			x.reason = o.Reason
-		}
-		refs[i] = found[i].Cause
-		if !x.ParentID.IsZero() {
-			refs[i] = trace.Ref{TraceID: x.TraceID, SpanID: x.ParentID}
-		}
-		if !refs[i].SpanID.IsZero() {
-			want[refs[i]] = nil
-		}
-	}
-	all := make([]trace.Ref, 0, len(want))
-	for ref := range want {
-		all = append(all, ref)
-	}
-	senders, err := w.spans.SpansOf(ctx, all)
-	if err != nil {
-		return nil, fmt.Errorf("causes of %d runs: %w", len(ids), err)
-	}
-	for i := range senders {
-		want[senders[i].Ref()] = &senders[i]
-	}
-	for i := range out {
-		s := want[refs[i]]
-		// A parent of the same service that sends nothing is a part of the run.
-		if s != nil && (s.TraceID != out[i].TraceID || s.Kind == trace.KindProducer || s.Service != out[i].Service) {
-			out[i].cause = s
-		}
-	}
-	return out, nil
+	return append(slices.Clone(res.Results), *res.Other)
 }
 
-// waits are how long runs waited, in milliseconds: from the end of what sent them to
-// their start.
-func (c *causes) waits() []float64 {
-	var list []float64
-	for i := range c.runs {
-		if x := &c.runs[i]; x.cause != nil {
-			list = append(list, float64(max(0, x.StartUnixNano-x.cause.StartUnixNano-x.cause.DurationNano))/1e6)
+// originColumns tell an endpoint.
+var originColumns = []string{"origin.service.name", "origin.name", "origin.http.route"}
+
+// addOrigins groups the answer by endpoint, those first that caused the most time.
+func (c *causes) addOrigins(res *query.Result, sample *originSample) {
+	at := map[endpoint]int{}
+	none := 0.0
+	for _, g := range allGroups(res) {
+		n, _ := numberOf(g.Data["COUNT"])
+		c.handled += n
+		took, _ := numberOf(g.Data["SUM(duration_ms)"])
+		service, name, route := textOf(g.Data[originColumns[0]]), textOf(g.Data[originColumns[1]]), textOf(g.Data[originColumns[2]])
+		if service == "" && name == "" {
+			none += n
+			continue
 		}
+		key := endpoint{service, graph.EndpointName(name, route)}
+		i, ok := at[key]
+		if !ok {
+			i = len(c.origins)
+			at[key] = i
+			c.origins = append(c.origins, originStat{Service: service, Name: key.name, filters: endpointFilters(key, name, route), example: sample.examples[key]})
+		}
+		c.origins[i].Count += n
+		c.origins[i].TimeMS += took
+	}
+	if none > 0 {
+		all := 0.0
+		for _, n := range sample.reasons {
+			all += n
+		}
+		for reason, n := range sample.reasons {
+			c.unknown[reason] = none * n / all
+		}
+		if all == 0 { // those of the sample happen to be known
+			c.unknown[graph.NotArrived] = none
+		}
+	}
+	slices.SortStableFunc(c.origins, func(a, b originStat) int {
+		return cmp.Or(cmp.Compare(b.TimeMS, a.TimeMS), cmp.Compare(b.Count, a.Count), cmp.Compare(a.Service, b.Service), cmp.Compare(a.Name, b.Name))
+	})
+}
+
+// endpointFilters find what an endpoint set off, whatever ids its names had.
+func endpointFilters(e endpoint, name, route string) []query.Filter {
+	list := []query.Filter{equals("origin.service.name", nameOrNil(e.service))}
+	if name == e.name {
+		return append(list, equals("origin.name", nameOrNil(name)))
+	}
+	list = append(list, equals("origin.http.route", route))
+	if method, ok := strings.CutSuffix(e.name, " "+route); ok {
+		list = append(list, query.Filter{Column: "origin.name", Op: "contains", Value: method})
 	}
 	return list
 }
 
-// spread is how the waits are spread, nil if none is known.
-func (c *causes) spread() *spread {
-	list := c.waits()
-	if len(list) == 0 {
-		return nil
+// originSample is what was looked up of some runs one by one.
+type originSample struct {
+	examples map[endpoint]trace.Ref // of each endpoint that set one off
+	reasons  map[string]float64     // of those whose origin is not known
+}
+
+func (w *work) sampleOrigins(ctx context.Context, filters ...query.Filter) (*originSample, error) {
+	st := w.ask(nil, calculations(), filters...)
+	search := st.search()
+	search.Limit = maxCauseSample
+	sample, err := w.spans.Sample(ctx, search)
+	if err != nil {
+		return nil, err
 	}
-	return &spread{*quantileOf(list, 0.50), *quantileOf(list, 0.95), *quantileOf(list, 0.99)}
+	traces := make([]trace.ID, len(sample.Spans))
+	for i := range sample.Spans {
+		traces[i] = sample.Spans[i].TraceID
+	}
+	found, err := w.graph.Origins(ctx, traces)
+	if err != nil {
+		return nil, fmt.Errorf("origins of %d runs: %w", len(traces), err)
+	}
+	if err := w.apart(ctx, sample.Spans, found); err != nil {
+		return nil, err
+	}
+	var ids []trace.ID
+	for i := range found {
+		if found[i].Status == graph.Found {
+			ids = append(ids, found[i].Origin.TraceID)
+		}
+	}
+	slices.SortFunc(ids, func(a, b trace.ID) int { return bytes.Compare(a[:], b[:]) })
+	ids = slices.Compact(ids)
+	sums, err := w.spans.Summaries(ctx, ids)
+	if err != nil {
+		return nil, fmt.Errorf("summaries of origins: %w", err)
+	}
+	of := make(map[trace.ID]*graph.Summary, len(ids))
+	for i := range sums {
+		of[ids[i]] = &sums[i]
+	}
+	out := &originSample{examples: map[endpoint]trace.Ref{}, reasons: map[string]float64{}}
+	for i := range found {
+		switch o := &found[i]; {
+		case o.Status == "": // left out
+		case o.Status == graph.Ambiguous:
+			out.reasons[ambiguous]++
+		case o.Status != graph.Found:
+			out.reasons[o.Reason]++
+		default:
+			sum := of[o.Origin.TraceID]
+			if sum.TraceID.IsZero() || sum.Service == "" && sum.Name == "" {
+				out.reasons[graph.NotArrived]++
+			} else if key := (endpoint{sum.Service, graph.EndpointName(sum.Name, sum.Route)}); out.examples[key] == (trace.Ref{}) {
+				out.examples[key] = sample.Spans[i].Ref
+			}
+		}
+	}
+	return out, nil
+}
+
+// apart replaces the origins of runs that stand in one trace with others, which were
+// caused apart from them: as the messages of a batch. Of many, some are looked at and
+// the others left out.
+func (w *work) apart(ctx context.Context, spans []query.SampledSpan, found []graph.TraceOrigin) error {
+	var at []int
+	var refs []trace.Ref
+	for i := range found {
+		if !found[i].Apart {
+			continue
+		}
+		if len(at) == maxApart {
+			found[i] = graph.TraceOrigin{}
+			continue
+		}
+		at, refs = append(at, i), append(refs, spans[i].Ref)
+	}
+	origins, err := w.graph.SpanOrigins(ctx, refs)
+	if err != nil {
+		return fmt.Errorf("origins of %d messages: %w", len(refs), err)
+	}
+	for k, i := range at {
+		found[i] = origins[k]
+	}
+	return nil
 }
 
 // wait is the waits as the page shows them.
 func (c *causes) wait(what string) (views.WorkWait, bool) {
-	s := c.spread()
-	return views.WorkWait{Spread: spreadText(s), How: "from the end of what sent it to its start",
-		Of: "from " + ui.Count(len(c.waits())) + " of " + ui.Count(c.matched) + " " + what}, s != nil
+	of := "from all " + views.FormatNumber(c.handled) + " " + what
+	if c.waited < c.handled {
+		of = "from " + views.FormatNumber(c.waited) + " of " + views.FormatNumber(c.handled) + " " + what
+	}
+	return views.WorkWait{Spread: spreadText(c.waits), How: "from the end of what sent it to its start", Of: of}, c.waits != nil
 }
+
+const ambiguous = "ambiguous"
 
 // originReasons say why the origin of a run is not known.
 var originReasons = map[string]string{
-	"ambiguous":        "several requests may be behind it, as in a batch of messages",
+	ambiguous:          "several requests may be behind it, as in a batch of messages",
 	graph.NotArrived:   "what caused it has not arrived",
 	graph.SampledOut:   "what caused it was sampled out",
 	graph.LinksDropped: "the sender dropped links",
@@ -164,127 +270,59 @@ var originReasons = map[string]string{
 	graph.Cut:          "the search was cut",
 }
 
-// originStat is what one endpoint set off.
-type originStat struct {
-	Service string  `json:"service"`
-	Name    string  `json:"name"`
-	Count   float64 `json:"count"`   // estimated from the sample
-	TimeMS  float64 `json:"time_ms"` // of the runs together
-	example trace.Ref
-}
-
-// origins groups the sample by the endpoint behind it, those first that caused the
-// most time; and counts the others by the reason.
-func (w *work) origins(ctx context.Context, c *causes) ([]originStat, map[string]float64, error) {
-	ids := map[trace.ID]graph.Summary{}
-	for i := range c.runs {
-		if id := c.runs[i].origin; !id.IsZero() {
-			ids[id] = graph.Summary{}
-		}
-	}
-	list := slices.SortedFunc(maps.Keys(ids), func(a, b trace.ID) int { return cmp.Compare(a.String(), b.String()) })
-	sums, err := w.spans.Summaries(ctx, list)
-	if err != nil {
-		return nil, nil, fmt.Errorf("summaries of origins: %w", err)
-	}
-	for i, id := range list {
-		ids[id] = sums[i]
-	}
-	scale := c.scale()
-	at := map[[2]string]*originStat{}
-	unknown := map[string]float64{}
-	for i := range c.runs {
-		x := &c.runs[i]
-		sum := ids[x.origin]
-		if sum.TraceID.IsZero() {
-			unknown[cmp.Or(x.reason, graph.NotArrived)] += scale
-			continue
-		}
-		key := [2]string{sum.Service, sum.Name}
-		o := at[key]
-		if o == nil {
-			o = &originStat{Service: sum.Service, Name: sum.Name, example: x.Ref}
-			at[key] = o
-		}
-		o.Count += scale
-		o.TimeMS += scale * float64(x.DurationNano) / 1e6
-	}
-	out := []originStat{}
-	for _, o := range at {
-		out = append(out, *o)
-	}
-	slices.SortFunc(out, func(a, b originStat) int {
-		return cmp.Or(cmp.Compare(b.TimeMS, a.TimeMS), cmp.Compare(b.Count, a.Count), cmp.Compare(a.Service, b.Service), cmp.Compare(a.Name, b.Name))
-	})
-	return out, unknown, nil
-}
-
 // originTable is the table of the endpoints behind runs.
-func (g *workPage) originTable(ctx context.Context, c *causes) (*views.WorkOrigins, error) {
-	list, unknown, err := g.work.origins(ctx, c)
-	if err != nil || len(c.runs) == 0 {
-		return nil, err
+func (g *workPage) originTable(c *causes) *views.WorkOrigins {
+	if c.handled == 0 {
+		return nil
 	}
-	t := &views.WorkOrigins{Of: c.of(g.runsWord())}
-	all, took := float64(c.matched), 0.0
-	for i := range c.runs {
-		took += c.scale() * float64(c.runs[i].DurationNano) / 1e6
+	t := &views.WorkOrigins{Of: "of all " + views.FormatNumber(c.handled) + " " + g.runsWord()}
+	took := 0.0
+	for i := range c.origins {
+		took += c.origins[i].TimeMS
 	}
-	for _, o := range list[:min(len(list), maxOriginRows)] {
-		st := g.ask([]string{"name"}, append([]query.Calculation{{Op: "HEATMAP", Column: "duration_ms"}}, calculations("P95")...),
-			g.handled(equals("origin.service.name", o.Service), equals("origin.name", o.Name))...)
-		id, span := o.example.TraceID.String(), o.example.SpanID.String()
-		t.Rows = append(t.Rows, views.WorkOrigin{Service: g.service(workEnd{Service: o.Service}), Name: o.Name, URL: st.address(nil), Count: about(o.Count, c), Share: shareOf(o.Count, all),
-			Time: views.FormatUnit(o.TimeMS, views.UnitMilliseconds), TimeShare: shareOf(o.TimeMS, took), Percent: percentText(o.TimeMS, took), Example: "/thread/" + id + "?span=" + url.QueryEscape(span)})
+	for _, o := range c.origins[:min(len(c.origins), maxOriginRows)] {
+		st := g.ask([]string{"name"}, append([]query.Calculation{{Op: "HEATMAP", Column: "duration_ms"}}, calculations("P95")...), g.handled(o.filters...)...)
+		row := views.WorkOrigin{Service: g.service(workEnd{Service: o.Service}), Name: rowName(o.Name), URL: st.address(nil), Count: views.FormatNumber(o.Count), Share: shareOf(o.Count, c.handled),
+			Time: views.FormatUnit(o.TimeMS, views.UnitMilliseconds), TimeShare: shareOf(o.TimeMS, took), Percent: percentText(o.TimeMS, took)}
+		if !o.example.TraceID.IsZero() {
+			row.Example = "/thread/" + o.example.TraceID.String() + "?span=" + o.example.SpanID.String()
+		}
+		t.Rows = append(t.Rows, row)
 	}
-	if rest := len(list) - maxOriginRows; rest > 0 {
-		t.Unknown = append(t.Unknown, views.WorkUnknown{Count: ui.Count(rest) + " more endpoints", Share: "each less time than these", Reason: "not listed"})
+	if rest := c.origins[min(len(c.origins), maxOriginRows):]; len(rest) > 0 {
+		n, time := 0.0, 0.0
+		for i := range rest {
+			n, time = n+rest[i].Count, time+rest[i].TimeMS
+		}
+		st := g.ask(originColumns[:2], calculations("SUM", "P95"), g.handled()...)
+		t.Rest = &views.WorkRest{Words: countOf(len(rest), "further endpoint", "further endpoints"), URL: st.address(nil), Count: views.FormatNumber(n), Share: shareOf(n, c.handled),
+			Time: views.FormatUnit(time, views.UnitMilliseconds), TimeShare: shareOf(time, took)}
 	}
-	for _, reason := range slices.Sorted(maps.Keys(unknown)) {
+	for _, reason := range slices.Sorted(maps.Keys(c.unknown)) {
 		words := originReasons[reason]
 		if words == "" {
 			words = reason
 		}
-		t.Unknown = append(t.Unknown, views.WorkUnknown{Count: about(unknown[reason], c) + " " + g.runsWord(), Share: shareOf(unknown[reason], all), Reason: words})
+		n := c.unknown[reason]
+		t.Unknown = append(t.Unknown, views.WorkUnknown{Count: c.about(n) + " " + g.runsWord(), Share: shareOf(n, c.handled), Reason: words})
 	}
-	return t, nil
+	return t
 }
 
-// about is an estimated count.
-func about(n float64, c *causes) string {
-	if int64(len(c.runs)) == c.matched {
+// about is a count that is estimated where there are several reasons and more runs
+// than were looked at.
+func (c *causes) about(n float64) string {
+	if c.handled <= maxCauseSample || len(c.unknown) == 1 {
 		return views.FormatNumber(n)
 	}
 	return "≈ " + views.FormatNumber(float64(int64(n+0.5)))
 }
 
-// senders are what sent the runs of the sample, the busiest first.
-func (c *causes) senders() []senderCount {
-	counts := map[senderCount]float64{}
-	for i := range c.runs {
-		if s := c.runs[i].cause; s != nil {
-			counts[senderCount{Service: s.Service, Name: s.Name}] += c.scale()
-		}
-	}
-	var out []senderCount
-	for s, n := range counts {
-		s.Count = n
-		out = append(out, s)
-	}
-	slices.SortFunc(out, func(a, b senderCount) int {
-		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Service, b.Service), cmp.Compare(a.Name, b.Name))
-	})
-	return out
-}
-
 // senderRows stand where no span of the sending says who sends.
 func (g *workPage) senderRows(c *causes) []views.WorkEndRow {
 	var out []views.WorkEndRow
-	for i, s := range c.senders() {
-		if i == maxEndRows {
-			break
-		}
-		out = append(out, views.WorkEndRow{Service: g.service(workEnd{Service: s.Service}), Span: s.Name, Count: about(s.Count, c), Rate: rateOf(s.Count, g.window.length()), Failed: missingText,
+	for _, s := range c.senders[:min(len(c.senders), maxEndRows)] {
+		out = append(out, views.WorkEndRow{Service: g.service(workEnd{Service: s.Service}), Span: s.Name, Count: views.FormatNumber(s.Count), Rate: rateOf(s.Count, g.window.length()), Failed: missingText,
 			Run: spreadText(nil), Inferred: "by the causes of what it handled"})
 	}
 	return out
@@ -294,7 +332,9 @@ func (g *workPage) senderRows(c *causes) []views.WorkEndRow {
 const (
 	pendingAge    = time.Minute
 	maxSendSample = 200
-	maxSentSpans  = 2000 // of a trace that are read to find what handled a send
+	// pendingTime bounds the search: of a sample the first ones are as good.
+	pendingTime  = 300 * time.Millisecond
+	maxSentSpans = 2000 // of a trace that are read to find what handled a send
 )
 
 // pending looks for sends that nothing handled.
@@ -324,7 +364,7 @@ func (g *workPage) pending(ctx context.Context) (*views.WorkPending, error) {
 	if err != nil {
 		return nil, err
 	}
-	until := time.Now().Add(causeTime)
+	until := time.Now().Add(pendingTime)
 	looked := 0
 	var lost []query.SampledSpan
 	for i := range sample.Spans {

@@ -30,12 +30,22 @@ func (s *Server) showTopic(c echo.Context) error    { return s.showWork(c, topic
 func (s *Server) showQueue(c echo.Context) error    { return s.showWork(c, queues) }
 func (s *Server) showJobClass(c echo.Context) error { return s.showWork(c, classes) }
 
+// What caused the runs takes longer than all the rest of a page, so it comes after
+// it; where no script runs, a link leads to the page with all of it.
+const (
+	paramPart  = "part"
+	partCauses = "causes"
+	partAll    = "all"
+)
+
 // workPage asks about one topic, queue or class.
 type workPage struct {
 	*work
 	kind workKind
 	name string
 	stat workStat
+	// measured says that stat is known.
+	measured bool
 	// source, where there is one, is passed by every span of the name: a column that
 	// is stored is read far quicker than one that is calculated.
 	source []query.Filter
@@ -50,6 +60,14 @@ func (s *Server) showWork(c echo.Context, k workKind) error {
 		return err
 	}
 	name := pathName(c)
+	g := &workPage{work: w, kind: k, name: name}
+	if c.QueryParam(paramPart) == partCauses {
+		m := views.WorkPage{Noun: k.noun, Jobs: k.jobs, Now: s.Now()}
+		if err := g.fillCauses(ctx, &m); err != nil {
+			return fmt.Errorf("causes of %s %q: %w", k.noun, name, err)
+		}
+		return render(c, http.StatusOK, views.WorkCauses(m))
+	}
 	p, err := s.page(c, name, views.SectionServices)
 	if err != nil {
 		return err
@@ -58,9 +76,17 @@ func (s *Server) showWork(c echo.Context, k workKind) error {
 	p.Scripts, p.Wide = []string{"third_party/uPlot.iife.min.js"}, true
 	p.Scope = pickers(w.names, w.environment, w.window, url.Values{})
 	m := views.WorkPage{Page: p, Nav: w.nav(k.path), Name: name, Noun: k.noun, Jobs: k.jobs, Window: windowLabel(w.window), ListURL: w.link(k.path), Now: s.Now()}
-	g := &workPage{work: w, kind: k, name: name}
-	if err := g.fill(ctx, s, &m); err != nil {
+	if err := g.fill(ctx, &m); err != nil {
 		return fmt.Errorf("%s %q: %w", k.noun, name, err)
+	}
+	switch c.QueryParam(paramPart) {
+	case partAll:
+		if err := g.fillCauses(ctx, &m); err != nil {
+			return fmt.Errorf("causes of %s %q: %w", k.noun, name, err)
+		}
+	default:
+		path := k.path + "/" + url.PathEscape(name)
+		m.CausesURL, m.AllURL = w.link(path, paramPart, partCauses), w.link(path, paramPart, partAll)
 	}
 	if m.Missing == nil {
 		st := g.ask([]string{"service.name"}, append([]query.Calculation{{Op: "HEATMAP", Column: "duration_ms"}}, calculations("P50", "P95", "P99")...), g.handled()...)
@@ -150,22 +176,33 @@ func (g *workPage) sent() []query.Filter {
 	return g.of(query.Filter{Column: traffic.Side, Op: "=", Value: traffic.Sends})
 }
 
-func (g *workPage) fill(ctx context.Context, s *Server, m *views.WorkPage) error {
+// measure finds the numbers of the name, and whether there are any.
+func (g *workPage) measure(ctx context.Context) (bool, error) {
+	if g.measured {
+		return true, nil
+	}
 	if err := g.findSource(ctx); err != nil {
-		return err
+		return false, err
 	}
 	stats, _, err := g.list(ctx, g.kind, g.named()...)
+	if err != nil || len(stats) == 0 {
+		return false, err
+	}
+	g.stat, g.measured = stats[0], true
+	return true, nil
+}
+
+func (g *workPage) fill(ctx context.Context, m *views.WorkPage) error {
+	found, err := g.measure(ctx)
 	if err != nil {
 		return err
 	}
-	if len(stats) == 0 {
+	if !found {
 		m.Missing, err = g.elsewhere(ctx)
 		return err
 	}
-	g.stat = stats[0]
 	m.Facts = g.facts()
-	var found *causes
-	err = askAll(ctx,
+	return askAll(ctx,
 		func(ctx context.Context) (err error) { m.Charts, err = g.charts(ctx); return err },
 		func(ctx context.Context) (err error) { m.Producers, err = g.ends(ctx, g.sent(), false); return err },
 		func(ctx context.Context) (err error) { m.Consumers, err = g.ends(ctx, g.handled(), true); return err },
@@ -178,9 +215,24 @@ func (g *workPage) fill(ctx context.Context, s *Server, m *views.WorkPage) error
 			m.Failed, m.FailedURL, err = g.runs(ctx, "", failed)
 			return err
 		},
+	)
+}
+
+// fillCauses adds what set off the runs, how long they waited, and what was sent and
+// not handled.
+func (g *workPage) fillCauses(ctx context.Context, m *views.WorkPage) error {
+	if any, err := g.measure(ctx); err != nil || !any {
+		return err
+	}
+	var found *causes
+	var said []string
+	err := askAll(ctx,
 		func(ctx context.Context) (err error) { m.Pending, err = g.pending(ctx); return err },
+		func(ctx context.Context) (err error) { found, err = g.causesOf(ctx, g.handled()...); return err },
 		func(ctx context.Context) (err error) {
-			found, err = g.causesOf(ctx, maxCauseSample, causeTime, g.handled()...)
+			if g.stat.WaitMS != nil {
+				said, err = g.waitNames(ctx)
+			}
 			return err
 		},
 	)
@@ -190,18 +242,14 @@ func (g *workPage) fill(ctx context.Context, s *Server, m *views.WorkPage) error
 	if wait, ok := found.wait(g.runsWord()); ok {
 		m.Waits = append(m.Waits, wait)
 	}
-	if len(m.Producers) == 0 {
-		m.Producers = g.senderRows(found)
+	if g.stat.WaitMS != nil {
+		m.Waits = append(m.Waits, views.WorkWait{Spread: spreadText(g.stat.WaitMS), How: "as the senders measured it, in " + wordList(said), Of: "from all " + g.runsWord() + " that say it"})
 	}
-	if m.Origins, err = g.originTable(ctx, found); err != nil {
-		return err
+	if g.stat.Sent == 0 {
+		m.Senders = g.senderRows(found)
 	}
-	if g.stat.WaitMS == nil {
-		return nil
-	}
-	said, err := g.waitNames(ctx)
-	m.Waits = append(m.Waits, views.WorkWait{Spread: spreadText(g.stat.WaitMS), How: "as the senders measured it, in " + wordList(said), Of: "from all " + g.runsWord() + " that say it"})
-	return err
+	m.Origins = g.originTable(found)
+	return nil
 }
 
 // waitNames are the attributes that say how long these waited.
@@ -294,10 +342,9 @@ func (g *workPage) charts(ctx context.Context) ([]views.ExploreChart, error) {
 		calcs = append(calcs, query.Calculation{Op: "HEATMAP", Column: traffic.WaitMS})
 	}
 	st := g.ask(nil, append(calcs, query.Calculation{Op: "COUNT"}), g.handled()...)
-	rates := g.ask([]string{traffic.Side}, calculations(), g.of()...)
-	bad := g.ask([]string{traffic.Side}, calculations(), g.handled(failed)...)
+	rates := g.ask([]string{traffic.Side}, append(calculations(), countFailures), g.of()...)
 	step := bucketStep(g.window, maxChartBuckets)
-	var res, byside, failures *query.Result
+	var res, byside *query.Result
 	series := func(into **query.Result, st exploreState) func(context.Context) error {
 		return func(ctx context.Context) (err error) {
 			spec := st.bound()
@@ -306,7 +353,7 @@ func (g *workPage) charts(ctx context.Context) ([]views.ExploreChart, error) {
 			return err
 		}
 	}
-	if err := askAll(ctx, series(&res, st), series(&byside, rates), series(&failures, bad)); err != nil {
+	if err := askAll(ctx, series(&res, st), series(&byside, rates)); err != nil {
 		return nil, err
 	}
 	side, word := traffic.Handles, "handled"
@@ -318,9 +365,9 @@ func (g *workPage) charts(ctx context.Context) ([]views.ExploreChart, error) {
 	}
 	axis := chartTime(g.window, step)
 	out := []views.ExploreChart{{Line: rateChart(axis, step,
-		rateLine{byside, traffic.Side, traffic.Sends, "sent", "Service--0"},
-		rateLine{byside, traffic.Side, side, word, "Service--2"},
-		rateLine{failures, traffic.Side, side, "failed", "Work--failed"})}}
+		rateLine{byside, traffic.Side, traffic.Sends, "COUNT", "sent", "Service--0"},
+		rateLine{byside, traffic.Side, side, "COUNT", word, "Service--2"},
+		rateLine{byside, traffic.Side, side, failuresName, "failed", "Work--failed"})}}
 	for i, c := range calcs {
 		h := heatmap("chart-"+strconv.Itoa(i), c, res, axis)
 		h.Title = "Run time"
@@ -335,10 +382,12 @@ func (g *workPage) charts(ctx context.Context) ([]views.ExploreChart, error) {
 	return out, nil
 }
 
-// rateLine is the counts over time of one group of an answer.
+// rateLine is counts over time: of one group of an answer, or without a column of
+// all its groups.
 type rateLine struct {
 	res           *query.Result
 	column, value string
+	count         string // the calculation
 	label, class  string
 }
 
@@ -348,12 +397,13 @@ func rateChart(axis views.ChartTime, step int64, lines ...rateLine) *views.LineC
 	for _, l := range lines {
 		values, any := make([]float64, axis.Buckets), false
 		for _, p := range l.res.Series {
-			if got, _ := valueText(p.Data[l.column]); got != l.value {
+			if got, _ := valueText(p.Data[l.column]); got != l.value && l.column != "" {
 				continue
 			}
 			if b := bucketOf(p.Time, axis); b >= 0 {
-				values[b], _ = numberOf(p.Data["COUNT"])
-				any = true
+				n, _ := numberOf(p.Data[l.count])
+				values[b] += n
+				any = any || n > 0
 			}
 		}
 		if any {
@@ -370,17 +420,9 @@ func (g *workPage) ends(ctx context.Context, filters []query.Filter, grouped boo
 	if grouped && !g.kind.jobs {
 		groups = append(groups, traffic.Group)
 	}
-	all, err := g.run(ctx, g.ask(groups, calculations("P50", "P95", "P99"), filters...), maxEndRows, calculationNamed("COUNT"), false)
+	all, err := g.run(ctx, g.ask(groups, append(calculations("P50", "P95", "P99"), countFailures), filters...), maxEndRows, calculationNamed("COUNT"), false)
 	if err != nil {
 		return nil, err
-	}
-	bad, err := g.run(ctx, g.ask(groups, calculations(), append(slices.Clone(filters), failed)...), query.MaxLimit, calculationNamed("COUNT"), false)
-	if err != nil {
-		return nil, err
-	}
-	fails := map[string]float64{}
-	for _, x := range bad.Results {
-		fails[groupKey(x.Data, groups)], _ = numberOf(x.Data["COUNT"])
 	}
 	var out []views.WorkEndRow
 	for _, x := range all.Results {
@@ -395,7 +437,7 @@ func (g *workPage) ends(ctx context.Context, filters []query.Filter, grouped boo
 		if group, none := valueText(x.Data[traffic.Group]); !none {
 			r.Group = group
 		}
-		if bad := fails[groupKey(x.Data, groups)]; bad > 0 {
+		if bad := sumOf(x, countFailures); bad > 0 {
 			r.Failing, r.Failed = true, views.FormatNumber(bad)
 		}
 		st := g.ask(nil, append([]query.Calculation{{Op: "HEATMAP", Column: "duration_ms"}}, calculations("P95")...),
@@ -417,17 +459,9 @@ func (g *workPage) parts(ctx context.Context) (views.WorkParts, error) {
 		other, title = queues, "Queues"
 	}
 	groups := []string{other.column}
-	res, err := g.run(ctx, g.ask(groups, calculations("P50", "P95", "P99"), g.handled()...), maxPartRows, calculationNamed("COUNT"), false)
+	res, err := g.run(ctx, g.ask(groups, append(calculations("P50", "P95", "P99"), countFailures), g.handled()...), maxPartRows, calculationNamed("COUNT"), false)
 	if err != nil {
 		return views.WorkParts{}, err
-	}
-	bad, err := g.run(ctx, g.ask(groups, calculations(), g.handled(failed)...), query.MaxLimit, calculationNamed("COUNT"), false)
-	if err != nil {
-		return views.WorkParts{}, err
-	}
-	fails := map[string]float64{}
-	for _, x := range bad.Results {
-		fails[groupKey(x.Data, groups)], _ = numberOf(x.Data["COUNT"])
 	}
 	parts := views.WorkParts{ID: "work-parts", Title: title, Unit: "Runs"}
 	for _, x := range res.Results {
@@ -437,7 +471,7 @@ func (g *workPage) parts(ctx context.Context) (views.WorkParts, error) {
 		}
 		n, _ := numberOf(x.Data["COUNT"])
 		p := views.WorkPart{Name: name, URL: g.page(other, name), Count: views.FormatNumber(n), Rate: rateOf(n, g.window.length()), Failed: "0", Run: spreadText(spreadOf(x, "duration_ms"))}
-		if bad := fails[groupKey(x.Data, groups)]; bad > 0 {
+		if bad := sumOf(x, countFailures); bad > 0 {
 			p.Failing, p.Failed = true, views.FormatNumber(bad)
 		}
 		parts.Rows = append(parts.Rows, p)

@@ -89,6 +89,7 @@ type WorkPage struct {
 	Charts     []ExploreChart
 	Producers  []WorkEndRow
 	Consumers  []WorkEndRow
+	Senders    []WorkEndRow // found by causes, where no span says that it sends
 	Parts      WorkParts // classes of a queue, queues of a class
 	Waits      []WorkWait
 	Origins    *WorkOrigins
@@ -101,6 +102,9 @@ type WorkPage struct {
 	Missing    *WorkTeach // set while nothing of it is in the window
 	Pin        templ.Component
 	Now        time.Time
+	// CausesURL, unless they are here, is where the causes are, and AllURL the page
+	// with them.
+	CausesURL, AllURL string
 }
 
 // WorkFact is one number of the head of a page.
@@ -167,10 +171,13 @@ type WorkWait struct {
 // WorkOrigins are the requests that set runs off.
 type WorkOrigins struct {
 	Rows    []WorkOrigin
+	Rest    *WorkRest // the others
 	Of      string
 	Unknown []WorkUnknown
-	Sampled bool
 }
+
+// WorkRest is what a table leaves out, together.
+type WorkRest struct{ Words, URL, Count, Share, Time, TimeShare string }
 
 // WorkOrigin is one endpoint.
 type WorkOrigin struct {

@@ -193,7 +193,7 @@ func (n *names) of(m *Summary) int32 {
 	if ok && n.list[at].kind == m.Kind && n.list[at].work == m.work() {
 		return at
 	}
-	key := workName{Endpoint{m.Environment, m.Service, endpointName(m.Name, m.Route)}, m.Kind, m.work()}
+	key := workName{Endpoint{m.Environment, m.Service, EndpointName(m.Name, m.Route)}, m.Kind, m.work()}
 	if at, ok = n.at[key]; !ok {
 		if len(n.list) >= maxEndpoints {
 			key = workName{Endpoint: Endpoint{Environment: m.Environment, Name: Other}, work: WorkOther}
@@ -220,10 +220,10 @@ func (n *names) of(m *Summary) int32 {
 // methods are those of HTTP (RFC 9110, 5789).
 var methods = []string{"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "CONNECT", "TRACE"}
 
-// endpointName is the name of a span, with its route in place of a path or where
+// EndpointName is the name of a span, with its route in place of a path or where
 // there is nothing but the method: names with ids in them would make an endpoint
 // of each request.
-func endpointName(name, route string) string {
+func EndpointName(name, route string) string {
 	if route == "" || strings.Contains(name, route) {
 		return name
 	}

@@ -92,7 +92,7 @@ func checkReport(t *testing.T, name string, spans []trace.Span, q RippleQuery) i
 		if q.Environment != "" && origin.Environment != q.Environment {
 			continue
 		}
-		e := Endpoint{origin.Environment, origin.Service, endpointName(origin.Name, origin.Route)}
+		e := Endpoint{origin.Environment, origin.Service, EndpointName(origin.Name, origin.Route)}
 		if origin.TraceID == id && sum.Kind == trace.KindServer {
 			one.Requests--
 		}
@@ -233,7 +233,7 @@ func TestEndpointName(t *testing.T) {
 		{"/cars/81723", "/cars/:id", "/cars/:id"},
 		{"nightly", "", "nightly"},
 	} {
-		if got := endpointName(c[0], c[1]); got != c[2] {
+		if got := EndpointName(c[0], c[1]); got != c[2] {
 			t.Errorf("endpoint of %q with the route %q is %q, want %q", c[0], c[1], got, c[2])
 		}
 	}

@@ -28,6 +28,13 @@ const (
 	WaitMS = "work.wait_ms" // how long it waited before it was handled, as its sender measured
 	Retry  = "work.retry"   // whether it is a further attempt
 	Group  = "work.group"   // the consumer group
+	// Counted by their sums, beside the count of all.
+	Failures = "work.failures" // 1 for a failure, else 0
+	Retries  = "work.retries"  // 1 for a further attempt, else 0
+	// Of the span that sent it, which is the parent, or the cause in another trace.
+	SenderService = "work.sender.service"
+	SenderName    = "work.sender.name"
+	SentWaitMS    = "work.sent_wait_ms" // from the end of the sending to the start
 )
 
 // The sides of a message or job.
@@ -283,7 +290,28 @@ func NewVocabulary(columns []query.ColumnInfo) *Vocabulary {
 	}
 	add(Retry, retry)
 	v.tries = retry != "false"
+	add(Failures, call("IF", col("error"), "1", "0"))
+	add(Retries, call("IF", col(Retry), "1", "0"))
+	add(SenderService, fromSender(func(scope string) string { return col(scope + "service.name") }))
+	add(SenderName, fromSender(func(scope string) string { return col(scope + "name") }))
+	add(SentWaitMS, fromSender(func(scope string) string {
+		nano := call("SUB", call("SUB", col("start_unix_nano"), col(scope+"start_unix_nano")), col(scope+"duration_nano"))
+		// Of a trace whose spans are gone the length of this one is not known.
+		return call("IF", call("EXISTS", col(scope+"duration_nano")), call("MAX", "0", call("DIV", nano, "1000000")))
+	}))
 	return v
+}
+
+// fromSender is what the sender of a span says: its parent, if that sends or is of
+// another service. A parent of the same service is a part of the run, or took a
+// batch in, whose messages have causes of their own.
+func fromSender(of func(scope string) string) string {
+	sends := call("EQUALS", col("parent.span.kind"), text("producer"))
+	elsewhere := call("NOT", call("EQUALS", col("parent.service.name"), col("service.name")))
+	parent := call("EXISTS", col("parent.start_unix_nano"))
+	batch := call("IN", col("parent.span.kind"), text("consumer"), text("client"))
+	return call("IF", call("AND", parent, or(sends, elsewhere)), of("parent."), call("AND", parent, call("NOT", batch)), "null",
+		call("EXISTS", col("cause.start_unix_nano")), of("cause."))
 }
 
 // Sources are the filters of which a row passes one if its [Topic] or [Class] is a
@@ -320,8 +348,10 @@ func (v *Vocabulary) Fields(wanted ...string) []query.CalculatedField {
 		need[n] = true
 	}
 	for i := len(v.fields) - 1; i >= 0; i-- {
-		if f := v.fields[i]; need[f.Name] && strings.Contains(f.Expression, col(IsJob)) {
-			need[IsJob] = true
+		for _, read := range []string{IsJob, Retry} {
+			if f := v.fields[i]; need[f.Name] && f.Name != read && strings.Contains(f.Expression, col(read)) {
+				need[read] = true
+			}
 		}
 	}
 	var out []query.CalculatedField
@@ -336,7 +366,7 @@ func (v *Vocabulary) Fields(wanted ...string) []query.CalculatedField {
 // Calculated reports whether a column is one of the vocabulary's.
 func Calculated(name string) bool {
 	switch name {
-	case Side, IsJob, Topic, Class, WaitMS, Retry, Group:
+	case Side, IsJob, Topic, Class, WaitMS, Retry, Group, Failures, Retries, SenderService, SenderName, SentWaitMS:
 		return true
 	}
 	return false
