@@ -35,9 +35,10 @@ type Owner struct {
 
 // MergeSuggestion is an investigation to merge with.
 type MergeSuggestion struct {
-	ID     InvestigationID `json:"id"`
-	Title  string          `json:"title"`
-	Traces []string        `json:"traces"` // with which the evidence of both began
+	ID         InvestigationID `json:"id"`
+	Title      string          `json:"title"`
+	Visibility Visibility      `json:"visibility"`
+	Traces     []string        `json:"traces"` // with which the evidence of both began
 }
 
 const (
@@ -188,7 +189,7 @@ func suggestPeople(ctx context.Context, q querier, inv *Investigation, services 
 }
 
 func suggestMerges(ctx context.Context, q querier, id InvestigationID) ([]MergeSuggestion, error) {
-	rows, err := q.QueryContext(ctx, `SELECT i.id, i.title, json_group_array(DISTINCT mine.origin)
+	rows, err := q.QueryContext(ctx, `SELECT i.id, i.title, i.visibility, json_group_array(DISTINCT mine.origin)
 		FROM blocks b JOIN evidence mine ON mine.block_id = b.id AND mine.origin <> ''
 		JOIN evidence e ON e.origin = mine.origin
 		JOIN blocks o ON o.id = e.block_id AND o.deleted_at = 0 AND o.investigation_id <> b.investigation_id
@@ -203,7 +204,7 @@ func suggestMerges(ctx context.Context, q querier, id InvestigationID) ([]MergeS
 	for rows.Next() {
 		var m MergeSuggestion
 		var traces string
-		if err := rows.Scan(&m.ID, &m.Title, &traces); err != nil {
+		if err := rows.Scan(&m.ID, &m.Title, &m.Visibility, &traces); err != nil {
 			return nil, err
 		}
 		if err := json.Unmarshal([]byte(traces), &m.Traces); err != nil {

@@ -31,6 +31,44 @@ func hiddenRoutes(h *hiddenBoard) map[string]string {
 	}
 	return map[string]string{
 		"GET /i/:id":                                                 "",
+		"GET /i/:id?at=2":                                            "",
+		"GET /i/:id?at=2026-11-22T14:03:00Z":                         "",
+		"GET /i/:id?at=nonsense":                                     "",
+		"GET /i/:id?view=lanes&since=1":                              "",
+		"GET /i/:id/timeline?timeline=all&at=2":                      "",
+		"GET /api/v1/investigations/:id?at=2":                        "",
+		"GET /api/v1/investigations/:id/timeline?at=1":               "",
+		"GET /api/v1/investigations/:id/changes?after=99":            "",
+		"GET /live/investigations/:id?epoch=x&after=1":               "",
+		"GET /api/v1/annotations?investigation_id=:id":               "",
+		"GET /api/v1/annotations?investigation_id=:id&pin_id=:block": "",
+		"POST /api/v1/annotations (on it)":                           `{"anchor":{"investigation_id":":id"},"text":"x"}`,
+		"POST /api/v1/annotations (on a pin)":                        `{"anchor":{"pin_id":":block"},"text":"x"}`,
+		"POST /api/v1/annotations (a reply)":                         `{"parent_id":":annotation","text":"x"}`,
+		"POST /annotations (on it)":                                  "investigation_id=:id&text=x",
+		"POST /annotations (on a pin)":                               "pin_id=:block&text=x",
+		"POST /annotations (a reply)":                                "parent_id=:annotation&text=x&back=/",
+		"POST /investigations/pin":                                   "investigation=:id&kind=trace&trace_id=" + boardTrace,
+		"POST /inbox (mute)":                                         "mute=:id",
+		"POST /inbox/rules (unmute)":                                 "unmute=:id",
+		"POST /i/{other}/merge (into it)":                            "sure=1&into=:id",
+		"POST /api/v1/investigations/{other}/merge (into it)":        `{"into":":id"}`,
+		"POST /api/v1/investigations/{other}/blocks (cites)":         `{"kind":"hypothesis","title":"x","references":{":block":"for"}}`,
+		"POST /api/v1/investigations/{other}/blocks (compares)":      `{"kind":"comparison","title":"x","sides":[{"pin_id":":block"},{"kind":"trace","trace_id":"` + boardTrace + `"}]}`,
+		"GET /api/v1/investigations/{other}/blocks/:block":           "",
+		"PATCH /api/v1/investigations/{other}/blocks/:block":         `{"seen":1,"title":"changed"}`,
+		"DELETE /api/v1/investigations/{other}/blocks/:block":        "",
+		"GET /i/{other}/blocks/:block/picture":                       "",
+		"GET /i/{other}/offer?text=/i/:id":                           "",
+		"GET /i/{other}/offer?text=:block":                           "",
+		"GET /find?q=:id":                                            "",
+		"GET /find?q=:annotation":                                    "",
+		"GET /api/v1/find?q=:id":                                     "",
+		"GET /api/v1/palette?q=:id":                                  "",
+		"GET /api/v1/palette?i=:id":                                  "",
+		"GET /api/v1/investigations?after=:id&limit=1":               "",
+		"GET /investigations?q=:id&show=all":                         "",
+		"GET /inbox?after=:id":                                       "",
 		"POST /i/:id":                                                form("seen", "1", "title", "changed"),
 		"POST /i/:id/delete":                                         form("sure", "1"),
 		"POST /i/:id/ask":                                            form("user_id", h.users[collab.RoleAdmin].ID),
@@ -153,26 +191,37 @@ func newHiddenBoard(t *testing.T) *hiddenBoard {
 	return h
 }
 
-// path fills in the parameters of a route: those of the hidden investigation, or
-// of one that does not exist.
-func (h *hiddenBoard) path(route string, hidden bool) (method, path string) {
+// swapped is an id that looks like another and names nothing.
+func swapped(id string) string {
+	last := "0"
+	if strings.HasSuffix(id, last) {
+		last = "1"
+	}
+	return id[:len(id)-1] + last
+}
+
+// fill puts the ids of the hidden investigation into a request, or ids of the same
+// shape that name nothing. What stands in brackets behind an address tells requests
+// to it apart.
+func (h *hiddenBoard) fill(route, body string, hidden bool) (method, path, filled string) {
 	method, path, _ = strings.Cut(route, " ")
+	path, _, _ = strings.Cut(path, " (")
 	block := h.pin
 	if strings.HasSuffix(path, "/picture") {
 		block = h.picture
 	}
-	params := map[string]string{":id": string(h.id), ":block": string(block), ":annotation": string(h.remark), ":entry": "c_1", ":reaction": "agree"}
+	params := []string{":id", string(h.id), ":block", string(block), ":annotation", string(h.remark)}
 	if !hidden {
-		params = map[string]string{":id": "i_01none", ":block": "b_01none", ":annotation": "a_01none", ":entry": "c_1", ":reaction": "agree"}
+		for i := 1; i < len(params); i += 2 {
+			params[i] = swapped(params[i])
+		}
 	}
-	for p, v := range params {
-		path = strings.ReplaceAll(path, p, v)
-	}
-	return method, path
+	r := strings.NewReplacer(append(params, ":entry", "c_1", ":reaction", "agree", "{other}", string(h.other))...)
+	return method, r.Replace(path), r.Replace(body)
 }
 
 func (h *hiddenBoard) try(b *browser, route, body string, hidden bool) reply {
-	method, path := h.path(route, hidden)
+	method, path, body := h.fill(route, body, hidden)
 	header := []string{"Sec-Fetch-Site", "same-origin"}
 	if strings.HasPrefix(path, "/api/") {
 		header = append(header, "Content-Type", "application/json")
@@ -185,7 +234,20 @@ func (h *hiddenBoard) try(b *browser, route, body string, hidden bool) reply {
 	return b.do(method, path, body, header...)
 }
 
-var varying = regexp.MustCompile(`i_01none|b_01none|a_01none|Request [A-Za-z0-9]+|` + `[0-9]{4}-[0-9]{2}-[0-9]{2}[^"<]*`)
+// varying is what differs between two answers to one request.
+var varying = regexp.MustCompile(`Request [A-Za-z0-9]+|[0-9]{4}-[0-9]{2}-[0-9]{2}[^"<]*|[0-9]{2}:[0-9]{2}:[0-9]{2}|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
+
+// same is an answer without what varies, and without the ids that it was asked with.
+func (h *hiddenBoard) same(a reply) string {
+	for _, name := range []string{"Date", "X-Request-Id"} {
+		a.header.Del(name)
+	}
+	text := fmt.Sprint(a.status, a.header, a.body)
+	for _, id := range []string{string(h.id), string(h.pin), string(h.picture), string(h.remark)} {
+		text = strings.ReplaceAll(strings.ReplaceAll(text, id, "ID"), swapped(id), "ID")
+	}
+	return varying.ReplaceAllString(text, "")
+}
 
 // TestHiddenRoutes tries every route that names an investigation as everybody:
 // who may not see it gets the very answer that they get when there is none.
@@ -201,23 +263,22 @@ func TestHiddenRoutes(t *testing.T) {
 	}
 	token := h.browser()
 	token.client.Jar = nil
-	outsiders := map[string]*browser{"viewer": h.as(collab.RoleViewer), "administrator": h.as(collab.RoleAdmin), "member of a team": h.as("teamed"), "member": h.as("asked"), "token": token}
+	outsiders := map[string]*browser{"nobody": h.as(""), "viewer": h.as(collab.RoleViewer), "administrator": h.as(collab.RoleAdmin), "member of a team": h.as("teamed"), "member": h.as("asked"), "token": token}
 	for _, name := range slices.Sorted(maps.Keys(routes)) {
+		_, path, body := h.fill(name, routes[name], true)
 		for who, b := range outsiders {
 			got, none := h.try(b, name, routes[name], true), h.try(b, name, routes[name], false)
-			if got.status != none.status || got.status != http.StatusNotFound && (who != "viewer" || got.status != http.StatusForbidden) {
-				t.Errorf("%s as %s: status %d, and %d if there is none; want 404 for both", name, who, got.status, none.status)
-				continue
+			named := path != name[strings.Index(name, " ")+1:] && strings.Contains(path, string(h.id)) && !strings.Contains(path, "?")
+			if named && got.status != http.StatusNotFound && who != "nobody" && (who != "viewer" || got.status != http.StatusForbidden) {
+				t.Errorf("%s as %s: status %d, want 404", name, who, got.status)
 			}
-			hidden, absent := got.body, none.body
+			if hidden, absent := h.same(got), h.same(none); hidden != absent {
+				t.Errorf("%s as %s answers otherwise than if there is none:\n%.900s\n%.900s", name, who, hidden, absent)
+			}
 			for _, s := range h.secrets {
-				if _, path := h.path(name, true); !strings.Contains(path, s) && strings.Contains(hidden, s) {
-					t.Errorf("%s as %s tells %q: %.400s", name, who, s, hidden)
+				if !strings.Contains(path, s) && !strings.Contains(body, s) && strings.Contains(got.body, s) {
+					t.Errorf("%s as %s tells %q: %.400s", name, who, s, got.body)
 				}
-				hidden = strings.ReplaceAll(hidden, s, "")
-			}
-			if hidden, absent = varying.ReplaceAllString(hidden, ""), varying.ReplaceAllString(absent, ""); hidden != absent {
-				t.Errorf("%s as %s answers otherwise than if there is none:\n%.600s\n%.600s", name, who, hidden, absent)
 			}
 		}
 	}
@@ -231,7 +292,7 @@ func TestHiddenRoutes(t *testing.T) {
 	order := slices.Sorted(maps.Keys(routes))
 	slices.SortStableFunc(order, func(a, b string) int { return lastRoutes(a) - lastRoutes(b) })
 	for _, name := range order {
-		if lastRoutes(name) > 2 || strings.HasPrefix(name, "GET /live/") {
+		if lastRoutes(name) > 2 || strings.HasPrefix(name, "GET /live/") || strings.Contains(name, "{other}") {
 			continue // of those that end it one is enough
 		}
 		if a := h.try(owner, name, routes[name], true); a.status == http.StatusNotFound || a.status == http.StatusForbidden || a.status >= 500 {
@@ -375,6 +436,20 @@ func TestHiddenLeaksNowhere(t *testing.T) {
 	}
 	sees("member of the team", 404)
 	h.wantNoLeak(t, "who left the team", outsiders["member of the team"])
+	// Merged into what all may see, its old address leads on who could see it. To the
+	// others it is as if it had never been.
+	owner.api("POST", "/api/v1/investigations/"+string(h.id)+"/merge", `{"into":"`+string(h.other)+`"}`, 200, nil)
+	for _, route := range []string{"GET /i/:id", "GET /i/:id/timeline", "POST /i/:id/merge", "GET /api/v1/investigations/:id", "GET /api/v1/investigations/:id/changes", "GET /live/investigations/:id", "PATCH /api/v1/investigations/:id"} {
+		body := hiddenRoutes(h)[route]
+		for who, b := range outsiders {
+			if got, none := h.same(h.try(b, route, body, true)), h.same(h.try(b, route, body, false)); got != none {
+				t.Errorf("merged, %s as %s answers otherwise than if there was none:\n%.600s\n%.600s", route, who, got, none)
+			}
+		}
+	}
+	if a := h.try(owner, "GET /i/:id", "", true); a.status != http.StatusTemporaryRedirect || a.header.Get("Location") != "/i/"+string(h.other) {
+		t.Errorf("merged, as its owner: %d to %q", a.status, a.header.Get("Location"))
+	}
 }
 
 // TestSocketClosesWithAccess wants the socket of whoever may not see it any more

@@ -108,7 +108,11 @@ func (b *board) headChoices(ctx context.Context, h *views.BoardHead) error {
 		h.Owners = append(h.Owners, views.OwnerChoice{TeamID: string(o.TeamID), UserID: o.UserID, Name: o.Name, Services: o.Services, Named: o.Named})
 	}
 	for _, m := range sug.Merges {
-		h.Merges = append(h.Merges, views.MergeChoice{ID: string(m.ID), Title: m.Title, Ref: uuid.NewString()})
+		choice := views.MergeChoice{ID: string(m.ID), Title: m.Title}
+		if m.Visibility == collab.VisibilityWorkspace {
+			choice.Ref = uuid.NewString()
+		}
+		h.Merges = append(h.Merges, choice)
 	}
 	differs := sug.ImpactStartUnixNano/1e9 != inv.ImpactStartUnixNano/1e9 || sug.ImpactEndUnixNano/1e9 != inv.ImpactEndUnixNano/1e9
 	if sug.ImpactStartUnixNano > 0 && differs {

@@ -94,7 +94,8 @@ type ServiceChip struct {
 	Derived bool // found in the evidence
 }
 
-// MergeChoice is an investigation about the same request.
+// MergeChoice is an investigation about the same request. Without a Ref it is not
+// merged by one click: more people would see what stands there.
 type MergeChoice struct{ ID, Title, Ref string }
 
 func pathEscape(s string) string { return url.PathEscape(s) }
