@@ -66,7 +66,7 @@ fuzz: ## each fuzz target for FUZZTIME
 LONG := TestKill|TestCrash|TestEveryStepFails|TestOverload|TestQueriesDuringIngest|TestLiveCrash
 soak: static tools ## the long tests at full size, with their figures, then 10 minutes of each fuzz target (hours)
 	set -o pipefail; REDTHREAD_SOAK=1 $(GO) test -timeout 120m -count=1 -p 1 -v -run '$(LONG)' ./tracestore ./cmd/redthread | grep -vE '"level":|level=|^=== '
-	set -o pipefail; REDTHREAD_SOAK=1 $(GO) test -race -timeout 120m -count=1 -v -run TestLiveFuzz ./handlers | grep -vE '"level":|level=|^=== |PASS: TestLiveFuzz/'
+	set -o pipefail; REDTHREAD_SOAK=1 $(GO) test -race -timeout 120m -count=1 -parallel 6 -v -run TestLiveFuzz ./handlers | grep -vE '"level":|level=|^=== |PASS: TestLiveFuzz/'
 	REDTHREAD_SOAK=1 $(GO) test -timeout 120m -count=1 -p 1 -skip '$(LONG)|TestLiveFuzz' ./...
 	$(MAKE) fuzz FUZZTIME=10m
 

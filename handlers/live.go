@@ -19,19 +19,20 @@ import (
 
 const (
 	liveWriteTimeout = 5 * time.Second // of one message; beyond it the client is gone
-	liveCheckEvery   = 3 * time.Second // whether the readers may still read
 	maxLiveRequest   = 128 << 10       // bytes of one request: the longest note fits
 )
 
-// livePulse is how a socket learns that its client is gone without a word.
+// livePulse is how a socket learns that its client is gone without a word, or may
+// read no more.
 type livePulse struct {
 	ping    time.Duration // between pings
 	timeout time.Duration // since the last sign of life
+	check   time.Duration // between looks whether the reader may still read
 }
 
 // defaultPulse: with what gathers and travels, within 45 seconds nobody is shown
 // who is not here.
-var defaultPulse = livePulse{ping: 15 * time.Second, timeout: 40 * time.Second}
+var defaultPulse = livePulse{ping: 15 * time.Second, timeout: 40 * time.Second, check: 3 * time.Second}
 
 // liveUpgrader leaves the origin to checkLiveOrigin.
 var liveUpgrader = websocket.Upgrader{

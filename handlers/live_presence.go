@@ -91,7 +91,7 @@ func (g *liveGuard) remove(k *socket) {
 }
 
 func (g *liveGuard) watch(s *Server, mine map[*socket]bool) {
-	tick := time.NewTicker(liveCheckEvery)
+	tick := time.NewTicker(s.pulse.check)
 	defer tick.Stop()
 	for range tick.C {
 		g.mu.Lock()
@@ -109,7 +109,7 @@ func (g *liveGuard) watch(s *Server, mine map[*socket]bool) {
 
 // check asks once for all sockets. A store that does not answer closes none.
 func check(s *Server, list []*socket) {
-	ctx, cancel := context.WithTimeout(context.Background(), liveCheckEvery)
+	ctx, cancel := context.WithTimeout(context.Background(), defaultPulse.check)
 	defer cancel()
 	type look struct {
 		actor collab.Actor

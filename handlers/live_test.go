@@ -64,7 +64,7 @@ func awaitPeople(t *testing.T, c *websocket.Conn, want ...string) {
 // once its pongs are missing. What was told of it is nowhere on disk.
 func TestPresenceEndsWithoutAWord(t *testing.T) {
 	s := newSite(t)
-	s.pulse = livePulse{ping: 50 * time.Millisecond, timeout: 500 * time.Millisecond}
+	s.pulse.ping, s.pulse.timeout = 50*time.Millisecond, 500*time.Millisecond
 	stays := s.dialHere(s.as(collab.RoleAdmin), "path=/t/"+boardTrace)
 	const marker = "cursor.never.stored"
 	gone := s.dialHere(s.as(collab.RoleMember), "path=/t/"+boardTrace+"/"+strings.Repeat("ab", 8))
