@@ -241,6 +241,7 @@ func (w *senders) inMemory(t *testing.T, spans []trace.Span, strict bool, what s
 			t.Errorf("%s: trace %s is %s alone and %s in numbers", what, id, one.Status, many[i].Status)
 		}
 	}
+	w.inNumbers(t, g, there, ids, many, what)
 	for i := range w.asked {
 		a := &w.asked[i]
 		if !there[a.run] {
@@ -265,6 +266,55 @@ func (w *senders) inMemory(t *testing.T, spans []trace.Span, strict bool, what s
 		}
 	}
 	return v
+}
+
+// inNumbers compares what queries say of runs with what their pages say, and looks
+// for each that is found in the thread of its origin.
+func (w *senders) inNumbers(t *testing.T, g *graph.Graph, there map[trace.Ref]bool, ids []trace.ID, many []graph.TraceOrigin, what string) {
+	t.Helper()
+	of := map[trace.ID]graph.TraceOrigin{}
+	for i, id := range ids {
+		of[id] = many[i]
+	}
+	var runs []trace.Ref
+	for i := range w.asked {
+		if run := w.asked[i].run; there[run] {
+			runs = append(runs, run)
+		}
+	}
+	apart, err := g.SpanOrigins(t.Context(), runs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	threads := map[trace.ID]map[trace.ID]bool{}
+	for i, run := range runs {
+		one, err := g.Origin(t.Context(), run.TraceID, run.SpanID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		said := of[run.TraceID]
+		if said.Apart {
+			said = apart[i]
+		}
+		if said.Status != one.Status || one.Status == graph.Found && said.Origin.TraceID != one.Origins[0].TraceID {
+			t.Errorf("%s: run %v is %s %s alone and %s %s in numbers", what, run, one.Status, one.Reason, said.Status, said.Reason)
+		}
+		for _, o := range one.Origins {
+			if threads[o.TraceID] == nil {
+				th, err := g.Thread(t.Context(), o.TraceID)
+				if err != nil {
+					t.Fatal(err)
+				}
+				threads[o.TraceID] = map[trace.ID]bool{}
+				for _, n := range th.Nodes {
+					threads[o.TraceID][n.TraceID] = true
+				}
+			}
+			if !threads[o.TraceID][run.TraceID] {
+				t.Errorf("%s: run %v is not in the thread of its origin %v", what, run, o.Ref)
+			}
+		}
+	}
 }
 
 // decoded takes spans through the wire, as protobuf and as JSON.

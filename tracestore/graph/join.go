@@ -162,8 +162,24 @@ func (g *Graph) recall(ctx context.Context, x *index) error {
 // the effects, of which those of one span stand together. For each span only
 // those rules speak that are the surest of those that found something.
 func (g *Graph) ends(ctx context.Context, effects []Half) ([]target, error) {
+	out, senders, err := g.looseEnds(ctx, effects)
+	if err != nil {
+		return nil, err
+	}
+	if err := g.placeSenders(ctx, senders); err != nil {
+		return nil, err
+	}
+	for i := range out {
+		out[i].Ref = senders[i].Of
+	}
+	return out, nil
+}
+
+// looseEnds is ends, but of who sent a message maybe only the trace is given; senders
+// has the halves of the targets.
+func (g *Graph) looseEnds(ctx context.Context, effects []Half) (out []target, senders []Half, err error) {
 	if len(effects) == 0 {
-		return nil, nil
+		return nil, nil, nil
 	}
 	keys := make([]Key, len(effects))
 	for i := range effects {
@@ -173,17 +189,18 @@ func (g *Graph) ends(ctx context.Context, effects []Half) ([]target, error) {
 	keys = slices.Compact(keys)
 	ends, _, err := g.edges.Ends(ctx, CauseSide, keys, g.o.MaxEnds)
 	if err != nil || len(ends) == 0 {
-		return nil, err
+		return nil, nil, err
 	}
 	slices.SortFunc(ends, func(a, b Half) int {
 		return cmp.Or(cmp.Compare(a.Key, b.Key), cmp.Compare(a.StartUnixNano, b.StartUnixNano), compareRefs(a.Of, b.Of))
 	})
-	ends = slices.CompactFunc(ends, func(a, b Half) bool { return a.Key == b.Key && a.Of == b.Of })
+	ends = slices.CompactFunc(ends, func(a, b Half) bool {
+		return a.Key == b.Key && a.Of == b.Of && (!a.Of.SpanID.IsZero() || a.StartUnixNano == b.StartUnixNano)
+	})
 	c, err := g.contexts(ctx, effects, ends)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var out []target
 	from, surest := 0, 0 // of the span that is being looked at
 	for i := range effects {
 		e := &effects[i]
@@ -206,14 +223,15 @@ func (g *Graph) ends(ctx context.Context, effects []Half) ([]target, error) {
 			continue
 		}
 		if len(out) > from && surest > e.Rule.rank() {
-			out = out[:from]
+			out, senders = out[:from], senders[:from]
 		}
 		surest = e.Rule.rank()
 		for k := range causes {
 			out = append(out, target{Ref: causes[k].Of, by: e.Rule, at: e.Of})
+			senders = append(senders, causes[k])
 		}
 	}
-	return out, nil
+	return out, senders, nil
 }
 
 // senderFacts is what is needed to choose among several senders of one id.
@@ -323,8 +341,14 @@ func (g *Graph) joined(ctx context.Context, x *index, limit int) (links []Link, 
 	if len(keys) == 0 {
 		return nil, false, nil
 	}
-	ends, cut, err := g.edges.Ends(ctx, EffectSide, keys, limit)
+	ends, cut, err := g.edges.Ends(ctx, CauseSide|EffectSide, keys, limit)
 	if err != nil {
+		return nil, false, err
+	}
+	if ends, err = g.received(ctx, x.trace, ends); err != nil {
+		return nil, false, err
+	}
+	if err := g.placeSenders(ctx, ends); err != nil {
 		return nil, false, err
 	}
 	for _, e := range ends {
@@ -335,6 +359,29 @@ func (g *Graph) joined(ctx context.Context, x *index, limit int) (links []Link, 
 		}
 	}
 	return links, cut, nil
+}
+
+// received leaves of the ends of keys those on the effect side, and what a poller
+// sent that the trace may have sent before.
+func (g *Graph) received(ctx context.Context, id trace.ID, ends []Half) ([]Half, error) {
+	effect := func(h Half) bool { return h.Side&EffectSide != 0 }
+	var others []trace.ID
+	for _, h := range ends {
+		if !effect(h) && h.Of.TraceID != id && (h.Rule == byMessageID || h.Rule == byJobID) {
+			others = append(others, h.Of.TraceID)
+		}
+	}
+	polled := map[trace.ID]bool{}
+	if len(others) > 0 {
+		sums, err := g.edges.Summaries(ctx, others)
+		if err != nil {
+			return nil, err
+		}
+		for i := range sums {
+			polled[others[i]] = sums[i].polls()
+		}
+	}
+	return slices.DeleteFunc(ends, func(h Half) bool { return !effect(h) && !polled[h.Of.TraceID] }), nil
 }
 
 // rank orders the rules of ids by how sure they are. A message is nearer than

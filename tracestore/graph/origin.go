@@ -516,6 +516,9 @@ func (w *walk) earliest() (x *index, at int32) {
 // beginsChain reports whether the trace's root is known and its own origin.
 func (s *Summary) beginsChain() bool { return s.Root && !s.Caused }
 
+// polls reports whether the root of the trace is a poller that sends what others made.
+func (s *Summary) polls() bool { return s.Root && relays(s.Kind, s.Name, 0) }
+
 func (s *Summary) origin() OriginSpan {
 	return OriginSpan{StartUnixNano: s.StartUnixNano,
 		SpanInfo: SpanInfo{Ref: trace.Ref{TraceID: s.TraceID, SpanID: s.SpanID}, Service: s.Service, Name: s.Name}}
