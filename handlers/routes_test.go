@@ -158,3 +158,35 @@ func TestUnknownAddresses(t *testing.T) {
 	}
 	s.as(collab.RoleViewer).get("/nothing").want(t, "unknown page", http.StatusNotFound, "<!doctype html>")
 }
+
+// TestWrongMethod: a known address says which methods it answers to; one that does
+// not exist says nothing, and a stranger is asked to sign in first.
+func TestWrongMethod(t *testing.T) {
+	s := newSite(t)
+	for _, c := range []struct {
+		method, path string
+		role         collab.Role
+		status       int
+		allow        string
+	}{
+		{http.MethodGet, "/api/v1/query", collab.RoleViewer, http.StatusMethodNotAllowed, "POST"},
+		{http.MethodPost, "/api/v1/columns", collab.RoleViewer, http.StatusMethodNotAllowed, "GET, HEAD"},
+		{http.MethodPut, "/api/v1/investigations/x", collab.RoleAdmin, http.StatusMethodNotAllowed, "GET, HEAD, PATCH, DELETE"},
+		{http.MethodPut, "/api/v1/investigations/", collab.RoleAdmin, http.StatusNotFound, ""},
+		{http.MethodGet, "/api/v1/nothing", collab.RoleAdmin, http.StatusNotFound, ""},
+		{http.MethodGet, "/api/v1/query", "", http.StatusUnauthorized, ""},
+		{http.MethodGet, "/v1/traces", "", http.StatusMethodNotAllowed, "POST"},
+		{http.MethodGet, "/sign-out", collab.RoleViewer, http.StatusMethodNotAllowed, "POST"},
+	} {
+		b := s.as(c.role)
+		var a reply
+		if c.method == http.MethodGet {
+			a = b.get(c.path)
+		} else {
+			a = b.do(c.method, c.path, "", "Sec-Fetch-Site", "same-origin")
+		}
+		if a.status != c.status || a.header.Get("Allow") != c.allow {
+			t.Errorf("%s %s as %q: status %d, Allow %q; want %d, %q", c.method, c.path, c.role, a.status, a.header.Get("Allow"), c.status, c.allow)
+		}
+	}
+}

@@ -11,6 +11,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -117,7 +119,15 @@ func (s *Server) build(want func(group) bool) http.Handler {
 		}
 	}
 	if want(groupPage) {
-		notFound := func(echo.Context) error { return echo.ErrNotFound }
+		routes := s.routes()
+		notFound := func(c echo.Context) error {
+			allow := methodsOf(routes, c.Request().URL.Path)
+			if len(allow) == 0 {
+				return echo.ErrNotFound
+			}
+			c.Response().Header().Set(echo.HeaderAllow, strings.Join(allow, ", "))
+			return echo.ErrMethodNotAllowed
+		}
 		e.RouteNotFound("/*", notFound, groups[groupPage]...)
 		for prefix, g := range map[string]group{"/api/*": groupAPI, "/live/*": groupAPI, "/v1/*": groupIngest} {
 			mw := append([]echo.MiddlewareFunc{}, groups[g]...)
@@ -128,4 +138,32 @@ func (s *Server) build(want func(group) bool) http.Handler {
 		}
 	}
 	return e
+}
+
+// methodsOf lists the methods that an address answers to.
+func methodsOf(routes []route, path string) []string {
+	var out []string
+	for _, r := range routes {
+		if !r.matches(path) || slices.Contains(out, r.method) {
+			continue
+		}
+		if out = append(out, r.method); r.method == http.MethodGet && r.group != groupLive {
+			out = append(out, http.MethodHead)
+		}
+	}
+	return out
+}
+
+// matches reports whether the route is of the address.
+func (r *route) matches(path string) bool {
+	want, got := strings.Split(r.path, "/"), strings.Split(path, "/")
+	for i, part := range want {
+		switch {
+		case part == "*":
+			return true
+		case i >= len(got), strings.HasPrefix(part, ":") && got[i] == "", !strings.HasPrefix(part, ":") && part != got[i]:
+			return false
+		}
+	}
+	return len(want) == len(got)
 }

@@ -27,7 +27,7 @@ type Search struct {
 	TimeRange         *float64          `json:"time_range,omitempty"`
 	StartTime         *float64          `json:"start_time,omitempty"`
 	EndTime           *float64          `json:"end_time,omitempty"`
-	AnyTime           bool              `json:"any_time,omitempty"`  // all of time, whatever the window says
+	AnyTime           bool              `json:"any_time,omitempty"`  // all of time; not beside a window
 	Columns           []string          `json:"columns,omitempty"`   // further columns wanted of each row
 	Order             string            `json:"order,omitempty"`     // newest (default) or slowest
 	PerTrace          bool              `json:"per_trace,omitempty"` // only the first row, in that order, of each trace

@@ -288,14 +288,15 @@ func (s *spanFields) value(name string) (trace.Value, error) {
 	return v, err
 }
 
-// missing warns of columns that no row has, and of attributes that calculated
-// fields hide.
+// missing warns of columns that no row has, of attributes that calculated fields
+// hide, and of filters that say nothing.
 func (q *where) missing(names []string, blocks []column.Block) []string {
 	names = q.fields.reads(names)
 	out := missing(slices.DeleteFunc(slices.Clone(names), isScoped), blocks)
 	if q.resolved != nil {
 		out = append(out, q.resolved.missing(names)...)
 	}
+	out = append(out, q.never(blocks)...)
 	if q.fields == nil {
 		return out
 	}

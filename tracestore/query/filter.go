@@ -33,6 +33,10 @@ type filter struct {
 	equals []string // the canonical texts that pass, if it is an equality; else nil
 	fixed  [][]byte // ids: the bytes that pass; nil: test the hex text
 
+	source    string // as it was written, for warnings
+	notNumber bool   // compares with texts only that are no numbers
+	notBool   bool   // is equal to texts only that are neither true nor false
+
 	exists scope // asks for a span of this scope, until where.bind
 	around int   // 1 + the place in where.exists: all else is there; 0: a test of the column
 }
@@ -106,6 +110,7 @@ func compileFilters(fs []Filter, field string) ([]filter, error) {
 }
 
 func compileFilter(f Filter, field string) (filter, error) {
+	source := sourceOf(f)
 	s, rest := cutScope(f.Column)
 	if s.inFilters() {
 		if err := checkScope(field+".column", f.Column); err != nil {
@@ -115,7 +120,7 @@ func compileFilter(f Filter, field string) (filter, error) {
 	} else {
 		s = noScope
 	}
-	c := filter{column: f.Column, exists: s}
+	c := filter{column: f.Column, exists: s, source: source}
 	if err := checkColumn(field+".column", f.Column); err != nil {
 		return c, err
 	}
@@ -153,11 +158,15 @@ func compileFilter(f Filter, field string) (filter, error) {
 		}
 		vals = []trace.Value{v}
 	}
+	is := func(test func(v trace.Value) bool) bool { return slices.ContainsFunc(vals, test) }
 	switch op {
 	case "=", "in":
 		c.equal(vals)
+		c.notNumber = !is(func(v trace.Value) bool { _, ok := number(v); return ok })
+		c.notBool = !is(func(v trace.Value) bool { t := v.Text(); return t == "true" || t == "false" })
 	case ">", ">=", "<", "<=":
 		c.compare(op, vals[0])
+		c.notNumber = !is(func(v trace.Value) bool { _, ok := number(v); return ok })
 	case "contains":
 		c.match(vals[0], strings.Contains)
 	case "starts-with":

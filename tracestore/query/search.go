@@ -53,6 +53,9 @@ func CompileSearch(s Search, now time.Time) (*SearchPlan, error) {
 	if err := p.where.compile(s.Filters, s.FilterCombination, s.Environment, s.CalculatedFields); err != nil {
 		return nil, err
 	}
+	if s.AnyTime && (s.TimeRange != nil || s.StartTime != nil || s.EndTime != nil) {
+		return nil, &InvalidError{"any_time", "Leave out the times, or any_time: it means all of time."}
+	}
 	if s.AnyTime {
 		p.where.from, p.where.to = minTime, maxTime
 	} else {
