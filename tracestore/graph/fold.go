@@ -203,7 +203,11 @@ func (s *spread) foldSiblings(ctx context.Context, round []entry, leg int, at []
 			}
 			f := foldingOf(m, int32(chunk[i]))
 			if from := s.traces[e.link.From.TraceID]; from != nil {
-				if p := from.find(e.link.From.SpanID, ""); p >= 0 {
+				p := e.at - 1
+				if p < 0 {
+					p = from.find(e.link.From.SpanID, "")
+				}
+				if p >= 0 {
 					s.hear(from, p)
 					f.wait = wait(from.spans[p].end, m.StartUnixNano)
 				}

@@ -178,7 +178,14 @@ func (s *spread) count(x *index, i, leg int32) {
 		s.sent = append(s.sent, member{x, i})
 	}
 	s.lastEnd = max(s.lastEnd, n.end)
-	s.covered[leg] = append(s.covered[leg], interval{n.start, n.end})
+	// A span stands after its parent, which mostly covers it.
+	if c := s.covered[leg]; len(c) > 0 && c[len(c)-1].from <= n.start && n.end <= c[len(c)-1].to {
+		// It adds nothing.
+	} else if len(c) > 1 && c[0].from <= n.start && n.end <= c[0].to {
+		// Nor does it to the first, which is the longest as a rule.
+	} else {
+		s.covered[leg] = append(c, interval{n.start, n.end})
+	}
 	if n.err {
 		l.Errors++
 		s.ripple.Errors++

@@ -15,6 +15,7 @@ import (
 type entry struct {
 	link  Link
 	leg   int   // the leg of link.From, -1 for the start
+	at    int32 // link.From in its trace plus one; 0: to be looked for
 	began int64 // start of link.From, once it is known
 }
 
@@ -47,7 +48,8 @@ type spread struct {
 	examples     map[trace.ID]int  // the fold of a trace that is read although its like are not
 	keep         map[trace.ID]bool // traces on the way to the span asked about are always read
 
-	fresh []member // spans that joined in this round
+	fresh     []member // spans that joined in this round
+	linksRead int      // effects that were read in it
 }
 
 type member struct {
@@ -287,7 +289,9 @@ func (s *spread) readEffects(ctx context.Context, touched []*index) error {
 		if cut[i] {
 			s.cut(PartLinks)
 		}
-		to := s.effects[x.trace]
+		to := make(map[trace.SpanID][]Link, min(len(links[i]), len(x.spans)))
+		s.effects[x.trace] = to
+		s.linksRead += len(links[i])
 		// Those of one span stand together, in the order of their effects.
 		slices.SortStableFunc(links[i], func(a, b Link) int { return bytes.Compare(a.From.SpanID[:], b.From.SpanID[:]) })
 		for from, rest := 0, links[i]; len(rest) > 0; rest = rest[from:] {
@@ -313,11 +317,11 @@ func (s *spread) readEffects(ctx context.Context, touched []*index) error {
 
 // ways lists the effects of the spans that joined in the last round.
 func (s *spread) ways(touched []*index) []entry {
-	var out []entry
-	add := func(links []Link, leg int) {
-		out = slices.Grow(out, len(links))
+	out := make([]entry, 0, s.linksRead)
+	s.linksRead = 0
+	add := func(links []Link, leg int, at int32) {
 		for _, l := range links {
-			out = append(out, entry{link: l, leg: leg})
+			out = append(out, entry{link: l, leg: leg, at: at})
 		}
 	}
 	for _, x := range touched {
@@ -326,16 +330,16 @@ func (s *spread) ways(touched []*index) []entry {
 			if gone, ok := s.goneLeg[x]; ok {
 				leg = gone
 			}
-			add(s.effects[x.trace][trace.SpanID{}], leg)
+			add(s.effects[x.trace][trace.SpanID{}], leg, 0)
 		}
 		out = append(out, s.open[x.trace]...)
 		delete(s.open, x.trace)
 	}
 	for _, m := range s.fresh {
 		leg := int(s.legOf[m.x][m.at]) - 1
-		add(s.effects[m.x.trace][m.x.spans[m.at].id], leg)
+		add(s.effects[m.x.trace][m.x.spans[m.at].id], leg, m.at+1)
 		if m.at == m.x.root {
-			add(s.effects[m.x.trace][trace.SpanID{}], leg)
+			add(s.effects[m.x.trace][trace.SpanID{}], leg, 0)
 		}
 	}
 	s.fresh = s.fresh[:0]
