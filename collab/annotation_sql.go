@@ -289,8 +289,9 @@ func (w *work) saveAnnotationOffsets(ctx context.Context, a *Annotation, offsets
 
 // UpdateAnnotation changes an annotation's text, or resolves or reopens it. u.Seen
 // is an offset of the log of its investigation, or, if it hangs on a trace alone,
-// that of the annotation, and may be left out there. A text changed since is a
-// [ConflictError].
+// that of the annotation, and may be left out there. A text that others changed
+// since is merged with theirs, or a [ConflictError]. What else happened to the
+// annotation, a reply or a mark, is no matter.
 func (s *Store) UpdateAnnotation(ctx context.Context, id AnnotationID, u AnnotationUpdate) (*Annotation, error) {
 	if err := checkRef(u.Ref); err != nil {
 		return nil, err
@@ -339,7 +340,25 @@ func (s *Store) UpdateAnnotation(ctx context.Context, id AnnotationID, u Annotat
 	return a, nil
 }
 
-// editAnnotation puts a text in place of the one seen.
+// annotationText returns the text that an annotation had where somebody saw it;
+// false if it was not there.
+func (w *work) annotationText(ctx context.Context, a *Annotation, seen int64) (string, bool, error) {
+	if a.Anchor.InvestigationID != "" {
+		return textAt(ctx, w.tx, a.Anchor.InvestigationID, string(a.ID), seen)
+	}
+	var text string
+	err := w.tx.QueryRowContext(ctx, `SELECT text FROM annotation_versions WHERE annotation_id = ? AND version = ?`, a.ID, seen).Scan(&text)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", false, nil
+	}
+	if err != nil {
+		return "", false, fmt.Errorf("text %d of %s: %w", seen, a.ID, err)
+	}
+	return text, true, nil
+}
+
+// editAnnotation puts a text in place of the one seen, merging with what others
+// made of it since.
 func (w *work) editAnnotation(ctx context.Context, a *Annotation, text string, u AnnotationUpdate) error {
 	if err := w.mayEdit(a); err != nil {
 		return err
@@ -358,7 +377,13 @@ func (w *work) editAnnotation(ctx context.Context, a *Annotation, text string, u
 		seen = *u.Seen
 	}
 	if a.Offset > seen && text != a.Text {
-		return &ConflictError{Field: "text", Yours: text, Theirs: a.Text, Offset: now}
+		base, known, err := w.annotationText(ctx, a, seen)
+		if err == nil {
+			text, err = mergeEdits(base, known, text, a.Text, maxAnnotationRunes, now)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	return w.updateAnnotation(ctx, a, text, u.Ref)
 }

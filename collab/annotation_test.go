@@ -154,3 +154,41 @@ func TestMentionOfATeam(t *testing.T) {
 		t.Errorf("inbox of Bo: %+v, %v", items, err)
 	}
 }
+
+// Two who edit different parts of one text both win, whatever else happened to the
+// annotation meanwhile: a mark, a reply and an end are no edit.
+func TestAnnotationTextsMerge(t *testing.T) {
+	s, who, _ := openBoards(t)
+	inv := mustOpen(t, s, who.ana, "Slow quotes")
+	for name, anchor := range map[string]Anchor{"on an investigation": {InvestigationID: inv.ID}, "on a trace": {TraceID: traceA}} {
+		a := mustAnnotate(t, s, who.bo, AnnotationNew{Anchor: anchor, Text: "The dealer is slow.\n\nNobody knows why."})
+		was := a.Offset
+		if _, err := s.UpdateAnnotation(who.ana, a.ID, AnnotationUpdate{Seen: &was, Text: text("The dealer is slow since ten.\n\nNobody knows why.")}); err != nil {
+			t.Fatal(err)
+		}
+		got, err := s.UpdateAnnotation(who.bo, a.ID, AnnotationUpdate{Seen: &was, Text: text("The dealer is slow.\n\nThe index is gone.")})
+		if err != nil || got.Text != "The dealer is slow since ten.\n\nThe index is gone." || got.Versions != 3 {
+			t.Errorf("%s: two edits of two paragraphs: %+v, %v", name, got, err)
+		}
+		var conflict *ConflictError
+		_, err = s.UpdateAnnotation(who.bo, a.ID, AnnotationUpdate{Seen: &was, Text: text("The dealer is slow.\n\nThe disk is full.")})
+		if !errors.As(err, &conflict) || conflict.Merged != "The dealer is slow since ten.\n\nThe index is gone.\nThe disk is full." {
+			t.Errorf("%s: two edits of one paragraph: %v, %+v", name, err, conflict)
+		}
+		now := got.Offset
+		mustAnnotate(t, s, who.ana, AnnotationNew{ParentID: a.ID, Text: "Since when?"})
+		if _, err := s.React(who.ana, a.ID, ReactionAgree, true); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.UpdateAnnotation(who.ana, a.ID, AnnotationUpdate{Resolved: ptr(true)}); err != nil {
+			t.Fatal(err)
+		}
+		if got, err = s.UpdateAnnotation(who.bo, a.ID, AnnotationUpdate{Seen: &now, Text: text("It is over.")}); err != nil || got.Text != "It is over." {
+			t.Errorf("%s: an edit after a reply, a mark and an end: %+v, %v", name, got, err)
+		}
+		got, err = s.UpdateAnnotation(who.bo, a.ID, AnnotationUpdate{Seen: &was, Text: text("The dealer is slow.\n\nNobody knows why.")})
+		if err != nil || got.Text != "It is over." {
+			t.Errorf("%s: saved as it was seen, after others changed it: %+v, %v", name, got, err)
+		}
+	}
+}

@@ -503,14 +503,9 @@ func (w *work) updateText(ctx context.Context, inv *Investigation, b *Block, see
 		if err != nil {
 			return err
 		}
-		// A last line is ended while merging, so that two texts that differ in what
-		// follows it do not differ in the line itself.
-		m, ok := mergeText(base+"\n", to+"\n", b.Text+"\n")
-		if !known || !ok {
-			both := strings.TrimRight(mergeBoth(base+"\n", to+"\n", b.Text+"\n"), "\n")
-			return &ConflictError{Field: "text", Yours: to, Theirs: b.Text, Merged: both, Offset: inv.Offset}
+		if merged, err = mergeEdits(base, known, to, b.Text, maxTextRunes, inv.Offset); err != nil {
+			return err
 		}
-		merged = strings.TrimRight(m, "\n")
 	}
 	if merged != b.Text {
 		b.Text, set["text"] = merged, merged

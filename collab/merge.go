@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // maxMergeCells bounds the table of the longest common subsequence: two texts
@@ -23,6 +24,21 @@ func mergeText(base, yours, theirs string) (string, bool) {
 			return "", false
 		})
 	})
+}
+
+// mergeEdits puts an edit of a text on top of what others made of it since base,
+// which is known or not. It is a [ConflictError] where that cannot be, or where the
+// text becomes longer than max runes; offset is where the log ends.
+func mergeEdits(base string, known bool, yours, theirs string, maxRunes int, offset int64) (string, error) {
+	// A last line is ended while merging, so that two texts that differ in what
+	// follows it do not differ in the line itself.
+	m, ok := mergeText(base+"\n", yours+"\n", theirs+"\n")
+	m = strings.TrimRight(m, "\n")
+	if !known || !ok || utf8.RuneCountInString(m) > maxRunes {
+		both := strings.TrimRight(mergeBoth(base+"\n", yours+"\n", theirs+"\n"), "\n")
+		return "", &ConflictError{Field: "text", Yours: yours, Theirs: theirs, Merged: both, Offset: offset}
+	}
+	return m, nil
 }
 
 // mergeBoth merges two edits of one text and leaves nothing of either out: where

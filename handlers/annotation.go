@@ -36,7 +36,7 @@ func (b *board) placeAnnotations() {
 // annotations are the views of those that show on a block, or beside the board
 // for "".
 func (b *board) annotations(block collab.BlockID) []views.BoardAnnotation {
-	d := annotationDrawer{actor: b.actor, canWrite: b.canWrite, now: b.now, seen: b.Investigation.Offset}
+	d := annotationDrawer{actor: b.actor, canWrite: b.canWrite, now: b.now}
 	var list []collab.Annotation
 	for i := range b.Annotations {
 		if b.home[b.Annotations[i].ID] == block {
@@ -62,7 +62,6 @@ type annotationDrawer struct {
 	actor    collab.Actor
 	canWrite bool
 	now      time.Time
-	seen     int64 // the offset of the log that the page shows, 0: of each annotation
 }
 
 // threads puts replies below what they reply to, the oldest first. What was
@@ -94,12 +93,9 @@ func (d annotationDrawer) threads(list []collab.Annotation, place func(*collab.A
 
 func (d annotationDrawer) view(a *collab.Annotation) views.BoardAnnotation {
 	v := views.BoardAnnotation{ID: string(a.ID), ByID: a.CreatedBy, By: a.CreatedByName, HTML: markdown(a.Text), Text: a.Text,
-		At: nanoTime(a.CreatedUnixNano), Now: d.now, Seen: d.seen, Versions: a.Versions, CanWrite: d.canWrite, Reply: a.ParentID != "", ReplyRef: uuid.NewString(),
+		At: nanoTime(a.CreatedUnixNano), Now: d.now, Seen: a.Offset, Versions: a.Versions, CanWrite: d.canWrite, Reply: a.ParentID != "", ReplyRef: uuid.NewString(),
 		Mine: d.canWrite && (a.CreatedBy == d.actor.ID || d.actor.Role.AtLeast(collab.RoleAdmin)), Resolved: timeAt(a.ResolvedUnixNano), ResolvedBy: a.ResolvedByName,
 		Moment: timeAt(a.Anchor.AtUnixNano)}
-	if v.Seen == 0 {
-		v.Seen = a.Offset
-	}
 	for _, r := range collab.AnnotationReactions {
 		rv := views.ReactionView{Name: string(r), Mine: a.HasReacted(d.actor.ID, r)}
 		for _, c := range a.Reactions {
