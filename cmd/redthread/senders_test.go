@@ -426,6 +426,11 @@ func TestSenders(t *testing.T) {
 					}
 				}
 				w.inMemory(t, skewed, true, "with clocks 3 s apart")
+				for i := range skewed {
+					skewed[i] = w.spans[i]
+					skewed[i].Service = "web"
+				}
+				w.inMemory(t, skewed, true, "as one application")
 			}
 		})
 	}
