@@ -108,6 +108,7 @@ func (s *Server) routes() []route {
 		{groupAPI, get, "/t/:trace/rows", accessViewer, s.showTraceRows},
 		{groupAPI, get, "/t/:trace/matches", accessViewer, s.findInTrace},
 		{groupPage, get, "/thread/:trace", accessViewer, s.showThread},
+		{groupPage, get, "/thread/:trace/rank", accessViewer, s.showThreadRank},
 		{groupPage, get, "/ripples", accessViewer, s.showRipples},
 
 		// Asking.

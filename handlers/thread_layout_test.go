@@ -456,3 +456,40 @@ func TestThreadMapOfAnyThread(t *testing.T) {
 		}
 	}
 }
+
+// A thread is placed among others from its endpoint, if these are enough.
+func TestThreadRank(t *testing.T) {
+	threads := func(sizes ...int) (list []graph.RippleThread) {
+		for i, n := range sizes {
+			r := graph.RippleThread{Ripple: graph.Ripple{Jobs: n}}
+			r.TraceID = trace.ID{15: byte(i + 1)}
+			list = append(list, r)
+		}
+		return list
+	}
+	many := func(n, size int, more ...int) []int {
+		for range n {
+			more = append(more, size)
+		}
+		return more
+	}
+	for _, c := range []struct {
+		name        string
+		sizes       []int // the first is asked about
+		share, than string
+	}{
+		{"the largest", many(40, 2, 24), "Bigger than all", " of 40 others from this endpoint within the hour"},
+		{"larger than most", many(38, 2, 24, 30, 30), "Bigger than 95 %", " of 40 others from this endpoint within the hour"},
+		{"larger than nearly all", many(199, 2, 24, 30), "Bigger than 99.5 %", " of 200 others from this endpoint within the hour"},
+		{"small", many(30, 2, 0), "Smaller than all", " of 30 others from this endpoint within the hour"},
+		{"one of all", many(30, 2, 2), "As big as all", " of 30 others from this endpoint within the hour"},
+		{"too few", many(19, 2, 24), "", ""},
+	} {
+		if share, than := threadRank(threads(c.sizes...), trace.ID{15: 1}); share != c.share || than != c.than {
+			t.Errorf("%s: %q %q, want %q %q", c.name, share, than, c.share, c.than)
+		}
+	}
+	if share, _ := threadRank(threads(many(40, 2)...), trace.ID{7}); share != "" {
+		t.Errorf("a thread that is not among them: %q", share)
+	}
+}

@@ -41,6 +41,15 @@ func (s *Server) showThread(c echo.Context) error {
 		return err
 	}
 	v := threadView(t, st, who)
+	if t.Origin != nil {
+		others, ok, err := s.ranking(ctx, t.Origin.TraceID)
+		if err != nil {
+			return err
+		}
+		if ok {
+			v.Rank = &views.ThreadRank{Later: "/thread/" + t.Origin.TraceID.String() + "/rank", Href: others.href("/ripples")}
+		}
+	}
 	if v.Pin, err = s.pinForm(c, pinWhat{Kind: collab.KindThread, TraceID: st.trace, Title: v.Name}); err != nil {
 		return err
 	}

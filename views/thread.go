@@ -39,7 +39,16 @@ type ThreadPage struct {
 	Ripple         []ThreadFact
 	Busy           []BusyService
 	Hops           []HopCount
+	Rank           *ThreadRank // of its size, which comes later; nil where that is not asked
 	Pin            templ.Component
+}
+
+// ThreadRank places a thread among others from its endpoint.
+type ThreadRank struct {
+	Later string // the address that tells it
+	Href  string // of the others, "" for none
+	Share string // "Bigger than 99.9 %", "" if that is not known
+	Than  string // " of 1,204 others from this endpoint within the hour"
 }
 
 // Notice is a whole sentence on what is not known, or not shown, and why, with a
