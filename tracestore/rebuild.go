@@ -203,9 +203,12 @@ func (s *Store) RebuildEdges(ctx context.Context, progress func(done, total int)
 	return nil
 }
 
-// rebuildAll is RebuildEdges, again where a run of edges turned out corrupt and was
-// set aside.
+// rebuildAll is RebuildEdges of all rows, as those in no segment yet are written to
+// one before; and again where a run of edges turned out corrupt and was set aside.
 func (s *Store) rebuildAll(ctx context.Context) error {
+	if err := s.flushOrFail(ctx); err != nil {
+		return err
+	}
 	for {
 		err := s.RebuildEdges(ctx, nil)
 		var bad *segment.CorruptError
