@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/labstack/echo/v4"
 
@@ -81,6 +83,11 @@ func (s *Correlations) clean() error {
 			return &collab.InvalidError{Field: "name", Message: fmt.Sprintf("There is a correlation %q already: choose another name.", c.Name)}
 		}
 		names[c.Name] = true
+		for _, o := range s.Correlations[:i] {
+			if o.Means == c.Means && slices.Equal(o.Cause, c.Cause) && slices.Equal(o.Effect, c.Effect) && slices.Equal(o.Scope, c.Scope) {
+				return &collab.InvalidError{Field: "effect", Message: fmt.Sprintf("%q joins these attributes already.", o.Name)}
+			}
+		}
 	}
 	s.Kept = cleanNames(s.Kept)
 	if len(s.Kept) > maxKept {
@@ -94,6 +101,8 @@ func cleanCorrelation(c *graph.Correlation) error {
 	switch {
 	case c.Name == "":
 		return &collab.InvalidError{Field: "name", Message: "Give the correlation a name to know it by."}
+	case !isText(c.Name):
+		return &collab.InvalidError{Field: "name", Message: "The name has signs in it that cannot be shown: type it anew."}
 	case len(c.Name) > maxCorrelationName:
 		return &collab.InvalidError{Field: "name", Message: fmt.Sprintf("The name may have %d bytes at most.", maxCorrelationName)}
 	case !slices.Contains([]graph.Meaning{graph.MeansMessage, graph.MeansJob, graph.MeansRequest, graph.MeansTrace}, c.Means):
@@ -108,8 +117,16 @@ func cleanCorrelation(c *graph.Correlation) error {
 	return errors.Join(checkNames("cause", c.Cause), checkNames("effect", c.Effect), checkNames("scope", c.Scope))
 }
 
+// isText reports whether a text can be shown.
+func isText(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return unicode.In(r, unicode.C) })
+}
+
 func checkNames(field string, names []string) error {
 	for _, n := range names {
+		if !isText(n) {
+			return &collab.InvalidError{Field: field, Message: "The name of an attribute has signs in it that cannot be shown: type it anew."}
+		}
 		if len(n) > maxAttributeName {
 			return &collab.InvalidError{Field: field, Message: fmt.Sprintf("The name of an attribute may have %d bytes at most.", maxAttributeName)}
 		}

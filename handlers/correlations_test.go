@@ -88,6 +88,8 @@ func TestCorrelationsAPI(t *testing.T) {
 	admin.get("/api/v1/correlations").want(t, "get", 200, `"means":"trace"`)
 	put(`{"correlations":[{"name":"a","means":"job"}]}`).want(t, "no cause", 400, `"field":"cause"`)
 	put(`{"correlations":[`+strings.TrimSuffix(strings.Repeat(`{"name":"a","means":"trace","effect":["b"]},`, 51), ",")+`]}`).want(t, "too many", 400, "50 correlations")
+	put(`{"correlations":[{"name":"a","means":"job","cause":["b"],"effect":["c"]},{"name":"d","means":"job","cause":["b"],"effect":["c"]}]}`).want(t, "the same twice", 400, `"field":"effect"`, "joins these attributes already")
+	put(`{"correlations":[{"name":"a","means":"job","cause":["b\u0000"],"effect":["c"]}]}`).want(t, "a sign that cannot be shown", 400, `"field":"cause"`, "type it anew")
 	put(`{"correlations":[],"colour":1}`).want(t, "unknown field", 400, "colour")
 	put(`[]`).want(t, "no object", 400, "not an object")
 	admin.get("/api/v1/correlations").want(t, "nothing half done", 200, `"name":"order"`)
