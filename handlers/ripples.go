@@ -82,7 +82,10 @@ func readRipples(q url.Values, now time.Time) (ripplesState, error) {
 		st.line = n
 	}
 	if q.Has(paramRippleService) || q.Has(paramRippleName) {
-		st.open = &graph.Endpoint{Environment: q.Get(paramRippleIn), Service: q.Get(paramRippleService), Name: q.Get(paramRippleName)}
+		st.open = &graph.Endpoint{Environment: st.environment, Service: q.Get(paramRippleService), Name: q.Get(paramRippleName)}
+		if q.Has(paramRippleIn) {
+			st.open.Environment = q.Get(paramRippleIn)
+		}
 	}
 	var err error
 	if st.window, err = readWindow(q, defaultExploreRange, now); err != nil {

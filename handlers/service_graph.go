@@ -105,7 +105,7 @@ func (w *work) serviceGraph(ctx context.Context) (*serviceGraph, error) {
 			return err
 		}
 	}
-	sided := []query.Filter{{Column: "span.kind", Op: "in", Value: w.kinds}, {Column: traffic.Side, Op: "exists"}}
+	sided := append([]query.Filter{{Column: "span.kind", Op: "in", Value: w.kinds}, {Column: traffic.Side, Op: "exists"}}, w.once()...)
 	groups := []string{traffic.IsJob, traffic.Topic, traffic.Side, "service.name"}
 	measures := calculations("P95")
 	if len(w.words.Waits()) > 0 {

@@ -338,6 +338,7 @@ func (v *mapView) draw(m *views.ServiceMap) {
 	l := layoutMap(len(g.Nodes), edges)
 	const usual = 1000
 	m.Width, m.Height, m.Wide = mapNumber(l.width), mapNumber(l.height), l.width > usual
+	m.Huge = l.width > 2*usual
 	for i := range g.Edges {
 		e := &g.Edges[i]
 		points := l.edges[i]

@@ -120,7 +120,16 @@ func (w *work) sided(jobs bool, more ...query.Filter) []query.Filter {
 			list = append(list, f)
 		}
 	}
-	return list
+	return append(list, w.once()...)
+}
+
+// once leaves out what the parent tells too. It is asked only where that can be, as
+// the parents have to be looked up.
+func (w *work) once() []query.Filter {
+	if !w.words.Nests() {
+		return nil
+	}
+	return []query.Filter{{Column: traffic.Nested, Op: "=", Value: false}}
 }
 
 // ask is a query in the vocabulary, as the Explore page says it.

@@ -384,7 +384,7 @@ func (g *workPage) pending(ctx context.Context) (*views.WorkPending, error) {
 		return nil, nil
 	}
 	p := &views.WorkPending{Of: fmt.Sprintf("%s of %s looked at, of %s sent", ui.Count(len(lost)), ui.Count(looked), ui.Count(sample.Matched)),
-		Note: fmt.Sprintf("Sent more than %s ago, and no span that came since says that it was handled. It may wait, be scheduled for later, have died with its worker, or be handled by something that is not traced.", ui.Duration(int64(age)))}
+		Note: fmt.Sprintf("Sent more than %s ago, and no span that came since says that it was handled. It may wait, be scheduled for later, have died with its worker, or be handled by something that is not traced.", views.RangeLabel(formatRange(age.Truncate(time.Second))))}
 	slices.SortFunc(lost, func(a, b query.SampledSpan) int { return cmp.Compare(a.StartUnixNano, b.StartUnixNano) })
 	for i := range lost[:min(len(lost), maxRunRows)] {
 		x := &lost[i]

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
 	"os"
@@ -259,6 +260,57 @@ func TestHoneykiq(t *testing.T) {
 		}
 	}
 	b.get("/jobs/PricingJob?part=all").want(t, "the page", http.StatusOK, "job.latency_sec", "2.5 s", "2.9 s", "by the causes of what it handled", "POST /cars")
+}
+
+// TestFrameworkOverQueue: ActiveJob and the queue that it puts its jobs into tell of
+// each run both, and of each sending. A job that another one performs is one more.
+func TestFrameworkOverQueue(t *testing.T) {
+	s := newSite(t)
+	var spans []trace.Span
+	add := func(parent *trace.Span, service, name string, kind trace.Kind, after time.Duration, pairs ...string) *trace.Span {
+		n := byte(len(spans) + 1)
+		x := trace.Span{TraceID: trace.ID{5, 15: n}, SpanID: trace.SpanID{n}, Service: service, Name: name, Kind: kind,
+			StartUnixNano: s.Now().Add(-10*time.Minute + after).UnixNano(), DurationNano: 1e9}
+		if parent != nil && parent.Service == service {
+			x.TraceID, x.ParentID = parent.TraceID, parent.SpanID
+		} else if parent != nil {
+			x.Links = []trace.Link{{TraceID: parent.TraceID, SpanID: parent.SpanID}}
+		}
+		for i := 0; i < len(pairs); i += 2 {
+			x.Attributes = append(x.Attributes, trace.Attribute{Key: pairs[i], Value: trace.String(pairs[i+1])})
+		}
+		spans = append(spans, x)
+		return &x
+	}
+	framework := func(class string) []string {
+		return []string{"messaging.system", "active_job", "messaging.destination", "low", "code.namespace", class, "messaging.active_job.adapter.name", "sidekiq"}
+	}
+	queue := func(class string) []string {
+		return []string{"messaging.system", "sidekiq", "messaging.destination", "low", "messaging.sidekiq.job_class", class}
+	}
+	for range 3 {
+		web := add(nil, "web", "POST /cars", trace.KindServer, 0)
+		outer := add(web, "web", "PriceJob publish", trace.KindProducer, 0, framework("PriceJob")...)
+		inner := add(outer, "web", "PriceJob publish", trace.KindProducer, 0, queue("PriceJob")...)
+		run := add(inner, "worker", "PriceJob process", trace.KindConsumer, 3*time.Second, queue("PriceJob")...)
+		same := add(run, "worker", "PriceJob process", trace.KindConsumer, 3*time.Second, framework("PriceJob")...)
+		add(same, "worker", "MailJob process", trace.KindConsumer, 3*time.Second, framework("MailJob")...) // perform_now
+		add(run, "worker", "LogJob process", trace.KindConsumer, 3*time.Second, framework("LogJob")...)    // from a job of the queue's own
+	}
+	s.feed(spans)
+	b := s.as(collab.RoleViewer)
+	got := answerOf[workDetail](t, b, "/api/v1/jobs/PriceJob")
+	if got.Sent != 3 || got.Handled != 3 || got.EdgeWaitMS == nil || math.Round(got.EdgeWaitMS.P50) != 2000 || got.Waited != 3 {
+		t.Errorf("PriceJob: %+v, %v waited %+v, want each of 3 once, 2,000 ms after it was sent", got.workStat, got.Waited, got.EdgeWaitMS)
+	}
+	for _, class := range []string{"MailJob", "LogJob"} {
+		if got := answerOf[workDetail](t, b, "/api/v1/jobs/"+class); got.Handled != 3 {
+			t.Errorf("%s: %v runs, want 3", class, got.Handled)
+		}
+	}
+	if got := answerOf[workDetail](t, b, "/api/v1/queues/low"); got.Sent != 3 || got.Handled != 9 {
+		t.Errorf("the queue: %v sent, %v runs, want 3 and 9", got.Sent, got.Handled)
+	}
 }
 
 func TestWorkBeforeAnything(t *testing.T) {

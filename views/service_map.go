@@ -19,6 +19,7 @@ type ServiceMap struct {
 	UnfoldURL     string // "" if nothing is folded
 	Width, Height string
 	Wide          bool // wider than most windows
+	Huge          bool // too wide to be read at the width of a window
 	Nodes         []MapNode
 	Edges         []MapEdge
 	Services      []MapRow

@@ -28,6 +28,9 @@ const (
 	WaitMS = "work.wait_ms" // how long it waited before it was handled, as its sender measured
 	Retry  = "work.retry"   // whether it is a further attempt
 	Group  = "work.group"   // the consumer group
+	// Nested is whether the same run, or the same sending, is told by the parent too: by
+	// the queue that a framework puts its jobs into, or the other way round.
+	Nested = "work.nested"
 	// Counted by their sums, beside the count of all.
 	Failures = "work.failures" // 1 for a failure, else 0
 	Retries  = "work.retries"  // 1 for a further attempt, else 0
@@ -55,6 +58,8 @@ var names = struct {
 	// attempts count from 1, retries from 0.
 	attempts, retries []string
 	waitMS, waitSec   []string
+	// framework are set by ActiveJob, whose jobs another library may run and tell of too.
+	framework []string
 }{
 	system: []string{"messaging.system"},
 	topic: []string{
@@ -111,6 +116,9 @@ var names = struct {
 		"job.wait_ms", "job.queue_time_ms", "messaging.sidekiq.latency_ms", "sidekiq.latency_ms",
 	},
 	waitSec: []string{"job.latency_sec", "sidekiq.latency_sec"}, // honeykiq
+	framework: []string{"messaging.active_job.adapter.name", "messaging.active_job.message.provider_job_id", "messaging.active_job.message.priority",
+		"messaging.active_job.scheduled_at", "messaging.active_job.executions", "rails.active_job.execution.counter", "rails.active_job.provider_job_id", "rails.active_job.priority",
+		"rails.active_job.scheduled_at", "active_job.adapter", "active_job.job.id"}, // OpenTelemetry Ruby, new and old, and dd-trace
 }
 
 // What an operation does, as in tracestore/graph/shape.go.
@@ -126,6 +134,7 @@ type Vocabulary struct {
 	waits  []string
 	others []query.Filter
 	tries  bool
+	nests  bool
 	// Where the name of a topic or class may stand.
 	topics, classes []source
 }
@@ -265,6 +274,8 @@ func NewVocabulary(columns []query.ColumnInfo) *Vocabulary {
 	v.classes = append(v.classes, source{"name", "contains"})
 	add(Class, call("IF", col(IsJob), coalesce(classes)))
 
+	v.nests = v.addNested(add, present(names.framework), present(names.class), has)
+
 	add(Group, coalesce(columnsOf(present(names.group))))
 
 	var waits []string
@@ -302,6 +313,37 @@ func NewVocabulary(columns []query.ColumnInfo) *Vocabulary {
 	return v
 }
 
+// addNested adds [Nested], and reports whether there can be any. A parent with
+// another class is another job, which this one is run in the midst of.
+func (v *Vocabulary) addNested(add func(name, expression string), markers, classes []string, has func(string) bool) bool {
+	if len(markers) == 0 {
+		add(Nested, "false")
+		return false
+	}
+	framework := func(scope string) string {
+		is := "false"
+		if has("messaging.system") {
+			is = call("IN", col(scope+"messaging.system"), text("active_job"), text("activejob"))
+		}
+		for _, n := range markers {
+			is = or(is, call("EXISTS", col(scope+n)))
+		}
+		return is
+	}
+	var known []string
+	for _, n := range classes {
+		known = append(known, col("parent."+n))
+	}
+	if has("code.namespace") {
+		known = append(known, call("IF", framework("parent."), col("parent.code.namespace")))
+	}
+	same := func(column string) string { return call("EQUALS", col("parent."+column), col(column)) }
+	class := coalesce(known)
+	add(Nested, call("AND", col(IsJob), same("span.kind"), same("service.name"), call("NOT", call("EQUALS", framework("parent."), framework(""))),
+		call("OR", call("NOT", call("EXISTS", class)), call("EQUALS", class, col(Class)), call("ENDS_WITH", class, text("JobWrapper")))))
+	return true
+}
+
 // fromSender is what the sender of a span says: its parent, if that sends or is of
 // another service. A parent of the same service is a part of the run, or took a
 // batch in, whose messages have causes of their own.
@@ -336,6 +378,9 @@ func (v *Vocabulary) Others() []query.Filter { return v.others }
 // Tries reports whether senders tell attempts apart.
 func (v *Vocabulary) Tries() bool { return v.tries }
 
+// Nests reports whether there may be runs that two spans tell of, see [Nested].
+func (v *Vocabulary) Nests() bool { return v.nests }
+
 // Waits are the attributes by which senders tell how long a message or job
 // waited; none if they do not.
 func (v *Vocabulary) Waits() []string { return v.waits }
@@ -348,7 +393,7 @@ func (v *Vocabulary) Fields(wanted ...string) []query.CalculatedField {
 		need[n] = true
 	}
 	for i := len(v.fields) - 1; i >= 0; i-- {
-		for _, read := range []string{IsJob, Retry} {
+		for _, read := range []string{IsJob, Retry, Class} {
 			if f := v.fields[i]; need[f.Name] && f.Name != read && strings.Contains(f.Expression, col(read)) {
 				need[read] = true
 			}
@@ -366,7 +411,7 @@ func (v *Vocabulary) Fields(wanted ...string) []query.CalculatedField {
 // Calculated reports whether a column is one of the vocabulary's.
 func Calculated(name string) bool {
 	switch name {
-	case Side, IsJob, Topic, Class, WaitMS, Retry, Group, Failures, Retries, SenderService, SenderName, SentWaitMS:
+	case Side, IsJob, Topic, Class, WaitMS, Retry, Group, Nested, Failures, Retries, SenderService, SenderName, SentWaitMS:
 		return true
 	}
 	return false
