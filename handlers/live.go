@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -34,9 +35,13 @@ type livePulse struct {
 // who is not here.
 var defaultPulse = livePulse{ping: 15 * time.Second, timeout: 40 * time.Second, check: 3 * time.Second}
 
-// liveUpgrader leaves the origin to checkLiveOrigin.
+// liveUpgrader leaves the origin to checkLiveOrigin. Its buffers are small, and
+// those to write shared: most sockets are silent, and there may be thousands.
 var liveUpgrader = websocket.Upgrader{
 	HandshakeTimeout: 10 * time.Second,
+	ReadBufferSize:   512, // bytes; what a page says is mostly shorter
+	WriteBufferSize:  4 << 10,
+	WriteBufferPool:  &sync.Pool{},
 	Subprotocols:     []string{live.Subprotocol},
 	CheckOrigin:      func(*http.Request) bool { return true },
 }
@@ -75,7 +80,8 @@ func (s *Server) streamHere(c echo.Context) error {
 	})
 }
 
-// stream joins and serves the socket until it ends.
+// stream joins and opens the socket, which runs until it ends: not in the handler,
+// so that the server's own part of the connection is let go.
 func (s *Server) stream(c echo.Context, id collab.InvestigationID, join func(live.Joining) (*live.Subscriber, error)) error {
 	r := c.Request()
 	actor, _ := collab.ActorFrom(r.Context())
@@ -96,19 +102,19 @@ func (s *Server) stream(c echo.Context, id collab.InvestigationID, join func(liv
 	if err != nil {
 		return err
 	}
-	defer sub.Leave()
 	conn, err := liveUpgrader.Upgrade(c.Response(), r, nil)
 	if err != nil {
+		sub.Leave()
 		return nil // the upgrader has answered
 	}
 	sock := &socket{server: s, conn: conn, sub: sub, id: id, actor: actor}
 	s.guard.add(s, sock)
-	defer s.guard.remove(sock)
-	sock.serve(r.Context())
+	go sock.serve(context.WithoutCancel(r.Context()))
 	return nil
 }
 
-// socket is one connection. serve is its only writer, read its only reader.
+// socket is one connection. serve is its only writer, read its only reader; both
+// end once its subscriber is closed, as the hub does with all when it closes.
 type socket struct {
 	server *Server
 	conn   *websocket.Conn
@@ -119,6 +125,8 @@ type socket struct {
 
 // serve writes until the subscriber is closed or the client is gone.
 func (k *socket) serve(ctx context.Context) {
+	defer k.sub.Leave()
+	defer k.server.guard.remove(k)
 	ctx, cancel := context.WithCancel(ctx)
 	read := make(chan struct{})
 	go func() {
