@@ -32,7 +32,7 @@ const (
 
 // paletteItem is a place to go.
 type paletteItem struct {
-	Kind   string `json:"kind"` // screen, investigation, service, topic, queue, job, recent, find, or a kind of find
+	Kind   string `json:"kind"` // screen, investigation, service, topic, queue, job, person, recent, find, or a kind of find
 	Label  string `json:"label"`
 	Detail string `json:"detail"`
 	URL    string `json:"url"`
@@ -81,7 +81,11 @@ func (s *Server) showPalette(c echo.Context) error {
 		if err != nil {
 			return err
 		}
-		items = append(items, names...)
+		people, err := s.palettePeople(ctx, text)
+		if err != nil {
+			return err
+		}
+		items = append(append(items, names...), people...)
 	}
 	if looksLikeID(text) {
 		items = append(items, s.paletteFind(ctx, text)...)
@@ -159,6 +163,22 @@ func (s *Server) paletteNames(ctx context.Context, text string) ([]paletteItem, 
 		slices.SortStableFunc(names, func(a, b string) int { return len(a) - len(b) })
 		for _, name := range names[:min(len(names), maxPaletteNames)] {
 			items = append(items, paletteItem{k.kind, name, k.kind, k.path + url.PathEscape(name)})
+		}
+	}
+	return items, nil
+}
+
+// palettePeople offers the people whose names fit: what they lead, as far as the
+// reader may see it.
+func (s *Server) palettePeople(ctx context.Context, text string) ([]paletteItem, error) {
+	users, err := s.Collab.FindUsers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var items []paletteItem
+	for _, u := range users {
+		if u.Active() && hasLetters(u.Name, text) && len(items) < maxPaletteNames {
+			items = append(items, paletteItem{"person", u.Name, "investigations they lead", "/investigations?show=all&q=" + url.QueryEscape(u.Name)})
 		}
 	}
 	return items, nil

@@ -141,3 +141,6 @@ type TextVersion struct {
 	At      time.Time
 	HTML    string // sanitised
 }
+
+// maxAnnotationsInFull is how many annotations a list shows at their full height.
+const maxAnnotationsInFull = 6

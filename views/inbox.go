@@ -93,11 +93,13 @@ func (g InboxGroup) count() string {
 			unread++
 		}
 	}
-	text := strconv.Itoa(n)
-	if unread > 0 {
-		text += ", " + strconv.Itoa(unread) + " unread"
+	switch unread {
+	case 0:
+		return strconv.Itoa(n)
+	case n:
+		return strconv.Itoa(n) + " unread"
 	}
-	return text
+	return strconv.Itoa(n) + ", " + strconv.Itoa(unread) + " unread"
 }
 
 func (it InboxItem) unread() bool { return !it.Read && !it.Done && it.Until.IsZero() }

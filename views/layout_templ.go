@@ -695,7 +695,7 @@ func topBar(p Page) templ.Component {
 				return templ_7745c5c3_Err
 			}
 		}
-		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 64, "<form class=\"TopBar-find\" role=\"search\" method=\"get\" action=\"/find\"><span class=\"TopBar-findIcon\">")
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 64, "<form class=\"TopBar-find\" role=\"search\" aria-label=\"Everywhere\" method=\"get\" action=\"/find\"><span class=\"TopBar-findIcon\">")
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

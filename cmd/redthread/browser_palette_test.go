@@ -24,6 +24,8 @@ func TestBrowserPalette(t *testing.T) {
 	}
 	palette := func(text string) {
 		t.Helper()
+		// Before its first picture a page hears no key.
+		a.until("the page is drawn", `performance.getEntriesByType("paint").length > 0`)
 		a.do("open the palette", press("k", chromedp.ModifierCtrl))
 		a.until("it is open, with the focus", `document.querySelector(".Palette")?.open && document.activeElement.matches(".Palette-input")`)
 		a.write(text)

@@ -95,13 +95,20 @@ export function listen() {
     { key: "g n", does: "go to the inbox", run: go("/inbox") },
     { key: "?", does: "this list", run: showKeys, action: "Show the keys of this page" },
     { key: "", does: "", run: () => document.querySelector('[data-js~="theme"] button')?.click(), action: "Switch between light and dark" },
-    { key: "", does: "", run: copyLink, action: "Copy the link of this page" },
+    { key: "y", does: "copy the link to what is on screen", run: copyLink, action: "Copy the link of this page" },
     { key: "", does: "", when: () => document.querySelector(".Menu form[action='/sign-out']") !== null, run: () => document.querySelector("form[action='/sign-out']").requestSubmit(), action: "Sign out" },
     { key: "Esc", does: "close what is open", listed: true },
   ]);
-  if (find) visit(localStorage, location.pathname + location.search, document.title);
+  // What is shown is kept when it comes, and as it was when one leaves it.
+  const keep = () => visit(localStorage, location.pathname + location.search, document.title);
+  if (find) {
+    keep();
+    addEventListener("pagehide", keep);
+  }
   document.addEventListener("submit", (e) => {
-    if (e.target.getAttribute("action") === "/sign-out") forget(localStorage);
+    if (e.target.getAttribute("action") !== "/sign-out") return;
+    removeEventListener("pagehide", keep);
+    forget(localStorage);
   });
   let chordUntil = 0;
   document.addEventListener("keydown", (e) => {

@@ -111,7 +111,7 @@ function candidates(text) {
   const actions = active().filter((b) => b.action && b.run).map((b) => ({ kind: "action", label: b.action, detail: "", key: b.key, run: b.run }));
   const named = new Map((start ?? []).filter((it) => it.kind === "recent").map((it) => [it.url, it]));
   const places = recent(localStorage).filter((p) => p.path !== location.pathname + location.search).flatMap((p) => {
-    if (!p.path.startsWith("/i/")) return [{ kind: "recent", label: p.title, detail: p.path, url: p.path }];
+    if (!p.path.startsWith("/i/")) return [{ kind: "recent", label: p.title, detail: p.path.startsWith("/explore") ? "Explore" : p.path, url: p.path }];
     const it = named.get(p.path); // only what one may see still
     return it ? [it] : [];
   });

@@ -14,12 +14,20 @@ test("recent places: the newest first, each once, boards without their title", (
   visit(s, "/t/aa", "GET /quotes · redthread");
   visit(s, "/i/i_1?view=lanes", "Secret title · redthread");
   visit(s, "/inbox", "Inbox · redthread");
-  visit(s, "/t/aa?zoom=1", "GET /quotes · redthread");
-  assert.deepEqual(recent(s), [{ path: "/t/aa?zoom=1", title: "GET /quotes" }, { path: "/i/i_1", title: "" }]);
+  visit(s, "/t/aa/bb?zoom=1", "GET /quotes · redthread");
+  assert.deepEqual(recent(s), [{ path: "/t/aa/bb?zoom=1", title: "GET /quotes" }, { path: "/i/i_1", title: "" }]);
   for (let i = 0; i < 30; i++) visit(s, `/t/${i}`, "x");
   assert.equal(recent(s).length, 10);
   forget(s);
   assert.deepEqual(recent(s), []);
+});
+
+test("each question is a place", () => {
+  const s = store();
+  for (const q of ["g=a", "g=b", "g=a"]) visit(s, `/explore?${q}`, q);
+  assert.deepEqual(recent(s).map((p) => p.path), ["/explore?g=a", "/explore?g=b"]);
+  visit(s, "/explore?v=P95(duration_ms)&v=COUNT&w=service.name+%3D+web&g=http.route", "Explore");
+  assert.equal(recent(s)[0].title, "P95(duration_ms), COUNT where service.name = web by http.route");
 });
 
 test("what is no list of places is none", () => {

@@ -3,14 +3,15 @@
 /** The headings, by kind, in their order. */
 export const sections = {
   trace: "Ids", span: "Ids", request: "Ids", message: "Ids", user: "Ids", session: "Ids", id: "Ids", value: "Ids",
-  action: "On this page",
   recent: "Lately here",
+  action: "On this page",
   screen: "Go to",
   investigation: "Investigations",
   service: "Services",
   topic: "Topics",
   queue: "Queues",
   job: "Jobs",
+  person: "People",
   find: "Find",
 };
 

@@ -19,6 +19,17 @@ export function recent(store) {
 /** @returns {string} the name of a page by the title of its document */
 export const titleOf = (title) => title.replace(/ · redthread$/, "");
 
+// What a place is about: a trace is one place, whatever of it was shown; each
+// question to Explore is one of its own.
+const subject = (path) => (path.startsWith("/explore") ? path : path.split("?")[0].split("/").slice(0, 3).join("/"));
+
+/** @returns {string} a question to Explore in words */
+export function questionOf(path) {
+  const q = new URLSearchParams(path.slice(path.indexOf("?")));
+  const clause = (name, word, between) => (q.has(name) ? `${word}${q.getAll(name).join(between)}` : "");
+  return [clause("v", "", ", ") || "COUNT", clause("w", "where ", " and "), clause("g", "by ", ", ")].filter(Boolean).join(" ");
+}
+
 /**
  * Keeps where one is.
  * @param {Storage} store
@@ -28,8 +39,8 @@ export const titleOf = (title) => title.replace(/ · redthread$/, "");
 export function visit(store, path, title) {
   const board = /^\/i\/[^/?]+/.exec(path)?.[0];
   if (!board && !/^\/(t|thread|services|messages|queues|jobs)\/.|^\/explore\?./.test(path)) return; // the others are a key away
-  const place = board ? { path: board, title: "" } : { path, title: titleOf(title) };
-  const rest = recent(store).filter((p) => p.path !== place.path && (board || p.path.split("?")[0] !== path.split("?")[0]));
+  const place = board ? { path: board, title: "" } : { path, title: path.startsWith("/explore") ? questionOf(path) : titleOf(title) };
+  const rest = recent(store).filter((p) => subject(p.path) !== subject(place.path));
   try {
     store.setItem(key, JSON.stringify([place, ...rest].slice(0, most)));
   } catch {

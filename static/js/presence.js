@@ -136,9 +136,10 @@ function drawFaces(summary, rest) {
   if (me.hidden) faces.push(el("span", "People-hidden", "hidden"));
   const followers = me.followers.length;
   if (followers > 0) faces.push(el("span", "People-followers", followers === 1 ? "1 follows you" : `${followers} follow you`));
-  summary.replaceChildren(...faces);
+  for (const f of faces) f.setAttribute("aria-hidden", "true");
   const who = rest.length > 0 ? `${names(rest)} ${rest.length + more === 1 ? "is" : "are"} here` : "Nobody else is shown here";
-  summary.setAttribute("aria-label", [who, me.hidden && "you are hidden", followers > 0 && `${names(me.followers)} follow you`].filter(Boolean).join(", "));
+  const words = [who, me.hidden && "you are hidden", followers > 0 && `${names(me.followers)} follow you`].filter(Boolean).join(", ");
+  summary.replaceChildren(...faces, el("span", "u-hidden", words));
   summary.title = who;
 }
 

@@ -103,7 +103,6 @@ export function mount(el) {
     { key: "]", does: "next failed run", run: () => step(1, failed()) },
     { key: "z", does: "zoom in", when: () => inward() !== null, run: () => go(inward(), "*") },
     { key: "0", does: "show the whole thread", when: () => whole() !== null, run: () => go(whole(), "*") },
-    { key: "y", does: "copy the link of this view", run: copyLink },
     {
       key: "Enter", does: "open the trace of the bar", when: () => document.activeElement?.matches('[data-part="bar"]') ?? false,
       run: () => location.assign(document.activeElement.dataset.trace),
@@ -212,13 +211,4 @@ export function mount(el) {
 function pick(surface, { from, to }) {
   surface.querySelector(".Minimap-pick")?.remove();
   surface.append(svg("rect", { class: "Minimap-pick", x: `${from}%`, y: 0, width: `${to - from}%`, height: "100%" }));
-}
-
-async function copyLink() {
-  try {
-    await navigator.clipboard.writeText(location.href);
-    toast("Link copied");
-  } catch {
-    toast("The browser did not allow copying. The address bar has the link.", "warn");
-  }
 }

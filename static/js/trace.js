@@ -66,7 +66,6 @@ export function mount(el) {
     { key: "e", does: "what the selected span caused", action: "Show the effects", when: can("effects", "thread"), run: () => (press("effects") ?? press("thread")).click() },
     { key: "t", does: "follow the thread", action: "Follow the thread", when: can("thread"), run: () => press("thread").click() },
     { key: "c", does: "write about the selected span", action: "Write about this", run: () => notes.write(panel) },
-    { key: "y", does: "copy the link to what is on screen", run: copyLink },
   ]);
   document.addEventListener("keydown", (e) => {
     if (e.key !== "Escape" || e.ctrlKey || e.metaKey || e.altKey || e.shiftKey || e.defaultPrevented || isTyping(e) || document.querySelector("dialog[open]")) return;
@@ -80,13 +79,4 @@ export function mount(el) {
     unbind();
     notes.close();
   };
-}
-
-async function copyLink() {
-  try {
-    await navigator.clipboard.writeText(location.href);
-    toast("Link copied");
-  } catch {
-    toast("The browser did not allow copying. The address bar has the link.", "warn");
-  }
 }
