@@ -20,6 +20,7 @@ import (
 var (
 	_ graph.WindowSource = (*Store)(nil)
 	_ graph.KeySource    = (*Store)(nil)
+	_ graph.SenderSource = (*Store)(nil)
 )
 
 // UseRules has the rows that arrive from now on looked at for edges with other
@@ -259,6 +260,40 @@ func (s *Store) Ends(ctx context.Context, side graph.Side, keys []graph.Key, lim
 		ends = append(ends, h)
 	}
 	return ends, truncated, nil
+}
+
+// Senders implements [graph.SenderSource].
+func (s *Store) Senders(ctx context.Context, halves []graph.Half) error {
+	rules := s.edges.Load().Rules
+	if rules == nil {
+		rules = graph.DefaultRules()
+	}
+	byTrace := map[trace.ID][]int{}
+	var ids []trace.ID
+	for i := range halves {
+		id := halves[i].Of.TraceID
+		if byTrace[id] == nil {
+			ids = append(ids, id)
+		}
+		byTrace[id] = append(byTrace[id], i)
+	}
+	slices.SortFunc(ids, compareIDs) // the parts of one file together
+	var offers []graph.Half
+	return s.EachTrace(ctx, ids, math.MaxInt, rules.Wants, func(n int, spans []trace.Span, _ bool) error {
+		of := byTrace[ids[n]]
+		for i := range spans { // by start
+			offers = rules.Halves(offers[:0], &spans[i])
+			for k := range offers {
+				o := toMillisecond(&offers[k])
+				for _, at := range of {
+					if h := &halves[at]; h.Key == o.Key && o.Side&graph.CauseSide != 0 && (h.Of.SpanID.IsZero() || h.StartUnixNano == o.StartUnixNano) {
+						h.Of.SpanID = o.Of.SpanID
+					}
+				}
+			}
+		}
+		return nil
+	})
 }
 
 // Shared implements [graph.KeySource].

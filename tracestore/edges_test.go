@@ -1,14 +1,18 @@
 package tracestore
 
 import (
-	"context"
 	"bytes"
 	"cmp"
+	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -427,6 +431,57 @@ func rowLook(rules *graph.Rules, found *int) func(*column.Row) error {
 		}
 		return nil
 	}
+}
+
+// TestOlderEdges: runs that an older program wrote are made anew from the rows, also
+// where that was interrupted, and the log says so.
+func TestOlderEdges(t *testing.T) {
+	var log syncBuffer
+	h := start(t, Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	spans := edgeSpans(rand.New(rand.NewPCG(5, 5)), 300)
+	h.append(spans)
+	must(t, h.Flush(t.Context()))
+	h.stop()
+	files, err := filepath.Glob(filepath.Join(h.dir, edgesDir, "*.edges"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("runs of edges: %v, %v", files, err)
+	}
+	for _, f := range files {
+		// The footer of version 3 had 92 bytes and began so.
+		must(t, os.WriteFile(f, append(make([]byte, 500), append([]byte("rted\x03\x00\x00\x00"), make([]byte, 84)...)...), 0o644))
+	}
+	h.open(func(step string) error {
+		if step == "rebuild.commit" {
+			return errors.New("interrupted")
+		}
+		return nil
+	})
+	h.wait("interrupted", func() bool { return strings.Contains(log.String(), "could not be made anew") })
+	if !strings.Contains(log.String(), "of an older format") {
+		t.Errorf("the log does not speak of the older format:\n%s", log.String())
+	}
+	h.crash()
+	h.open(nil)
+	h.wait("rebuilt", func() bool { st := h.Stats(); return len(st.CorruptFiles) == 0 && st.EdgeRuns > 0 })
+	h.wantEdges(graph.NewMemory(nil, spans), spans)
+}
+
+// syncBuffer is a buffer that several goroutines write.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
 }
 
 // damageRuns breaks every run of edges in the folder.

@@ -23,6 +23,7 @@ const maintainEvery = time.Minute
 func (s *Store) maintain() {
 	tick := time.NewTicker(maintainEvery)
 	defer tick.Stop()
+	s.renewEdges()
 	s.round()
 	for {
 		select {

@@ -221,6 +221,56 @@ func (s *Store) rebuildAll(ctx context.Context) error {
 	}
 }
 
+// renewEdges makes edges anew where an older program wrote runs whose format is no
+// longer read: of the rows that are stored. What only those runs knew, of rows that
+// are gone, is lost.
+func (s *Store) renewEdges() {
+	v := s.acquire()
+	if v == nil {
+		return
+	}
+	older := slices.DeleteFunc(slices.Clone(v.runs), func(f *edgeFile) bool { return !f.file.Older() })
+	segments := len(v.segments)
+	v.release()
+	aside, err := corruptRuns(s.ctx, s.cat)
+	if err != nil {
+		s.o.Logger.Error("read catalogue", "error", err)
+		return
+	}
+	begun := slices.ContainsFunc(aside, func(r edgeRecord) bool { return r.Corrupt == olderWords }) // and was interrupted
+	if len(older) == 0 && !begun {
+		return
+	}
+	s.o.Logger.Warn("edges between traces are of an older format: they are made anew from the stored rows in the background; what was known of rows that are gone is lost",
+		"runs", len(older), "segments", segments)
+	for _, f := range older {
+		s.noteCorrupt(f.Path, olderWords)
+		if err := s.cat.markEdgesCorrupt(s.ctx, f.ID, olderWords); err != nil {
+			s.o.Logger.Error("mark run of edges", "path", f.Path, "error", err)
+		}
+	}
+	s.change(func(v *view) {
+		v.runs = slices.DeleteFunc(v.runs, func(f *edgeFile) bool { return slices.Contains(older, f) })
+	})
+	s.wg.Go(func() {
+		ctx, cancel := context.WithCancel(s.ctx)
+		defer cancel()
+		s.wg.Go(func() {
+			select {
+			case <-s.quit:
+				cancel()
+			case <-ctx.Done():
+			}
+		})
+		if err := s.RebuildEdges(ctx, nil); err != nil && ctx.Err() == nil {
+			s.o.Logger.Error("edges of an older format could not be made anew: redthread check --rebuild-edges does it", "error", err)
+		}
+	})
+}
+
+// olderWords say why a run is set aside that renewEdges replaces.
+const olderWords = "of an older format, to be made anew"
+
 func (r *rebuild) defaults() {
 	if r.rules == nil {
 		r.rules = graph.DefaultRules()

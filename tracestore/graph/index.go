@@ -33,6 +33,7 @@ type target struct {
 	by        RuleID    // how
 	unsampled bool      // the sender knew that the target would not be recorded
 	at        trace.Ref // the span that says so: the effect
+	loose     bool      // of many at once: see chunkCause
 }
 
 // index holds one trace for walking.

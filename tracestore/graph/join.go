@@ -162,8 +162,24 @@ func (g *Graph) recall(ctx context.Context, x *index) error {
 // the effects, of which those of one span stand together. For each span only
 // those rules speak that are the surest of those that found something.
 func (g *Graph) ends(ctx context.Context, effects []Half) ([]target, error) {
+	out, senders, err := g.looseEnds(ctx, effects)
+	if err != nil {
+		return nil, err
+	}
+	if err := g.placeSenders(ctx, senders); err != nil {
+		return nil, err
+	}
+	for i := range out {
+		out[i].Ref = senders[i].Of
+	}
+	return out, nil
+}
+
+// looseEnds is ends, but of who sent a message maybe only the trace is given; senders
+// has the halves of the targets.
+func (g *Graph) looseEnds(ctx context.Context, effects []Half) (out []target, senders []Half, err error) {
 	if len(effects) == 0 {
-		return nil, nil
+		return nil, nil, nil
 	}
 	keys := make([]Key, len(effects))
 	for i := range effects {
@@ -173,17 +189,18 @@ func (g *Graph) ends(ctx context.Context, effects []Half) ([]target, error) {
 	keys = slices.Compact(keys)
 	ends, _, err := g.edges.Ends(ctx, CauseSide, keys, g.o.MaxEnds)
 	if err != nil || len(ends) == 0 {
-		return nil, err
+		return nil, nil, err
 	}
 	slices.SortFunc(ends, func(a, b Half) int {
 		return cmp.Or(cmp.Compare(a.Key, b.Key), cmp.Compare(a.StartUnixNano, b.StartUnixNano), compareRefs(a.Of, b.Of))
 	})
-	ends = slices.CompactFunc(ends, func(a, b Half) bool { return a.Key == b.Key && a.Of == b.Of })
+	ends = slices.CompactFunc(ends, func(a, b Half) bool {
+		return a.Key == b.Key && a.Of == b.Of && (!a.Of.SpanID.IsZero() || a.StartUnixNano == b.StartUnixNano)
+	})
 	c, err := g.contexts(ctx, effects, ends)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var out []target
 	from, surest := 0, 0 // of the span that is being looked at
 	for i := range effects {
 		e := &effects[i]
@@ -206,14 +223,15 @@ func (g *Graph) ends(ctx context.Context, effects []Half) ([]target, error) {
 			continue
 		}
 		if len(out) > from && surest > e.Rule.rank() {
-			out = out[:from]
+			out, senders = out[:from], senders[:from]
 		}
 		surest = e.Rule.rank()
 		for k := range causes {
 			out = append(out, target{Ref: causes[k].Of, by: e.Rule, at: e.Of})
+			senders = append(senders, causes[k])
 		}
 	}
-	return out, nil
+	return out, senders, nil
 }
 
 // senderFacts is what is needed to choose among several senders of one id.
@@ -328,6 +346,9 @@ func (g *Graph) joined(ctx context.Context, x *index, limit int) (links []Link, 
 		return nil, false, err
 	}
 	if ends, err = g.received(ctx, x.trace, ends); err != nil {
+		return nil, false, err
+	}
+	if err := g.placeSenders(ctx, ends); err != nil {
 		return nil, false, err
 	}
 	for _, e := range ends {

@@ -19,7 +19,8 @@ type TraceOrigin struct {
 	// Cause is the span that caused this trace: without a span id if only its
 	// trace is known or several spans there did, zero if several traces did or
 	// none.
-	Cause trace.Ref
+	Cause    trace.Ref
+	causeKey Key // finds the span of Cause where it has none, see PlaceCauses
 	// Apart says that spans of the trace have causes of their own, so that their
 	// origins may be others: [Graph.SpanOrigins] tells.
 	Apart bool
@@ -100,6 +101,7 @@ const (
 	isApart    // spans of this very trace have
 	isInfected // not tangled itself, but caused by one that is
 	mayPoll    // its root is no request, and no receipt or sending: a loop may be
+	byKey      // by is the key that the span sent
 )
 
 type originStatus uint8
@@ -211,7 +213,11 @@ func (s *originSearch) answer(at int32) TraceOrigin {
 		out.Reason = reasonTexts[n.why]
 	}
 	if n.causes == 1 {
-		out.Cause = trace.Ref{TraceID: s.nodes[n.cause].id, SpanID: n.by}
+		if out.Cause.TraceID = s.nodes[n.cause].id; n.flags&byKey != 0 {
+			out.causeKey = keyOut(n.by)
+		} else {
+			out.Cause.SpanID = n.by
+		}
 	}
 	return out
 }
@@ -323,8 +329,16 @@ func (s *originSearch) walkFrom(ctx context.Context, se *session, at int32) (*Or
 		if err != nil {
 			return nil, err
 		}
-		if i := x.find(n.by, ""); i >= 0 {
-			return se.origin(ctx, x, i, n.by)
+		by, i := n.by, none
+		if n.flags&byKey != 0 {
+			if i = x.senderOf(keyOut(by)); i >= 0 {
+				by = x.spans[i].id
+			}
+		} else {
+			i = x.find(by, "")
+		}
+		if i >= 0 {
+			return se.origin(ctx, x, i, by)
 		}
 	}
 	o, err := s.g.TraceOrigin(ctx, n.id)

@@ -134,6 +134,8 @@ type chunkCause struct {
 	pos  int32
 	ref  trace.Ref
 	many bool // several spans of that trace are causes
+	// loose: in the place of the span there is the key that it sent.
+	loose bool
 }
 
 type chunkFlags struct {
@@ -174,7 +176,9 @@ func (s *originSearch) take(chunk []int32, got *chunkCauses) {
 			n = &s.nodes[at]
 			n.causes, n.cause = 1, c
 			if !list[0].many {
-				n.by = list[0].ref.SpanID
+				if n.by = list[0].ref.SpanID; list[0].loose {
+					n.flags |= byKey
+				}
 			}
 		default:
 			n.causes, n.cause = int32(len(list)), int32(len(s.more))
@@ -300,9 +304,14 @@ func (g *Graph) readCauses(ctx context.Context, ids []trace.ID, base int, got *c
 	if wanted, wantedPos, err = g.shared(ctx, wanted, wantedPos); err != nil {
 		return err
 	}
-	found, err := g.ends(ctx, wanted)
+	found, senders, err := g.looseEnds(ctx, wanted)
 	if err != nil {
 		return err
+	}
+	for i := range found {
+		if t := &found[i]; t.SpanID.IsZero() {
+			t.SpanID, t.loose = keyIn(senders[i].Key), true
+		}
 	}
 	var list []target
 	r, f, w := 0, 0, 0
@@ -397,7 +406,7 @@ func (c *chunkCauses) add(pos int, list []target) {
 			}
 			continue
 		}
-		c.causes = append(c.causes, chunkCause{pos: int32(pos), ref: t.Ref})
+		c.causes = append(c.causes, chunkCause{pos: int32(pos), ref: t.Ref, loose: t.loose})
 	}
 	if len(c.causes)-from > 1 {
 		flags.tangled = true

@@ -20,6 +20,8 @@ import (
 type Threads interface {
 	// Origins says where traces begin and what caused them.
 	Origins(ctx context.Context, ids []trace.ID) ([]graph.TraceOrigin, error)
+	// PlaceCauses finds the causing spans that Origins left out.
+	PlaceCauses(ctx context.Context, found []graph.TraceOrigin) error
 	// SpanOrigins says the same of spans, also of those whose trace came of several.
 	SpanOrigins(ctx context.Context, refs []trace.Ref) ([]graph.TraceOrigin, error)
 	// SpanCauses says what caused the parts of their traces that spans belong to.

@@ -124,6 +124,9 @@ func (r *resolution) origins(ctx context.Context, found []graph.TraceOrigin, e *
 // causes finds what caused the rows: where a trace goes on in another process, they
 // have causes within it.
 func (r *resolution) causes(ctx context.Context, found []graph.TraceOrigin, blocks []column.Block, e *endList) error {
+	if err := r.threads.PlaceCauses(ctx, found); err != nil {
+		return err
+	}
 	apart, several := column.NewBitmap(len(found)), column.NewBitmap(len(found))
 	for i := range found {
 		o := &found[i]

@@ -4,24 +4,22 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
+	"math/bits"
 	"slices"
-	"strings"
+	"sync"
 
 	"redthread/tracestore/graph"
 	"redthread/tracestore/trace"
 )
 
-// Blocks of a run of edges, see edges.go. A block is two parts: bytes that no
-// compression makes less, such as ids, and a zstd frame of numbers. Each column
-// stands for itself in one of them, element after element; unless said otherwise
-// it is of uvarints.
+// Blocks of traces of a run of edges, see edges.go and edgebits.go.
 
 var errEdges = errors.New("run of edges is damaged")
 
 const (
 	// edgesBlockItems is how many records a block has: what has to be read and
-	// unpacked for one of them.
-	edgesBlockItems = 256
+	// unpacked for one of them. The codes of a block's columns take some 300 bytes.
+	edgesBlockItems = 1024
 	// edgesBlockBytes is what the names in a block come to at most before its last
 	// record.
 	edgesBlockBytes = 1 << 20
@@ -30,7 +28,8 @@ const (
 	maxEdgeBlockBytes = 64 << 20
 	// maxKept bounds the attributes that a summary keeps.
 	maxKept = 200
-	// microsecond is the grain of the times in a run.
+	// grain is what the starts of traces are rounded down to in a run.
+	grain       = 100 * microsecond
 	microsecond = 1000
 	millisecond = 1_000_000
 )
@@ -86,14 +85,23 @@ func (t *edgeTrace) span(id trace.SpanID) int {
 
 // traceBlock is a block of traces, unpacked.
 type traceBlock struct {
-	ids      []trace.ID
-	first    []uint32 // ordinal of the first span, and of the one after the last
-	spanIDs  []trace.SpanID
-	starts   []int64 // of spans, Unix milliseconds
-	sums     []traceNumbers
-	names    []string // what is not in the run's dictionary
-	keptFrom []uint32 // into kept; one more than there are traces
-	kept     []trace.Attribute
+	at      uint32 // ordinal of the first trace
+	ids     []trace.ID
+	first   []uint32 // ordinal of the first span, and of the one after the last
+	spanIDs []trace.SpanID
+	starts  []int64 // of spans, Unix milliseconds
+	sums    []traceNumbers
+	names   []string // what is not in the run's dictionary
+	kept    keptBlock
+
+	byKey    sync.Once
+	requests []requestAt // by key
+}
+
+// requestAt is the key of a trace's request.
+type requestAt struct {
+	key graph.Key
+	at  int
 }
 
 // traceNumbers is a summary without its strings.
@@ -107,12 +115,9 @@ type traceNumbers struct {
 }
 
 func (b *traceBlock) bytes() int64 {
-	n := int64(len(b.ids))*(16+4+80+4) + int64(len(b.spanIDs))*16 + int64(len(b.kept))*56
+	n := int64(len(b.ids))*(16+4+80+16) + int64(len(b.spanIDs))*16 + b.kept.bytes()
 	for _, s := range b.names {
 		n += int64(len(s)) + 16
-	}
-	for i := range b.kept {
-		n += int64(len(b.kept[i].Value.Str))
 	}
 	return n + entryBytes
 }
@@ -166,247 +171,124 @@ func readNames(text string) (n names, err error) {
 	return n, nil
 }
 
-// columns are the two parts of a block that is written.
-type columns struct{ plain, packed []byte }
+// A duration is kept in microseconds of which the upper 11 bits are left, so that it
+// is wrong by at most 0.05 %: a code has the bits after the first one, and above them
+// how many more there are.
+const durationBits = 10
 
-func (c *columns) uvarint(n uint64) { c.packed = binary.AppendUvarint(c.packed, n) }
-func (c *columns) text(s string) {
-	c.uvarint(uint64(len(s)))
-	c.packed = append(c.packed, s...)
-}
-
-// encode returns the block.
-func (c *columns) encode(dst []byte) []byte {
-	dst = binary.AppendUvarint(dst, uint64(len(c.plain)))
-	return edgesEncoder.EncodeAll(c.packed, append(dst, c.plain...))
-}
-
-// colReader reads columns. After something that cannot be, bad is set and the rest
-// is zero.
-type colReader struct {
-	rest []byte
-	bad  bool
-}
-
-func (r *colReader) uvarint() uint64 {
-	if len(r.rest) > 0 && r.rest[0] < 0x80 {
-		v := r.rest[0]
-		r.rest = r.rest[1:]
-		return uint64(v)
+// durationCode rounds a duration to the nearest code.
+func durationCode(ns int64) uint64 {
+	us := uint64(max(0, ns)) / microsecond
+	e := bits.Len64(us >> (durationBits + 1))
+	if e == 0 {
+		return us
 	}
-	v, n := binary.Uvarint(r.rest)
-	if n <= 0 {
-		r.bad, r.rest = true, nil
-		return 0
-	}
-	r.rest = r.rest[n:]
-	return v
+	m := (us + 1<<(e-1)) >> e // at most 1 << (durationBits + 1)
+	return uint64(e)<<durationBits + m
 }
 
-func (r *colReader) varint() int64 {
-	return unzigzag(r.uvarint())
+// durationOf is the duration of a code.
+func durationOf(code uint64) int64 {
+	e := int(code>>durationBits) - 1
+	if e < 1 {
+		return int64(code) * microsecond
+	}
+	us := (1<<durationBits | code&(1<<durationBits-1)) << e
+	return int64(min(us, math.MaxInt64/microsecond) * microsecond)
 }
 
-func unzigzag(u uint64) int64 { return int64(u>>1) ^ -int64(u&1) }
-
-// count reads a number that may be at most limit.
-func (r *colReader) count(limit int) int {
-	v := r.uvarint()
-	if v > uint64(limit) {
-		r.bad, r.rest = true, nil
-		return 0
-	}
-	return int(v)
-}
-
-func (r *colReader) u32() uint32 {
-	v := r.uvarint()
-	if v > math.MaxUint32 {
-		r.bad, r.rest = true, nil
-		return 0
-	}
-	return uint32(v)
-}
-
-func (r *colReader) bytes(n int) []byte {
-	if n < 0 || n > len(r.rest) {
-		r.bad, r.rest = true, nil
-		return nil
-	}
-	b := r.rest[:n:n]
-	r.rest = r.rest[n:]
-	return b
-}
-
-// readers are the two parts of a block that is read.
-func readers(block []byte) (plain, packed colReader, err error) {
-	r := colReader{rest: block}
-	n := r.count(len(block))
-	raw := r.bytes(n)
-	if r.bad {
-		return plain, packed, errEdges
-	}
-	unpacked, err := edgesDecoder.DecodeAll(r.rest, nil)
-	if err != nil {
-		return plain, packed, err
-	}
-	return colReader{rest: raw}, colReader{rest: unpacked}, nil
-}
-
-// width is how many bytes numbers up to n take.
-func width(n uint64) int {
-	w := 1
-	for ; n > 0xff; n >>= 8 {
-		w++
-	}
-	return w
-}
-
-func appendFixed(dst []byte, n uint64, w int) []byte {
-	for range w {
-		dst = append(dst, byte(n))
-		n >>= 8
-	}
-	return dst
-}
-
-// fixed returns number i of those of w bytes in b.
-func fixed(b []byte, i, w int) (n uint64) {
-	for k := w - 1; k >= 0; k-- {
-		n = n<<8 | uint64(b[i*w+k])
-	}
-	return n
-}
+// The columns of a block of traces. Those up to the digits are stored as they are.
+const (
+	traceIDSteps    = iota // the upper 5 bytes of ids, as steps
+	traceIDs               // the other 11
+	traceStarts            // grains after the least one, each of the same number of bits
+	traceSpanIDs           // 8 bytes
+	traceDurations         // the lower durationBits bits of the codes
+	traceDigits            // see keptWriter
+	traceHead              // traces, the first step, least start in grains, width, then the shapes of what is kept
+	traceCounts            // of spans with edges
+	traceSpanStarts        // milliseconds after the trace's, zigzag, plus one; 0 is unknown
+	traceSpans
+	traceErrors
+	traceMessages
+	traceJobs
+	traceRequests
+	traceRequest
+	traceRoots      // positions
+	traceRootStarts // grains after the trace's, zigzag
+	traceExponents  // of durations
+	traceNameLow    // number in the dictionary plus one, lower 8 bits, a byte each
+	traceNameHigh   // the rest
+	traceNames      // texts of those without a number
+	traceShapes     // of what is kept
+	traceColumns
+	traceRaw = traceDigits + 1
+)
 
 // encodeTraces writes traces, which are in order. Those whose strings nameID knows
 // have its number.
 func encodeTraces(dst []byte, traces []edgeTrace, nameID func(*graph.Summary) (uint32, bool), keyID func(string) uint32) []byte {
-	var c columns
-	c.uvarint(uint64(len(traces)))
-	// Ids: the upper 4 bytes as steps, which are small, the others as they are.
-	last := uint32(0)
+	c := make([]col, traceColumns)
+	head := &c[traceHead]
+	head.uvarint(uint64(len(traces)))
+	var steps, starts, durations bitWriter
+	steps.steps(head, len(traces), func(i int) uint64 { return binary.BigEndian.Uint64(traces[i].sum.TraceID[:]) >> 24 })
+	least, most := int64(math.MaxInt64), int64(math.MinInt64)
 	for i := range traces {
-		id := &traces[i].sum.TraceID
-		hi := binary.BigEndian.Uint32(id[:])
-		c.uvarint(uint64(hi - last))
-		last = hi
-		c.plain = append(c.plain, id[4:]...)
+		start := floorDiv(traces[i].sum.StartUnixNano, grain)
+		least, most = min(least, start), max(most, start)
 	}
-	least := int64(math.MaxInt64)
-	most := int64(math.MinInt64)
-	micros := func(ns int64) int64 { return floorDiv(ns, microsecond) }
-	for i := range traces {
-		least, most = min(least, micros(traces[i].sum.StartUnixNano)), max(most, micros(traces[i].sum.StartUnixNano))
-	}
-	c.uvarint(zigzag(least))
-	w := width(uint64(most - least))
-	c.uvarint(uint64(w))
-	for i := range traces {
-		c.plain = appendFixed(c.plain, uint64(micros(traces[i].sum.StartUnixNano)-least), w)
-	}
-	for i := range traces {
-		c.uvarint(uint64(len(traces[i].spans)))
-	}
+	width := bits.Len64(uint64(most - least))
+	head.uvarint(zigzag(least))
+	head.uvarint(uint64(width))
+	kept := keptWriter{}
 	for i := range traces {
 		t := &traces[i]
-		start := floorDiv(t.sum.StartUnixNano, millisecond)
-		for _, s := range t.spans {
-			c.plain = append(c.plain, s.id[:]...)
-			if s.start == unknownStart {
-				c.uvarint(0)
+		s := &t.sum
+		c[traceIDs] = append(c[traceIDs], s.TraceID[5:]...)
+		start := floorDiv(s.StartUnixNano, grain)
+		starts.put(uint64(start-least), width)
+		c[traceCounts].uvarint(uint64(len(t.spans)))
+		ms := floorDiv(s.StartUnixNano, millisecond)
+		for _, span := range t.spans {
+			c[traceSpanIDs] = append(c[traceSpanIDs], span.id[:]...)
+			if span.start == unknownStart {
+				c[traceSpanStarts].uvarint(0)
 			} else {
-				c.uvarint(zigzag(s.start-start) + 1)
+				c[traceSpanStarts].uvarint(zigzag(span.start-ms) + 1)
 			}
 		}
-	}
-	for i := range traces {
-		c.uvarint(uint64(traces[i].sum.Spans))
-	}
-	for i := range traces {
-		c.uvarint(uint64(traces[i].sum.Errors))
-	}
-	for i := range traces {
-		s := &traces[i].sum
-		c.uvarint(uint64(s.Messages))
-		c.uvarint(uint64(s.Jobs))
-		c.uvarint(uint64(s.Requests))
-	}
-	for i := range traces {
-		c.uvarint(uint64(traces[i].request))
-	}
-	for i := range traces {
-		if t := &traces[i]; t.sum.Spans > 0 {
-			c.uvarint(uint64(max(0, t.span(t.sum.SpanID))))
-			c.uvarint(zigzag(micros(t.sum.RootStartUnixNano) - micros(t.sum.StartUnixNano)))
-		}
-	}
-	for i := range traces {
-		if s := &traces[i].sum; s.Spans > 0 {
-			c.plain = binary.AppendUvarint(c.plain, uint64(max(0, s.DurationNano))/microsecond)
-		}
-	}
-	for i := range traces {
-		s := &traces[i].sum
+		c[traceSpans].uvarint(uint64(s.Spans))
+		c[traceErrors].uvarint(uint64(s.Errors))
+		c[traceMessages].uvarint(uint64(s.Messages))
+		c[traceJobs].uvarint(uint64(s.Jobs))
+		c[traceRequests].uvarint(uint64(s.Requests))
+		c[traceRequest].uvarint(uint64(t.request))
+		c[traceShapes].uvarint(uint64(kept.add(s.Kept, keyID)))
 		if s.Spans == 0 {
 			continue
 		}
+		c[traceRoots].uvarint(uint64(max(0, t.span(s.SpanID))))
+		c[traceRootStarts].uvarint(zigzag(floorDiv(s.RootStartUnixNano, grain) - start))
+		duration := durationCode(s.DurationNano)
+		durations.put(duration, durationBits)
+		c[traceExponents].uvarint(duration >> durationBits)
 		if id, ok := nameID(s); ok {
-			c.uvarint(uint64(id) + 1)
+			c[traceNameLow] = append(c[traceNameLow], byte(id+1))
+			c[traceNameHigh].uvarint(uint64(id+1) >> 8)
 		} else {
-			c.uvarint(0)
-			c.text(string(appendNames(nil, s)))
+			c[traceNameLow] = append(c[traceNameLow], 0)
+			c[traceNameHigh].uvarint(0)
+			c[traceNames].text(string(appendNames(nil, s)))
 		}
 	}
-	// What is kept: hexadecimal digits apart from the rest of the text, of which
-	// there are few sorts.
-	var forms []string
-	formOf := map[string]int{}
-	var form []byte
-	var digits []byte
-	for i := range traces {
-		c.uvarint(uint64(len(traces[i].sum.Kept)))
-		for _, a := range traces[i].sum.Kept {
-			key := keyID(a.Key)
-			form = form[:0]
-			for k := 0; k < len(a.Value.Str); k++ {
-				ch := a.Value.Str[k]
-				if d := strings.IndexByte(hexDigits, ch); d >= 0 {
-					digits = append(digits, byte(d))
-					ch = digitMark
-				} else if ch == digitMark || ch == digitEscape {
-					form = append(form, digitEscape)
-				}
-				form = append(form, ch)
-			}
-			id, ok := formOf[string(form)]
-			if !ok {
-				id = len(forms)
-				formOf[string(form)] = id
-				forms = append(forms, string(form))
-			}
-			c.uvarint(uint64(key))
-			c.uvarint(uint64(id))
-		}
+	c[traceIDSteps], c[traceStarts], c[traceDurations], c[traceDigits] = steps.b, starts.b, durations.b, kept.digits.b
+	head.uvarint(uint64(len(kept.shapes)))
+	for _, s := range kept.shapes {
+		*head = append(*head, s...)
 	}
-	c.uvarint(uint64(len(forms)))
-	for _, f := range forms {
-		c.text(f)
-	}
-	for i := 0; i < len(digits); i += 2 {
-		d := digits[i] << 4
-		if i+1 < len(digits) {
-			d |= digits[i+1]
-		}
-		c.plain = append(c.plain, d)
-	}
-	return c.encode(dst)
+	return encodeColumns(dst, c, traceRaw)
 }
-
-const (
-	hexDigits   = "0123456789abcdef"
-	digitMark   = 0 // a digit in a form
-	digitEscape = 1 // the next byte stands for itself
-)
 
 func floorDiv(a, b int64) int64 {
 	q := a / b
@@ -416,160 +298,117 @@ func floorDiv(a, b int64) int64 {
 	return q
 }
 
-func zigzag(n int64) uint64 { return uint64(n<<1) ^ uint64(n>>63) }
-
-// decodeTraces reads a block whose first span has the ordinal.
-func decodeTraces(block []byte, ordinal uint32, keys []string) (*traceBlock, error) {
-	plain, r, err := readers(block)
+// decodeTraces reads a block whose first trace and first span have these ordinals.
+func decodeTraces(block []byte, first, span uint32, keys []string) (*traceBlock, error) {
+	b := &traceBlock{at: first}
+	err := decodeColumns(block, traceColumns, func(c []colReader) error { return b.decode(c, span, keys) })
 	if err != nil {
 		return nil, err
-	}
-	n := r.count(edgesBlockItems)
-	b := &traceBlock{ids: make([]trace.ID, n), first: make([]uint32, n+1), sums: make([]traceNumbers, n), keptFrom: make([]uint32, n+1)}
-	last := uint32(0)
-	raw := plain.bytes(12 * n)
-	if plain.bad {
-		return nil, errEdges
-	}
-	for i := range b.ids {
-		last += r.u32()
-		binary.BigEndian.PutUint32(b.ids[i][:], last)
-		copy(b.ids[i][4:], raw[12*i:])
-	}
-	least := r.varint()
-	w := r.count(8)
-	raw = plain.bytes(w * n)
-	if plain.bad || r.bad {
-		return nil, errEdges
-	}
-	for i := range b.sums {
-		b.sums[i].start = (least + int64(fixed(raw, i, w))) * microsecond
-	}
-	spans := 0
-	for i := range b.ids {
-		b.first[i] = ordinal + uint32(spans)
-		spans += r.count(len(plain.rest) / 8)
-	}
-	b.first[n] = ordinal + uint32(spans)
-	raw = plain.bytes(8 * spans)
-	if plain.bad || r.bad {
-		return nil, errEdges
-	}
-	b.spanIDs, b.starts = make([]trace.SpanID, spans), make([]int64, spans)
-	for i := range b.ids {
-		start := floorDiv(b.sums[i].start, millisecond)
-		for k := b.first[i] - ordinal; k < b.first[i+1]-ordinal; k++ {
-			b.spanIDs[k] = trace.SpanID(raw[8*k : 8*k+8])
-			if v := r.uvarint(); v == 0 {
-				b.starts[k] = unknownStart
-			} else {
-				b.starts[k] = start + unzigzag(v-1)
-			}
-		}
-	}
-	for i := range b.sums {
-		b.sums[i].spans = r.u32()
-	}
-	for i := range b.sums {
-		b.sums[i].errors = r.u32()
-	}
-	for i := range b.sums {
-		b.sums[i].messages, b.sums[i].jobs, b.sums[i].requests = r.u32(), r.u32(), r.u32()
-	}
-	for i := range b.sums {
-		b.sums[i].request = r.u32()
-	}
-	for i := range b.sums {
-		if s := &b.sums[i]; s.spans > 0 {
-			if s.root = r.u32(); s.root >= b.first[i+1]-b.first[i] {
-				return nil, errEdges
-			}
-			s.rootStart = s.start + r.varint()*microsecond
-		}
-	}
-	for i := range b.sums {
-		if s := &b.sums[i]; s.spans > 0 {
-			s.duration = int64(plain.uvarint() * microsecond)
-		}
-	}
-	for i := range b.sums {
-		s := &b.sums[i]
-		if s.spans == 0 {
-			continue
-		}
-		if s.names = r.u32(); s.names == 0 {
-			s.inline = uint32(len(b.names))
-			b.names = append(b.names, string(r.bytes(r.count(len(r.rest)))))
-		}
-	}
-	var values []keptValue
-	for i := range b.ids {
-		b.keptFrom[i] = uint32(len(values))
-		for range r.count(maxKept) {
-			values = append(values, keptValue{r.count(len(keys) - 1), r.u32()})
-		}
-	}
-	b.keptFrom[n] = uint32(len(values))
-	forms := make([]string, r.count(len(r.rest)))
-	for i := range forms {
-		forms[i] = string(r.bytes(r.count(2 * graph.MaxKeptBytes)))
-	}
-	if r.bad || plain.bad || len(r.rest) > 0 || !b.readKept(values, forms, plain.rest, keys) {
-		return nil, errEdges
-	}
-	for i := range b.sums {
-		if q := b.sums[i].request; q != 0 && (b.sums[i].spans == 0 || q>>6 >= b.keptFrom[i+1]-b.keptFrom[i]) {
-			return nil, errEdges
-		}
 	}
 	return b, nil
 }
 
-// keptValue is a value among what is kept: its key and its form, both numbers.
-type keptValue struct {
-	key  int
-	form uint32
+func (b *traceBlock) decode(c []colReader, ordinal uint32, keys []string) error {
+	head := &c[traceHead]
+	n := head.count(edgesBlockItems)
+	b.ids, b.first, b.sums = make([]trace.ID, n), make([]uint32, n+1), make([]traceNumbers, n)
+	steps := bitReader{b: c[traceIDSteps].all()}
+	raw := c[traceIDs].bytes(11 * n)
+	if c[traceIDs].bad {
+		return errEdges
+	}
+	steps.steps(head, n, func(i int, v uint64) {
+		binary.BigEndian.PutUint64(b.ids[i][:], v<<24)
+		copy(b.ids[i][5:], raw[11*i:])
+	})
+	least, width := head.varint(), head.count(64)
+	starts, durations := bitReader{b: c[traceStarts].all()}, bitReader{b: c[traceDurations].all()}
+	b.kept.readShapes(head, keys)
+	b.kept.digits = slices.Clone(c[traceDigits].all())
+	if head.bad {
+		return errEdges
+	}
+	b.kept.place(&c[traceShapes], n)
+	spans := 0
+	for i := range b.ids {
+		b.first[i] = ordinal + uint32(spans)
+		spans += c[traceCounts].count(len(c[traceSpanIDs].rest) / 8)
+	}
+	b.first[n] = ordinal + uint32(spans)
+	raw = c[traceSpanIDs].bytes(8 * spans)
+	if c[traceSpanIDs].bad || c[traceShapes].bad || c[traceCounts].bad {
+		return errEdges
+	}
+	b.spanIDs, b.starts = make([]trace.SpanID, spans), make([]int64, spans)
+	for i := range b.sums {
+		s := &b.sums[i]
+		s.start = (least + int64(starts.take(width))) * grain
+		ms := floorDiv(s.start, millisecond)
+		for k := b.first[i] - ordinal; k < b.first[i+1]-ordinal; k++ {
+			b.spanIDs[k] = trace.SpanID(raw[8*k : 8*k+8])
+			if v := c[traceSpanStarts].uvarint(); v == 0 {
+				b.starts[k] = unknownStart
+			} else {
+				b.starts[k] = ms + unzigzag(v-1)
+			}
+		}
+		s.spans, s.errors = c[traceSpans].u32(), c[traceErrors].u32()
+		s.messages, s.jobs, s.requests = c[traceMessages].u32(), c[traceJobs].u32(), c[traceRequests].u32()
+		s.request = c[traceRequest].u32()
+		if s.request != 0 && (s.spans == 0 || s.request>>6 >= uint32(b.kept.count(i))) {
+			return errEdges
+		}
+		if s.spans == 0 {
+			continue
+		}
+		if s.root = c[traceRoots].u32(); s.root >= b.first[i+1]-b.first[i] {
+			return errEdges
+		}
+		s.rootStart = s.start + c[traceRootStarts].varint()*grain
+		s.duration = durationOf(uint64(c[traceExponents].count(64))<<durationBits | durations.take(durationBits))
+		low := c[traceNameLow].bytes(1)
+		if low == nil {
+			return errEdges
+		}
+		if s.names = uint32(c[traceNameHigh].count(maxNames))<<8 | uint32(low[0]); s.names == 0 {
+			s.inline = uint32(len(b.names))
+			b.names = append(b.names, c[traceNames].text(maxEdgeBlockBytes))
+		}
+	}
+	if !steps.whole() || !starts.whole() || !durations.whole() {
+		return errEdges
+	}
+	return nil
 }
 
-// readKept puts values together again out of their forms and all digits. The
-// texts share memory.
-func (b *traceBlock) readKept(values []keptValue, forms []string, digits []byte, keys []string) bool {
-	if len(values) == 0 {
-		return len(digits) == 0
-	}
-	ends := make([]int, len(values))
-	var text []byte
-	at := 0
-	for i, v := range values {
-		if v.form >= uint32(len(forms)) {
-			return false
-		}
-		form := forms[v.form]
-		for k := 0; k < len(form); k++ {
-			ch := form[k]
-			switch ch {
-			case digitMark:
-				if at>>1 >= len(digits) {
-					return false
-				}
-				ch = hexDigits[digits[at>>1]>>(4*(1-at&1))&15]
-				at++
-			case digitEscape:
-				if k++; k == len(form) {
-					return false
-				}
-				ch = form[k]
+// byRequest returns where in b.requests, which it fills in first, those with the key
+// begin, if there are any.
+func (b *traceBlock) byRequest(key graph.Key) (from int) {
+	b.byKey.Do(func() {
+		b.kept.all()
+		for i := range b.sums {
+			if h, ok := b.request(i); ok {
+				b.requests = append(b.requests, requestAt{h.Key, i})
 			}
-			text = append(text, ch)
 		}
-		ends[i] = len(text)
-	}
-	all := string(text)
-	b.kept = make([]trace.Attribute, len(values))
-	from := 0
-	for i, v := range values {
-		b.kept[i] = trace.Attribute{Key: keys[v.key], Value: trace.String(all[from:ends[i]])}
-		from = ends[i]
-	}
-	return len(digits) == (at+1)/2
+		slices.SortFunc(b.requests, func(x, y requestAt) int {
+			if x.key != y.key {
+				if x.key < y.key {
+					return -1
+				}
+				return 1
+			}
+			return x.at - y.at
+		})
+	})
+	from, _ = slices.BinarySearchFunc(b.requests, key, func(r requestAt, key graph.Key) int {
+		if r.key < key {
+			return -1
+		}
+		if r.key > key {
+			return 1
+		}
+		return 0
+	})
+	return from
 }

@@ -169,6 +169,10 @@ func (e *Edges) ends() edgeSection[endRecord] {
 	return edgeSection[endRecord]{e: e, which: endSection, decode: decodeEnds, number: func(h *endRecord) uint32 { return uint32(h.key >> 32) }, block: -1}
 }
 
+func (e *Edges) requests() edgeSection[requestRecord] {
+	return edgeSection[requestRecord]{e: e, which: requestSection, decode: decodeRequests, number: func(r *requestRecord) uint32 { return r.part }, block: -1}
+}
+
 // Causes calls fn with the halves on the effect side of spans of some traces, until
 // it says stop, and with the position of the trace in ids.
 func (e *Edges) Causes(ids []trace.ID, fn func(i int, h *graph.Half) bool) error {
@@ -259,26 +263,52 @@ func (e *Edges) Effects(ids []trace.ID, fn func(i int, l graph.Link) bool) error
 }
 
 // Ends calls fn with the halves that have one of the keys, on either side, and
-// with the position of the key in keys. fn's false skips the rest of the key.
+// with the position of the key in keys. fn's false skips the rest of the key. Of a
+// mere sender only the trace is known, not the span.
 func (e *Edges) Ends(keys []graph.Key, fn func(i int, h *graph.Half) bool) error {
 	r, err := e.reader()
 	if err != nil {
 		return err
 	}
-	c := e.ends()
+	ends, requests := e.ends(), e.requests()
 	for i, key := range keys {
-		hi := uint32(key >> 32)
-		do := func(rec *endRecord) (bool, error) {
-			if !rec.request && rec.key != key {
+		more := true
+		hi, part := uint32(key>>32), requestPart(key)
+		if err := ends.each(hi, hi, func(rec *endRecord) (bool, error) {
+			if rec.key != key {
 				return true, nil
 			}
 			h, err := r.end(rec)
-			if err != nil || h.Key != key {
-				return true, err
+			if err == nil {
+				more = fn(i, &h)
 			}
-			return fn(i, &h), nil
+			return more, err
+		}); err != nil {
+			return err
 		}
-		if err := c.each(hi, hi, do); err != nil {
+		if !more {
+			continue
+		}
+		last := int64(-1)
+		if err := requests.each(part, part, func(rec *requestRecord) (bool, error) {
+			if int64(rec.block) == last {
+				return true, nil
+			}
+			last = int64(rec.block)
+			if int(rec.block) >= e.footer.from[traceSection+1] {
+				return false, e.corrupt(-1, errEdges)
+			}
+			b, err := r.aside(int(rec.block))
+			if err != nil {
+				return false, err
+			}
+			for k := b.byRequest(key); more && k < len(b.requests) && b.requests[k].key == key; k++ {
+				if h, ok := b.request(b.requests[k].at); ok {
+					more = fn(i, &h)
+				}
+			}
+			return more, nil
+		}); err != nil {
 			return err
 		}
 	}
@@ -287,58 +317,76 @@ func (e *Edges) Ends(keys []graph.Key, fn func(i int, h *graph.Half) bool) error
 
 // Sharing calls fn with the position of each key, which are in order, of which the
 // run has halves on either side, and how many it may have: some may be of other
-// keys whose upper half is the same. It looks at no spans.
+// keys whose upper part is the same. It looks at no spans.
 func (e *Edges) Sharing(keys []graph.Key, fn func(i, n int)) error {
 	if err := e.open(); err != nil {
 		return err
 	}
-	c := e.ends()
-	from, to := e.footer.from[endSection], e.footer.from[endSection+1]
-	block := from
+	ends := counter[endRecord]{edgeSection: e.ends(), from: e.footer.from[endSection]}
+	requests := counter[requestRecord]{edgeSection: e.requests(), from: e.footer.from[requestSection]}
 	for i, key := range keys {
-		hi := uint32(key >> 32)
-		// The block before the first that begins at hi or later may have it too.
-		if block+1 < to && e.first(block+1) < hi {
-			block += sort.Search(to-block-1, func(n int) bool { return e.first(block+1+n) >= hi })
+		n, err := ends.count(uint32(key>>32), func(rec *endRecord) bool { return rec.key == key })
+		if err != nil {
+			return err
 		}
-		n := 0
-		for b := block; b < to && e.first(b) <= hi; b++ {
-			if err := c.load(b); err != nil {
-				return err
-			}
-			at := c.seek(hi)
-			for ; at < len(c.list) && uint32(c.list[at].key>>32) == hi; at++ {
-				if rec := &c.list[at]; rec.request || rec.key == key {
-					n++
-				}
-			}
-			if at < len(c.list) {
-				break
-			}
+		more, err := requests.count(requestPart(key), func(*requestRecord) bool { return true })
+		if err != nil {
+			return err
 		}
-		if n > 0 {
+		if n += more; n > 0 {
 			fn(i, n)
 		}
 	}
 	return nil
 }
 
+// counter counts the records of numbers that are asked for in order.
+type counter[T any] struct {
+	edgeSection[T]
+	from int // the block to begin at
+}
+
+func (c *counter[T]) count(number uint32, is func(*T) bool) (n int, err error) {
+	e, to := c.e, c.e.footer.from[c.which+1]
+	// The block before the first that begins with the number or later may have it too.
+	if c.from+1 < to && e.first(c.from+1) < number {
+		c.from += sort.Search(to-c.from-1, func(n int) bool { return e.first(c.from+1+n) >= number })
+	}
+	for b := c.from; b < to && e.first(b) <= number; b++ {
+		if err := c.load(b); err != nil {
+			return 0, err
+		}
+		at := c.seek(number)
+		for ; at < len(c.list) && c.number(&c.list[at]) == number; at++ {
+			if is(&c.list[at]) {
+				n++
+			}
+		}
+		if at < len(c.list) {
+			break
+		}
+	}
+	return n, nil
+}
+
 // end makes the half of a record.
 func (r *edgeReader) end(rec *endRecord) (h graph.Half, err error) {
+	h = graph.Half{Side: graph.Side(rec.side), Rule: graph.RuleID(rec.rule), Key: rec.key, Dropped: rec.dropped}
+	if rec.sender {
+		b, at, err := r.ofTrace(rec.of)
+		if err != nil {
+			return h, err
+		}
+		h.Of.TraceID, h.StartUnixNano = b.ids[at], (floorDiv(b.sums[at].start, millisecond)+rec.start)*millisecond
+		return h, nil
+	}
 	b, at, err := r.ofSpan(rec.of)
 	if err != nil {
 		return h, err
 	}
-	if rec.request {
-		h, ok := b.request(at)
-		if !ok || uint32(h.Key>>32) != uint32(rec.key>>32) {
-			return h, r.e.corrupt(-1, errEdges)
-		}
-		return h, nil
-	}
 	k := rec.of - b.first[0]
-	return graph.Half{Of: trace.Ref{TraceID: b.ids[at], SpanID: b.spanIDs[k]}, Side: graph.Side(rec.side), Rule: graph.RuleID(rec.rule),
-		Key: rec.key, Dropped: rec.dropped, StartUnixNano: startOf(b.starts[k])}, nil
+	h.Of, h.StartUnixNano = trace.Ref{TraceID: b.ids[at], SpanID: b.spanIDs[k]}, startOf(b.starts[k])
+	return h, nil
 }
 
 // Verify reads the whole run: every record must be there, in order, and name
@@ -378,7 +426,7 @@ func (e *Edges) Verify(ctx context.Context) error {
 	if traces != e.footer.records[traceSection] || spans != e.footer.spans {
 		return e.corrupt(-1, fmt.Errorf("%d traces with %d spans, the footer says %d and %d", traces, spans, e.footer.records[traceSection], e.footer.spans))
 	}
-	causes, effects, ends := e.causes(), e.effects(), e.ends()
+	causes, effects, ends, requests := e.causes(), e.effects(), e.ends(), e.requests()
 	return errors.Join(
 		verify(ctx, &causes, spans, func(h *causeRecord) (a, b uint32) {
 			if h.target == recordedNone {
@@ -387,7 +435,18 @@ func (e *Edges) Verify(ctx context.Context) error {
 			return h.of, h.target
 		}),
 		verify(ctx, &effects, spans, func(h *effectRecord) (a, b uint32) { return h.target, h.of }),
-		verify(ctx, &ends, spans, func(h *endRecord) (a, b uint32) { return h.of, 0 }))
+		verify(ctx, &ends, max(spans, uint32(traces)), func(h *endRecord) (a, b uint32) {
+			if !h.sender && h.of >= spans || h.sender && h.of >= uint32(traces) {
+				return recordedNone, 0
+			}
+			return h.of, 0
+		}),
+		verify(ctx, &requests, recordedNone, func(r *requestRecord) (a, b uint32) {
+			if int(r.block) >= e.footer.from[traceSection+1] {
+				return recordedNone, 0
+			}
+			return r.block, 0
+		}))
 }
 
 // verify reads a section.

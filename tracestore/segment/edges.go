@@ -19,31 +19,35 @@ import (
 )
 
 // A run of edges: what is known of traces and of the edges between them, from a
-// part of the rows. Little-endian, version 3.
+// part of the rows. Little-endian, version 4.
 //
 //	traces   by id: their summaries and those of their spans that have edges, which
 //	         the other sections name by their ordinal in this one
 //	causes   the halves of the effect side, by their span
 //	effects  the recorded halves, by their target
 //	ends     the halves with a key, by the key's upper half
+//	requests the blocks of traces that have a request, by the upper 26 bits of the
+//	         key that its id has: the trace keeps the id and so is the half
 //	strings  what summaries have in common: service, name, route, environment, kind;
 //	         then the keys of what they keep
 //	index    per block, 40 bytes: 0 trace id of its first record, else its span's
-//	         ordinal or the upper half of its key, u32 big-endian (16)
+//	         ordinal or the upper part of its key, u32 big-endian (16)
 //	         16 offset u64   24 length u32   28 records u32   32 CRC-32C u32
 //	         36 ordinal of the first span u32
-//	footer   92 bytes: 0 "rted"  4 version u32  8 blocks of each section u32
-//	         24 records of each section u32  40 offset of the index u64
-//	         48 offset of the strings u64  56 their length u32  60 their CRC-32C u32
-//	         64 least and 72 greatest start of a trace i64  80 spans u32
-//	         84 CRC-32C of the index u32  88 CRC-32C of the footer's first 88 bytes u32
+//	footer   100 bytes: 0 "rted"  4 version u32  8 blocks of each section u32
+//	         28 records of each section u32  48 offset of the index u64
+//	         56 offset of the strings u64  64 their length u32  68 their CRC-32C u32
+//	         72 least and 80 greatest start of a trace i64  88 spans u32
+//	         92 CRC-32C of the index u32  96 CRC-32C of the footer's first 96 bytes u32
 //
-// edgeblock.go has the blocks. Half of what a run takes are ids, which nothing
-// makes less; the rest of an edge is a few bytes.
+// edgebits.go has the blocks. Most of what a run takes are ids, which nothing makes
+// less; so it has none that can be found again. Who sent a message is there until
+// nobody can look at it any more, and then only the trace is of use; whose request
+// it was is said by the trace where the thread begins.
 const (
 	edgesMagic       = "rted"
-	edgesVersion     = 3
-	edgesFooterBytes = 92
+	edgesVersion     = 4
+	edgesFooterBytes = 100
 	edgesIndexBytes  = 40
 )
 
@@ -53,6 +57,7 @@ const (
 	causeSection
 	effectSection
 	endSection
+	requestSection
 	edgeSections
 )
 
@@ -84,6 +89,7 @@ type Edges struct {
 	mu     sync.Mutex
 	fd     *os.File
 	index  []byte
+	traces []uint32 // ordinal of the first trace of each block, and of the one after the last
 	footer edgesFooter
 }
 
@@ -146,18 +152,21 @@ func (e *Edges) readIndex(fd *os.File) error {
 	}
 	u32 := func(at int) uint32 { return binary.LittleEndian.Uint32(footer[at:]) }
 	i64 := func(at int) int64 { return int64(binary.LittleEndian.Uint64(footer[at:])) }
-	if string(footer[:4]) != edgesMagic || crc32.Checksum(footer[:88], castagnoli) != u32(88) {
+	if v := olderFooter(fd, size); v > 0 {
+		return e.corrupt(end, fmt.Errorf("%w: version %d, this program knows %d", ErrOlder, v, edgesVersion))
+	}
+	if string(footer[:4]) != edgesMagic || crc32.Checksum(footer[:96], castagnoli) != u32(96) {
 		return e.corrupt(end, errEdges)
 	}
 	if v := u32(4); v != edgesVersion {
 		return e.corrupt(end, fmt.Errorf("version %d, this program knows %d", v, edgesVersion))
 	}
-	f := edgesFooter{strings: i64(48), stringsLen: int(u32(56)), stringsSum: u32(60), minStart: i64(64), maxStart: i64(72), spans: u32(80)}
+	f := edgesFooter{strings: i64(56), stringsLen: int(u32(64)), stringsSum: u32(68), minStart: i64(72), maxStart: i64(80), spans: u32(88)}
 	for i := range f.records {
 		f.from[i+1] = f.from[i] + int(u32(8+4*i))
-		f.records[i] = int(u32(24 + 4*i))
+		f.records[i] = int(u32(28 + 4*i))
 	}
-	blocks, from := f.from[edgeSections], i64(40)
+	blocks, from := f.from[edgeSections], i64(48)
 	if from < 0 || from+int64(blocks)*edgesIndexBytes != end || f.strings < 0 || f.strings+int64(f.stringsLen) != from {
 		return e.corrupt(end, errEdges)
 	}
@@ -165,7 +174,7 @@ func (e *Edges) readIndex(fd *os.File) error {
 	if _, err := fd.ReadAt(index, from); err != nil {
 		return fmt.Errorf("segment: open: %w", err)
 	}
-	if crc32.Checksum(index, castagnoli) != u32(84) {
+	if crc32.Checksum(index, castagnoli) != u32(92) {
 		return e.corrupt(from, errEdges)
 	}
 	for i := range blocks {
@@ -175,9 +184,38 @@ func (e *Edges) readIndex(fd *os.File) error {
 			return e.corrupt(from, errEdges)
 		}
 	}
+	e.traces = make([]uint32, f.from[traceSection+1]+1)
+	for i := range len(e.traces) - 1 {
+		e.traces[i+1] = e.traces[i] + binary.LittleEndian.Uint32(index[i*edgesIndexBytes+28:])
+	}
 	e.index, e.footer = index, f
 	return nil
 }
+
+// ErrOlder is a run of edges that an older program wrote, in a format that is no
+// longer read.
+var ErrOlder = errors.New("run of edges of an older format")
+
+// olderFooterBytes is how long the footer was up to version 3.
+const olderFooterBytes = 92
+
+// olderFooter returns the version of an older run, or 0.
+func olderFooter(fd *os.File, size int64) uint32 {
+	var head [8]byte
+	if size < olderFooterBytes {
+		return 0
+	}
+	if _, err := fd.ReadAt(head[:], size-olderFooterBytes); err != nil || string(head[:4]) != edgesMagic {
+		return 0
+	}
+	if v := binary.LittleEndian.Uint32(head[4:]); v < edgesVersion {
+		return v
+	}
+	return 0
+}
+
+// Older reports whether the run is of an older format.
+func (e *Edges) Older() bool { return errors.Is(e.open(), ErrOlder) }
 
 func (e *Edges) entry(block int) []byte {
 	return e.index[block*edgesIndexBytes : (block+1)*edgesIndexBytes]
@@ -256,38 +294,39 @@ func (e *Edges) strings() (*runStrings, error) {
 }
 
 func encodeStrings(names, keys []string) []byte {
-	var c columns
+	var c col
 	for _, list := range [][]string{names, keys} {
 		c.uvarint(uint64(len(list)))
 		for _, s := range list {
 			c.text(s)
 		}
 	}
-	return c.encode(nil)
+	return encodeColumns(nil, []col{c}, 0)
 }
 
-func decodeStrings(raw []byte) (*runStrings, int64, error) {
-	_, r, err := readers(raw)
+func decodeStrings(raw []byte) (s *runStrings, size int64, err error) {
+	err = decodeColumns(raw, 1, func(c []colReader) error {
+		r := &c[0]
+		size = int64(len(r.rest)) + entryBytes
+		s = &runStrings{names: make([]names, r.count(min(maxNames, len(r.rest))))}
+		for i := range s.names {
+			text := r.text(maxEdgeBlockBytes)
+			if r.bad {
+				return errEdges
+			}
+			var err error
+			if s.names[i], err = readNames(text); err != nil {
+				return err
+			}
+		}
+		s.keys = make([]string, r.count(len(r.rest)))
+		for i := range s.keys {
+			s.keys[i] = r.text(maxEdgeBlockBytes)
+		}
+		return nil
+	})
 	if err != nil {
 		return nil, 0, err
-	}
-	size := int64(len(r.rest)) + entryBytes
-	s := &runStrings{names: make([]names, r.count(min(maxNames, len(r.rest))))}
-	for i := range s.names {
-		text := string(r.bytes(r.count(len(r.rest))))
-		if r.bad {
-			return nil, 0, errEdges
-		}
-		if s.names[i], err = readNames(text); err != nil {
-			return nil, 0, err
-		}
-	}
-	s.keys = make([]string, r.count(len(r.rest)))
-	for i := range s.keys {
-		s.keys[i] = string(r.bytes(r.count(len(r.rest))))
-	}
-	if r.bad || len(r.rest) > 0 {
-		return nil, 0, errEdges
 	}
 	return s, size + 80*int64(len(s.names)), nil
 }
@@ -322,7 +361,7 @@ func (r *edgeReader) traces(block int) (*traceBlock, error) {
 	if b == nil {
 		var err error
 		if b, err = cachedBlock(r.e, block, func(raw []byte) (*traceBlock, int64, error) {
-			b, err := decodeTraces(raw, r.e.firstSpan(block), r.strings.keys)
+			b, err := decodeTraces(raw, r.e.traces[block], r.e.firstSpan(block), r.strings.keys)
 			if err != nil {
 				return nil, 0, err
 			}
@@ -345,7 +384,7 @@ func (r *edgeReader) decode(block int) (*traceBlock, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := decodeTraces(raw, r.e.firstSpan(block), r.strings.keys)
+	b, err := decodeTraces(raw, r.e.traces[block], r.e.firstSpan(block), r.strings.keys)
 	if err != nil {
 		return nil, r.e.corrupt(r.e.offset(block), err)
 	}
@@ -413,22 +452,44 @@ func (r *edgeReader) ref(ordinal uint32) (ref trace.Ref, start int64, err error)
 // ofSpan returns the block and position of the trace that has the span.
 func (r *edgeReader) ofSpan(ordinal uint32) (*traceBlock, int, error) {
 	end := r.e.footer.from[traceSection+1]
-	last, lastAt, pos := r.last, r.lastAt, r.pos
 	block := sort.Search(end, func(i int) bool { return r.e.firstSpan(i) > ordinal }) - 1
 	if block < 0 {
 		return nil, 0, r.e.corrupt(-1, errEdges)
 	}
-	b, err := r.traces(block)
+	b, err := r.aside(block)
 	if err != nil {
 		return nil, 0, err
-	}
-	if lastAt >= 0 {
-		r.last, r.lastAt, r.pos = last, lastAt, pos // the walk by ids goes on
 	}
 	if ordinal < b.first[0] || ordinal >= b.first[len(b.ids)] {
 		return nil, 0, r.e.corrupt(r.e.offset(block), errEdges)
 	}
 	return b, sort.Search(len(b.ids), func(i int) bool { return b.first[i+1] > ordinal }), nil
+}
+
+// ofTrace returns the block and position of the trace of an ordinal.
+func (r *edgeReader) ofTrace(ordinal uint32) (*traceBlock, int, error) {
+	block := sort.Search(len(r.e.traces)-1, func(i int) bool { return r.e.traces[i+1] > ordinal })
+	if block == len(r.e.traces)-1 {
+		return nil, 0, r.e.corrupt(-1, errEdges)
+	}
+	b, err := r.aside(block)
+	if err != nil {
+		return nil, 0, err
+	}
+	if int(ordinal-b.at) >= len(b.ids) {
+		return nil, 0, r.e.corrupt(r.e.offset(block), errEdges)
+	}
+	return b, int(ordinal - b.at), nil
+}
+
+// aside is traces, while a walk by ids goes on elsewhere.
+func (r *edgeReader) aside(block int) (*traceBlock, error) {
+	last, lastAt, pos := r.last, r.lastAt, r.pos
+	b, err := r.traces(block)
+	if lastAt >= 0 {
+		r.last, r.lastAt, r.pos = last, lastAt, pos
+	}
+	return b, err
 }
 
 // summary fills in the summary of a trace; false: it has none. Its strings share
@@ -454,10 +515,7 @@ func (r *edgeReader) summary(b *traceBlock, i int, out *graph.Summary) (bool, er
 		TraceID: b.ids[i], SpanID: b.spanIDs[b.first[i]-b.first[0]+s.root], Root: n.root, RootStartUnixNano: s.rootStart,
 		Service: n.service, Name: n.name, Route: n.route, Kind: n.kind, Environment: n.environment,
 		StartUnixNano: s.start, DurationNano: s.duration, Spans: int(s.spans), Errors: int(s.errors), Caused: n.caused,
-		Messages: int(s.messages), Jobs: int(s.jobs), Requests: int(s.requests),
-	}
-	if from, to := b.keptFrom[i], b.keptFrom[i+1]; to > from {
-		out.Kept = b.kept[from:to:to]
+		Messages: int(s.messages), Jobs: int(s.jobs), Requests: int(s.requests), Kept: b.kept.list(i),
 	}
 	return true, nil
 }
@@ -471,7 +529,7 @@ func (b *traceBlock) request(i int) (h graph.Half, ok bool) {
 	return graph.Half{
 		Of:   trace.Ref{TraceID: b.ids[i], SpanID: b.spanIDs[b.first[i]-b.first[0]+s.root]},
 		Side: graph.Side(s.request & 3), Rule: graph.RuleID(s.request >> 2 & 15),
-		Key:           graph.RequestKey(b.kept[b.keptFrom[i]+s.request>>6].Value.Str),
+		Key:           graph.RequestKey(b.kept.list(i)[s.request>>6].Value.Str),
 		StartUnixNano: floorDiv(s.rootStart, millisecond) * millisecond,
 	}, true
 }

@@ -12,19 +12,19 @@ import (
 	"redthread/tracestore/trace"
 )
 
-// block puts the two parts of a block together.
-func rawBlock(plain, packed []byte) []byte {
-	c := columns{plain: plain, packed: packed}
-	return c.encode(nil)
-}
-
-// parts takes a block apart.
-func parts(t testing.TB, block []byte) (plain, packed []byte) {
-	p, q, err := readers(block)
-	if err != nil {
+// plainBlock is a block of n columns without their compression.
+func plainBlock(t testing.TB, block []byte, n int) (out []byte) {
+	if err := decodeColumns(block, n, func(c []colReader) error {
+		cols := make([]col, n)
+		for i := range c {
+			cols[i] = c[i].all()
+		}
+		out = encodeColumns(nil, cols, n)
+		return nil
+	}); err != nil {
 		t.Fatal(err)
 	}
-	return p.rest, q.rest
+	return out
 }
 
 // fuzzRun is a run with one block a section, and right checksums.
@@ -72,23 +72,24 @@ func FuzzEdges(f *testing.F) {
 		{Of: trace.Ref{TraceID: numbered(2), SpanID: trace.SpanID{2}}, Target: trace.Ref{TraceID: numbered(1), SpanID: trace.SpanID{1}}, Side: graph.EffectSide, Rule: 1, Dropped: 3},
 		{Of: trace.Ref{TraceID: numbered(1), SpanID: trace.SpanID{1}}, Side: graph.CauseSide | graph.EffectSide, Rule: requestRule, Key: graph.RequestKey("c0ffee-17")},
 		{Of: trace.Ref{TraceID: numbered(2), SpanID: trace.SpanID{3}}, Side: graph.EffectSide, Rule: 5, Key: 77},
+		{Of: trace.Ref{TraceID: numbered(1), SpanID: trace.SpanID{4}}, Side: graph.CauseSide, Rule: 5, Key: 77, StartUnixNano: 6e9},
 	}
 	for n, list := range [][]graph.Half{halves, halves[:1], nil} {
 		o := orderEdges(list, []graph.Summary{sum})
 		names := func(*graph.Summary) (uint32, bool) { return 0, n < 2 }
-		traces, packed := parts(f, encodeTraces(nil, o.traces, names, func(string) uint32 { return 0 }))
-		causes, causesPacked := parts(f, encodeCauses(nil, o.causes))
-		_, effectsPacked := parts(f, encodeEffects(nil, o.effects))
-		ends, endsPacked := parts(f, encodeEnds(nil, o.ends))
-		f.Add(traces, packed, causes, causesPacked, effectsPacked, ends, endsPacked, "\x82\x03web\x05GET /\x00\x00", []byte{})
+		f.Add(plainBlock(f, encodeTraces(nil, o.traces, names, func(string) uint32 { return 0 }), traceColumns),
+			plainBlock(f, encodeCauses(nil, o.causes), causeColumns), plainBlock(f, encodeEffects(nil, o.effects), effectColumns),
+			plainBlock(f, encodeEnds(nil, o.ends), endColumns),
+			plainBlock(f, encodeRequests(nil, []requestRecord{{requestPart(graph.RequestKey("c0ffee-17")), 0}}), requestColumns),
+			"\x82\x03web\x05GET /\x00\x00", []byte{})
 	}
-	f.Add([]byte{1}, []byte{1, 2, 3}, []byte{}, []byte{200}, []byte{1, 5}, []byte{9, 9}, []byte{2, 0, 0}, "x", []byte{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255})
+	f.Add([]byte{1}, []byte{1, 2, 3}, []byte{200}, []byte{1, 5}, []byte{2, 0, 0}, "x", []byte{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255})
 	path := filepath.Join(dir, "fuzz.edges")
-	f.Fuzz(func(t *testing.T, traces, tracesPacked, causes, causesPacked, effectsPacked, ends, endsPacked []byte, name string, head []byte) {
-		if len(traces)+len(tracesPacked)+len(causes)+len(causesPacked)+len(effectsPacked)+len(ends)+len(endsPacked)+len(name) > 64<<10 {
+	f.Fuzz(func(t *testing.T, traces, causes, effects, ends, requests []byte, name string, head []byte) {
+		if len(traces)+len(causes)+len(effects)+len(ends)+len(requests)+len(name) > 64<<10 {
 			return
 		}
-		blocks := [edgeSections][]byte{rawBlock(traces, tracesPacked), rawBlock(causes, causesPacked), rawBlock([]byte{0, 1, 2}, effectsPacked), rawBlock(ends, endsPacked)}
+		blocks := [edgeSections][]byte{traces, causes, effects, ends, requests}
 		file := fuzzRun(blocks, encodeStrings([]string{name}, []string{"request_id"}), 3, head)
 		if err := os.WriteFile(path, file, 0o644); err != nil {
 			t.Fatal(err)
@@ -96,12 +97,12 @@ func FuzzEdges(f *testing.F) {
 		e := OpenEdges(path, NewCache(1<<20))
 		defer e.Close()
 		ids := []trace.ID{{}, numbered(1), numbered(2)}
-		effects := 0
+		asked := 0
 		errs := []error{
 			e.Verify(t.Context()),
 			e.Summaries(ids, func(int, *graph.Summary) {}),
 			e.Causes(ids, func(int, *graph.Half) bool { return true }),
-			e.Effects(ids, func(int, graph.Link) bool { effects++; return effects < 100 }),
+			e.Effects(ids, func(int, graph.Link) bool { asked++; return asked < 100 }),
 			e.Ends([]graph.Key{0, 77, graph.RequestKey("c0ffee-17")}, func(int, *graph.Half) bool { return true }),
 			e.Sharing([]graph.Key{0, 77, graph.RequestKey("c0ffee-17")}, func(int, int) {}),
 		}
@@ -114,8 +115,8 @@ func FuzzEdges(f *testing.F) {
 				t.Fatalf("got %v, want a CorruptError", err)
 			}
 		}
-		if effects > 100 {
-			t.Fatalf("%d effects, at most 100 were asked for", effects)
+		if asked > 100 {
+			t.Fatalf("%d effects, at most 100 were asked for", asked)
 		}
 	})
 }

@@ -49,10 +49,10 @@ func randomEdges(rng *rand.Rand, halves, traces int) (hs []graph.Half, ss map[tr
 		id := numbered(rng.Uint64N(4000))
 		s := graph.Summary{
 			TraceID: id, SpanID: trace.SpanID{byte(rng.IntN(256))}, Root: rng.IntN(2) == 0, Service: "svc", Name: fmt.Sprint("op", rng.IntN(5)),
-			Route: "/r", Kind: trace.Kind(rng.IntN(6)), Environment: "e", StartUnixNano: (rng.Int64N(1e12) - 5e11) * 1000, DurationNano: rng.Int64N(1e6) * 1000,
+			Route: "/r", Kind: trace.Kind(rng.IntN(6)), Environment: "e", StartUnixNano: (rng.Int64N(1e10) - 5e9) * grain, DurationNano: durationOf(durationCode(rng.Int64N(1 << (10 + rng.IntN(40))))),
 			Spans: 1 + rng.IntN(100), Errors: rng.IntN(3), Caused: rng.IntN(4) == 0, Messages: rng.IntN(3), Jobs: rng.IntN(3), Requests: rng.IntN(5),
 		}
-		s.RootStartUnixNano = s.StartUnixNano + rng.Int64N(2)*rng.Int64N(1e6)*1000
+		s.RootStartUnixNano = s.StartUnixNano + rng.Int64N(2)*rng.Int64N(1e6)*grain
 		for i := range rng.IntN(3) {
 			s.Kept = append(s.Kept, trace.Attribute{Key: fmt.Sprint("kept", i), Value: trace.String([]string{"", "u00", "c0e42043-4a75-", "ABCDEF", "é"}[rng.IntN(5)] + fmt.Sprint(rng.IntN(1e6)))})
 		}
@@ -67,6 +67,44 @@ func randomEdges(rng *rand.Rand, halves, traces int) (hs []graph.Half, ss map[tr
 	return hs, ss
 }
 
+// runHalf is what a run gives of a half: of who sends little, the trace only.
+func runHalf(h graph.Half, halves []graph.Half) graph.Half {
+	n := 0
+	for i := range halves {
+		if o := &halves[i]; mereSender(o) && o.Of.TraceID == h.Of.TraceID {
+			n++
+		}
+	}
+	if mereSender(&h) && n <= maxSenders {
+		h.Of.SpanID = trace.SpanID{}
+	}
+	return h
+}
+
+// runHalves are those that a run made of halves and summaries gives.
+func runHalves(halves []graph.Half) []graph.Half {
+	out := make([]graph.Half, len(halves))
+	for i := range halves {
+		out[i] = runHalf(halves[i], halves)
+	}
+	return out
+}
+
+// forgetKept takes from summaries what their runs leave to the trace that caused theirs.
+func forgetKept(halves []graph.Half, sums map[trace.ID]graph.Summary) {
+	for i := range halves {
+		h := &halves[i]
+		s, ok := sums[h.Of.TraceID]
+		if t := (edgeTrace{sum: s}); !ok || !t.inherits(h) || slices.ContainsFunc(halves, func(o graph.Half) bool {
+			return o.Of == h.Of && requestOf(&s, &o) != 0
+		}) {
+			continue
+		}
+		s.Kept = nil
+		sums[h.Of.TraceID] = s
+	}
+}
+
 // requestRule is a rule of request ids.
 var requestRule = func() graph.RuleID {
 	for r := graph.RuleID(1); ; r++ {
@@ -78,7 +116,7 @@ var requestRule = func() graph.RuleID {
 
 // sameHalf says that two halves are one edge: a row that was sent twice.
 func sameHalf(a, b graph.Half) bool {
-	return a.Of == b.Of && a.Target == b.Target && a.Key == b.Key && a.Rule == b.Rule
+	return a.Of == b.Of && a.Target == b.Target && a.Key == b.Key && a.Rule == b.Rule && (!a.Of.SpanID.IsZero() || a.StartUnixNano == b.StartUnixNano)
 }
 
 func checkEdges(t *testing.T, e *Edges, halves []graph.Half, sums map[trace.ID]graph.Summary) {
@@ -159,14 +197,18 @@ func TestEdges(t *testing.T) {
 	for i, size := range [][2]int{{0, 0}, {1, 1}, {5000, 2000}, {300, 512}, {512, 513}} {
 		links, sums := randomEdges(rng, size[0], size[1])
 		var list []graph.Summary
-		for id, s := range sums {
+		for _, s := range sums {
 			list = append(list, s)
+		}
+		forgetKept(links, sums)
+		for id, s := range sums {
 			if have, ok := allSums[id]; ok {
 				s = MergeSummaries(have, s)
 			}
 			allSums[id] = s
 		}
-		allLinks = append(allLinks, links...)
+		found := runHalves(links)
+		allLinks = append(allLinks, found...)
 		path := filepath.Join(dir, fmt.Sprint(i, ".edges"))
 		info, err := WriteEdges(path, links, list, nil)
 		if err != nil || info.Traces != size[1] {
@@ -174,8 +216,12 @@ func TestEdges(t *testing.T) {
 		}
 		e := OpenEdges(path, NewCache(1<<20))
 		t.Cleanup(e.Close)
-		checkEdges(t, e, links, sums)
+		checkEdges(t, e, found, sums)
 		runs = append(runs, e)
+	}
+	for id, s := range allSums {
+		s.DurationNano = durationOf(durationCode(s.DurationNano))
+		allSums[id] = s
 	}
 	path := filepath.Join(dir, "all.edges")
 	info, err := MergeEdges(path, runs, nil)

@@ -51,7 +51,17 @@ const (
 	placeOf = iota
 	placeTarget
 	placeSummary
+	placeSender // the trace of a mere sender: no span of it
 )
+
+// maxSenders is how many of the sent ids of one trace are kept without the span:
+// reading a trace that sends more would take long.
+const maxSenders = 64
+
+// mereSender reports whether a half is nothing but the cause of what has its key.
+func mereSender(h *graph.Half) bool {
+	return h.Side == graph.CauseSide && !h.Recorded() && h.Dropped == 0
+}
 
 // orderEdges gives every span that something names its ordinal.
 func orderEdges(halves []graph.Half, summaries []graph.Summary) *orderedEdges {
@@ -62,7 +72,18 @@ func orderEdges(halves []graph.Half, summaries []graph.Summary) *orderedEdges {
 	for i := range summaries {
 		add(trace.Ref{TraceID: summaries[i].TraceID, SpanID: summaries[i].SpanID}, i, placeSummary)
 	}
+	senders := map[trace.ID]int{}
 	for i := range halves {
+		if mereSender(&halves[i]) {
+			senders[halves[i].Of.TraceID]++
+		}
+	}
+	sender := make([]bool, len(halves))
+	for i := range halves {
+		if sender[i] = mereSender(&halves[i]) && senders[halves[i].Of.TraceID] <= maxSenders; sender[i] {
+			add(trace.Ref{TraceID: halves[i].Of.TraceID}, i, placeSender)
+			continue
+		}
 		add(halves[i].Of, i, placeOf)
 		if halves[i].Recorded() {
 			add(halves[i].Target, i, placeTarget)
@@ -81,7 +102,7 @@ func orderEdges(halves []graph.Half, summaries []graph.Summary) *orderedEdges {
 	ofs, targets := make([]uint32, len(halves)), make([]uint32, len(halves))
 	spans := make([]edgeSpan, 0, len(places))
 	for i := 0; i < len(places); {
-		j := i
+		from, j := i, i
 		for j < len(places) && places[j].hi == places[i].hi && places[j].lo == places[i].lo {
 			j++
 		}
@@ -91,6 +112,11 @@ func orderEdges(halves []graph.Half, summaries []graph.Summary) *orderedEdges {
 		least := int64(math.MaxInt64)
 		for ; i < j; i++ {
 			p := &places[i]
+			if p.what == placeSender {
+				ofs[p.at] = uint32(len(o.traces) - 1)
+				least = min(least, halves[p.at].StartUnixNano)
+				continue
+			}
 			if len(spans) == first || binary.BigEndian.Uint64(spans[len(spans)-1].id[:]) != p.span {
 				spans = append(spans, edgeSpan{start: unknownStart})
 				binary.BigEndian.PutUint64(spans[len(spans)-1].id[:], p.span)
@@ -122,8 +148,11 @@ func orderEdges(halves []graph.Half, summaries []graph.Summary) *orderedEdges {
 				t.request = requestOf(&t.sum, &halves[places[k].at])
 			}
 		}
+		if t.request == 0 && slices.ContainsFunc(places[from:j], func(p place) bool { return p.what == placeOf && t.inherits(&halves[p.at]) }) {
+			t.sum.Kept = nil
+		}
 	}
-	o.records(halves, ofs, targets)
+	o.records(halves, ofs, targets, sender)
 	return o
 }
 
@@ -134,8 +163,14 @@ func (s *edgeSpan) known(ms int64) {
 	}
 }
 
+// inherits reports whether a half says that another trace caused the span that
+// stands for this one: whose request it was is said there.
+func (t *edgeTrace) inherits(h *graph.Half) bool {
+	return h.Recorded() && !h.Unsampled && h.Of.SpanID == t.sum.SpanID && h.Target.TraceID != t.sum.TraceID
+}
+
 // records makes the records of halves.
-func (o *orderedEdges) records(halves []graph.Half, ofs, targets []uint32) {
+func (o *orderedEdges) records(halves []graph.Half, ofs, targets []uint32, sender []bool) {
 	request := map[uint32]graph.Half{} // by the ordinal of the span
 	first := uint32(0)
 	for i := range o.traces {
@@ -152,8 +187,12 @@ func (o *orderedEdges) records(halves []graph.Half, ofs, targets []uint32) {
 			o.effects = append(o.effects, effectRecord{target: targets[i], of: ofs[i]})
 			continue
 		}
+		if sender[i] {
+			start := floorDiv(h.StartUnixNano, millisecond) - floorDiv(o.traces[ofs[i]].sum.StartUnixNano, millisecond)
+			o.ends = append(o.ends, endRecord{key: h.Key, of: ofs[i], side: uint8(h.Side), rule: uint8(h.Rule), sender: true, start: start})
+			continue
+		}
 		if q, ok := request[ofs[i]]; ok && q.Key == h.Key && q.Rule == h.Rule && q.Side == h.Side && h.Dropped == 0 {
-			o.ends = append(o.ends, endRecord{key: h.Key >> 32 << 32, of: ofs[i], side: uint8(h.Side), rule: uint8(h.Rule), request: true})
 			continue
 		}
 		if h.Side&graph.EffectSide != 0 {
@@ -187,19 +226,18 @@ func compareEffects(a, b effectRecord) int {
 }
 
 func compareEnds(a, b endRecord) int {
-	if a.key>>32 != b.key>>32 {
-		return cmp.Compare(a.key>>32, b.key>>32)
-	}
-	if a.of != b.of {
-		return cmp.Compare(a.of, b.of)
-	}
 	bit := func(b bool) int {
 		if b {
 			return 1
 		}
 		return 0
 	}
-	return cmp.Or(cmp.Compare(bit(a.request), bit(b.request)), cmp.Compare(a.key, b.key), cmp.Compare(a.rule, b.rule))
+	return cmp.Or(cmp.Compare(a.key>>32, b.key>>32), cmp.Compare(bit(a.sender), bit(b.sender)), cmp.Compare(a.of, b.of),
+		cmp.Compare(a.key, b.key), cmp.Compare(a.rule, b.rule), cmp.Compare(a.start, b.start))
+}
+
+func compareRequests(a, b requestRecord) int {
+	return cmp.Or(cmp.Compare(a.part, b.part), cmp.Compare(a.block, b.block))
 }
 
 // edgesWriter packs records into blocks, section by section.
@@ -220,6 +258,8 @@ type edgesWriter struct {
 	nameAt    map[string]uint32
 	keys      []string
 	keyAt     map[string]uint32
+	requests  []requestRecord
+	traces    uint32 // that were added
 	min, max  int64
 	block     []byte
 	text      []byte
@@ -263,6 +303,7 @@ func (w *edgesWriter) put(section int, first []byte, items int, span uint32) err
 // when the block is written: spans and what is kept stay the caller's.
 func (w *edgesWriter) trace(t *edgeTrace) error {
 	w.pending = append(w.pending, *t)
+	w.traces++
 	w.spans += uint32(len(t.spans))
 	if s := &t.sum; s.Spans > 0 {
 		w.info.Traces++
@@ -278,6 +319,11 @@ func (w *edgesWriter) trace(t *edgeTrace) error {
 func (w *edgesWriter) flush() error {
 	if len(w.pending) == 0 {
 		return nil
+	}
+	for i := range w.pending {
+		if h, ok := w.pending[i].half(); ok {
+			w.requests = append(w.requests, requestRecord{requestPart(h.Key), uint32(w.blocks[traceSection])})
+		}
 	}
 	w.block = encodeTraces(w.block[:0], w.pending, w.name, w.key)
 	err := w.put(traceSection, w.pending[0].sum.TraceID[:], len(w.pending), w.spansOut)
@@ -325,8 +371,12 @@ func (w *edgesWriter) edges(causes iter.Seq[causeRecord], effects iter.Seq[effec
 	if err := putAll(w, effectSection, effects, func(h *effectRecord) uint32 { return h.target }, encodeEffects); err != nil {
 		return err
 	}
-	err := putAll(w, endSection, ends, func(h *endRecord) uint32 { return uint32(h.key >> 32) }, encodeEnds)
-	w.info.Links = w.records[effectSection] + w.records[endSection]
+	if err := putAll(w, endSection, ends, func(h *endRecord) uint32 { return uint32(h.key >> 32) }, encodeEnds); err != nil {
+		return err
+	}
+	slices.SortFunc(w.requests, compareRequests)
+	err := putAll(w, requestSection, slices.Values(w.requests), func(r *requestRecord) uint32 { return r.part }, encodeRequests)
+	w.info.Links = w.records[effectSection] + w.records[endSection] + w.records[requestSection]
 	return err
 }
 

@@ -3,6 +3,7 @@ package segment
 import (
 	"bytes"
 	"iter"
+	"math"
 	"slices"
 
 	"redthread/tracestore/graph"
@@ -30,25 +31,32 @@ func MergeSummaries(a, b graph.Summary) graph.Summary {
 // MergeEdges makes one run at path of several, which stay as they are. What two
 // of them know of one trace is joined, equal edges are kept once. It is durable
 // like [Write]. A damaged input is a *[CorruptError], and nothing is written. It
-// takes 4 bytes of memory for each span that the runs name.
+// takes 4 bytes of memory for each span that the runs name and 16 for each trace.
 func MergeEdges(path string, runs []*Edges, step Step) (EdgesInfo, error) {
-	m := edgeMerge{loose: map[uint32]graph.Half{}}
+	var m edgeMerge
 	for _, e := range runs {
 		r, err := e.reader()
 		if err != nil {
 			return EdgesInfo{}, err
 		}
 		m.inputs = append(m.inputs, &mergeInput{r: r, ordinals: make([]uint32, 0, e.footer.spans)})
+		// Requests are found again from the traces; that they are whole is asked of all.
+		for block := e.footer.from[requestSection]; block < e.footer.from[requestSection+1]; block++ {
+			if _, err := e.load(block); err != nil {
+				return EdgesInfo{}, err
+			}
+		}
 	}
 	return writeRun(path, step, func(w *edgesWriter) error {
 		if err := m.traces(w); err != nil {
 			return err
 		}
 		slices.SortFunc(m.causes, compareCauses)
+		slices.SortFunc(m.ends, compareEnds)
 		var failed error
 		causes := []*cursor[causeRecord]{{next: fromSlice(m.causes)}}
 		var effects []*cursor[effectRecord]
-		var ends []*cursor[endRecord]
+		ends := []*cursor[endRecord]{{next: fromSlice(m.ends)}}
 		for _, in := range m.inputs {
 			causes = append(causes, &cursor[causeRecord]{next: records(in, in.r.e.causes(), func(h *causeRecord) bool {
 				return in.ordinal(&h.of) && (h.target == recordedNone || in.ordinal(&h.target))
@@ -57,17 +65,17 @@ func MergeEdges(path string, runs []*Edges, step Step) (EdgesInfo, error) {
 				return in.ordinal(&h.target) && in.ordinal(&h.of)
 			})})
 			ends = append(ends, &cursor[endRecord]{next: records(in, in.r.e.ends(), func(h *endRecord) bool {
-				if !in.ordinal(&h.of) {
+				if !h.sender {
+					return in.ordinal(&h.of)
+				}
+				if uint64(h.of) >= uint64(len(in.traces)) {
 					return false
 				}
-				if q, ok := m.loose[h.of]; ok && h.request {
-					h.request, h.key = false, q.Key
-				}
+				t := in.traces[h.of]
+				h.of, h.start = t.ordinal, h.start+int64(t.later)
 				return true
 			})})
 		}
-		// A request that became loose stands after others with the same upper half
-		// of the key; ends are in order by that half alone.
 		if err := w.edges(
 			merge(causes, compareCauses, &failed), merge(effects, compareEffects, &failed), merge(ends, compareEnds, &failed)); err != nil {
 			return err
@@ -79,10 +87,10 @@ func MergeEdges(path string, runs []*Edges, step Step) (EdgesInfo, error) {
 // edgeMerge is a merge of runs.
 type edgeMerge struct {
 	inputs []*mergeInput
-	// loose are the halves, by the ordinal of their span, that the summary of a
-	// trace spoke of in an input and does not in the new run, since another span
-	// stands for the trace; causes are those of them that are of the effect side.
-	loose  map[uint32]graph.Half
+	// ends are the halves that the summary of a trace spoke of in an input and does
+	// not in the new run, since another span stands for the trace; causes are those
+	// of them that are of the effect side.
+	ends   []endRecord
 	causes []causeRecord
 }
 
@@ -94,6 +102,19 @@ type mergeInput struct {
 	at       int
 	spans    uint32   // of the blocks so far
 	ordinals []uint32 // in the new run, by that in this one
+	traces   []mergedTrace
+}
+
+// mergedTrace says what became of a trace of an input.
+type mergedTrace struct {
+	ordinal uint32 // in the new run
+	later   int32  // by how many milliseconds it began later than the new run says
+}
+
+// merged notes that the trace where the walk is becomes the next one that is written.
+func (in *mergeInput) merged(w *edgesWriter, start int64) {
+	later := floorDiv(in.b.sums[in.at].start, millisecond) - floorDiv(floorDiv(start, grain)*grain, millisecond)
+	in.traces = append(in.traces, mergedTrace{w.traces, int32(max(math.MinInt32, min(later, math.MaxInt32)))})
 }
 
 // ordinal puts the new ordinal in the place of the old one; false: there is none.
@@ -204,6 +225,9 @@ func (m *edgeMerge) join(w *edgesWriter, t *edgeTrace, of []*mergeInput) error {
 	if !some {
 		t.sum.StartUnixNano = start
 	}
+	for _, in := range of {
+		in.merged(w, t.sum.StartUnixNano)
+	}
 	if len(of) == 1 {
 		in := of[0]
 		from, to := in.b.first[in.at]-in.b.first[0], in.b.first[in.at+1]-in.b.first[0]
@@ -248,7 +272,7 @@ func (m *edgeMerge) join(w *edgesWriter, t *edgeTrace, of []*mergeInput) error {
 			continue
 		}
 		at := ordinal(h.Of.SpanID)
-		m.loose[at] = h
+		m.ends = append(m.ends, endRecord{key: h.Key, of: at, side: uint8(h.Side), rule: uint8(h.Rule)})
 		if h.Side&graph.EffectSide != 0 {
 			m.causes = append(m.causes, causeRecord{of: at, target: recordedNone, key: h.Key, side: uint8(h.Side), rule: uint8(h.Rule)})
 		}

@@ -112,6 +112,7 @@ func (e *Edges) Rewrite(path string, c Correction, fresh bool, step Step) (info 
 	// Which spans still have edges, or stand for their trace.
 	used := make([]bool, e.footer.spans)
 	gone := make([]bool, e.footer.spans) // spans whose edges are forgotten
+	usedTraces := make([]bool, len(c.forget))
 	n, spans := 0, uint32(0)
 	for block := range e.footer.from[traceSection+1] {
 		b, err := r.decode(block)
@@ -161,11 +162,15 @@ func (e *Edges) Rewrite(path string, c Correction, fresh bool, step Step) (info 
 			effects = append(effects, rec)
 		}
 	}
-	for rec, err := range each(records(in, e.ends(), func(h *endRecord) bool { return h.of < spans })) {
+	for rec, err := range each(records(in, e.ends(), func(h *endRecord) bool { return !h.sender && h.of < spans || h.sender && int(h.of) < n })) {
 		if err != nil {
 			return info, false, err
 		}
-		if !gone[rec.of] {
+		switch {
+		case rec.sender && (fresh || !c.forget[rec.of]):
+			usedTraces[rec.of], some = true, true
+			ends = append(ends, rec)
+		case !rec.sender && !gone[rec.of]:
 			used[rec.of], some = true, true
 			ends = append(ends, rec)
 		}
@@ -174,8 +179,7 @@ func (e *Edges) Rewrite(path string, c Correction, fresh bool, step Step) (info 
 		return info, false, nil
 	}
 	info, err = writeRun(path, step, func(w *edgesWriter) error {
-		ordinals := make([]uint32, len(used))
-		requests := map[uint32]graph.Half{} // by the new ordinal: no longer with a summary
+		ordinals, traces := make([]uint32, len(used)), make([]uint32, len(usedTraces))
 		n := 0
 		for block := range e.footer.from[traceSection+1] {
 			b, err := r.decode(block)
@@ -199,16 +203,17 @@ func (e *Edges) Rewrite(path string, c Correction, fresh bool, step Step) (info 
 						t.spans = append(t.spans, edgeSpan{b.spanIDs[k-b.first[0]], b.starts[k-b.first[0]]})
 					}
 				}
-				if q, ok := b.request(i); ok && forget && fresh {
-					at := ordinals[b.first[i]+b.sums[i].root]
-					requests[at] = q
+				if q, ok := b.request(i); ok && forget && fresh { // no longer with a summary
+					at := b.first[i] + b.sums[i].root
+					ends = append(ends, endRecord{key: q.Key, of: at, side: uint8(q.Side), rule: uint8(q.Rule)})
 					if q.Side&graph.EffectSide != 0 {
-						causes = append(causes, causeRecord{of: b.first[i] + b.sums[i].root, target: recordedNone, key: q.Key, side: uint8(q.Side), rule: uint8(q.Rule)})
+						causes = append(causes, causeRecord{of: at, target: recordedNone, key: q.Key, side: uint8(q.Side), rule: uint8(q.Rule)})
 					}
 				}
-				if len(t.spans) == 0 && t.sum.Spans == 0 {
+				if len(t.spans) == 0 && t.sum.Spans == 0 && !usedTraces[n-1] {
 					continue
 				}
+				traces[n-1] = w.traces
 				if err := w.trace(&t); err != nil {
 					return err
 				}
@@ -224,10 +229,10 @@ func (e *Edges) Rewrite(path string, c Correction, fresh bool, step Step) (info 
 			effects[i] = effectRecord{ordinals[effects[i].target], ordinals[effects[i].of]}
 		}
 		for i := range ends {
-			h := &ends[i]
-			h.of = ordinals[h.of]
-			if q, ok := requests[h.of]; ok && h.request {
-				h.request, h.key = false, q.Key
+			if h := &ends[i]; h.sender {
+				h.of = traces[h.of]
+			} else {
+				h.of = ordinals[h.of]
 			}
 		}
 		slices.SortFunc(causes, compareCauses)
