@@ -14,9 +14,9 @@ const (
 	// skewAllowed is how much earlier than its cause an effect may seem to begin,
 	// before an id that both have is held to mean something else.
 	skewAllowed = int64(time.Minute)
-	// keyWindow is how long before its receipt a Kafka key may have been sent:
-	// the time that brokers keep messages unless they are told otherwise.
-	keyWindow = int64(7 * 24 * time.Hour)
+	// keyWindow is how long before its receipt a Kafka key may have been sent. A key
+	// that names a thing is sent again, and not every sending is seen.
+	keyWindow = int64(10 * time.Minute)
 	// queueWindow is how close to the latest sending of a small number another
 	// one cannot be told from it, and how long a job of it may be tried again.
 	queueWindow = int64(24 * time.Hour)

@@ -180,8 +180,8 @@ func shapeOf(s *trace.Span) (sh shape, topic string) {
 			sh |= consumes
 		}
 	case trace.KindServer:
-		if event {
-			sh |= consumes
+		if event || messaging && consumeOp {
+			sh |= consumes // whatever its kind says
 		}
 	default:
 		if messaging && !consumeOp && !produceOp && as != trace.KindClient {
