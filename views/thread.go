@@ -365,7 +365,7 @@ func (b ThreadBar) class() string {
 	for _, m := range []struct {
 		on   bool
 		name string
-	}{{b.Selected, "selected"}, {b.Stack, "stack"}, {b.Error, "error"}, {b.Path, "path"}, {b.Expired, "expired"}, {b.Aside, "aside"}} {
+	}{{b.Selected, "selected"}, {b.Stack, "stack"}, {b.Error, "error"}, {b.Path, "path"}, {b.Expired, "expired"}, {b.Aside, "aside"}, {b.TextAbove, "above"}} {
 		if m.on {
 			s += " ThreadBar--" + m.name
 		}
