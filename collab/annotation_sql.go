@@ -236,6 +236,7 @@ func (w *work) logAnnotation(ctx context.Context, typ ChangeType, a *Annotation,
 	if err != nil {
 		return nil, err
 	}
+	w.wrote = append(w.wrote, a.Anchor)
 	offsets := fieldOffsets{}
 	for _, id := range homes {
 		if offsets[string(id)], err = w.log(ctx, id, typ, string(a.ID), ref, data); err != nil {

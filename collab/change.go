@@ -99,6 +99,7 @@ type boards struct {
 	changed  func(Position)
 	queued   func()
 	inboxes  func(users []string)
+	written  func(trace string, in InvestigationID)
 }
 
 // UseEvidence sets where pins get their evidence. Call it before use.
@@ -116,6 +117,12 @@ func (s *Store) OnDelivery(fn func()) { s.boards.queued = fn }
 // something else now. It must not block. Call it before use.
 func (s *Store) OnInbox(fn func(users []string)) { s.boards.inboxes = fn }
 
+// OnAnnotation sets a function that is told, after a commit, that an annotation on
+// a trace was made or changed, and in which investigation, "" for none. Without a
+// trace, others may see an investigation than before, with what was written in it on
+// whatever trace. It must not block. Call it before use.
+func (s *Store) OnAnnotation(fn func(trace string, in InvestigationID)) { s.boards.written = fn }
+
 // work is one write transaction over change logs.
 type work struct {
 	tx     *sql.Tx
@@ -124,6 +131,7 @@ type work struct {
 	told   []Position // logs that grew, once each
 	queued bool       // deliveries were written
 	boxes  []string   // users whose inboxes were written
+	wrote  []Anchor   // of annotations that were written; the zero one: others may see some
 }
 
 // do runs fn in one transaction for the context's actor, who has to be a
@@ -150,6 +158,11 @@ func (s *Store) do(ctx context.Context, fn func(w *work) error) error {
 		s.boards.queued()
 	}
 	s.tellInboxes(w.boxes...)
+	for _, a := range w.wrote {
+		if s.boards.written != nil && (a.TraceID != "" || a == Anchor{}) {
+			s.boards.written(a.TraceID, a.InvestigationID)
+		}
+	}
 	return nil
 }
 

@@ -193,6 +193,9 @@ func (w *work) updateInvestigation(ctx context.Context, inv *Investigation, u In
 	if inv.Offset, err = w.log(ctx, inv.ID, InvestigationUpdated, string(inv.ID), u.Ref, data); err != nil {
 		return err
 	}
+	if e.set["visibility"] != nil || e.set["people"] != nil || e.set["teams"] != nil {
+		w.wrote = append(w.wrote, Anchor{}) // what was written in it may show to others now
+	}
 	if inv.Visibility != old.Visibility {
 		if err := w.changeReach(ctx, inv.ID); err != nil {
 			return err

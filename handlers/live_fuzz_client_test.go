@@ -336,7 +336,7 @@ func (c *fuzzClient) take(raw []byte) {
 		if m.Code == "internal" {
 			t.Errorf("%s: %s", c.name, raw)
 		}
-	case live.TypePresence, live.TypeSelf, live.TypeCursor, live.TypeInbox:
+	case live.TypePresence, live.TypeSelf, live.TypeCursor, live.TypeInbox, live.TypeAnnotations:
 	default:
 		if m.Offset != c.last+1 {
 			t.Errorf("%s: change %d after %d", c.name, m.Offset, c.last)

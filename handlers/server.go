@@ -79,6 +79,7 @@ func New(ctx context.Context, d Deps) (*Server, error) {
 	if d.Live != nil {
 		d.Collab.OnChange(d.Live.Announce)
 		d.Collab.OnInbox(d.Live.TellInboxes)
+		d.Collab.OnAnnotation(d.Live.TellAnnotations)
 	}
 	if err := s.loadPublicURL(ctx); err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 )
 
 func containsAll(text string, words ...string) bool {
@@ -100,4 +101,24 @@ func TestBrowserAnnotations(t *testing.T) {
 	}
 	ann.follow("back to now", clickOn(".Replay-now"))
 	ann.until("it is live again", `document.querySelector(".Investigation").dataset.live === "on"`)
+
+	// Both have the span open: what one writes in an investigation the other reads
+	// at once, and not any more once it is closed to him.
+	other := inPage[investigationState](ann, "POST", "/api/v1/investigations", map[string]any{"title": "Another"})
+	for _, b := range []*tab{ann, bob} {
+		b.open("/t/" + s.job.String() + "/" + s.failed.String())
+		b.until("the page takes keys", `document.querySelector(".Trace").hasAttribute("data-mounted")`)
+	}
+	ann.sees("Bob")
+	bob.sees("Ann")
+	inPage[any](ann, "POST", "/api/v1/annotations", map[string]any{"text": "Written while both look.",
+		"anchor": map[string]any{"investigation_id": other.ID, "trace_id": s.job.String(), "span_id": s.failed.String()}})
+	for _, b := range []*tab{ann, bob} {
+		b.until("both read it", `document.querySelector("#span-annotations").textContent.includes("while both look")`)
+	}
+	inPage[any](ann, "PATCH", "/api/v1/investigations/"+other.ID, map[string]any{"visibility": "private", "seen": p.investigation(other.ID).Offset})
+	bob.untilWithin(5*time.Second, "Bob reads it no more", `!document.documentElement.textContent.includes("while both look")`)
+	if got := ann.text("#span-annotations"); !containsAll(got, "while both look") {
+		t.Errorf("Ann reads %s", got)
+	}
 }

@@ -122,6 +122,7 @@ func NewHub(o Options) *Hub {
 		h.listen("v1.investigation.*.changed", func(m *nats.Msg) { h.hear(m.Subject, m.Data) })
 		h.listen(presenceSubject, h.presence.hear)
 		h.listen(inboxSubject, h.hearInboxes)
+		h.listen(annotationsSubject, h.hearAnnotations)
 		h.presence.publish(news{New: true})
 	}
 	h.done.Go(h.presence.run)

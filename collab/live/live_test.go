@@ -458,6 +458,7 @@ func TestGoldenMessages(t *testing.T) {
 		TypeFollowEnded: Encode(FollowEnded{TypeFollowEnded, "u_1", "Ana Lima", EndRefused}),
 		TypeFollowAsked: Encode(FollowAsked{TypeFollowAsked, "u_1", "Ana Lima"}),
 		TypeInbox:       Encode(InboxChanged{TypeInbox}),
+		TypeAnnotations: Encode(AnnotationsChanged{TypeAnnotations}),
 		TypeAck:         Encode(Ack{TypeAck, "6b0e", 42}),
 		TypeError:       Encode(Error{Type: TypeError, Ref: "6b0e", Code: "invalid", Message: "Pick a span first."}),
 

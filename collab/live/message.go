@@ -26,7 +26,8 @@ const (
 	TypeFollowEnded = "follow.ended" // one follows them no more
 	TypeFollowAsked = "follow.asked" // somebody asks to be followed
 
-	TypeInbox = "inbox.changed" // one's inbox may hold something else
+	TypeInbox       = "inbox.changed"       // one's inbox may hold something else
+	TypeAnnotations = "annotations.changed" // so may the annotations on the trace
 )
 
 // Types of message that a client sends. Those of presence, cursors and following
@@ -66,7 +67,7 @@ const (
 
 // ServerTypes lists every type that a client may receive.
 var ServerTypes = []string{
-	TypeHello, TypeReload, TypePresence, TypeSelf, TypeCursor, TypeAck, TypeError, TypeFollowView, TypeFollowEnded, TypeFollowAsked, TypeInbox,
+	TypeHello, TypeReload, TypePresence, TypeSelf, TypeCursor, TypeAck, TypeError, TypeFollowView, TypeFollowEnded, TypeFollowAsked, TypeInbox, TypeAnnotations,
 	string(collab.InvestigationCreated), string(collab.InvestigationUpdated), string(collab.InvestigationDeleted), string(collab.InvestigationMerged),
 	string(collab.PinAdded), string(collab.PinUpdated), string(collab.PinDeleted),
 	string(collab.NoteAdded), string(collab.NoteUpdated), string(collab.NoteDeleted),

@@ -25,7 +25,7 @@ func placeOf(path string) string {
 		return boardPlace(collab.InvestigationID(parts[1]))
 	case parts[0] == "t" && (len(parts) == 2 || len(parts) == 3) && parts[1] != "",
 		parts[0] == "thread" && len(parts) == 2 && parts[1] != "":
-		return "t:" + strings.ToLower(parts[1])
+		return tracePlace(parts[1])
 	case parts[0] == "explore" && len(parts) == 1:
 		return "explore"
 	}

@@ -14,6 +14,7 @@ export const serverTypes = [
   "follow.ended",
   "follow.asked",
   "inbox.changed",
+  "annotations.changed",
   "investigation.created",
   "investigation.updated",
   "investigation.deleted",

@@ -1,7 +1,11 @@
 // The annotations on a trace and its spans: sent without leaving the page, and
-// drawn anew when one comes back to it. What was typed stays.
+// drawn anew when somebody writes, when one may see others than before, and when
+// one comes back to the page. What was typed stays.
 import { toast } from "./app.js";
 import { fragment, replace } from "./board_swap.js";
+import { listen } from "./live.js";
+
+const settle = 150; // ms, and up to twice that: several changes at once are drawn once, and not by all at once
 
 /**
  * @param {HTMLElement} el the page of a trace
@@ -42,6 +46,16 @@ export function takeNotes(el) {
       delete form.dataset.busy;
     }
   }, { signal: stop.signal });
+  let timer = 0;
+  const unlisten = listen({
+    message(m) {
+      // Access that is given or taken away is told as a change of the inbox.
+      if (m.type !== "annotations.changed" && m.type !== "inbox.changed") return;
+      clearTimeout(timer);
+      timer = setTimeout(() => redraw().catch(() => {}), settle * (1 + Math.random()));
+    },
+    state() {},
+  });
   document.addEventListener("visibilitychange", () => {
     if (document.visibilityState === "visible") redraw().catch(() => {}); // the next time will do
   }, { signal: stop.signal });
@@ -53,6 +67,10 @@ export function takeNotes(el) {
       box.focus();
       box.scrollIntoView({ block: "nearest" });
     },
-    close: () => stop.abort(),
+    close: () => {
+      stop.abort();
+      clearTimeout(timer);
+      unlisten();
+    },
   };
 }
