@@ -30,7 +30,8 @@ var views = []view{
 // site is a page to look at.
 type site struct {
 	name, path string
-	refused    bool // answers with an error of the client, as it should
+	refused    bool         // answers with an error of the client, as it should
+	open       func(b *tab) // opens what is looked at, if not the page as it comes
 }
 
 // TestBrowserPages opens every page in both themes, on a desk and on a phone. A
@@ -89,7 +90,12 @@ func TestBrowserPages(t *testing.T) {
 		{name: "services", path: "/services"}, {name: "services-thread", path: "/services?thread=" + s.request.String()}, {name: "service", path: "/services/pricing"},
 		{name: "messages", path: "/messages"}, {name: "topic", path: "/messages/quotes.requested"}, {name: "topic-missing", path: "/messages/nothing"},
 		{name: "jobs", path: "/jobs"}, {name: "job", path: "/jobs/PriceQuoteJob"}, {name: "queues", path: "/queues"},
-		{name: "inbox", path: "/inbox"}, {name: "inbox-rules", path: "/inbox/rules"},
+		{name: "inbox", path: "/inbox"}, {name: "inbox-done", path: "/inbox?show=done"}, {name: "inbox-rules", path: "/inbox/rules"},
+		{name: "palette", path: "/services", open: func(b *tab) { b.openPalette("") }}, {name: "palette-found", path: "/inbox", open: func(b *tab) { b.openPalette("quo") }},
+		{name: "list-of-keys", path: "/t/" + s.job.String() + "/" + s.failed.String(), open: func(b *tab) {
+			b.key("?")
+			b.until("the list of keys", `document.getElementById("keys").open`)
+		}},
 		{name: "account", path: "/settings/account"}, {name: "people", path: "/settings/people"}, {name: "teams", path: "/settings/teams"}, {name: "keys", path: "/settings/keys"}, {name: "tokens", path: "/settings/tokens"},
 		{name: "notifications", path: "/settings/notifications"}, {name: "correlations", path: "/settings/correlations?preview=1&means=message&cause=user.id&effect=http.route,app.never"}, {name: "storage", path: "/settings/storage"}, {name: "audit", path: "/settings/audit"}, {name: "about", path: "/settings/about"},
 		{name: "not-found", path: "/nothing/here", refused: true},
@@ -146,6 +152,9 @@ func (b *tab) look(axe []byte, sites ...site) {
 			{Name: "prefers-color-scheme", Value: v.theme}, {Name: "prefers-reduced-motion", Value: "reduce"}}})
 		for _, s := range sites {
 			b.open(s.path)
+			if s.open != nil {
+				s.open(b)
+			}
 			name := s.name + "-" + v.name
 			b.checkKeys(name)
 			if w := value[int](b, `document.documentElement.scrollWidth`); w > int(v.width) {

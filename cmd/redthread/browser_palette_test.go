@@ -22,14 +22,7 @@ func TestBrowserPalette(t *testing.T) {
 	if got := p.api(http.MethodPost, "/api/v1/investigations", map[string]any{"title": "Dealer quotes time out"}, &made); got != http.StatusCreated {
 		t.Fatalf("an investigation: status %d", got)
 	}
-	palette := func(text string) {
-		t.Helper()
-		// Before its first picture a page hears no key.
-		a.until("the page is drawn", `performance.getEntriesByType("paint").length > 0`)
-		a.do("open the palette", press("k", chromedp.ModifierCtrl))
-		a.until("it is open, with the focus", `document.querySelector(".Palette")?.open && document.activeElement.matches(".Palette-input")`)
-		a.write(text)
-	}
+	palette := a.openPalette
 	choice := func(want string) {
 		t.Helper()
 		a.until("the choice", paletteChoice+` === `+jsonText(want)+` || `+paletteChoice)
@@ -51,6 +44,10 @@ func TestBrowserPalette(t *testing.T) {
 	choice("pricing-worker")
 	a.key("Escape")
 	a.until("it is closed", `!document.querySelector(".Palette").open`)
+	palette("ann")
+	choice("Ann")
+	a.key("Escape")
+	a.until("it is closed once more", `!document.querySelector(".Palette").open`)
 	palette(s.request.String())
 	a.until("it knows the trace", `document.querySelector(".Palette [aria-label='Ids'] .Palette-row")?.textContent.includes("POST /quotes")`)
 	choice("POST /quotes · web-uk")
@@ -90,6 +87,19 @@ func TestBrowserPalette(t *testing.T) {
 		t.Errorf("g e led to %s", got)
 	}
 	p.stop()
+}
+
+// openPalette opens the palette and writes a text in it.
+func (b *tab) openPalette(text string) {
+	b.t.Helper()
+	// A browser under load hears no key of a page that it has not drawn yet.
+	b.until("the page is drawn", `performance.getEntriesByType("paint").length > 0`)
+	const open = `document.querySelector(".Palette")?.open && document.activeElement.matches(".Palette-input") || false`
+	b.until("frames come", `new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))`)
+	b.do("open the palette", press("k", chromedp.ModifierCtrl))
+	b.until("it is open, with the focus", open)
+	b.write(text)
+	b.until("it lists something", `document.querySelector(".Palette-row") !== null`)
 }
 
 // No page binds one key twice.
