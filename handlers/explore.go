@@ -229,7 +229,37 @@ func (st *exploreState) form(columns []query.ColumnInfo) views.ExploreForm {
 	for _, c := range columns[:min(len(columns), maxSuggestions)] {
 		f.Suggestions = append(f.Suggestions, quoteColumn(c.Name))
 	}
+	if len(columns) > 0 {
+		f.Suggestions = append(append(f.Suggestions, query.AroundColumns...), query.RippleColumns...)
+	}
+	if st.Fresh && len(columns) > 0 {
+		f.Examples = st.examples()
+	}
 	return f
+}
+
+// examples are questions that one trace cannot answer.
+func (st *exploreState) examples() []views.ExploreLink {
+	var out []views.ExploreLink
+	for _, e := range []struct {
+		label string
+		ask   url.Values
+	}{
+		{"how slow jobs and messages are, by the route that set them off",
+			url.Values{paramVisualize: {"P99(duration_ms)", "COUNT"}, paramWhere: {"span.kind = consumer"}, paramGroupBy: {"origin.http.route"}}},
+		{"requests that set off more than 100 jobs",
+			url.Values{paramVisualize: {"COUNT", "MAX(ripple.jobs)"}, paramWhere: {"ripple.jobs > 100"}, paramGroupBy: {"name"}}},
+		{"errors by the user they go back to",
+			url.Values{paramVisualize: {"COUNT"}, paramWhere: {"error = true"}, paramGroupBy: {"origin.user.id"}}},
+	} {
+		out = append(out, views.ExploreLink{Label: e.label, URL: st.address(func(q url.Values) {
+			q.Del(paramVisualize)
+			for p, vs := range e.ask {
+				q[p] = vs
+			}
+		})})
+	}
+	return out
 }
 
 func (st *exploreState) clauses(param, name, placeholder string) views.ExploreClauses {

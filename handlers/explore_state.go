@@ -68,6 +68,8 @@ type exploreState struct {
 	Clauses map[string][]clause
 	// Error is a fault that belongs to no clause.
 	Error string
+	// Fresh says that nothing was asked: the page shows a first question.
+	Fresh bool
 }
 
 // exploreSelection is a part of the query's rows: those of a stretch of time, that
@@ -109,6 +111,7 @@ func readExplore(q url.Values, now time.Time) exploreState {
 		}
 		q, fallback = withSpec(q, spec)
 	} else if !asks(q) {
+		st.Fresh = true
 		q = withFirstQuery(q)
 	}
 	st.readClauses(q)

@@ -8,6 +8,7 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -271,5 +272,46 @@ func TestHeatRows(t *testing.T) {
 				t.Errorf("%v in %d bands: band %d", b, len(rows), i)
 			}
 		}
+	}
+}
+
+// TestRippleMeasuresInBrowser: the page completes the measures that queries have,
+// and says the same of them.
+func TestRippleMeasuresInBrowser(t *testing.T) {
+	js, err := os.ReadFile("../static/js/explore_complete.js")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, list, _ := strings.Cut(string(js), "const RIPPLE = {\n")
+	list, _, _ = strings.Cut(list, "};")
+	want := ""
+	for _, m := range query.RippleMeasures() {
+		want += fmt.Sprintf("  %s: %q,\n", strings.TrimPrefix(m.Name, "ripple."), m.Note)
+	}
+	if list != want {
+		t.Errorf("explore_complete.js has\n%s\nwant\n%s", list, want)
+	}
+}
+
+// TestExploreExamples: a page on which nothing was asked yet offers questions across
+// traces, and each of them runs.
+func TestExploreExamples(t *testing.T) {
+	st := readExplore(url.Values{"environment": {"uk"}}, time.Now())
+	examples := st.form([]query.ColumnInfo{{Name: "name"}}).Examples
+	if len(examples) != 3 {
+		t.Fatalf("%d examples, want 3", len(examples))
+	}
+	for _, e := range examples {
+		u, err := url.Parse(e.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		asked := readExplore(u.Query(), time.Now())
+		if _, err := query.Compile(asked.bound(), time.Now()); err != nil || asked.faulty() || asked.Fresh || asked.Spec.Environment != "uk" {
+			t.Errorf("%s: %s gives %v", e.Label, e.URL, err)
+		}
+	}
+	if asked := readExplore(url.Values{"v": {"COUNT"}}, time.Now()); asked.form([]query.ColumnInfo{{Name: "name"}}).Examples != nil {
+		t.Error("examples stand beside a question")
 	}
 }

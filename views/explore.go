@@ -35,9 +35,10 @@ type ExploreForm struct {
 	Environment string
 	Tab         string
 	RawColumns  []string
-	Suggestions []string // columns there are, for the inputs
-	Operators   []string // of calculations, in the order to offer them
-	Error       string   // a fault of the whole query
+	Suggestions []string      // columns there are, for the inputs
+	Operators   []string      // of calculations, in the order to offer them
+	Error       string        // a fault of the whole query
+	Examples    []ExploreLink // questions across traces, while none was asked yet
 }
 
 // ExploreClauses are the inputs under one parameter of the address.

@@ -2,13 +2,14 @@
 import { WORD_OPS, cutColumn, cutOperator, formatCalculation, formatValue, parseCalculation, quoteColumn } from "./explore_text.js";
 
 /**
- * @typedef {{name: string, types: string[], rows: number, distinct: number, top: {value: unknown, rows: number}[]}} Column
+ * @typedef {{name: string, types: string[], rows: number, distinct: number, top: {value: unknown, rows: number}[], note?: string}} Column
  * @typedef {{columns: Column[], operators: string[], calculations: string[], groups: string[]}} Known
  * @typedef {{text: string, label: string, note: string, done: boolean}} Choice
  *   text replaces the whole input; done: the clause is complete with it
  */
 
 const MAX_CHOICES = 50;
+const FIRST = 5; // columns before the scopes, while nothing is typed
 const COMPARE_OPS = ["=", "!=", ">", ">=", "<", "<=", ...[...WORD_OPS].reverse()];
 
 /**
@@ -26,7 +27,16 @@ export function choices(param, text, known) {
 // Scopes say which other span a column is of; the second list stands in filters only.
 const SCOPES = { "root.": "of the trace's root", "parent.": "of the parent", "cause.": "of what caused it", "origin.": "of where the thread began", "ripple.": "of the thread that the row began" };
 const FILTER_SCOPES = { "any.": "of some span of the trace", "none.": "of no span of the trace", "child.": "of some child" };
-const RIPPLE = ["traces", "messages", "jobs", "requests", "errors", "busy_ms", "last_effect_ms"];
+// The measures of a thread, as the API's list of columns has them.
+const RIPPLE = {
+  traces: "traces of the thread, its own among them",
+  messages: "messages that were sent",
+  jobs: "runs of jobs",
+  requests: "requests that services answered, the first one aside",
+  errors: "spans that failed",
+  busy_ms: "how long its traces took, added up",
+  last_effect_ms: "from its begin to the end of its last effect",
+};
 
 // The scope that a column's name begins with, or "". parent.trace_id is an attribute.
 function scopeOf(name) {
@@ -36,7 +46,7 @@ function scopeOf(name) {
 // The columns with the names they have behind a scope.
 function scoped(list, scope) {
   if (scope === "") return list;
-  if (scope === "ripple.") return RIPPLE.map((m) => ({ name: scope + m, types: ["int"], rows: 0, distinct: 0, top: [] }));
+  if (scope === "ripple.") return Object.entries(RIPPLE).map(([m, note]) => ({ name: scope + m, types: [m.endsWith("_ms") ? "float" : "int"], rows: 0, distinct: 0, top: [], note }));
   return list.map((c) => ({ ...c, name: scope + c.name }));
 }
 
@@ -125,14 +135,17 @@ function columns(typed, known, text, done, scopes = SCOPES) {
     const c = byName.get(n);
     return choice(text(c), n, describe(c), done);
   });
-  if (scope !== "" || name === "") return list;
+  if (scope !== "") return list;
   const begun = Object.keys(scopes).filter((s) => s.startsWith(name.toLowerCase()));
   const open = text({ name: "\0" }); // what stands before the name
-  return [...begun.map((s) => choice(open.slice(0, open.indexOf("\0")).replace(/"$/, "") + s, s, scopes[s], false)), ...list];
+  const ways = begun.map((s) => choice(open.slice(0, open.indexOf("\0")).replace(/"$/, "") + s, s, scopes[s], false));
+  if (name !== "") return [...ways, ...list];
+  return [...list.slice(0, FIRST), ...ways, ...list.slice(FIRST)]; // seen, though nothing of them was typed
 }
 
 /** What a column holds, in a few words. @param {Column} c */
 export function describe(c) {
+  if (c.note) return c.note;
   const top = c.top.slice(0, 3).map((t) => String(plain(t.value))).filter((s) => s.length < 24).join(", ");
   return [c.types.join(" or "), c.distinct > 1 ? `${c.distinct.toLocaleString("en-US")} values` : "", top].filter(Boolean).join(" · ");
 }

@@ -62,3 +62,10 @@ test("a scope completes to the columns of other spans", () => {
   assert.deepEqual(texts("v", "P99(parent.dur"), ["P99(parent.duration_ms)"]);
   assert.deepEqual(texts("w", "ripple.job"), ["ripple.jobs "]);
 });
+
+test("scopes are offered before anything is typed, and say what they mean", () => {
+  assert.deepEqual(texts("g", ""), ["service.name", "duration_ms", "zip", '"odd column"', "root.", "parent.", "cause.", "origin.", "ripple."]);
+  assert.ok(texts("w", "").includes("none."));
+  assert.ok(texts("v", "P99(").includes("P99(origin."));
+  assert.equal(choices("w", "ripple.jobs", known)[0].note, "runs of jobs");
+});

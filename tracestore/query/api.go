@@ -62,9 +62,10 @@ type Row struct {
 type ColumnInfo struct {
 	Name     string       `json:"name"`
 	Types    []string     `json:"types"`
-	Rows     int64        `json:"rows"`     // rows that have a value
-	Distinct int64        `json:"distinct"` // an estimate
-	Top      []ValueCount `json:"top"`      // most frequent first
+	Rows     int64        `json:"rows"`           // rows that have a value
+	Distinct int64        `json:"distinct"`       // an estimate
+	Top      []ValueCount `json:"top"`            // most frequent first
+	Note     string       `json:"note,omitempty"` // what it means, of those that no sender has
 }
 
 // ValueCount is a value and the number of rows that have it.

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"redthread/tracestore/column"
+	"redthread/tracestore/trace"
 )
 
 // scope is which other spans a column speaks of, see the package comment.
@@ -50,16 +51,37 @@ func ScopedColumns(scope, prefix string, columns []ColumnInfo) []ColumnInfo {
 		return columns
 	case scopePrefixes[scopeRipple]:
 		columns = []ColumnInfo{}
-		for _, name := range slices.Sorted(slices.Values(RippleColumns)) {
-			if strings.HasPrefix(name, scope+prefix) {
-				columns = append(columns, ColumnInfo{Name: name, Types: []string{"int"}, Top: []ValueCount{}})
+		for _, m := range RippleMeasures() {
+			if strings.HasPrefix(m.Name, scope+prefix) {
+				columns = append(columns, m)
 			}
 		}
+		slices.SortFunc(columns, func(a, b ColumnInfo) int { return strings.Compare(a.Name, b.Name) })
 		return columns
 	}
 	out := slices.Clone(columns)
 	for i := range out {
 		out[i].Name = scope + out[i].Name
+	}
+	return out
+}
+
+// rippleNotes say what the measures of a thread mean, by RippleColumns.
+var rippleNotes = []string{
+	"traces of the thread, its own among them", "messages that were sent", "runs of jobs",
+	"requests that services answered, the first one aside", "spans that failed",
+	"how long its traces took, added up", "from its begin to the end of its last effect",
+}
+
+// RippleMeasures describes the measures of the thread that a row began.
+func RippleMeasures() []ColumnInfo {
+	out := make([]ColumnInfo, len(RippleColumns))
+	for i, name := range RippleColumns {
+		t := trace.TypeInt
+		if strings.HasSuffix(name, "_ms") {
+			t = trace.TypeFloat
+		}
+		out[i] = ColumnInfo{Name: name, Types: []string{t.String()}, Top: []ValueCount{}, Note: rippleNotes[i]}
 	}
 	return out
 }
