@@ -246,7 +246,7 @@ func (s *Server) showCorrelations(c echo.Context) error {
 	case "added":
 		v.Done = "Added. It holds for what arrives from now on; for what is stored, rebuild the edges."
 	case "removed":
-		v.Done = "Removed. Hops that it found stay until the edges are rebuilt."
+		v.Done = "Removed. Threads have its hops no more; origins in queries may have them until the edges are rebuilt."
 	case "kept":
 		v.Done = "Saved. Summaries of traces that arrive from now on keep these."
 	}

@@ -306,11 +306,34 @@ func (s *Server) showEdgeTraces(c echo.Context) error {
 	case from != mapService:
 		kind = mapHandle
 	}
-	return seeOther(c, w.edgeLink(kind, &mapNode{Kind: from, Name: fromName}, &mapNode{Kind: to, Name: toName}))
+	side := ""
+	if kind == mapHandle {
+		if side, err = w.takes(ctx, from == mapQueue, fromName, toName); err != nil {
+			return fmt.Errorf("traces of %s and %s: %w", fromName, toName, err)
+		}
+	}
+	return seeOther(c, w.edgeLink(kind, side, &mapNode{Kind: from, Name: fromName}, &mapNode{Kind: to, Name: toName}))
 }
 
-// edgeLink is the query for the traces behind an edge.
-func (w *work) edgeLink(kind string, from, to *mapNode) string {
+// takes is by which side of spans a service handles a topic or queue: that of single
+// ones, where there are any, as on the map.
+func (w *work) takes(ctx context.Context, jobs bool, topic, service string) (string, error) {
+	st := w.ask([]string{traffic.Side}, calculations(), w.sided(jobs, equals(traffic.Topic, nameOrNil(topic)), notSent, equals("service.name", nameOrNil(service)))...)
+	res, err := w.run(ctx, st, 10, calculationNamed("COUNT"), false)
+	if err != nil {
+		return "", err
+	}
+	for _, g := range res.Results {
+		if textOf(g.Data[traffic.Side]) == traffic.Handles {
+			return traffic.Handles, nil
+		}
+	}
+	return traffic.Receives, nil
+}
+
+// edgeLink is the query for the traces behind an edge; side is that of its spans
+// where something is handled.
+func (w *work) edgeLink(kind, side string, from, to *mapNode) string {
 	var st exploreState
 	heat := append([]query.Calculation{{Op: "HEATMAP", Column: "duration_ms"}}, calculations("P95")...)
 	switch kind {
@@ -320,7 +343,7 @@ func (w *work) edgeLink(kind string, from, to *mapNode) string {
 		st = w.ask([]string{"name"}, heat, w.sided(to.Kind == mapQueue, equals(traffic.Topic, nameOrNil(to.Name)), equals(traffic.Side, traffic.Sends), equals("service.name", nameOrNil(from.Name)))...)
 	default:
 		st = w.ask([]string{"name"}, heat, w.sided(from.Kind == mapQueue, equals(traffic.Topic, nameOrNil(from.Name)),
-			query.Filter{Column: traffic.Side, Op: "!=", Value: traffic.Sends}, equals("service.name", nameOrNil(to.Name)))...)
+			equals(traffic.Side, side), equals("service.name", nameOrNil(to.Name)))...)
 	}
 	st.Tab = tabTraces
 	return st.address(nil)

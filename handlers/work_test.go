@@ -182,6 +182,8 @@ func TestServiceMapOfCaptures(t *testing.T) {
 		t.Fatalf("the traces of an edge are at %q: status %d: %.300s", to, way.status, way.body)
 	}
 	b.get(to).want(t, "the traces of an edge", http.StatusOK, "quotes-api-uk", "12 matched")
+	to = b.get("/service-map/traces?source=topic:uk.price-changed&target=service:dealer-consumer-de").header.Get("Location")
+	b.get(to).want(t, "the traces of messages that were polled", http.StatusOK, "8 matched")
 	to = b.get("/service-map/traces?source=service:web-uk&target=service:quotes-api-uk").header.Get("Location")
 	b.get(to).want(t, "the traces of a call", http.StatusOK, fmt.Sprintf("%.0f matched", edges["service:web-uk → service:quotes-api-uk"].Count))
 	for _, nodes := range []string{"source=moon:x&target=service:y", "source=topic:x&target=queue:y"} {

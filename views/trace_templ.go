@@ -1331,7 +1331,7 @@ func cause(c CauseView) templ.Component {
 
 // threadData is what the keys o and e need of an element that names a span.
 func threadData(href string) templ.Attributes {
-	if href == "" {
+	if href == "" || href[0] != '/' { // elsewhere than on this site
 		return nil
 	}
 	return templ.Attributes{"data-thread": href}
