@@ -23,13 +23,15 @@ const (
 var AnnotationReactions = []Reaction{ReactionAgree, ReactionDisagree, ReactionLooking, ReactionUnclear, ReactionThanks}
 
 // Anchor is what an annotation hangs on: an investigation, a pin, a trace or a
-// span of it, and perhaps a moment in time.
+// span of it, and perhaps a moment or a stretch of time.
 type Anchor struct {
 	InvestigationID InvestigationID `json:"investigation_id"`
 	PinID           BlockID         `json:"pin_id"`
 	TraceID         string          `json:"trace_id"`
 	SpanID          string          `json:"span_id"`
 	AtUnixNano      int64           `json:"at_unix_nano,string"` // 0: no moment
+	// UntilUnixNano ends the time that begins at AtUnixNano, 0 if that is a moment.
+	UntilUnixNano int64 `json:"until_unix_nano,string"`
 }
 
 // Annotation is a text anchored to something. One on the pin of a span or trace
@@ -144,6 +146,9 @@ func (n *AnnotationNew) clean() error {
 	}
 	if a.AtUnixNano < 0 {
 		return &InvalidError{"anchor.at_unix_nano", "A moment is nanoseconds since 1970."}
+	}
+	if a.UntilUnixNano != 0 && (a.AtUnixNano == 0 || a.UntilUnixNano <= a.AtUnixNano) {
+		return &InvalidError{"anchor.until_unix_nano", "A time ends after it begins."}
 	}
 	return nil
 }

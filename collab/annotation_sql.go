@@ -9,7 +9,7 @@ import (
 	"slices"
 )
 
-const annotationColumns = `a.id, a.investigation_id, a.block_id, a.trace_id, a.span_id, a.moment, a.text, a.mentions, a.field_offsets,
+const annotationColumns = `a.id, a.investigation_id, a.block_id, a.trace_id, a.span_id, a.moment, a.moment_end, a.text, a.mentions, a.field_offsets,
 	a.created_by, a.created_by_name, a.created_at, a.updated_at, a.deleted_at <> 0,
 	a.parent_id, a.resolved_at, a.resolved_by, a.resolved_by_name,
 	(SELECT COUNT(*) FROM annotation_versions v WHERE v.annotation_id = a.id),
@@ -19,7 +19,7 @@ const annotationColumns = `a.id, a.investigation_id, a.block_id, a.trace_id, a.s
 func scanAnnotation(row interface{ Scan(...any) error }) (*Annotation, error) {
 	var a Annotation
 	var mentions, fields, reactions string
-	err := row.Scan(&a.ID, &a.Anchor.InvestigationID, &a.Anchor.PinID, &a.Anchor.TraceID, &a.Anchor.SpanID, &a.Anchor.AtUnixNano,
+	err := row.Scan(&a.ID, &a.Anchor.InvestigationID, &a.Anchor.PinID, &a.Anchor.TraceID, &a.Anchor.SpanID, &a.Anchor.AtUnixNano, &a.Anchor.UntilUnixNano,
 		&a.Text, &mentions, &fields, &a.CreatedBy, &a.CreatedByName, &a.CreatedUnixNano, &a.UpdatedUnixNano, &a.deleted,
 		&a.ParentID, &a.ResolvedUnixNano, &a.ResolvedBy, &a.ResolvedByName, &a.Versions, &reactions)
 	if err != nil {
@@ -209,9 +209,9 @@ func (w *work) insertAnnotation(ctx context.Context, n AnnotationNew) (*Annotati
 	if err != nil {
 		return nil, fmt.Errorf("encode mentions: %w", err)
 	}
-	_, err = w.tx.ExecContext(ctx, `INSERT INTO annotations (id, investigation_id, block_id, trace_id, span_id, moment, text, mentions, field_offsets,
-		created_by, created_by_name, created_at, updated_at, parent_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, '{}', ?, ?, ?, ?, ?)`,
-		a.ID, a.Anchor.InvestigationID, a.Anchor.PinID, a.Anchor.TraceID, a.Anchor.SpanID, a.Anchor.AtUnixNano, a.Text, string(mentions),
+	_, err = w.tx.ExecContext(ctx, `INSERT INTO annotations (id, investigation_id, block_id, trace_id, span_id, moment, moment_end, text, mentions, field_offsets,
+		created_by, created_by_name, created_at, updated_at, parent_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '{}', ?, ?, ?, ?, ?)`,
+		a.ID, a.Anchor.InvestigationID, a.Anchor.PinID, a.Anchor.TraceID, a.Anchor.SpanID, a.Anchor.AtUnixNano, a.Anchor.UntilUnixNano, a.Text, string(mentions),
 		a.CreatedBy, a.CreatedByName, w.now, w.now, a.ParentID)
 	if err != nil {
 		return nil, fmt.Errorf("insert annotation: %w", err)

@@ -106,6 +106,16 @@ type InvestigationTitle struct {
 	Severity Severity
 }
 
+// HasMuted reports whether a user muted an investigation.
+func (s *Store) HasMuted(ctx context.Context, user string, id InvestigationID) (bool, error) {
+	var muted bool
+	err := s.read.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM inbox_mutes WHERE user_id = ? AND investigation_id = ?)`, user, id).Scan(&muted)
+	if err != nil {
+		return false, fmt.Errorf("mute of %s: %w", id, err)
+	}
+	return muted, nil
+}
+
 // Muted lists what a user muted and may see, what was muted last first.
 func (s *Store) Muted(ctx context.Context, user string) ([]InvestigationTitle, error) {
 	return s.findTitles(ctx, `JOIN inbox_mutes m ON m.investigation_id = i.id AND m.user_id = ? WHERE i.deleted_at = 0 AND `+seenByReader("i.id", "m.user_id", "0")+` ORDER BY m.since DESC`, user)

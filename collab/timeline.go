@@ -227,8 +227,8 @@ func readTimelineChanges(ctx context.Context, q querier, id InvestigationID, tq 
 		e := TimelineEntry{ID: EntryID("c_" + strconv.FormatInt(c.Offset, 10)), Change: c, HappenedUnixNano: c.AtNano, RecordedUnixNano: c.AtNano, Actor: c.Actor, ActorName: c.ActorName}
 		if first > 0 {
 			e.HappenedUnixNano, e.EndedUnixNano, e.FromEvidence = first, last, true
-		} else if at := happenedIn(c); at > 0 {
-			e.HappenedUnixNano = at
+		} else if at, until := happenedIn(c); at > 0 {
+			e.HappenedUnixNano, e.EndedUnixNano = at, until
 		}
 		list = append(list, e)
 	}
@@ -247,9 +247,9 @@ func readTimelineChanges(ctx context.Context, q querier, id InvestigationID, tq 
 	return list, more, nil
 }
 
-// happenedIn is the moment that a change is about, 0 if it is that of the change:
-// the moment of an annotation, the begin or end of the impact.
-func happenedIn(c *Change) int64 {
+// happenedIn is the time that a change is about, 0 if it is that of the change:
+// that of an annotation, the begin or end of the impact. Until is 0 for a moment.
+func happenedIn(c *Change) (at, until int64) {
 	var d struct {
 		Anchor Anchor
 		Fields struct {
@@ -259,15 +259,15 @@ func happenedIn(c *Change) int64 {
 		}
 	}
 	if c.Type != AnnotationAdded && c.Type != InvestigationUpdated || json.Unmarshal(c.Data, &d) != nil {
-		return 0
+		return 0, 0
 	}
 	switch f := &d.Fields; {
 	case c.Type == AnnotationAdded:
-		return d.Anchor.AtUnixNano
+		return d.Anchor.AtUnixNano, d.Anchor.UntilUnixNano
 	case f.Status != nil || f.Severity != nil || f.Lead != nil:
-		return 0
+		return 0, 0
 	default:
-		return cmp.Or(f.Start, f.End)
+		return cmp.Or(f.Start, f.End), 0
 	}
 }
 

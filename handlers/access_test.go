@@ -71,6 +71,7 @@ func hiddenRoutes(h *hiddenBoard) map[string]string {
 		"GET /inbox?after=:id":                                       "",
 		"POST /i/:id":                                                form("seen", "1", "title", "changed"),
 		"POST /i/:id/delete":                                         form("sure", "1"),
+		"POST /i/:id/mute":                                           "muted=true",
 		"POST /i/:id/ask":                                            form("user_id", h.users[collab.RoleAdmin].ID),
 		"POST /i/:id/merge":                                          form("sure", "1", "into", string(h.other)),
 		"GET /i/:id/head":                                            "",

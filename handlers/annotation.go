@@ -2,7 +2,10 @@ package handlers
 
 import (
 	"context"
+	"math"
 	"net/http"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -11,6 +14,7 @@ import (
 	"redthread/collab"
 	"redthread/tracestore/trace"
 	"redthread/views"
+	"redthread/views/ui"
 )
 
 // placeAnnotations decides on which block each annotation shows: on its own pin,
@@ -62,6 +66,7 @@ type annotationDrawer struct {
 	actor    collab.Actor
 	canWrite bool
 	now      time.Time
+	base     int64 // the begin of the trace, whose moments are told from there; 0: by the clock
 }
 
 // threads puts replies below what they reply to, the oldest first. What was
@@ -95,7 +100,13 @@ func (d annotationDrawer) view(a *collab.Annotation) views.BoardAnnotation {
 	v := views.BoardAnnotation{ID: string(a.ID), ByID: a.CreatedBy, By: a.CreatedByName, HTML: markdown(a.Text), Text: a.Text,
 		At: nanoTime(a.CreatedUnixNano), Now: d.now, Seen: a.Offset, Versions: a.Versions, CanWrite: d.canWrite, Reply: a.ParentID != "", ReplyRef: uuid.NewString(),
 		Mine: d.canWrite && (a.CreatedBy == d.actor.ID || d.actor.Role.AtLeast(collab.RoleAdmin)), Resolved: timeAt(a.ResolvedUnixNano), ResolvedBy: a.ResolvedByName,
-		Moment: timeAt(a.Anchor.AtUnixNano)}
+		Moment: timeAt(a.Anchor.AtUnixNano), Until: timeAt(a.Anchor.UntilUnixNano)}
+	if at := a.Anchor.AtUnixNano; d.base > 0 && at >= d.base {
+		v.Offset = "+" + ui.Duration(at-d.base)
+		if until := a.Anchor.UntilUnixNano; until > 0 {
+			v.Offset += " to +" + ui.Duration(until-d.base)
+		}
+	}
 	for _, r := range collab.AnnotationReactions {
 		rv := views.ReactionView{Name: string(r), Mine: a.HasReacted(d.actor.ID, r)}
 		for _, c := range a.Reactions {
@@ -143,11 +154,11 @@ func (s *Server) traceNotes(ctx context.Context, id trace.ID) (map[string][]coll
 }
 
 // notesView is the view of the annotations on a trace or, if span is not "", on
-// a span of it.
-func (s *Server) notesView(c echo.Context, traceID, span, back string, list []collab.Annotation) views.TraceNotes {
+// a span of it. Begin is when the trace began.
+func (s *Server) notesView(c echo.Context, traceID, span, back string, begin int64, list []collab.Annotation) views.TraceNotes {
 	actor, _ := collab.ActorFrom(c.Request().Context())
-	d := annotationDrawer{actor: actor, canWrite: actor.Role.AtLeast(collab.RoleMember), now: s.Now()}
-	n := views.TraceNotes{ID: "trace-notes", TraceID: traceID, SpanID: span, Ref: uuid.NewString(), CanWrite: d.canWrite}
+	d := annotationDrawer{actor: actor, canWrite: actor.Role.AtLeast(collab.RoleMember), now: s.Now(), base: begin}
+	n := views.TraceNotes{ID: "trace-notes", TraceID: traceID, SpanID: span, Ref: uuid.NewString(), CanWrite: d.canWrite, Begin: begin}
 	if span != "" {
 		n.ID = "span-annotations"
 	}
@@ -167,12 +178,44 @@ func (s *Server) createAnnotation(c echo.Context) error {
 	n := collab.AnnotationNew{Ref: c.FormValue("ref"), Text: c.FormValue("text"), ParentID: collab.AnnotationID(c.FormValue("parent_id")), Anchor: collab.Anchor{
 		InvestigationID: collab.InvestigationID(c.FormValue("investigation_id")), PinID: collab.BlockID(c.FormValue("pin_id")),
 		TraceID: c.FormValue("trace_id"), SpanID: c.FormValue("span_id")}}
+	var err error
+	if n.Anchor.AtUnixNano, err = momentField(c, "at"); err != nil {
+		return err
+	}
+	if n.Anchor.UntilUnixNano, err = momentField(c, "until"); err != nil {
+		return err
+	}
 	a, _, err := s.Collab.CreateAnnotation(c.Request().Context(), n)
 	if err != nil {
 		return err
 	}
 	return s.formDone(c, a.Offset, annotationPath(a, c.FormValue("back")))
 }
+
+// momentField reads a time that an annotation is about: as a datetime-local field
+// has it, in UTC, or, beside a field "base" with a time in nanoseconds, as
+// milliseconds after that. 0 is none.
+func momentField(c echo.Context, name string) (int64, error) {
+	text := strings.TrimSpace(c.FormValue(name))
+	base := c.FormValue("base")
+	if text == "" || base == "" {
+		at, err := utcField(name, &text)
+		if err != nil {
+			return 0, err
+		}
+		return *at, nil
+	}
+	from, err := strconv.ParseInt(base, 10, 64)
+	after, bad := strconv.ParseFloat(text, 64)
+	if err != nil || bad != nil || !(after >= 0 && after <= maxMomentMilli) {
+		return 0, &collab.InvalidError{Field: name, Message: "Say how many milliseconds after the begin of the trace."}
+	}
+	return from + int64(math.Round(after*1e6)), nil
+}
+
+// maxMomentMilli is how long after the begin of a trace a moment of it can be: a
+// year.
+const maxMomentMilli = 366 * 24 * 3600 * 1e3
 
 // annotationPath is the page to go to after an annotation was written.
 func annotationPath(a *collab.Annotation, back string) string {

@@ -59,6 +59,11 @@ func (b *board) head(ctx context.Context) (views.BoardHead, error) {
 		return h, err
 	}
 	b.headPeople(&h, teams)
+	if h.CanMute = b.actor.Kind == collab.ActorUser; h.CanMute {
+		if h.Muted, err = b.server.Collab.HasMuted(ctx, b.actor.ID, inv.ID); err != nil {
+			return h, err
+		}
+	}
 	if !b.canWrite {
 		return h, nil
 	}
@@ -242,6 +247,23 @@ func (s *Server) inMinutes(name, v string) (*int64, error) {
 		due = s.Now().Add(time.Duration(minutes) * time.Minute).UnixNano()
 	}
 	return &due, nil
+}
+
+// muteInvestigation answers POST /i/:id/mute: whether the person hears only what is
+// meant for them of it. It is theirs alone, and no change of the investigation.
+func (s *Server) muteInvestigation(c echo.Context) error {
+	ctx := c.Request().Context()
+	actor, _ := collab.ActorFrom(ctx)
+	if err := s.Collab.MaySee(ctx, investigationParam(c)); err != nil {
+		return err
+	}
+	if actor.Kind != collab.ActorUser {
+		return &collab.InvalidError{Message: "Only people have an inbox."}
+	}
+	if err := s.Collab.SetMuted(ctx, actor.ID, investigationParam(c), c.FormValue("muted") != "false"); err != nil {
+		return err
+	}
+	return seeOther(c, "/i/"+url.PathEscape(string(investigationParam(c))))
 }
 
 // askIn answers POST /i/:id/ask: a team or a person is asked in.

@@ -137,6 +137,7 @@ func (s *Server) routes() []route {
 		{groupPage, get, "/i/:id", accessViewer, s.showInvestigation},
 		{groupPage, post, "/i/:id", accessMember, s.updateInvestigation},
 		{groupPage, post, "/i/:id/delete", accessMember, s.deleteInvestigation},
+		{groupPage, post, "/i/:id/mute", accessViewer, s.muteInvestigation},
 		{groupPage, post, "/i/:id/ask", accessMember, s.askIn},
 		{groupPage, post, "/i/:id/merge", accessMember, s.mergeInvestigation},
 		{groupPage, get, "/i/:id/head", accessViewer, s.showBoardHead},

@@ -67,7 +67,7 @@ func (s *Server) showTrace(c echo.Context) error {
 	}
 	page := v.page(near, truncated)
 	page.Panel = panel
-	page.Notes = s.notesView(c, st.trace, "", st.href(), notes[""])
+	page.Notes = s.notesView(c, st.trace, "", st.href(), v.tree.startNano, notes[""])
 	for span, list := range notes {
 		if span != "" {
 			page.Notes.Elsewhere += len(list)
@@ -166,7 +166,7 @@ func (s *Server) addPeople(c echo.Context, v *traceView, p *views.SpanPanel) err
 	if p == nil || p.Missing {
 		return nil
 	}
-	p.Remarks = s.notesView(c, p.TraceID, p.SpanID, v.state.href(), v.notes[p.SpanID])
+	p.Remarks = s.notesView(c, p.TraceID, p.SpanID, v.state.href(), v.tree.startNano, v.notes[p.SpanID])
 	var err error
 	if p.Pin, err = s.pinForm(c, pinWhat{Kind: collab.KindSpan, TraceID: p.TraceID, SpanID: p.SpanID, Title: p.Name}); err != nil {
 		return err

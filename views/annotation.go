@@ -21,6 +21,8 @@ type BoardAnnotation struct {
 	Back      string
 	Versions  int       // more than one: it was edited
 	Moment    time.Time // what it points at, zero: nothing
+	Until     time.Time // the end of that, zero: it is a moment
+	Offset    string    // the same, from the begin of the trace it shows in
 	Gone      bool      // deleted; only its replies are left
 	Reply     bool
 	ReplyRef  string
@@ -105,6 +107,7 @@ type TraceNotes struct {
 	SpanID      string // "": the whole trace
 	Ref         string
 	Back        string
+	Begin       int64 // of the trace, nanoseconds since the epoch
 	CanWrite    bool
 	Annotations []BoardAnnotation
 	// Elsewhere is how many others hang on spans of the trace.

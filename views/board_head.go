@@ -24,6 +24,8 @@ type BoardHead struct {
 	Now       time.Time
 	CanWrite  bool
 	CanDelete bool
+	CanMute   bool // has an inbox
+	Muted     bool // by whoever looks
 	Drill     bool
 
 	Statuses   []Option

@@ -71,7 +71,7 @@ func boardBlocks(write bool) []BoardBlock {
 // boardHead is a head with everything in it.
 func boardHead(write bool) BoardHead {
 	return BoardHead{ID: "i_1", Title: "Slow quotes", Status: "open", Severity: "sev2", Lead: "u_1", LeadName: "Mara Tan", LeadSince: boardAt(0), OpenedBy: "Mara Tan", Created: boardAt(0), Seen: 12, Now: boardNow,
-		CanWrite: write, CanDelete: write, Drill: true, Statuses: []Option{{"open", "open"}, {"resolved", "resolved"}}, Severities: []Option{{"sev2", "sev2"}}, Leads: []Option{{"", "nobody"}, {"u_1", "Mara Tan"}},
+		CanWrite: write, CanDelete: write, CanMute: true, Muted: write, Drill: true, Statuses: []Option{{"open", "open"}, {"resolved", "resolved"}}, Severities: []Option{{"sev2", "sev2"}}, Leads: []Option{{"", "nobody"}, {"u_1", "Mara Tan"}},
 		History:    []StatusEntry{{"open", "Mara Tan", boardAt(4)}, {"mitigated", "Robin <b>", boardAt(2)}},
 		Visibility: "team", Visibilities: []Option{{"workspace", "whoever is signed in"}, {"team", "members of its teams"}},
 		People: []RolePerson{{"u_2", "Robin Keller", "scribe", boardAt(3)}, {"u_3", "Jo <b>", "", boardAt(3)}}, Teams: []TeamChip{{"m_1", "Dealers", "dealers"}},

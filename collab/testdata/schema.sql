@@ -38,7 +38,7 @@ CREATE TABLE annotations (
     created_at       INTEGER NOT NULL,
     updated_at       INTEGER NOT NULL,
     deleted_at       INTEGER NOT NULL DEFAULT 0
-, parent_id TEXT NOT NULL DEFAULT '', resolved_at INTEGER NOT NULL DEFAULT 0, resolved_by TEXT NOT NULL DEFAULT '', resolved_by_name TEXT NOT NULL DEFAULT '') STRICT;
+, parent_id TEXT NOT NULL DEFAULT '', resolved_at INTEGER NOT NULL DEFAULT 0, resolved_by TEXT NOT NULL DEFAULT '', resolved_by_name TEXT NOT NULL DEFAULT '', moment_end INTEGER NOT NULL DEFAULT 0) STRICT;
 
 CREATE INDEX annotations_block_id_idx ON annotations (block_id) WHERE block_id <> '';
 

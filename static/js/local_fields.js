@@ -17,15 +17,20 @@ export function localFields(root) {
   for (const zone of root.querySelectorAll("[data-zone]")) {
     const field = zone.closest("label")?.querySelector('input[type="datetime-local"]');
     if (!field || field.dataset.local !== undefined) continue;
-    field.dataset.local = "";
+    field.dataset.local = field.defaultValue;
     const t = new Date(`${field.defaultValue}Z`);
     if (!Number.isNaN(t.getTime())) field.defaultValue = localTime(t); // what was typed already stays
     zone.textContent = Intl.DateTimeFormat().resolvedOptions().timeZone;
   }
 }
 
-/** What a field says as the server has it. */
-export const asUTC = (field) => (field.dataset.local === undefined ? field.value : utcTime(field.value));
+/** What a field says as the server has it: as it came, if it says the same still, since an hour of the clock may come twice. */
+export function asUTC(field) {
+  const came = field.dataset.local;
+  if (came === undefined) return field.value;
+  const same = came && new Date(field.value).getTime() === new Date(localTime(new Date(`${came}Z`))).getTime();
+  return same ? came : utcTime(field.value);
+}
 
 /** Puts the times of a form that is being sent into UTC. */
 export function sendUTC(form, data) {
