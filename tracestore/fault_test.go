@@ -305,8 +305,10 @@ func TestFailedMergeLeavesNothing(t *testing.T) {
 	}
 	for range 3 {
 		must(t, h.Maintain(t.Context()))
-		if got := h.files(); got[".edges"] != mergeRuns || got[".tmp"] != 0 {
-			t.Fatalf("files %v after a merge that failed, want %d runs", got, mergeRuns)
+		// Only of edges: segments may be compacted meanwhile.
+		left, err := filepath.Glob(filepath.Join(h.dir, edgesDir, "*.tmp"))
+		if got := h.files(); err != nil || got[".edges"] != mergeRuns || len(left) != 0 {
+			t.Fatalf("files %v and %v after a merge that failed, want %d runs: %v", got, left, mergeRuns, err)
 		}
 	}
 	well.Store(true)
