@@ -47,7 +47,10 @@ func (s *Server) showThread(c echo.Context) error {
 			return err
 		}
 		if ok {
-			v.Rank = &views.ThreadRank{Later: "/thread/" + t.Origin.TraceID.String() + "/rank", Href: others.href("/ripples")}
+			v.Rank = &views.ThreadRank{Href: others.href("/ripples")}
+			if t.Ripple.Traces <= maxRankedTraces {
+				v.Rank.Later = "/thread/" + t.Origin.TraceID.String() + "/rank"
+			}
 		}
 	}
 	if v.Pin, err = s.pinForm(c, pinWhat{Kind: collab.KindThread, TraceID: st.trace, Title: v.Name}); err != nil {

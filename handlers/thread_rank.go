@@ -19,6 +19,9 @@ const (
 	// minRanked is how many other threads there have to be for a rank to mean
 	// something.
 	minRanked = 20
+	// maxRankedTraces is up to how many traces a thread is compared with others on
+	// its page: counting those beyond costs as much as the page.
+	maxRankedTraces = 20_000
 	// rankBefore and rankAfter are how far around a thread others are looked for,
 	// from the half hour in which it began: who opens several asks the same.
 	rankBefore = 30 * time.Minute

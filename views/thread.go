@@ -45,7 +45,7 @@ type ThreadPage struct {
 
 // ThreadRank places a thread among others from its endpoint.
 type ThreadRank struct {
-	Later string // the address that tells it
+	Later string // the address that tells it, "" where only the link is shown
 	Href  string // of the others, "" for none
 	Share string // "Bigger than 99.9 %", "" if that is not known
 	Than  string // " of 1,204 others from this endpoint within the hour"
