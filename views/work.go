@@ -90,7 +90,7 @@ type WorkPage struct {
 	Producers  []WorkEndRow
 	Consumers  []WorkEndRow
 	Senders    []WorkEndRow // found by causes, where no span says that it sends
-	Parts      WorkParts // classes of a queue, queues of a class
+	Parts      WorkParts    // classes of a queue, queues of a class
 	Waits      []WorkWait
 	Origins    *WorkOrigins
 	Pending    *WorkPending
