@@ -129,7 +129,8 @@ func (s *timeScale) ticks(start int64) (ticks []views.TimeTick, breaks []views.T
 	lastX := -100.0
 	add := func(at, precision int64) {
 		x, text := s.x(start+at), offsetWords(at, precision)
-		if n := len(ticks); n == 0 || x-lastX >= tickRoom && text != ticks[n-1].Text {
+		said := slices.ContainsFunc(ticks, func(t views.TimeTick) bool { return t.Text == text })
+		if len(ticks) == 0 || x-lastX >= tickRoom && !said {
 			ticks = append(ticks, views.TimeTick{X: xPercent(x), Text: text})
 			lastX = x
 		}

@@ -403,6 +403,9 @@ func TestNATSWakesAgainAfterARestart(t *testing.T) {
 	one, two := hub(), hub()
 	s := join(t, two, 1, "", -1)
 	next(t, s)
+	if err := two.nats.Flush(); err != nil { // its subscriptions are there
+		t.Fatal(err)
+	}
 	one.Announce(l.append(1))
 	wantChanges(t, s, 1, 1)
 	port := ns.Addr().(*net.TCPAddr).Port
