@@ -1,6 +1,6 @@
 // Drafts on an investigation's page: what is typed survives a reload of the tab
 // and a block that somebody else deletes.
-import { toast } from "./app.js";
+import { toast } from "./toast.js";
 import { typed } from "./board_swap.js";
 
 // Drafts: the text fields of a form with data-draft, per tab.

@@ -1,6 +1,6 @@
 // Swapping parts of an investigation's page without losing what somebody does in
 // them: text, focus, what is unfolded.
-import { mountAll, unmountAll } from "./app.js";
+import { mountAll, unmountAll } from "./mount.js";
 import { localFields } from "./local_fields.js";
 import { clock } from "./time.js";
 

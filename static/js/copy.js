@@ -1,4 +1,4 @@
-import { toast } from "./app.js";
+import { toast } from "./toast.js";
 
 /** A button that copies its data-copy text, or else the value of its attribute. */
 export function mount(el) {

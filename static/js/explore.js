@@ -1,4 +1,5 @@
-import { mountAll, toast, unmountAll } from "./app.js";
+import { mountAll, unmountAll } from "./mount.js";
+import { toast } from "./toast.js";
 import { number } from "./chart_format.js";
 import { bind, isTyping } from "./keys.js";
 import { liveCells } from "./explore_cells.js";

@@ -1,4 +1,4 @@
-import { toast } from "./app.js";
+import { toast } from "./toast.js";
 import { formatFilter } from "./explore_text.js";
 import { withGroup, withValue, withoutSelection } from "./explore_url.js";
 

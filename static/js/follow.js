@@ -2,7 +2,7 @@
 // colour that says so. Any own action lets go. What to show arrives as an address;
 // a page that can show it without loading does so on "view:go", else it is loaded.
 // The tab remembers whom it follows from page to page.
-import { toast } from "./app.js";
+import { toast } from "./toast.js";
 import { avatar, button, el } from "./presence_parts.js";
 import { send } from "./live.js";
 import { scrollLike } from "./view.js";

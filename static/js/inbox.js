@@ -1,6 +1,7 @@
 // The inbox: its forms answer in place, its keys put the line under the focus away,
 // and what comes while it is open joins it.
-import { mountAll, toast, unmountAll } from "./app.js";
+import { mountAll, unmountAll } from "./mount.js";
+import { toast } from "./toast.js";
 import { bind, isTyping } from "./keys.js";
 import { rowAfter } from "./rows_step.js";
 

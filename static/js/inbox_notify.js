@@ -1,6 +1,6 @@
 // The button that lets the browser say what comes into the inbox. It asks the browser
 // only when pressed.
-import { toast } from "./app.js";
+import { toast } from "./toast.js";
 import { able, says, turn } from "./inbox_say.js";
 
 /** @param {HTMLButtonElement} el */

@@ -2,7 +2,7 @@
 // of the page that changed, and sends forms without leaving the page. What
 // somebody types is never lost: a part that is swapped keeps it, a form that
 // cannot be sent keeps it, and drafts survive a reload.
-import { mountAll, unmountAll } from "./app.js";
+import { mountAll, unmountAll } from "./mount.js";
 import { refreshChoices } from "./board_choices.js";
 import { keep, rescue, restoreDrafts } from "./board_drafts.js";
 import { takeForms } from "./board_forms.js";

@@ -2,7 +2,7 @@
 // "?" and the actions of the palette are what is bound and works just now. No key is
 // heard while somebody types, in a dialog, or with Ctrl, Alt or ⌘. Two owners that
 // bind one key at once are a fault, which the console tells and a test looks for.
-import { toast } from "./app.js";
+import { toast } from "./toast.js";
 import { forget, visit } from "./palette_recent.js";
 import { open as openPalette } from "./palette.js";
 import { activeKeys, chordKey, conflictsOf } from "./keys_list.js";

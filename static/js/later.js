@@ -1,7 +1,7 @@
 // A part of a page that takes longer than the rest: it is asked for once the page
 // stands, and takes the place of what says so. Without a script a link leads to the
 // page with all of it.
-import { mountAll } from "./app.js";
+import { mountAll } from "./mount.js";
 
 /**
  * @param {HTMLElement} el names the address in data-href

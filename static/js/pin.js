@@ -1,5 +1,5 @@
 // "Pin to…": sends the form without leaving the page, and opens on "p".
-import { toast } from "./app.js";
+import { toast } from "./toast.js";
 import { bind } from "./keys.js";
 
 /** @param {HTMLDetailsElement} el */

@@ -1,7 +1,7 @@
 // Who else is here, in the bar at the top: avatars, and behind them a menu with
 // where each is, to go there or to follow, and whether one is seen oneself.
 // Begins on every page; a page without a place tells and shows nothing.
-import { mountAll } from "./app.js";
+import { mountAll } from "./mount.js";
 import { avatar, button, el } from "./presence_parts.js";
 import { names, whereWords } from "./presence_words.js";
 import { attend, listen, send } from "./live.js";

@@ -1,7 +1,7 @@
 // The keys of pages whose rows name spans, jobs or traces: each such row, or
 // card, says in data-thread where its thread is. Rows that lead elsewhere have
 // data-row, so that they can be stepped through too.
-import { toast } from "./app.js";
+import { toast } from "./toast.js";
 import { bind } from "./keys.js";
 import { rowAfter } from "./rows_step.js";
 

@@ -1,6 +1,7 @@
 // The page of a thread: loads what a link leads to in place, the keys, the brush
 // over the minimap and the axis, and hover. Without it all of this is links.
-import { mountAll, toast, unmountAll } from "./app.js";
+import { mountAll, unmountAll } from "./mount.js";
+import { toast } from "./toast.js";
 import { bind, isTyping } from "./keys.js";
 import { dragged, gripAt } from "./waterfall_brush.js";
 import { stepBar, timeAt, zoomed } from "./thread_scale.js";

@@ -1,6 +1,7 @@
 // The page of a trace beside its waterfall: loads the panel of the selected
 // span, and the keys that act on it.
-import { mountAll, toast, unmountAll } from "./app.js";
+import { mountAll, unmountAll } from "./mount.js";
+import { toast } from "./toast.js";
 import { bind, isTyping } from "./keys.js";
 import { takeNotes } from "./trace_notes.js";
 

@@ -1,7 +1,7 @@
 // The annotations on a trace and its spans: sent without leaving the page, and
 // drawn anew when somebody writes, when one may see others than before, and when
 // one comes back to the page. What was typed stays.
-import { toast } from "./app.js";
+import { toast } from "./toast.js";
 import { fragment, replace } from "./board_swap.js";
 import { listen } from "./live.js";
 

@@ -2,7 +2,7 @@
 // It owns the state of the page (trace_state.js) and keeps the address true.
 // Selecting a row sends "trace:select" from the element, for the panel; the
 // panel sends "trace:fields" when its filter changes.
-import { toast } from "./app.js";
+import { toast } from "./toast.js";
 import { bind } from "./keys.js";
 import { duration } from "./duration.js";
 import { drawBrush, listenToBrush } from "./waterfall_brush.js";
