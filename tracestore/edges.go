@@ -111,14 +111,23 @@ type answer[T any] struct {
 // add notes an answer of a part, and reports whether more are wanted of it: a
 // part never needs more than the limit and one.
 func (a *answers[T]) add(part, i int, v T) bool {
-	a.parts[part] = append(a.parts[part], answer[T]{i, v})
-	return len(a.parts[part]) <= a.limit
+	list := a.parts[part]
+	if len(list) == cap(list) { // append alone makes long lists over and over
+		list = slices.Grow(list, max(16, len(list)))
+	}
+	a.parts[part] = append(list, answer[T]{i, v})
+	return len(list) < a.limit
 }
 
 // joined returns the answers about one after the other, each once: a row that was
 // sent again has the same edges. It stops beyond the limit in all.
 func (a *answers[T]) joined() (out []T, truncated bool) {
 	heads := make([]int, len(a.parts))
+	n := 0
+	for _, list := range a.parts {
+		n += len(list)
+	}
+	out = make([]T, 0, min(n, a.limit))
 	for {
 		least := math.MaxInt
 		for p, list := range a.parts {
@@ -351,8 +360,16 @@ func (s *Store) Summaries(ctx context.Context, ids []trace.ID) ([]graph.Summary,
 		return nil, ErrClosed
 	}
 	defer v.release()
-	ids, at := sorted(ids, compareIDs)
 	out := make([]graph.Summary, len(ids))
+	if err := s.summaries(ctx, v, ids, out); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// summaries fills in what is known of some traces.
+func (s *Store) summaries(ctx context.Context, v *view, ids []trace.ID, out []graph.Summary) error {
+	ids, at := sorted(ids, compareIDs)
 	var locks [64]sync.Mutex // of the summaries
 	add := func(i int, more *graph.Summary) {
 		if at != nil {
@@ -368,16 +385,16 @@ func (s *Store) Summaries(ctx context.Context, ids []trace.ID) ([]graph.Summary,
 		}
 	}
 	if err := s.eachRun(ctx, v, len(ids) > manyIDs, func(_ int, e *segment.Edges) error { return e.Summaries(ids, add) }); err != nil {
-		return nil, err
+		return err
 	}
 	for _, t := range v.tables {
 		t.mem.EachSummary(ids, add)
 	}
-	return out, nil
+	return nil
 }
 
 // SummariesBetween implements [graph.WindowSource].
-func (s *Store) SummariesBetween(ctx context.Context, from, to int64, fn func(*graph.Summary) error) error {
+func (s *Store) SummariesBetween(ctx context.Context, from, to int64, fn func(sums []graph.Summary, left int) error) error {
 	v := s.acquire()
 	if v == nil {
 		return ErrClosed
@@ -399,21 +416,42 @@ func (s *Store) SummariesBetween(ctx context.Context, from, to int64, fn func(*g
 		parts = append(parts, part)
 	}
 	ids := union(parts)
-	const chunk = 8192
-	for len(ids) > 0 {
-		part := ids[:min(len(ids), chunk)]
-		ids = ids[len(part):]
-		sums, err := s.Summaries(ctx, part)
-		if err != nil {
+	// While fn has one chunk (2 MB), others are looked up.
+	const chunk, ahead = 8192, 3
+	type found struct {
+		sums []graph.Summary
+		err  error
+	}
+	var wg sync.WaitGroup
+	defer wg.Wait() // before the view is released
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	var coming []chan found
+	var spare [][]graph.Summary
+	for rest := ids; len(ids) > 0; {
+		for ; len(rest) > 0 && len(coming) < ahead; rest = rest[min(len(rest), chunk):] {
+			part, c := rest[:min(len(rest), chunk)], make(chan found, 1)
+			if len(spare) == 0 {
+				spare = append(spare, make([]graph.Summary, len(part)))
+			}
+			sums := spare[len(spare)-1][:len(part)]
+			spare = spare[:len(spare)-1]
+			coming = append(coming, c)
+			wg.Go(func() { c <- found{sums, s.summaries(ctx, v, part, sums)} })
+		}
+		a := <-coming[0]
+		if a.err != nil {
+			return a.err
+		}
+		coming, ids = coming[1:], ids[min(len(ids), chunk):]
+		some := slices.DeleteFunc(a.sums, func(m graph.Summary) bool {
+			return m.TraceID.IsZero() || m.StartUnixNano < from || m.StartUnixNano >= to
+		})
+		if err := fn(some, len(ids)); err != nil {
 			return err
 		}
-		for i := range sums {
-			if sum := &sums[i]; !sum.TraceID.IsZero() && sum.StartUnixNano >= from && sum.StartUnixNano < to {
-				if err := fn(sum); err != nil {
-					return err
-				}
-			}
-		}
+		clear(a.sums)
+		spare = append(spare, a.sums)
 	}
 	return nil
 }

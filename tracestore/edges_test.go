@@ -228,11 +228,13 @@ func (h *harness) wantEdges(m *graph.Memory, spans []trace.Span) {
 	from, to := testClock.UnixNano()+2e11, testClock.UnixNano()+5e11
 	window := func(s graph.WindowSource) map[trace.ID]graph.Summary {
 		out := map[trace.ID]graph.Summary{}
-		must(h.t, s.SummariesBetween(ctx, from, to, func(s *graph.Summary) error {
-			if _, again := out[s.TraceID]; again {
-				h.t.Errorf("trace %s comes twice", s.TraceID)
+		must(h.t, s.SummariesBetween(ctx, from, to, func(sums []graph.Summary, _ int) error {
+			for _, s := range sums {
+				if _, again := out[s.TraceID]; again {
+					h.t.Errorf("trace %s comes twice", s.TraceID)
+				}
+				out[s.TraceID] = s
 			}
-			out[s.TraceID] = *s
 			return nil
 		}))
 		return out

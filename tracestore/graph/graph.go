@@ -206,9 +206,10 @@ type EdgeSource interface {
 // WindowSource is an [EdgeSource] that can be asked for all traces of a time.
 type WindowSource interface {
 	EdgeSource
-	// SummariesBetween calls fn for each trace that starts in from ≤ t < to, once,
-	// in no order. fn must not keep the summary; its error ends the walk.
-	SummariesBetween(ctx context.Context, from, to int64, fn func(*Summary) error) error
+	// SummariesBetween calls fn with each trace that starts in from ≤ t < to, once,
+	// in no order, some at a time, and with how many may follow at most. fn must not
+	// keep the summaries; its error ends the walk.
+	SummariesBetween(ctx context.Context, from, to int64, fn func(sums []Summary, left int) error) error
 }
 
 // KeySource is an [EdgeSource] that can tell cheaply which ids say nothing: most

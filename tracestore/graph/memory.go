@@ -71,13 +71,16 @@ func (m *Memory) Add(spans ...trace.Span) {
 }
 
 // SummariesBetween implements [WindowSource].
-func (m *Memory) SummariesBetween(ctx context.Context, from, to int64, fn func(*Summary) error) error {
+func (m *Memory) SummariesBetween(ctx context.Context, from, to int64, fn func(sums []Summary, left int) error) error {
+	var sums []Summary
 	for _, s := range m.summaries {
 		if s.StartUnixNano >= from && s.StartUnixNano < to {
-			sum := *s
-			if err := fn(&sum); err != nil {
-				return err
-			}
+			sums = append(sums, *s)
+		}
+	}
+	if len(sums) > 0 {
+		if err := fn(sums, 0); err != nil {
+			return err
 		}
 	}
 	return ctx.Err()

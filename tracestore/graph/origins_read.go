@@ -46,12 +46,23 @@ func (t *idTable) find(nodes []originNode, id trace.ID) (at int32, slot int) {
 // put fills a slot that find returned.
 func (t *idTable) put(id trace.ID, slot int, at int32) {
 	t.slots[slot] = t.hash(&id) | uint64(at+1)
-	if t.used++; t.used*2 < len(t.slots) {
+	if t.used++; t.used*2 >= len(t.slots) {
+		t.grow(t.used)
+	}
+}
+
+// grow makes room for as many nodes in all.
+func (t *idTable) grow(nodes int) {
+	size := len(t.slots)
+	for size <= 2*nodes {
+		size *= 2
+	}
+	if size == len(t.slots) {
 		return
 	}
 	old := t.slots
-	t.slots = make([]uint64, 2*len(old))
-	mask := len(t.slots) - 1
+	t.slots = make([]uint64, size)
+	mask := size - 1
 	for _, s := range old {
 		if s == 0 {
 			continue
@@ -268,9 +279,8 @@ func (g *Graph) readCauses(ctx context.Context, ids []trace.ID, base int, got *c
 		target
 	}
 	var (
-		recorded  []placed
-		wanted    []Half
-		wantedPos []int
+		recorded []placed
+		asked    = make([]placedHalf, 0, len(halves))
 	)
 	h := 0
 	for i := range ids {
@@ -295,13 +305,14 @@ func (g *Graph) readCauses(ctx context.Context, ids []trace.ID, base int, got *c
 				if got.known[base+i].flags&mayPoll != 0 && e.Of.SpanID != got.known[base+i].span {
 					got.flags[base+i].tangled, got.flags[base+i].apart = true, true
 				}
-				wanted, wantedPos = append(wanted, *e), append(wantedPos, i)
+				asked = append(asked, placedHalf{e, i})
 			case e.Target.TraceID != e.Of.TraceID:
 				recorded = append(recorded, placed{i, target{Ref: e.Target, by: e.Rule, unsampled: e.Unsampled, at: e.Of}})
 			}
 		}
 	}
-	if wanted, wantedPos, err = g.shared(ctx, wanted, wantedPos); err != nil {
+	wanted, wantedPos, err := g.shared(ctx, asked)
+	if err != nil {
 		return err
 	}
 	found, senders, err := g.looseEnds(ctx, wanted)
@@ -349,30 +360,35 @@ func (g *Graph) readCauses(ctx context.Context, ids []trace.ID, base int, got *c
 	return nil
 }
 
-// shared leaves those halves, each of which the index has, and their positions,
-// that are not the only one with their key.
-func (g *Graph) shared(ctx context.Context, halves []Half, pos []int) ([]Half, []int, error) {
-	src, ok := g.src.(KeySource)
-	if !ok || len(halves) == 0 {
-		return halves, pos, nil
+// placedHalf is a half of the index with the position of its trace.
+type placedHalf struct {
+	*Half
+	pos int
+}
+
+// shared returns those halves that are not the only one with their key, and their
+// positions.
+func (g *Graph) shared(ctx context.Context, halves []placedHalf) (out []Half, pos []int, err error) {
+	if len(halves) == 0 {
+		return nil, nil, nil
 	}
 	keys := make([]Key, len(halves))
 	for i := range halves {
 		keys[i] = halves[i].Key
 	}
 	slices.Sort(keys)
-	keys, err := src.Shared(ctx, slices.Compact(keys))
-	if err != nil {
-		return nil, nil, err
-	}
-	n := 0
-	for i := range halves {
-		if _, ok := slices.BinarySearch(keys, halves[i].Key); ok {
-			halves[n], pos[n] = halves[i], pos[i]
-			n++
+	keys = slices.Compact(keys)
+	if src, ok := g.src.(KeySource); ok {
+		if keys, err = src.Shared(ctx, keys); err != nil {
+			return nil, nil, err
 		}
 	}
-	return halves[:n], pos[:n], nil
+	for _, h := range halves {
+		if _, ok := slices.BinarySearch(keys, h.Key); ok {
+			out, pos = append(out, *h.Half), append(pos, h.pos)
+		}
+	}
+	return out, pos, nil
 }
 
 // add notes what caused a trace, given all that its spans say.

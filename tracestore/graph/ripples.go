@@ -39,6 +39,15 @@ type traceScan struct {
 	infos []traceInfo // by node; may be shorter
 }
 
+// expect makes room for more traces.
+func (r *traceScan) expect(more int) {
+	if more = max(0, more); len(r.nodes)+more > cap(r.nodes) {
+		r.nodes = slices.Grow(r.nodes, more+more/4) // their causes may be others
+		r.todo = slices.Grow(r.todo, more+more/4)
+		r.at.grow(cap(r.nodes))
+	}
+}
+
 // info is what is known of the trace of a node.
 func (r *traceScan) info(at int32) *traceInfo {
 	if int(at) >= len(r.infos) {
@@ -85,18 +94,18 @@ func (r *traceScan) between(ctx context.Context, from, to int64, fn func(*Summar
 		return true, nil
 	}
 	n := 0
-	err := w.SummariesBetween(ctx, from, to, func(m *Summary) error {
-		if n++; n > maxOriginTraces || len(r.nodes) > maxOriginTraces {
-			return errFull
+	err := w.SummariesBetween(ctx, from, to, func(sums []Summary, left int) error {
+		r.expect(min(len(sums)+left, maxOriginTraces-n))
+		for k := range sums {
+			if n++; n > maxOriginTraces || len(r.nodes) > maxOriginTraces {
+				return errFull
+			}
+			i := r.see(&sums[k])
+			if fn != nil {
+				fn(&sums[k], i)
+			}
 		}
-		if n%originChunk == 0 && ctx.Err() != nil {
-			return ctx.Err()
-		}
-		i := r.see(m)
-		if fn != nil {
-			fn(m, i)
-		}
-		return nil
+		return ctx.Err()
 	})
 	if errors.Is(err, errFull) {
 		return false, nil

@@ -327,25 +327,40 @@ func (w *windowScan) origins(ctx context.Context, inTime int) error {
 // gather adds up the threads of both times.
 func (w *windowScan) gather(inTime int) {
 	now, then := make([]int32, len(w.nodes)), make([]int32, len(w.nodes)) // by node of the origin: place plus one
-	for at := range inTime {
-		n, i := &w.nodes[at], &w.infos[at]
-		if n.status != originFound {
-			continue
+	each := func(fn func(at, origin int32, places []int32, list *[]threadSum)) {
+		for at := range int32(inTime) {
+			n := &w.nodes[at]
+			if n.status != originFound {
+				continue
+			}
+			o := w.info(n.origin)
+			if !o.known || w.q.Environment != "" && w.names.list[o.endpoint].Environment != w.q.Environment {
+				continue
+			}
+			if w.infos[at].start < w.q.From {
+				fn(at, n.origin, then, &w.before)
+			} else {
+				fn(at, n.origin, now, &w.threads)
+			}
 		}
-		o := w.info(n.origin)
-		if !o.known || w.q.Environment != "" && w.names.list[o.endpoint].Environment != w.q.Environment {
-			continue
-		}
-		places, list := now, &w.threads
-		if i.start < w.q.From {
-			places, list = then, &w.before
-		}
-		if places[n.origin] == 0 {
-			*list = append(*list, threadSum{origin: n.origin, name: w.names.place[o.endpoint]})
-			places[n.origin] = int32(len(*list))
-		}
-		(*list)[places[n.origin]-1].add(i, o, int32(at) == n.origin)
 	}
+	var counts [2]int
+	each(func(_, origin int32, places []int32, list *[]threadSum) {
+		if places[origin] == 0 {
+			k := 0
+			if list == &w.before {
+				k = 1
+			}
+			counts[k]++
+			places[origin] = int32(counts[k])
+		}
+	})
+	w.threads, w.before = make([]threadSum, counts[0]), make([]threadSum, counts[1])
+	each(func(at, origin int32, places []int32, list *[]threadSum) {
+		t, o := &(*list)[places[origin]-1], w.info(origin)
+		t.origin, t.name = origin, w.names.place[o.endpoint]
+		t.add(w.info(at), o, at == origin)
+	})
 }
 
 // Add counts a thread.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 
 	"redthread/tracestore/graph"
@@ -59,6 +60,9 @@ func (e *Edges) Between(ctx context.Context, from, to int64) (ids []trace.ID, er
 			return nil, err
 		}
 		delete(r.blocks, block) // it is used once
+		if len(ids)+len(b.ids) > cap(ids) {
+			ids = slices.Grow(ids, max(len(ids), len(b.ids)))
+		}
 		for i := range b.ids {
 			if s := &b.sums[i]; s.spans > 0 && s.start >= from && s.start < to {
 				ids = append(ids, b.ids[i])
@@ -174,13 +178,14 @@ func (e *Edges) requests() edgeSection[requestRecord] {
 }
 
 // Causes calls fn with the halves on the effect side of spans of some traces, until
-// it says stop, and with the position of the trace in ids.
+// it says stop, and with the position of the trace in ids. fn must not keep the half.
 func (e *Edges) Causes(ids []trace.ID, fn func(i int, h *graph.Half) bool) error {
 	r, err := e.reader()
 	if err != nil {
 		return err
 	}
 	c := e.causes()
+	var h graph.Half // one for all: fn has a pointer to it
 	for i := range ids {
 		b, at, err := r.find(&ids[i])
 		if err != nil {
@@ -189,14 +194,13 @@ func (e *Edges) Causes(ids []trace.ID, fn func(i int, h *graph.Half) bool) error
 		if b == nil {
 			continue
 		}
-		more := true
-		if h, ok := b.request(at); ok && h.Side&graph.EffectSide != 0 {
+		more, ok := true, false
+		if h, ok = b.request(at); ok && h.Side&graph.EffectSide != 0 {
 			more = fn(i, &h)
 		}
 		if more && b.first[at+1] > b.first[at] {
 			if err := c.each(b.first[at], b.first[at+1]-1, func(rec *causeRecord) (bool, error) {
-				h, err := r.cause(b, at, rec)
-				if err == nil {
+				if h, err = r.cause(b, at, rec); err == nil {
 					more = fn(i, &h)
 				}
 				return more, err
