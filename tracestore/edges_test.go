@@ -45,7 +45,7 @@ func edgeSpans(rng *rand.Rand, n int) (spans []trace.Span) {
 		request := fmt.Sprintf("%08x-aaaa-%04x", rng.IntN(n/6), 7)
 		switch rng.IntN(12) {
 		case 0:
-			s.Kind = trace.KindConsumer
+			s.Kind, s.ParentID = trace.KindConsumer, spanID(1e6+i) // never comes: see TestRunsToldTwice
 			s.Attributes = append(s.Attributes, text("messaging.system", "sidekiq"), text("messaging.operation", "process"))
 			s.Links = []trace.Link{{TraceID: ref.TraceID, SpanID: ref.SpanID}}
 		case 1:
@@ -407,6 +407,43 @@ func TestRebuildOfTheNewest(t *testing.T) {
 	must(t, err)
 	must(t, report.Err())
 	h.wantJoined(rules, spans)
+}
+
+// TestRunsToldTwice: a queue and the framework above it tell of a run both, and it
+// counts once, whichever comes first, in memory, on disk and found again.
+func TestRunsToldTwice(t *testing.T) {
+	h := start(t, Options{})
+	var spans []trace.Span
+	var ids []trace.ID
+	for i := range 40 {
+		outer := trace.Span{TraceID: traceID(i / 2), SpanID: spanID(2 * i), Service: "worker", Name: "PriceJob process", Kind: trace.KindConsumer, Environment: "default",
+			StartUnixNano: testClock.UnixNano() - 1e9, DurationNano: 1e6, Attributes: []trace.Attribute{{Key: "messaging.system", Value: trace.String("sidekiq")}}}
+		inner := outer
+		inner.SpanID, inner.ParentID = spanID(2*i+1), outer.SpanID
+		inner.Attributes = []trace.Attribute{{Key: "messaging.system", Value: trace.String("active_job")}}
+		if spans = append(spans, inner, outer); i%2 == 1 {
+			spans[len(spans)-1], spans[len(spans)-2] = outer, inner
+			ids = append(ids, outer.TraceID)
+		}
+	}
+	want := func(when string) {
+		t.Helper()
+		sums, err := h.Summaries(t.Context(), ids)
+		must(t, err)
+		for _, sum := range sums {
+			if sum.Jobs != 2 || sum.Spans != 4 {
+				t.Fatalf("%s: trace %s has %d runs and %d spans, want 2 and 4", when, sum.TraceID, sum.Jobs, sum.Spans)
+			}
+		}
+	}
+	for part := range slices.Chunk(spans, 3) { // the spans of a run in two messages
+		h.append(part)
+	}
+	want("in memory")
+	must(t, h.Flush(t.Context()))
+	want("flushed")
+	must(t, h.RebuildEdges(t.Context(), nil))
+	want("found again")
 }
 
 // TestRowsThatMayOfferNothing: who passes a row over by its keys must not miss an

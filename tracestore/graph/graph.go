@@ -163,7 +163,8 @@ type Summary struct {
 	// whatever its kind, and not begun by a clock: something caused it.
 	Caused bool
 	// Messages, Jobs and Requests count producer spans, runs of jobs and server
-	// spans, for threads whose traces are too many to be read.
+	// spans, for threads whose traces are too many to be read. A run that two spans
+	// tell of counts once, see [Runs]; twice only if a flush came between them.
 	Messages, Jobs, Requests int
 	// Kept are those attributes of the span SpanID that the settings keep, see
 	// [DefaultKept]. A value is text of at most [MaxKeptBytes].

@@ -2,6 +2,7 @@ package graph
 
 import (
 	"bytes"
+	"hash/maphash"
 	"slices"
 
 	"redthread/tracestore/trace"
@@ -26,9 +27,59 @@ func Keep(v trace.Value) (trace.Value, bool) {
 // no note on another span.
 func Counts(s *trace.Span) bool { return s.Signal == trace.SignalSpan && !annotation(s) }
 
+// Runs counts the runs of jobs that summaries tell of, each once: a queue and the
+// framework above it (ActiveJob over Sidekiq) tell of a run both, the one inside
+// the other. Its zero value has none.
+type Runs struct {
+	known map[runKey]runState
+}
+
+// runKey is a span, known or the parent of one, with the hash of its service.
+type runKey struct {
+	trace.Ref
+	service uint64
+}
+
+type runState struct {
+	is     bool // it is a run
+	inside int  // runs that it is the parent of, and that were counted before it came
+}
+
+var runSeed = maphash.MakeSeed()
+
+// Add takes the span of a run, in any order, and returns how many runs more its
+// trace has: none, or less than before, if others that are known tell of it too.
+func (r *Runs) Add(s *trace.Span) int {
+	if r.known == nil {
+		r.known = map[runKey]runState{}
+	}
+	key := runKey{trace.Ref{TraceID: s.TraceID, SpanID: s.SpanID}, maphash.String(runSeed, s.Service)}
+	own := r.known[key]
+	more := -own.inside
+	r.known[key] = runState{is: true}
+	if s.ParentID.IsZero() || s.ParentID == s.SpanID {
+		return more + 1
+	}
+	key.SpanID = s.ParentID
+	parent := r.known[key]
+	if parent.is {
+		return more
+	}
+	parent.inside++
+	r.known[key] = parent
+	return more + 1
+}
+
+// Len is how many spans it remembers, of [RunBytes] each.
+func (r *Runs) Len() int { return len(r.known) }
+
+// RunBytes is about what a span in [Runs] takes.
+const RunBytes = 72
+
 // Add joins a span of the trace to the summary, which is zero before the first.
-// The order does not matter. The summary keeps strings of the span.
-func (sum *Summary) Add(s *trace.Span, kept []string) {
+// The order does not matter. The summary keeps strings of the span. runs are those
+// of all spans that are added to the summaries of their traces.
+func (sum *Summary) Add(s *trace.Span, kept []string, runs *Runs) {
 	jobRun, caused := Receipt(s)
 	root := s.ParentID.IsZero() || s.ParentID == s.SpanID
 	better := sum.Spans == 0 || root && !sum.Root || root == sum.Root && (s.StartUnixNano < sum.RootStartUnixNano ||
@@ -50,7 +101,7 @@ func (sum *Summary) Add(s *trace.Span, kept []string) {
 		sum.Requests++
 	}
 	if jobRun {
-		sum.Jobs++
+		sum.Jobs += runs.Add(s)
 	}
 	if !better {
 		return

@@ -20,6 +20,7 @@ type Memory struct {
 	causes    map[trace.ID][]Half // by the trace of the effect
 	ends      map[Key][]Half
 	summaries map[trace.ID]*Summary
+	runs      Runs
 	reads     atomic.Int64 // traces whose spans were read
 }
 
@@ -65,7 +66,7 @@ func (m *Memory) Add(spans ...trace.Span) {
 				sum = &Summary{}
 				m.summaries[s.TraceID] = sum
 			}
-			sum.Add(s, m.kept)
+			sum.Add(s, m.kept, &m.runs)
 		}
 	}
 }

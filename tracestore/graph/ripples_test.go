@@ -44,6 +44,49 @@ func TestRipplesAgreeWithThreads(t *testing.T) {
 	checkRipples(t, "batch", w.spans, 4) // the other four sendings in the trace of the batch
 }
 
+// TestRunsToldTwice: of a run that its queue and the framework above it tell of, one
+// is counted, whichever of the spans comes first; a job inside another one's process
+// by a message of its own is a run more.
+func TestRunsToldTwice(t *testing.T) {
+	captured, _ := readCapture(t, "rails")
+	var spans []trace.Span
+	runs := 0
+	for _, s := range captured {
+		spans = append(spans, s)
+		if sh, _ := shapeOf(&s); !sh.jobRun() {
+			continue
+		}
+		runs++
+		// ActiveJob's span and, as some applications have, one of their own in it.
+		inner := s
+		inner.SpanID[0] ^= 0xff
+		inner.ParentID, inner.Links, inner.DurationNano = s.SpanID, nil, s.DurationNano/2
+		inner.Attributes = []trace.Attribute{{Key: "messaging.system", Value: trace.String("active_job")}, {Key: "messaging.operation", Value: trace.String("process")}}
+		own := inner
+		own.SpanID[1] ^= 0xff
+		own.ParentID = inner.SpanID
+		own.Attributes = nil
+		own.Kind = trace.KindInternal
+		spans = append(spans, inner, own)
+	}
+	if runs == 0 {
+		t.Fatal("the capture has no runs")
+	}
+	for seed := range uint64(4) {
+		rnd := rand.New(rand.NewPCG(seed, 6))
+		rnd.Shuffle(len(spans), func(i, j int) { spans[i], spans[j] = spans[j], spans[i] })
+		_, m := testGraph(t, spans, Options{})
+		n := 0
+		for _, sum := range m.summaries {
+			n += sum.Jobs
+		}
+		if n != runs {
+			t.Errorf("seed %d: summaries count %d runs, want %d", seed, n, runs)
+		}
+	}
+	checkRipples(t, "rails", spans, 0)
+}
+
 // TestRipplesOfLateEffects: an effect counts whenever it came, if it is recorded.
 func TestRipplesOfLateEffects(t *testing.T) {
 	var w workload

@@ -64,7 +64,6 @@ const (
 	flagError = 1 << iota
 	flagLog
 	flagAside  // no span, but a note on its parent
-	flagJob    // one run of a job
 	flagCaused // as the root: something caused it
 )
 

@@ -214,8 +214,20 @@ func (x *index) addRows(f *fixedColumns, base, from, to int) {
 		case trace.KindServer:
 			e.requests++
 		}
-		if f.flags[i]&flagJob != 0 {
-			e.jobs++
+	}
+}
+
+// moreRuns are runs of jobs that a trace has more, or less, since a row was added.
+type moreRuns struct {
+	trace trace.ID
+	n     int32
+}
+
+// addRuns counts runs of rows that were added; mu is held.
+func (x *index) addRuns(list []moreRuns) {
+	for i := range list {
+		if e := x.traces.at(list[i].trace, x.entryID); e != 0 {
+			x.entries[e-1].jobs += uint32(list[i].n)
 		}
 	}
 }

@@ -34,6 +34,8 @@ type Table struct {
 	recent  *Recent
 	prints  []uint64     // fingerprint of each row
 	halves  []graph.Half // of the rows since the last Publish
+	more    []moreRuns   // likewise
+	runs    graph.Runs   // of all rows
 	joined  []trace.Attribute
 
 	chunks atomic.Pointer[[]*chunk]
@@ -108,20 +110,22 @@ func (t *Table) look(r *column.Row) (flags uint8) {
 		t.joined = append(append(t.joined[:0], r.Attributes...), r.Shared.Attributes...)
 		whole.Attributes = t.joined
 	}
-	if receipt {
-		job, caused := graph.Receipt(&whole)
-		if job {
-			flags |= flagJob
-		}
-		if caused {
-			flags |= flagCaused
-		}
-	}
 	if offer {
 		if graph.Aside(r.Marks, &whole) {
 			flags |= flagAside
 		}
 		t.halves = rules.Halves(t.halves, &whole)
+	}
+	if receipt {
+		job, caused := graph.Receipt(&whole)
+		if job && flags&flagAside == 0 && r.Signal == trace.SignalSpan {
+			if n := t.runs.Add(&whole); n != 0 {
+				t.more = append(t.more, moreRuns{r.TraceID, int32(n)})
+			}
+		}
+		if caused {
+			flags |= flagCaused
+		}
 	}
 	return flags
 }
@@ -167,8 +171,9 @@ func (t *Table) Publish() {
 		shown = to
 	}
 	t.index.addHalves(t.halves)
+	t.index.addRuns(t.more)
 	t.index.mu.Unlock()
-	t.halves = t.halves[:0]
+	t.halves, t.more = t.halves[:0], t.more[:0]
 	t.shown.Store(int64(t.rows))
 }
 
@@ -178,7 +183,7 @@ func (t *Table) Measure() int64 {
 	for _, c := range *t.chunks.Load() {
 		sum += c.bytes()
 	}
-	sum += 8*int64(cap(t.prints)) + halfBytes*int64(cap(t.halves)) + t.index.bytes()
+	sum += 8*int64(cap(t.prints)) + halfBytes*int64(cap(t.halves)) + graph.RunBytes*int64(t.runs.Len()) + t.index.bytes()
 	t.bytes.Store(sum)
 	return sum
 }

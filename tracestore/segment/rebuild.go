@@ -19,6 +19,7 @@ func FindEdges(ctx context.Context, path string, f *File, rules *graph.Rules, ke
 		return EdgesInfo{}, err
 	}
 	sums := map[trace.ID]*graph.Summary{}
+	var runs graph.Runs
 	var halves []graph.Half
 	var spans []trace.Span
 	for _, b := range blocks {
@@ -45,7 +46,7 @@ func FindEdges(ctx context.Context, path string, f *File, rules *graph.Rules, ke
 					sum = &graph.Summary{}
 					sums[s.TraceID] = sum
 				}
-				sum.Add(s, kept)
+				sum.Add(s, kept, &runs)
 			}
 		}
 	}
