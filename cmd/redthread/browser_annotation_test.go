@@ -5,6 +5,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/chromedp/cdproto/input"
+	"github.com/chromedp/chromedp"
 )
 
 func containsAll(text string, words ...string) bool {
@@ -14,6 +17,27 @@ func containsAll(text string, words ...string) bool {
 		}
 	}
 	return true
+}
+
+func said(text string) string {
+	return `document.querySelector("#timeline").textContent.includes(` + jsonText(text) + `)`
+}
+
+// comes has an entry come to the timeline of the page, and waits until it is drawn,
+// or no more than fetched.
+func (b *tab) comes(text, board string, drawn bool) {
+	b.t.Helper()
+	value[string](b, `performance.clearResourceTimings() ?? ""`)
+	inPage[any](b, "POST", "/api/v1/investigations/"+board+"/timeline", map[string]any{"text": text})
+	if drawn {
+		b.until("the timeline has "+text, said(text))
+		return
+	}
+	b.until("the timeline was fetched", `performance.getEntriesByType("resource").some((r) => r.name.includes("/timeline") && !r.name.includes("/api/") && r.responseEnd > 0)`)
+	b.until("frames go by", `new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))`)
+	if value[bool](b, said(text)) {
+		b.fatalf("the timeline was drawn under a press")
+	}
 }
 
 // TestBrowserAnnotations has two people talk about a span: a reply that names the
@@ -87,6 +111,31 @@ func TestBrowserAnnotations(t *testing.T) {
 	ann.fill(`.Timeline-add input[name="text"]`, "Called the vendor")
 	ann.click(".Timeline-add button")
 	ann.until("the entry is there", `[...document.querySelectorAll(".Timeline-entry")].some((e) => e.textContent.includes("Called the vendor"))`)
+
+	// What comes while Ann presses something takes nothing away from under her, and
+	// not the focus either.
+	ann.until("the form of the new entry is closed", `!document.querySelector(".Timeline-add").open`)
+	ann.do("the focus is on an entry", chromedp.Focus(chromedp.CSS(`.Timeline-entry--deploy [data-entry-edit]`), chromedp.NodeVisible))
+	ann.comes("While nothing is pressed", made.ID, true)
+	if got := value[bool](ann, `document.activeElement.matches(".Timeline-entry--deploy [data-entry-edit]")`); !got {
+		t.Error("the focus is gone after the timeline was drawn anew")
+	}
+	at := value[struct{ X, Y float64 }](ann, `(() => { const r = document.activeElement.getBoundingClientRect(); return { X: r.x + r.width / 2, Y: r.y + r.height / 2 } })()`)
+	mouse := input.DispatchMouseEventParams{Type: input.DispatchMouseEventTypeMousePressed, X: at.X, Y: at.Y, Button: input.MouseButtonLeft, ClickCount: 1}
+	call(ann, input.DispatchMouseEvent, mouse)
+	ann.comes("While Ann presses", made.ID, false)
+	mouse.Type = input.DispatchMouseEventTypeMouseReleased
+	call(ann, input.DispatchMouseEvent, mouse)
+	ann.until("her click was heard", `document.querySelector(".Timeline-entry--deploy [data-entry-form] textarea") !== null`)
+	ann.until("and what came is there", said("While Ann presses"))
+	ann.do("write on the entry", chromedp.Focus(chromedp.CSS(`.Timeline-entry--deploy textarea`), chromedp.NodeVisible))
+	ann.write("half")
+	ann.comes("While Ann writes", made.ID, true)
+	ann.write("way")
+	if got := value[string](ann, `document.querySelector(".Timeline-entry--deploy [data-entry-form] textarea").value`); !strings.Contains(got, "halfway") {
+		t.Errorf("what Ann wrote while it was drawn anew: %q", got)
+	}
+
 	ann.open(board + "?at=3")
 	if got := ann.text(".Board"); !containsAll(got, "for every quote") {
 		t.Errorf("the board at change 3: %s", got)

@@ -299,11 +299,76 @@ func (b *tab) click(sel string) {
 	b.do("click "+sel, clickOn(sel))
 }
 
-func clickOn(sel string) chromedp.Action[chromedp.Void] {
+// clickTarget is where to press what a selector finds first: not before it stands still
+// and nothing lies over it.
+type clickTarget struct {
+	There  bool    // it is found, seen and not disabled
+	Hit    bool    // it is what a press at X, Y would meet
+	Active bool    // it is being pressed
+	X, Y   float64 // the middle of its first line
+	Box    string  // all of its place
+}
+
+func targetOf(sel string) string {
+	find := `document.querySelector(` + jsonText(sel) + `)`
 	if strings.HasPrefix(sel, "/") {
-		return chromedp.Click(chromedp.Search(sel), chromedp.NodeVisible)
+		find = `document.evaluate(` + jsonText(sel) + `, document, null, XPathResult.FIRST_ORDERED_NODE_TYPE, null).singleNodeValue`
 	}
-	return chromedp.Click(chromedp.CSS(sel), chromedp.NodeVisible)
+	return `(() => {
+		const el = ` + find + `;
+		if (!el?.checkVisibility({ visibilityProperty: true }) || el.disabled || el.getClientRects().length === 0) return {};
+		let r = el.getClientRects()[0];
+		if (r.top < 0 || r.left < 0 || r.bottom > innerHeight || r.right > innerWidth || !met(r)) {
+			el.scrollIntoView({ block: "center", inline: "nearest", behavior: "instant" });
+			r = el.getClientRects()[0];
+		}
+		function met(r) {
+			const hit = document.elementFromPoint(r.left + r.width / 2, r.top + r.height / 2);
+			return el.contains(hit) || hit?.closest("label")?.control === el;
+		}
+		const box = el.getBoundingClientRect();
+		return { There: true, Hit: met(r), Active: el.matches(":active"), X: r.left + r.width / 2, Y: r.top + r.height / 2, Box: [box.x, box.y, box.width, box.height].join() };
+	})()`
+}
+
+// clickOn clicks what a CSS selector, or an XPath, finds first, once it stands still
+// and can be met. A press that met something else after all is let go elsewhere, and
+// clicks nothing.
+func clickOn(sel string) chromedp.Action[chromedp.Void] {
+	look := chromedp.Evaluate[clickTarget](targetOf(sel))
+	return chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		mouse := func(kind input.DispatchMouseEventType, x, y float64) error {
+			e := input.DispatchMouseEventParams{Type: kind, X: x, Y: y}
+			if kind != input.DispatchMouseEventTypeMouseMoved {
+				e.Button, e.ClickCount = input.MouseButtonLeft, 1
+			}
+			_, err := cdp.Call(ctx, t, input.DispatchMouseEvent, e)
+			return err
+		}
+		var before clickTarget
+		for {
+			at, err := look(ctx, t)
+			if err == nil && at.Hit && at.Box == before.Box {
+				if err := errors.Join(mouse(input.DispatchMouseEventTypeMouseMoved, at.X, at.Y), mouse(input.DispatchMouseEventTypeMousePressed, at.X, at.Y)); err != nil {
+					return err
+				}
+				// What a press takes away has been met.
+				now, err := look(ctx, t)
+				if err != nil || !now.There || now.Active {
+					return mouse(input.DispatchMouseEventTypeMouseReleased, at.X, at.Y)
+				}
+				if err := errors.Join(mouse(input.DispatchMouseEventTypeMouseMoved, 0, 0), mouse(input.DispatchMouseEventTypeMouseReleased, 0, 0)); err != nil {
+					return err
+				}
+			}
+			before = at
+			select {
+			case <-ctx.Done():
+				return fmt.Errorf("%w; %s: %+v", ctx.Err(), sel, at)
+			case <-time.After(20 * time.Millisecond): // two frames
+			}
+		}
+	})
 }
 
 // fill replaces the text of a field as a person does: by keys.

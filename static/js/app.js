@@ -3,6 +3,7 @@
 
 import { listen } from "./keys.js";
 import { mountAll } from "./mount.js";
+import { watchPresses } from "./press.js";
 import { toast } from "./toast.js";
 
 document.addEventListener("htmx:load", (e) => mountAll(e.detail.elt));
@@ -12,6 +13,7 @@ document.addEventListener("htmx:responseError", (e) => {
 });
 document.addEventListener("htmx:sendError", () => toast("The server cannot be reached. Nothing was changed.", "warn"));
 
+watchPresses(window); // before all others, so that what they do about a press waits
 mountAll(document);
 listen(); // with the page, so that no key is pressed too early
 import("./presence.js").then((m) => m.begin());

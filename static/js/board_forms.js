@@ -30,6 +30,13 @@ export function takeForms(el) {
     form.dataset.busy = "1";
     outbox.delete(form);
     say(form, "");
+    const was = valuesOf(form);
+    // What there is to tell is told where the form stands by then.
+    const now = () => (form.isConnected ? form : (drawnAnew(form) ?? form));
+    const again = () => {
+      const f = now();
+      outbox.set(f, f === form || !submitter ? submitter : [...f.elements].find((b) => b.type === "submit" && b.name === submitter.name && b.value === submitter.value));
+    };
     try {
       let res;
       try {
@@ -40,34 +47,38 @@ export function takeForms(el) {
           signal: AbortSignal.timeout(form.enctype === "multipart/form-data" ? 120_000 : 15_000),
         });
       } catch {
-        outbox.set(form, submitter);
-        say(form, "Not sent yet: the server cannot be reached. It is kept here and goes out by itself.");
+        again();
+        say(now(), "Not sent yet: the server cannot be reached. It is kept here and goes out by itself.");
         return;
       }
       const body = await res.json().catch(() => ({}));
-      if (res.ok) return sent(form, body);
-      if (res.status === 409 && body.error?.code === "conflict" && body.error.field !== "ref") return showConflict(form, body, saidIn(form));
-      if (res.status >= 500) outbox.set(form, submitter);
-      say(form, `${body.error?.message ?? `The server answered ${res.status}.`} What you typed is kept.`);
+      if (res.ok) return sent(form, body, was);
+      if (res.status === 409 && body.error?.code === "conflict" && body.error.field !== "ref") return showConflict(now(), body, saidIn(now()));
+      if (res.status >= 500) again();
+      say(now(), `${body.error?.message ?? `The server answered ${res.status}.`} What you typed is kept.`);
     } finally {
       delete form.dataset.busy;
     }
   };
-  const sent = (form, body) => {
+  const drawnAnew = (form) => [...el.querySelectorAll("form[data-form]")].find((f) => formKey(f) === formKey(form));
+  const sent = (form, body, was) => {
     forget(form);
     // A form that waited for the connection may have been drawn anew since.
-    const drawn = [...el.querySelectorAll("form[data-form]")].find((f) => formKey(f) === formKey(form));
-    for (const f of new Set([form, drawn ?? form])) {
+    for (const f of new Set([form, drawnAnew(form) ?? form])) {
       say(f, "");
       const ref = f.elements.namedItem("ref");
       const seen = f.elements.namedItem("seen");
       if (ref) ref.value = newRef();
       if (seen && body.offset) seen.value = String(body.offset);
       const details = f.closest("details");
-      if (["note", "add", "annotate"].includes(f.dataset.form)) {
+      // What was typed on while it was on its way is the next one's.
+      const more = [...valuesOf(f)].some(([name, value]) => was.get(name) !== value);
+      if (!["note", "add", "annotate"].includes(f.dataset.form)) settle(f, was);
+      else if (!more) {
         f.reset();
         f.dispatchEvent(new Event("reset:done", { bubbles: true }));
-      } else settle(f);
+      }
+      if (more) continue;
       f.dispatchEvent(new Event("form:sent", { bubbles: true }));
       if (f.dataset.form === "offer") f.remove();
       else if (details && f.dataset.form !== "annotate") details.open = false;
@@ -90,13 +101,16 @@ function bodyOf(form, submitter) {
   return form.enctype === "multipart/form-data" ? data : new URLSearchParams(data);
 }
 
-/** After a save: what stands in the form is how it was drawn. */
-function settle(form) {
+/** What people wrote in a form, by name. */
+const valuesOf = (form) => new Map([...form.elements].filter((f) => f.name && !/^(hidden|checkbox|radio)$/.test(f.type) && "defaultValue" in f).flatMap((f) => [[f.name, f.value], [`was_${f.name}`, asUTC(f)]]));
+
+/** After a save: what was sent is how the form was drawn. */
+function settle(form, sent) {
   for (const f of form.elements) {
     if (f instanceof HTMLSelectElement) for (const o of f.options) o.defaultSelected = o.selected;
-    else if ("defaultValue" in f && !f.name.startsWith("was_")) f.defaultValue = f.value;
+    else if ("defaultValue" in f && !f.name.startsWith("was_")) f.defaultValue = sent.get(f.name) ?? f.value;
     const was = form.elements.namedItem(`was_${f.name}`);
-    if (was) was.value = asUTC(f);
+    if (was) was.value = sent.get(was.name) ?? asUTC(f);
   }
 }
 

@@ -2,18 +2,22 @@
 // them: text, focus, what is unfolded.
 import { mountAll, unmountAll } from "./mount.js";
 import { localFields } from "./local_fields.js";
+import { letGo } from "./press.js";
 import { clock } from "./time.js";
 
 /**
- * Fetches a part of the page, null if it is gone.
+ * Fetches a part of the page, null if it is gone. It comes when nothing is pressed,
+ * to be put in its place at once.
  * @param {string} path
  * @param {string} [selector] of the part in what comes; default: its first element
  */
 export async function fragment(path, selector) {
   const res = await fetch(path, { headers: selector ? {} : { "HX-Request": "true" } });
+  if (!res.ok && res.status !== 404) throw new Error(String(res.status));
+  const text = await res.text();
+  await letGo();
   if (res.status === 404) return null;
-  if (!res.ok) throw new Error(String(res.status));
-  const doc = new DOMParser().parseFromString(await res.text(), "text/html");
+  const doc = new DOMParser().parseFromString(text, "text/html");
   const el = selector ? doc.querySelector(selector) : doc.body.firstElementChild;
   return el ? document.adoptNode(el) : null;
 }
@@ -40,14 +44,10 @@ export function replace(old, fresh) {
   for (const b of fresh.querySelectorAll('[data-part="save"]')) b.hidden = true;
   localise(fresh);
   mountAll(fresh);
-  if (focus) {
-    const form = [...fresh.querySelectorAll("form")].find((f) => formKey(f) === focus.form);
-    const field = form?.elements.namedItem(focus.name) ?? (focus.self ? fresh : undefined);
-    if (field instanceof HTMLElement) {
-      field.focus({ preventScroll: true });
-      if (focus.range && "setSelectionRange" in field) field.setSelectionRange(...focus.range);
-    }
-  }
+  if (!focus) return;
+  const field = focus.home === undefined ? fresh : focused(fresh, focus);
+  field?.focus({ preventScroll: true });
+  if (focus.range && field?.matches(texts)) field.setSelectionRange(...focus.range);
 }
 
 /** The fields of the forms that differ from how they were drawn, with the hidden ones, by form. */
@@ -81,12 +81,43 @@ export function touched(field) {
 export const formKey = (form) => `${form.dataset.form} ${new URL(form.action, location.href).pathname} ${form.elements.namedItem("pin_id")?.value ?? ""}${form.elements.namedItem("parent_id")?.value ?? ""} ${form.querySelector('input[name="kind"]')?.value ?? ""}`;
 const detailsKey = (root, d) => d.dataset.key ?? String([...root.querySelectorAll("details:not([data-key])")].indexOf(d));
 
+const texts = "textarea, input[type=text], input:not([type])";
+
+// Where the focus is in root: in the closest part that can be told from the others,
+// by its name and words, and which of those it is. home is missing for root itself.
 function focusOf(root) {
   const a = document.activeElement;
   if (!a || !root.contains(a)) return null;
-  const range = a.matches("textarea, input[type=text], input:not([type])") ? [a.selectionStart, a.selectionEnd] : null;
-  return { form: a.form ? formKey(a.form) : "", name: a.name ?? "", self: a === root, range };
+  if (a === root) return {};
+  const at = { home: homeKey(root, homeOf(root, a)), tag: a.localName, name: a.name ?? "" };
+  const words = wordsOf(a);
+  const range = a.matches(texts) ? [a.selectionStart, a.selectionEnd] : null;
+  return { ...at, words, nth: peers(root, at, words).indexOf(a), range };
 }
+
+// The same in what took root's place. A button may say something else by now.
+function focused(root, at) {
+  const same = peers(root, at, at.words);
+  return same[at.nth] ?? same[0] ?? peers(root, at)[0];
+}
+
+const homes = "form, details, [id], [data-entry]";
+const homeOf = (root, el) => {
+  const home = el.parentElement.closest(homes);
+  return home && root.contains(home) ? home : root;
+};
+const homeKey = (root, home) => {
+  if (home === root) return "";
+  if (home.hasAttribute("id")) return `#${home.getAttribute("id")}`; // a form's own id may be a field of it
+  if (home.dataset.entry) return `entry ${home.dataset.entry}`;
+  if (home.matches("form")) return `form ${formKey(home)}`;
+  const above = homeOf(root, home);
+  const key = home.dataset.key ?? [...above.querySelectorAll("details")].indexOf(home);
+  return `${homeKey(root, above)} details ${key}`;
+};
+const wordsOf = (el) => el.getAttribute("aria-label") ?? el.textContent.trim();
+const peers = (root, { home, tag, name }, words) =>
+  [...root.querySelectorAll(tag)].filter((e) => (e.name ?? "") === name && (words === undefined || wordsOf(e) === words) && homeKey(root, homeOf(root, e)) === home);
 
 /** Puts the times of day into the reader's time zone, and the fields that ask for one. */
 export function localise(root) {

@@ -2,6 +2,7 @@ import { mountAll, unmountAll } from "./mount.js";
 import { toast } from "./toast.js";
 import { number } from "./chart_format.js";
 import { bind, isTyping } from "./keys.js";
+import { letGo } from "./press.js";
 import { liveCells } from "./explore_cells.js";
 import { liveClauses } from "./explore_clauses.js";
 import { searchOf, withFilter, withSelection, withTab, withWindow, withoutSelection } from "./explore_url.js";
@@ -96,6 +97,7 @@ async function load(href) {
       return false;
     }
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    await letGo();
     if (request.signal.aborted) return false;
     swap(page, "#explore");
     swap(page, ".TopBar-scope");

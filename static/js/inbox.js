@@ -3,6 +3,7 @@
 import { mountAll, unmountAll } from "./mount.js";
 import { toast } from "./toast.js";
 import { bind, isTyping } from "./keys.js";
+import { letGo } from "./press.js";
 import { rowAfter } from "./rows_step.js";
 
 let asking = 0; // answers to what was asked before are late
@@ -32,6 +33,7 @@ export function mount(el) {
   const show = async (res, focus, mine) => {
     const page = new DOMParser().parseFromString(await res.text(), "text/html");
     const fresh = page.querySelector('[data-js="inbox"]');
+    await letGo();
     if (!fresh || mine !== asking || !el.isConnected) return;
     const at = focus ? items().indexOf(current()) : -1;
     for (const child of [...el.children]) unmountAll(child);

@@ -8,6 +8,7 @@ import { keep, rescue, restoreDrafts } from "./board_drafts.js";
 import { takeForms } from "./board_forms.js";
 import { takeOrder } from "./board_order.js";
 import { fragment, localise, replace } from "./board_swap.js";
+import { afterPress } from "./press.js";
 import { follow } from "./live.js";
 import { stale } from "./live_log.js";
 import { takeTimeline } from "./timeline.js";
@@ -36,7 +37,7 @@ export function mount(el) {
     // In lanes a change of one block may move others: they are drawn as one.
     if (lanes && (s.block || s.gone)) dirty.lanes = true;
     else if (s.block) dirty.blocks.add(s.block);
-    else if (s.gone) remove(s.gone);
+    else if (s.gone) afterPress(() => remove(s.gone));
     // What blocks say of a hypothesis, and it of them, is drawn anew with it.
     if (!lanes && change.type.startsWith("hypothesis.")) {
       for (const b of Object.keys(change.data?.fields?.references ?? {})) if (document.getElementById(b)) dirty.blocks.add(b);
@@ -174,7 +175,7 @@ export function mount(el) {
     offset: latest,
     onChange: apply,
     onMessage: (m) => {
-      if (m.type === "presence.changed") drawHere(m.people);
+      if (m.type === "presence.changed") afterPress(() => drawHere(m.people));
     },
     onReload: () => location.reload(),
     onState: (up) => {
@@ -205,7 +206,7 @@ export function mount(el) {
     link.setAttribute("aria-busy", "true");
     try {
       const fresh = await fragment(link.href);
-      if (fresh) mark.replaceWith(fresh);
+      if (fresh) document.getElementById(mark.id)?.replaceWith(fresh);
       part("said").textContent = fresh?.textContent.replace(/\s+/g, " ").trim() ?? "";
     } catch {
       location.assign(link.href);

@@ -2,6 +2,7 @@
 // stands, and takes the place of what says so. Without a script a link leads to the
 // page with all of it.
 import { mountAll } from "./mount.js";
+import { letGo } from "./press.js";
 
 /**
  * @param {HTMLElement} el names the address in data-href
@@ -18,6 +19,8 @@ export function mount(el) {
       if (!answer.ok) throw new Error(`status ${answer.status}`);
       const doc = new DOMParser().parseFromString(await answer.text(), "text/html");
       const parts = [...doc.body.children].map((c) => document.adoptNode(c));
+      await letGo();
+      if (gone.signal.aborted) return;
       el.replaceChildren(...parts);
       mountAll(el);
     } catch (err) {

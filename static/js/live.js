@@ -2,6 +2,7 @@
 // and resumes by epoch and offset; that of another page tells only who is here.
 // It comes back by itself, backing off with jitter, and says in a thin banner when
 // the log is lost.
+import { afterPress } from "./press.js";
 import { backoff, judge } from "./live_log.js";
 import { closeForbidden, closeGone, closeReload, closeStayAway } from "./live_messages.js";
 
@@ -228,15 +229,22 @@ function open(o) {
   return mine;
 }
 
+// It moves the page, so it waits for whoever presses something.
+let said = "";
 function banner(text) {
+  said = text;
+  afterPress(drawBanner);
+}
+
+function drawBanner() {
   const slot = document.getElementById("connection");
   if (!slot) return;
   slot.replaceChildren();
-  if (!text) return;
+  if (!said) return;
   const el = document.createElement("div");
   el.className = "Banner Banner--warn";
   const inner = document.createElement("div");
-  inner.textContent = text;
+  inner.textContent = said;
   el.append(inner);
   slot.append(el);
 }

@@ -8,6 +8,7 @@ import { attend, listen, send } from "./live.js";
 import { bind } from "./keys.js";
 import * as cursors from "./cursor.js";
 import * as follow from "./follow.js";
+import { afterPress } from "./press.js";
 import { watchView } from "./view.js";
 
 const shownAvatars = 4;
@@ -32,7 +33,7 @@ export function begin() {
     const key = JSON.stringify([people, more, me, follow.leader()?.id]);
     if (key === drawn) return;
     drawn = key;
-    menu.draw();
+    afterPress(menu.draw);
     cursors.know(people.filter((p) => p.id !== me.id));
   };
   listen({
@@ -119,13 +120,7 @@ function makeMenu(slot) {
   };
 }
 
-// The faces are left alone while they say the same: whoever presses on one lets
-// go of whom they follow, and the press has to reach the menu all the same.
-let faced = "";
 function drawFaces(summary, rest) {
-  const key = JSON.stringify([rest.map((p) => [p.id, p.name, p.idle]), more, me.hidden, me.followers]);
-  if (key === faced) return;
-  faced = key;
   const faces = rest.slice(0, shownAvatars).map((p) => {
     const a = avatar(p);
     a.classList.toggle("Avatar--idle", p.idle);

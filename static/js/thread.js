@@ -3,6 +3,7 @@
 import { mountAll, unmountAll } from "./mount.js";
 import { toast } from "./toast.js";
 import { bind, isTyping } from "./keys.js";
+import { letGo } from "./press.js";
 import { dragged, gripAt } from "./waterfall_brush.js";
 import { stepBar, timeAt, zoomed } from "./thread_scale.js";
 import { svg } from "./svg.js";
@@ -33,13 +34,16 @@ export function mount(el) {
     clearTimeout(timer);
     asking.abort();
     asking = new AbortController();
+    const { signal } = asking;
     el.setAttribute("aria-busy", "true");
     try {
-      const answer = await fetch(href, { signal: asking.signal, headers: { "HX-Request": "true", Accept: "text/html" } });
+      const answer = await fetch(href, { signal, headers: { "HX-Request": "true", Accept: "text/html" } });
       if (answer.status === 401) location.reload();
       if (!answer.ok) throw new Error(`${href}: ${answer.status}`);
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       const fresh = page.querySelector('[data-js~="thread"]');
+      await letGo();
+      signal.throwIfAborted();
       const side = part("map")?.querySelector(".ThreadMap-scroll")?.scrollLeft ?? 0;
       if (push && href !== location.pathname + location.search) history.pushState({ thread: true }, "", href);
       for (const old of el.children) unmountAll(old);

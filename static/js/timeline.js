@@ -5,6 +5,8 @@ import { fragment, localise, replace } from "./board_swap.js";
 const PAUSE = 1000; // milliseconds
 const AGAIN = 1500; // after what failed
 
+const entryOf = (root, id) => root.querySelector(`[data-entry="${CSS.escape(id)}"]`);
+
 /**
  * @param {HTMLElement} el the page
  * @param {string} base the path of the investigation
@@ -21,21 +23,27 @@ export function takeTimeline(el, base) {
   let last = 0;
   let waiting;
   let timer;
+  let asked = 0;
+  let drawn = 0;
   const fetchIt = async () => {
     last = performance.now();
-    const old = panel();
-    if (!old) return;
-    const known = new Set([...old.querySelectorAll("[data-entry]")].map((e) => e.dataset.entry));
+    const mine = ++asked;
     const fresh = await fragment(`${base}/timeline${settings()}`);
-    if (!fresh || !old.isConnected) return;
-    const forms = [...old.querySelectorAll("[data-entry-form]")];
+    const old = panel();
+    if (!fresh || !old || mine < drawn) return; // what was asked for later came before it
+    drawn = mine;
+    const known = new Set([...old.querySelectorAll("[data-entry]")].map((e) => e.dataset.entry));
+    // What is typed in the form of an entry stays.
+    const writing = document.activeElement?.closest("[data-entry-form]") && document.activeElement;
+    for (const form of old.querySelectorAll("[data-entry-form]")) {
+      entryOf(fresh, form.dataset.entryForm)?.append(form);
+    }
     replace(old, fresh);
-    for (const form of forms) below(form.dataset.entryForm)?.append(form); // what is typed there stays
+    if (writing?.isConnected) writing.focus({ preventScroll: true });
     const news = [...fresh.querySelectorAll("[data-entry]")].filter((e) => !known.has(e.dataset.entry));
     const said = el.querySelector('[data-part="said"]');
     if (said && news.length > 0) said.textContent = news.at(-1).querySelector(".Timeline-text")?.textContent.replace(/\s+/g, " ").trim() ?? "";
   };
-  const below = (entry) => panel()?.querySelector(`[data-entry="${CSS.escape(entry)}"]`);
   const draw = () => {
     waiting ??= new Promise((done, failed) => {
       timer = setTimeout(() => {
@@ -59,7 +67,7 @@ export function takeTimeline(el, base) {
       const form = await fragment(link.href);
       if (!form) return;
       localise(form);
-      entry.append(form);
+      entryOf(el, entry.dataset.entry)?.append(form); // it may have been drawn anew meanwhile
       form.querySelector("textarea")?.focus();
     } catch {
       location.assign(link.href);

@@ -1,3 +1,5 @@
+import { afterPress } from "./press.js";
+
 /**
  * Says something for a few seconds at the edge of the page.
  * @param {string} text
@@ -8,5 +10,5 @@ export function toast(text, tone = "") {
   el.className = tone ? `Toast Toast--${tone}` : "Toast";
   el.textContent = text;
   document.getElementById("toasts")?.append(el);
-  setTimeout(() => el.remove(), 6000);
+  setTimeout(() => afterPress(() => el.remove()), 6000);
 }

@@ -3,6 +3,7 @@
 import { mountAll, unmountAll } from "./mount.js";
 import { toast } from "./toast.js";
 import { bind, isTyping } from "./keys.js";
+import { letGo } from "./press.js";
 import { takeNotes } from "./trace_notes.js";
 
 const SETTLE = 70; // milliseconds: a held j does not ask for every panel on its way
@@ -27,12 +28,15 @@ export function mount(el) {
   const load = async (href) => {
     asking.abort();
     asking = new AbortController();
+    const { signal } = asking;
     panel.setAttribute("aria-busy", "true");
     try {
-      const answer = await fetch(href, { signal: asking.signal, headers: { "HX-Request": "true", Accept: "text/html" } });
+      const answer = await fetch(href, { signal, headers: { "HX-Request": "true", Accept: "text/html" } });
       if (answer.status === 401) location.reload();
       if (!answer.ok) throw new Error(`${href}: ${answer.status}`);
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      await letGo();
+      signal.throwIfAborted();
       show([...page.body.children]);
       el.querySelector('[data-part="thread"]').href = panel.querySelector('[data-part="effects"]')?.href ?? `/thread/${el.dataset.trace}`;
     } catch (err) {

@@ -13,10 +13,15 @@ const settle = 150; // ms, and up to twice that: several changes at once are dra
  */
 export function takeNotes(el) {
   const stop = new AbortController();
+  let asked = 0;
   const redraw = async () => {
-    for (const old of el.querySelectorAll("[data-annotations]")) {
-      const fresh = await fragment(location.pathname + location.search, `#${old.id}`);
-      if (fresh && old.isConnected) replace(old, fresh);
+    const here = location.href;
+    const mine = ++asked;
+    for (const { id } of el.querySelectorAll("[data-annotations]")) {
+      const fresh = await fragment(here, `#${id}`);
+      if (mine !== asked || here !== location.href) return; // somebody draws what is newer
+      const old = el.querySelector(`#${id}`);
+      if (fresh && old) replace(old, fresh);
     }
   };
   el.addEventListener("submit", async (e) => {
