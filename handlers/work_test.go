@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"redthread/collab"
+	"redthread/tracestore/graph"
 	"redthread/tracestore/otlp"
 	"redthread/tracestore/trace"
 )
@@ -313,6 +314,18 @@ func TestFrameworkOverQueue(t *testing.T) {
 	if got := answerOf[workDetail](t, b, "/api/v1/queues/low"); got.Sent != 3 || got.Handled != 9 {
 		t.Errorf("the queue: %v sent, %v runs, want 3 and 9", got.Sent, got.Handled)
 	}
+	// A thread counts what its queue ran, which is what one sees of it, and so do all
+	// who count threads.
+	th := answerOf[struct{ Ripple graph.Ripple }](t, b, fmt.Sprintf("/api/v1/traces/%s/thread", spans[0].TraceID))
+	all := answerOf[struct {
+		Endpoints []graph.RippleMeasures
+		Largest   []struct{ graph.Ripple }
+	}](t, b, "/api/v1/ripples")
+	if th.Ripple.Jobs != 1 || len(all.Endpoints) != 1 || all.Endpoints[0].Jobs != 3 || all.Largest[0].Jobs != 1 {
+		t.Errorf("the thread of one of 3 requests has %d jobs, all threads %+v; want 1 and 3", th.Ripple.Jobs, all)
+	}
+	b.api(http.MethodPost, "/api/v1/query", `{"calculations":[{"op":"SUM","column":"ripple.jobs"}],"filters":[{"column":"name","op":"=","value":"POST /cars"}]}`, http.StatusOK, nil).
+		want(t, "ripple.jobs", http.StatusOK, `"SUM(ripple.jobs)":3`)
 }
 
 func TestWorkBeforeAnything(t *testing.T) {
