@@ -40,6 +40,12 @@ func (s *Server) showExplore(c echo.Context) error {
 	if err != nil {
 		return fmt.Errorf("explore: %w", err)
 	}
+	if len(answer.Charts) > 0 {
+		if answer.Markers, err = s.findMarkerRows(ctx, st.Window, servicesAsked(&st.Spec), st.Spec.Environment); err != nil {
+			return fmt.Errorf("explore: %w", err)
+		}
+		markCharts(answer.Charts, answer.Markers)
+	}
 	columns, err := e.store.Columns(ctx, st.Spec.Environment, "")
 	if err != nil {
 		return fmt.Errorf("explore columns: %w", err)
@@ -323,13 +329,18 @@ func pickers(environments []string, environment string, w timeWindow, keep url.V
 
 // environments lists the environments there are.
 func (e explorer) environments(ctx context.Context) ([]string, error) {
-	columns, err := e.store.Columns(ctx, "", environmentColumn)
+	return e.topValues(ctx, environmentColumn)
+}
+
+// topValues lists the values that a column has most often, by name.
+func (e explorer) topValues(ctx context.Context, column string) ([]string, error) {
+	columns, err := e.store.Columns(ctx, "", column)
 	if err != nil {
-		return nil, fmt.Errorf("environments: %w", err)
+		return nil, fmt.Errorf("values of %s: %w", column, err)
 	}
 	var names []string
 	for _, c := range columns {
-		if c.Name != environmentColumn {
+		if c.Name != column {
 			continue
 		}
 		for _, v := range c.Top {

@@ -24,6 +24,7 @@ const (
 	maxHomeErrors         = 8
 	maxHomeInvestigations = 5
 	maxHomeThreads        = 5
+	maxHomeMarkers        = 5
 	homeSparkBuckets      = 60
 )
 
@@ -70,6 +71,13 @@ func (s *Server) showHome(c echo.Context) error {
 	}
 	if m.Investigations, err = s.openInvestigations(ctx); err != nil {
 		return err
+	}
+	changes, err := s.Collab.FindMarkers(ctx, collab.MarkerFilter{ToUnixNano: w.To.UnixNano(), Environment: h.environment, Limit: maxHomeMarkers})
+	if err != nil {
+		return fmt.Errorf("home: %w", err)
+	}
+	for i := range changes {
+		m.Markers = append(m.Markers, markerRow(&changes[i], collab.Actor{}))
 	}
 	m.Page.Scope = pickers(names, h.environment, w, url.Values{})
 	return render(c, http.StatusOK, views.HomePage(m))

@@ -42,6 +42,11 @@ func (s *Server) showService(c echo.Context) error {
 		return fmt.Errorf("service %q: %w", name, err)
 	}
 	if m.Missing == nil {
+		marks, err := s.findMarkerRows(ctx, w.window, []string{name}, w.environment)
+		if err != nil {
+			return err
+		}
+		markCharts(m.Charts, marks)
 		st := v.ask([]string{"name"}, append([]query.Calculation{{Op: "HEATMAP", Column: "duration_ms"}}, calculations("P50", "P95", "P99")...), v.entering()...)
 		m.ExploreURL = st.address(nil)
 		if m.Pin, err = s.pinForm(c, pinWhat{Kind: collab.KindQuery, QueryJSON: st.specJSON(), Title: name}); err != nil {

@@ -32,6 +32,7 @@ type ChartTime struct {
 	From, To    int64 // the window asked for
 	Start, Step int64
 	Buckets     int
+	Markers     []MarkerRow // what happened in it, the oldest first
 }
 
 // Line is one group over time. Values has one number for each bucket, NaN where

@@ -101,6 +101,7 @@ type ExploreAnswer struct {
 	Ran      bool // false: the query could not be run; the form says why
 	Warnings []string
 	Charts   []ExploreChart
+	Markers  []MarkerRow // what happened in this time
 	Tabs     []ExploreTab
 	Results  *ExploreResults
 	Traces   *ExploreTraces

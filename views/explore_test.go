@@ -54,7 +54,8 @@ func exploreForm1() ExploreForm {
 		Where:     ExploreClauses{"w", "Filter", "service.name = …", []ExploreClause{{Text: "service.name = quotes-api"}}},
 		GroupBy:   ExploreClauses{"g", "Column to group by", "column", []ExploreClause{{Text: "app.dealer_id"}}},
 		Order:     ExploreClauses{"o", "Order", "COUNT desc", nil}, Having: ExploreClauses{"h", "Condition on groups", "COUNT > 10", nil},
-		Automatic: "30", Window: ExploreWindow{Range: "1h", From: exploreNow.Add(-time.Hour), To: exploreNow},
+		Calculated: ExploreClauses{"f", "Calculated field", "name = expression", nil},
+		Automatic:  "30", Window: ExploreWindow{Range: "1h", From: exploreNow.Add(-time.Hour), To: exploreNow},
 		Suggestions: []string{"app.dealer_id", "duration_ms"}, Operators: []string{"COUNT", "P99"}, Environment: "production-uk",
 	}
 }
@@ -85,8 +86,15 @@ func TestExploreGolden(t *testing.T) {
 			},
 			Total: &ExploreRow{Label: "total", Cells: []ExploreCell{{Text: "total"}, {Text: "1.3 s", Number: true}}},
 		}}
+	marks := []MarkerRow{
+		{ID: "k_1", Type: "migration", Message: "all prices", At: exploreNow.Add(-50 * time.Minute), End: exploreNow.Add(-40 * time.Minute), For: "10 min"},
+		{ID: "k_2", Type: "deploy", Service: "quotes-api", ServiceClass: "Service--1", Environment: "production-uk", Message: "build 7f3c1e9d", URL: "https://ci.example.com/1", By: "Ann", At: exploreNow.Add(-20 * time.Minute)},
+	}
+	results.Markers, results.Charts[0].Heat.Time.Markers, results.Charts[1].Line.Time.Markers = marks, marks, marks
+	results.Charts = append(results.Charts, ExploreChart{Line: &LineChart{ID: "chart-2", Title: "Rate", Alone: true, Time: results.Charts[0].Heat.Time, Lines: []Line{{"0", "all", "Service--0", []float64{1, 2, 3}}}}})
 	wrong := exploreForm1()
 	wrong.Where.Clauses = append(wrong.Where.Clauses, ExploreClause{Text: "service.name", Error: "Say how service.name compares."})
+	wrong.Calculated.Clauses = []ExploreClause{{Text: "slow", Error: "Write a calculated field as name = expression."}}
 	wrong.Limit = ExploreClause{Text: "x", Error: "The limit is a whole number, at least 1."}
 	wrong.Window = ExploreWindow{From: exploreNow.Add(-time.Minute), To: exploreNow, Error: "The time range ends before it begins."}
 	wrong.Error, wrong.MatchAny = "The query in the address cannot be read.", true
@@ -97,6 +105,7 @@ func TestExploreGolden(t *testing.T) {
 	}}}
 	hostile := exploreForm1()
 	hostile.Where.Clauses = []ExploreClause{{Text: hostileText, Error: hostileText}}
+	hostileMark := []MarkerRow{{ID: "k_1", Type: hostileText, Service: hostileText, Environment: hostileText, Message: hostileText, URL: "javascript:alert(1)", By: hostileText, At: exploreNow}}
 	hostile.Environment, hostile.Error, hostile.Suggestions, hostile.RawColumns = hostileText, hostileText, []string{hostileText}, []string{hostileText}
 	bubble := exploreForm1()
 	bubble.Tab = "bubbleup"
@@ -133,9 +142,9 @@ func TestExploreGolden(t *testing.T) {
 		"nothing": ExploreContent(Explore{Form: exploreForm1(), Answer: ExploreAnswer{Ran: true, Now: exploreNow, Foot: ExploreFoot{Scanned: "9", Matched: "0", Elapsed: "1 ms", Segments: "in memory", Sampled: true},
 			Empty: &ExploreEmpty{Window: "the last 1 h", Newest: exploreNow.Add(-3 * time.Hour), Now: exploreNow, Links: []ExploreLink{{"The last 24 h", "/explore?range=24h"}}}}}),
 		"no_data": ExploreContent(Explore{Form: exploreForm1(), Answer: ExploreAnswer{Ran: true, Now: exploreNow, Empty: &ExploreEmpty{NoData: true}}}),
-		"hostile": ExploreContent(Explore{Form: hostile, Answer: ExploreAnswer{Ran: true, Now: exploreNow, Warnings: []string{hostileText}, Foot: foot,
+		"hostile": ExploreContent(Explore{Form: hostile, Answer: ExploreAnswer{Ran: true, Now: exploreNow, Warnings: []string{hostileText}, Foot: foot, Markers: hostileMark,
 			Tabs:   []ExploreTab{{Label: "Raw", URL: "javascript:alert(1)", Current: true}},
-			Charts: []ExploreChart{{Line: &LineChart{ID: "chart-0", Title: hostileText, Time: exploreAxis(), Lines: []Line{{"0", hostileText, "Service--0", []float64{1, 2, 3}}}}}},
+			Charts: []ExploreChart{{Line: &LineChart{ID: "chart-0", Title: hostileText, Time: ChartTime{From: exploreAxis().From, To: exploreAxis().To, Start: exploreAxis().Start, Step: 1_200_000, Buckets: 3, Markers: hostileMark}, Lines: []Line{{"0", hostileText, "Service--0", []float64{1, 2, 3}}}}}},
 			Raw: &ExploreRaw{Columns: []ExploreRawColumn{{Name: hostileText, RemoveURL: "/explore"}}, AddName: "c", Keep: []ExploreParam{{"w", hostileText}}, NextURL: "/explore?after=x",
 				Rows: []ExploreRawRow{{URL: "/t/aa/bb", TraceID: "aa", SpanID: "bb", Start: exploreNow, Error: true, Cells: []ExploreCell{{Text: hostileText, Title: hostileText, Column: hostileText, Value: `"x"`}}}}}}}),
 	})
@@ -171,7 +180,7 @@ func TestExploreFormWithoutScript(t *testing.T) {
 	for _, m := range regexp.MustCompile(`<(?:input|select)[^>]*? name="([a-z]+)"`).FindAllStringSubmatch(page, -1) {
 		names = append(names, m[1])
 	}
-	want := "environment v v w w match g g o h n range from to step"
+	want := "environment v v w w match g g o h n f range from to step"
 	if got := strings.Join(names, " "); got != want {
 		t.Errorf("the form's controls are %q, want %q", got, want)
 	}

@@ -17,6 +17,7 @@ type Home struct {
 	// ErrorsURL leads to all error rows of the window.
 	ErrorsURL      string
 	Investigations []HomeInvestigation
+	Markers        []MarkerRow   // the newest
 	Quiet          *ExploreEmpty // set while the window has no rows
 	Now            time.Time
 }

@@ -29,6 +29,7 @@ var settingsTabs = []settingsTab{
 	{TabAccount, "Account", "/settings/account", false},
 	{TabPeople, "People", "/settings/people", true},
 	{TabTeams, "Teams", "/settings/teams", false},
+	{TabMarkers, "Markers", "/settings/markers", false},
 	{TabKeys, "Ingest keys", "/settings/keys", true},
 	{TabTokens, "API tokens", "/settings/tokens", true},
 	{TabNotifications, "Notifications", "/settings/notifications", true},

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chromedp/cdproto/emulation"
 )
@@ -60,6 +61,7 @@ func TestBrowserPages(t *testing.T) {
 	a.look(axe, []site{
 		{name: "home-empty", path: "/"}, {name: "explore-empty", path: "/explore"}, {name: "investigations-empty", path: "/investigations"}, {name: "inbox-empty", path: "/inbox"},
 		{name: "notifications-empty", path: "/settings/notifications"}, {name: "jobs-empty", path: "/jobs"}, {name: "messages-empty", path: "/messages"},
+		{name: "markers-empty", path: "/settings/markers"},
 	}...)
 
 	s := tell(t, p)
@@ -68,7 +70,7 @@ func TestBrowserPages(t *testing.T) {
 	board, pin := fillBoard(t, p, s)
 	a.look(axe, []site{
 		{name: "home", path: "/"},
-		{name: "explore", path: "/explore?v=HEATMAP(duration_ms)&v=COUNT&v=P95(duration_ms)&w=duration_ms+>+30&g=service.name&g=http.route&o=COUNT+desc"},
+		{name: "explore", path: "/explore?v=HEATMAP(duration_ms)&v=COUNT&v=P95(duration_ms)&w=duration_ms+>+30&g=service.name&g=http.route&o=COUNT+desc&f=slow+%3D+GT($duration_ms,100)"},
 		{name: "explore-bubbleup", path: "/explore?v=HEATMAP(duration_ms)&v=COUNT&tab=bubbleup&s=duration_ms+>%3D+30"},
 		{name: "explore-bubbleup-help", path: "/explore?v=HEATMAP(duration_ms)&v=COUNT&tab=bubbleup"},
 		{name: "explore-traces", path: "/explore?v=COUNT&tab=traces"},
@@ -96,7 +98,7 @@ func TestBrowserPages(t *testing.T) {
 			b.key("?")
 			b.until("the list of keys", `document.getElementById("keys").open`)
 		}},
-		{name: "account", path: "/settings/account"}, {name: "people", path: "/settings/people"}, {name: "teams", path: "/settings/teams"}, {name: "keys", path: "/settings/keys"}, {name: "tokens", path: "/settings/tokens"},
+		{name: "account", path: "/settings/account"}, {name: "people", path: "/settings/people"}, {name: "teams", path: "/settings/teams"}, {name: "markers", path: "/settings/markers"}, {name: "keys", path: "/settings/keys"}, {name: "tokens", path: "/settings/tokens"},
 		{name: "notifications", path: "/settings/notifications"}, {name: "correlations", path: "/settings/correlations?preview=1&means=message&cause=user.id&effect=http.route,app.never"}, {name: "storage", path: "/settings/storage"}, {name: "audit", path: "/settings/audit"}, {name: "about", path: "/settings/about"},
 		{name: "not-found", path: "/nothing/here", refused: true},
 	}...)
@@ -115,6 +117,12 @@ func fillBoard(t *testing.T, p *process, s story) (board, pin string) {
 		if got := p.api(http.MethodPost, path, body, out); got != http.StatusCreated {
 			t.Fatalf("POST %s: status %d", path, got)
 		}
+	}
+	for _, m := range []map[string]any{
+		{"service": "pricing", "message": "build 7f3c1e9d", "url": "https://example.com/deploys/1234"},
+		{"type": "migration", "message": "an index of prices by dealer and country, made while everybody goes on", "time": time.Now().Add(-40 * time.Minute).Unix(), "end_time": time.Now().Add(-30 * time.Minute).Unix()},
+	} {
+		post("/api/v1/markers", m, nil)
 	}
 	post("/api/v1/investigations", map[string]any{"title": "Quotes of dealer 17 fail since the deploy", "severity": "sev2"}, &made)
 	pins := "/api/v1/investigations/" + made.ID + "/pins"

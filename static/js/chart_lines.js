@@ -81,7 +81,7 @@ function options(figure, host, data, tip) {
     axes: [
       {
         stroke: quiet, font, size: 22, gap: 6, grid: { show: false }, ticks: { show: false }, space: 64,
-        values: (u, splits, axis, space, step) => splits.map((s) => tick(s * 1000, step * 1000, length)),
+        values: (u, splits, axis, space, step) => splits.map((s) => whole(u, s, data, tick(s * 1000, step * 1000, length), font)),
       },
       {
         stroke: quiet, font, size: 56, gap: 8, space: 60, grid: { stroke: hair, width: 1 }, ticks: { show: false },
@@ -96,6 +96,14 @@ function options(figure, host, data, tip) {
       setSelect: [(u) => select(figure, u)],
     },
   };
+}
+
+// The label of a moment, or none where the end of the axis would cut it.
+const pen = document.createElement("canvas").getContext("2d");
+function whole(u, seconds, data, text, font) {
+  const right = (data.to / 1000 - seconds) / ((data.to - data.from) / 1000) * (u.width - 56);
+  pen.font = font;
+  return right < pen.measureText(text).width / 2 ? "" : text;
 }
 
 // A value without neighbours makes no line: it gets a point.
