@@ -135,6 +135,7 @@ type IngestKey struct {
 	CreatedBy   string
 	CreatedAt   time.Time
 	LastUsedAt  time.Time // zero: never
+	Lists       AttributeLists
 }
 
 // AnyEnvironment, as the environment of an ingest key, takes the environment
@@ -150,6 +151,7 @@ type NewIngestKey struct {
 	Environment string
 	SecretHash  []byte
 	Hint        string
+	Lists       AttributeLists
 }
 
 func cleanEnvironment(env string) (string, error) {
@@ -183,14 +185,22 @@ func (s *Store) CreateIngestKey(ctx context.Context, n NewIngestKey) (IngestKey,
 	if err != nil {
 		return IngestKey{}, fmt.Errorf("create ingest key: %w", err)
 	}
-	k := IngestKey{ID: newID("k_"), Name: name, Environment: env, Hint: n.Hint, CreatedBy: actorName(ctx), CreatedAt: s.now().UTC()}
+	lists, err := n.Lists.clean()
+	if err != nil {
+		return IngestKey{}, fmt.Errorf("create ingest key: %w", err)
+	}
+	k := IngestKey{ID: newID("k_"), Name: name, Environment: env, Hint: n.Hint, CreatedBy: actorName(ctx), CreatedAt: s.now().UTC(), Lists: lists}
 	err = s.tx(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `INSERT INTO ingest_keys (id, secret_hash, hint, name, environment, created_by, created_at)
-			VALUES (?, ?, ?, ?, ?, ?, ?)`, k.ID, n.SecretHash, k.Hint, k.Name, k.Environment, k.CreatedBy, k.CreatedAt.UnixNano())
+		_, err := tx.ExecContext(ctx, `INSERT INTO ingest_keys (id, secret_hash, hint, name, environment, created_by, created_at, drop_names, hash_names)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`, k.ID, n.SecretHash, k.Hint, k.Name, k.Environment, k.CreatedBy, k.CreatedAt.UnixNano(), lists.Drop, lists.Hash)
 		if err != nil {
 			return err
 		}
-		return s.addAudit(ctx, tx, AuditEntry{Action: "key.created", Subject: k.Name, Detail: "environment " + k.Environment})
+		detail := "environment " + k.Environment
+		if lists != (AttributeLists{}) {
+			detail += "; " + lists.words()
+		}
+		return s.addAudit(ctx, tx, AuditEntry{Action: "key.created", Subject: k.Name, Detail: detail})
 	})
 	if err != nil {
 		return IngestKey{}, fmt.Errorf("create ingest key: %w", err)
@@ -204,8 +214,8 @@ func (s *Store) IngestKeyByHash(ctx context.Context, secretHash []byte) (IngestK
 	now := s.now()
 	var k IngestKey
 	var used sql.NullInt64
-	err := s.read.QueryRowContext(ctx, `SELECT id, name, environment, last_used_at FROM ingest_keys
-		WHERE secret_hash = ? AND revoked_at IS NULL`, secretHash).Scan(&k.ID, &k.Name, &k.Environment, &used)
+	err := s.read.QueryRowContext(ctx, `SELECT id, name, environment, last_used_at, drop_names, hash_names FROM ingest_keys
+		WHERE secret_hash = ? AND revoked_at IS NULL`, secretHash).Scan(&k.ID, &k.Name, &k.Environment, &used, &k.Lists.Drop, &k.Lists.Hash)
 	if err != nil {
 		return IngestKey{}, fmt.Errorf("ingest key: %w", translate(err))
 	}
@@ -218,7 +228,7 @@ func (s *Store) IngestKeyByHash(ctx context.Context, secretHash []byte) (IngestK
 
 // FindIngestKeys returns the keys that are not revoked, the newest first.
 func (s *Store) FindIngestKeys(ctx context.Context) ([]IngestKey, error) {
-	rows, err := s.read.QueryContext(ctx, `SELECT id, name, environment, hint, created_by, created_at, last_used_at
+	rows, err := s.read.QueryContext(ctx, `SELECT id, name, environment, hint, created_by, created_at, last_used_at, drop_names, hash_names
 		FROM ingest_keys WHERE revoked_at IS NULL ORDER BY created_at DESC, id`)
 	if err != nil {
 		return nil, fmt.Errorf("find ingest keys: %w", err)
@@ -229,7 +239,7 @@ func (s *Store) FindIngestKeys(ctx context.Context) ([]IngestKey, error) {
 		var k IngestKey
 		var created int64
 		var used sql.NullInt64
-		if err := rows.Scan(&k.ID, &k.Name, &k.Environment, &k.Hint, &k.CreatedBy, &created, &used); err != nil {
+		if err := rows.Scan(&k.ID, &k.Name, &k.Environment, &k.Hint, &k.CreatedBy, &created, &used, &k.Lists.Drop, &k.Lists.Hash); err != nil {
 			return nil, fmt.Errorf("find ingest keys: %w", err)
 		}
 		k.CreatedAt, k.LastUsedAt = timeOf(created), timeOrZero(used)

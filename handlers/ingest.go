@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"redthread/collab"
+	"redthread/collab/auth"
 	"redthread/tracestore"
 	"redthread/tracestore/otlp"
 )
@@ -38,9 +40,13 @@ type IngestStore interface {
 
 // IngestKeys looks up ingest keys.
 type IngestKeys interface {
-	// IngestKey returns the environment that a key writes to: "*" or empty let
-	// each resource name its own. ok is false for an unknown or revoked key.
-	IngestKey(ctx context.Context, secret string) (environment string, ok bool, err error)
+	// IngestKey returns what comes by a key. ok is false for an unknown or revoked
+	// one.
+	IngestKey(ctx context.Context, secret string) (_ auth.Sender, ok bool, err error)
+	// Keyless returns what comes without a key, where none is needed.
+	Keyless(ctx context.Context) (auth.Sender, error)
+	// HashSecret is what attributes are hashed by.
+	HashSecret(ctx context.Context) ([]byte, error)
 }
 
 // IngestOptions configure an [Ingest]. Store and Keys have to be there.
@@ -80,9 +86,14 @@ type Ingest struct {
 	requests, refused, received, spans, rejected, points atomic.Int64
 	inFlight                                             atomic.Int64
 
-	mu     sync.Mutex
-	warned map[string]bool // senders of metrics
+	mu      sync.Mutex
+	warned  map[string]bool // senders of metrics
+	filters map[collab.AttributeLists]*otlp.Filter
 }
+
+// maxFilters bounds the filters that are kept ready; when they are too many, all
+// are made anew.
+const maxFilters = 256
 
 // NewIngest returns an Ingest for the options.
 func NewIngest(o IngestOptions) *Ingest {
@@ -95,7 +106,7 @@ func NewIngest(o IngestOptions) *Ingest {
 	if o.BodyTimeout <= 0 {
 		o.BodyTimeout = 2 * time.Minute
 	}
-	return &Ingest{o: o, warned: map[string]bool{}}
+	return &Ingest{o: o, warned: map[string]bool{}, filters: map[collab.AttributeLists]*otlp.Filter{}}
 }
 
 // Stats returns the counters.
@@ -141,19 +152,26 @@ func (in *Ingest) release(n int64) { in.inFlight.Add(-n) }
 // lower case as gRPC has them.
 var keyHeaders = []string{"x-redthread-key", "x-honeycomb-team", "x-api-key", "dd-api-key"}
 
-// authorize finds the environment that the request may write to. header returns
-// the first value of a header; proxied says whether the request came through a
-// proxy, so that it may be from anywhere.
-func (in *Ingest) authorize(ctx context.Context, header func(string) string, proxied bool) (environment string, err error) {
+// grant is what a request may write: where its spans belong, and what is taken out of
+// them.
+type grant struct {
+	environment string
+	filter      *otlp.Filter // nil: nothing
+}
+
+// authorize finds out what comes with the request. header returns the first value
+// of a header; proxied says whether the request came through a proxy, so that it
+// may be from anywhere.
+func (in *Ingest) authorize(ctx context.Context, header func(string) string, proxied bool) (grant, error) {
 	secret := ""
 	if h := header("authorization"); h != "" {
 		scheme, rest, _ := strings.Cut(h, " ")
 		if !strings.EqualFold(scheme, "Bearer") {
-			return "", refuse(http.StatusUnauthorized, "Send the ingest key as Authorization: Bearer KEY, or in the header x-redthread-key.")
+			return grant{}, refuse(http.StatusUnauthorized, "Send the ingest key as Authorization: Bearer KEY, or in the header x-redthread-key.")
 		}
 		secret = strings.TrimSpace(rest)
 		if secret == "" {
-			return "", refuse(http.StatusUnauthorized, "The Authorization header has no ingest key.")
+			return grant{}, refuse(http.StatusUnauthorized, "The Authorization header has no ingest key.")
 		}
 	}
 	for _, name := range keyHeaders {
@@ -163,20 +181,51 @@ func (in *Ingest) authorize(ctx context.Context, header func(string) string, pro
 	}
 	switch {
 	case secret != "":
-		environment, ok, err := in.o.Keys.IngestKey(ctx, secret)
+		sender, ok, err := in.o.Keys.IngestKey(ctx, secret)
 		if err != nil {
-			return "", fmt.Errorf("look up ingest key: %w", err)
+			return grant{}, fmt.Errorf("look up ingest key: %w", err)
 		}
 		if !ok {
-			return "", refuse(http.StatusUnauthorized, "This ingest key is unknown or revoked.")
+			return grant{}, refuse(http.StatusUnauthorized, "This ingest key is unknown or revoked.")
 		}
-		return environment, nil
+		return in.from(ctx, sender)
 	case in.o.Open && !proxied:
-		return "", nil
+		sender, err := in.o.Keys.Keyless(ctx)
+		if err != nil {
+			return grant{}, err
+		}
+		return in.from(ctx, sender)
 	case in.o.Open:
-		return "", refuse(http.StatusUnauthorized, "A request through a proxy needs an ingest key, in the header x-redthread-key.")
+		return grant{}, refuse(http.StatusUnauthorized, "A request through a proxy needs an ingest key, in the header x-redthread-key.")
 	}
-	return "", refuse(http.StatusUnauthorized, "Send an ingest key as Authorization: Bearer KEY, or in the header x-redthread-key.")
+	return grant{}, refuse(http.StatusUnauthorized, "Send an ingest key as Authorization: Bearer KEY, or in the header x-redthread-key.")
+}
+
+// from makes ready what becomes of a sender's attributes. Without the secret to
+// hash them by nothing is taken.
+func (in *Ingest) from(ctx context.Context, s auth.Sender) (grant, error) {
+	from := grant{environment: s.Environment}
+	if s.Lists == (collab.AttributeLists{}) {
+		return from, nil
+	}
+	in.mu.Lock()
+	from.filter = in.filters[s.Lists]
+	in.mu.Unlock()
+	if from.filter != nil {
+		return from, nil
+	}
+	secret, err := in.o.Keys.HashSecret(ctx)
+	if err != nil {
+		return from, err
+	}
+	from.filter = otlp.NewFilter(s.Lists.DropNames(), s.Lists.HashNames(), secret)
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if len(in.filters) >= maxFilters {
+		clear(in.filters)
+	}
+	in.filters[s.Lists] = from.filter
+	return from, nil
 }
 
 // result is what a request that was taken is answered with.
@@ -186,7 +235,7 @@ type result struct {
 }
 
 // take stores one decompressed body. sender names who sent it, for the log.
-func (in *Ingest) take(ctx context.Context, sig otlp.Signal, isJSON bool, environment string, raw []byte, sender string) (result, error) {
+func (in *Ingest) take(ctx context.Context, sig otlp.Signal, isJSON bool, from grant, raw []byte, sender string) (result, error) {
 	in.received.Add(int64(len(raw)))
 	if sig == otlp.Metrics {
 		return in.dropMetrics(isJSON, raw, sender)
@@ -200,7 +249,7 @@ func (in *Ingest) take(ctx context.Context, sig otlp.Signal, isJSON bool, enviro
 	case isJSON:
 		format = tracestore.FormatOTLPJSON
 	}
-	ack, err := in.o.Store.Append(ctx, tracestore.Batch{Format: format, Environment: environment, Raw: raw})
+	ack, err := in.o.Store.Append(ctx, tracestore.Batch{Format: format, Environment: from.environment, Raw: raw, Filter: from.filter})
 	if err != nil {
 		return result{}, refusalOf(err)
 	}

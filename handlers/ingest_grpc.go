@@ -95,7 +95,7 @@ func (in *Ingest) serveGRPC(w http.ResponseWriter, r *http.Request) {
 
 // receiveGRPC reads the one message of a call and stores it.
 func (in *Ingest) receiveGRPC(w http.ResponseWriter, r *http.Request) (result, error) {
-	environment, err := in.authorize(r.Context(), r.Header.Get, proxied(r.Header))
+	from, err := in.authorize(r.Context(), r.Header.Get, proxied(r.Header))
 	if err != nil {
 		return result{}, err
 	}
@@ -114,7 +114,7 @@ func (in *Ingest) receiveGRPC(w http.ResponseWriter, r *http.Request) (result, e
 	}
 	defer in.putBody(body)
 	_ = deadline.SetReadDeadline(time.Time{})
-	return in.take(r.Context(), sig, false, environment, body.b, senderOf(r.RemoteAddr, r.UserAgent()))
+	return in.take(r.Context(), sig, false, from, body.b, senderOf(r.RemoteAddr, r.UserAgent()))
 }
 
 // grpcPrefix is what stands before a message: whether it is compressed (1 byte)

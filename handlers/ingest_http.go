@@ -79,7 +79,7 @@ func discardBody(w http.ResponseWriter, r *http.Request) {
 }
 
 func (in *Ingest) receive(w http.ResponseWriter, r *http.Request, sig otlp.Signal, mediaType string, isJSON bool) (result, error) {
-	environment, err := in.authorize(r.Context(), r.Header.Get, proxied(r.Header))
+	from, err := in.authorize(r.Context(), r.Header.Get, proxied(r.Header))
 	if err != nil {
 		return result{}, err
 	}
@@ -99,7 +99,7 @@ func (in *Ingest) receive(w http.ResponseWriter, r *http.Request, sig otlp.Signa
 	}
 	defer in.putBody(body)
 	_ = deadline.SetReadDeadline(time.Time{})
-	return in.take(r.Context(), sig, isJSON, environment, body.b, senderOf(r.RemoteAddr, r.UserAgent()))
+	return in.take(r.Context(), sig, isJSON, from, body.b, senderOf(r.RemoteAddr, r.UserAgent()))
 }
 
 // proxied reports whether a request came through a proxy, by its own account.

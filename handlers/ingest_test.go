@@ -22,6 +22,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/labstack/echo/v4"
 
+	"redthread/collab/auth"
 	"redthread/tracestore"
 	"redthread/tracestore/otlp"
 	"redthread/tracestore/trace"
@@ -68,15 +69,18 @@ func (s *batchStore) taken() []tracestore.Batch {
 // oneKey knows the key "right", of the environment production-uk.
 type oneKey struct{}
 
-func (oneKey) IngestKey(_ context.Context, secret string) (string, bool, error) {
+func (oneKey) IngestKey(_ context.Context, secret string) (auth.Sender, bool, error) {
 	switch secret {
 	case "right":
-		return "production-uk", true, nil
+		return auth.Sender{Environment: "production-uk"}, true, nil
 	case "broken":
-		return "", false, errors.New("database is away")
+		return auth.Sender{}, false, errors.New("database is away")
 	}
-	return "", false, nil
+	return auth.Sender{}, false, nil
 }
+
+func (oneKey) Keyless(context.Context) (auth.Sender, error) { return auth.Sender{}, nil }
+func (oneKey) HashSecret(context.Context) ([]byte, error)   { return []byte("secret"), nil }
 
 // testSpans returns n spans as an export request.
 func testSpans(n int) []byte {
@@ -473,5 +477,27 @@ func TestIngestBombsCostBoundedMemory(t *testing.T) {
 	}
 	if perBomb := int64(after.TotalAlloc-before.TotalAlloc) / 4; perBomb > 3*maxPlainBytes {
 		t.Errorf("a bomb allocates %d bytes, want at most three times the limit", perBomb)
+	}
+}
+
+// TestAuthorizeWithoutListsDoesNotAllocate: a key that takes nothing out costs what
+// it did before there were lists.
+func TestAuthorizeWithoutListsDoesNotAllocate(t *testing.T) {
+	in := NewIngest(IngestOptions{Store: &batchStore{}, Keys: oneKey{}, Open: true})
+	for name, secret := range map[string]string{"a key": "right", "no key": ""} {
+		header := func(h string) string {
+			if h == "x-redthread-key" {
+				return secret
+			}
+			return ""
+		}
+		allocs := testing.AllocsPerRun(100, func() {
+			if g, err := in.authorize(t.Context(), header, false); err != nil || g.filter != nil {
+				t.Fatalf("%s: %+v %v", name, g, err)
+			}
+		})
+		if allocs != 0 {
+			t.Errorf("%s: %v allocations, want none", name, allocs)
+		}
 	}
 }

@@ -139,15 +139,29 @@ func TestKeysAndTokens(t *testing.T) {
 	page := admin.post("/settings/keys", "environment", "staging")
 	page.want(t, "new key", 201, "OTEL_EXPORTER_OTLP_HEADERS", "not shown again", s.srv.URL)
 	key := regexp.MustCompile(`rtk_[a-z0-9]{52}`).FindString(page.body)
-	if env, ok, err := s.Auth.IngestKey(t.Context(), key); env != "staging" || !ok || err != nil {
-		t.Errorf("the key on the page: got %q, %v, %v", env, ok, err)
+	if sender, ok, err := s.Auth.IngestKey(t.Context(), key); sender.Environment != "staging" || !ok || err != nil {
+		t.Errorf("the key on the page: got %+v, %v, %v", sender, ok, err)
 	}
 	admin.get("/settings/keys").want(t, "list of keys", 200, "staging", "!"+key)
 	keys, err := s.Collab.FindIngestKeys(t.Context())
 	if err != nil || len(keys) != 1 {
 		t.Fatalf("keys: %v, %v", keys, err)
 	}
+	edit := "/settings/keys/" + keys[0].ID + "/attributes"
+	admin.get("/settings/keys?attributes="+keys[0].ID).want(t, "the lists of a key", 200, "come with the key staging", `action="`+edit+`"`)
+	admin.get("/settings/keys?attributes=k_none").want(t, "the lists of no key", 404)
+	admin.post(edit, "drop", "user.*\nsecret", "hash", "*").want(t, "a bad name", 422, "only at the end", "user.*\nsecret</textarea>", "come with the key staging")
+	admin.post(edit, "drop", "user.*\nsecret a b", "hash", "account.id").wantRedirect(t, "lists", "/settings/keys")
+	admin.get("/settings/keys").want(t, "lists in the table", 200, "drops", "<code>secret</code>", "hashes", "<code>account.id</code>", "!Without a key")
+	if sender, _, _ := s.Auth.IngestKey(t.Context(), key); sender.Lists.Drop != "a\nb\nsecret\nuser.*" || sender.Lists.Hash != "account.id" {
+		t.Errorf("lists of the key: %+v", sender)
+	}
+	admin.post("/settings/keys/attributes", "drop", "x").wantRedirect(t, "lists without a key", "/settings/keys")
+	admin.get("/settings/keys?attributes=none").want(t, "what comes without a key", 200, "come without a key", ">x</textarea>")
+	admin.post("/settings/keys", "environment", "other", "drop", "bad*").want(t, "a new key with a bad list", 422, "only at the end", "<details open", `value="other"`)
+	admin.get("/settings/audit").want(t, "lists in the audit log", 200, "key.attributes", "drop a, b, secret, user.*; hash account.id", "without a key")
 	admin.post("/settings/keys/"+keys[0].ID+"/revoke").wantRedirect(t, "revoke", "/settings/keys")
+	admin.post(edit, "drop", "x").want(t, "lists of a revoked key", 404)
 	if _, ok, _ := s.Auth.IngestKey(t.Context(), key); ok {
 		t.Error("the revoked key works")
 	}

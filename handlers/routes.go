@@ -93,6 +93,8 @@ func (s *Server) routes() []route {
 		{groupPage, post, "/settings/markers/:marker/delete", accessMember, s.deleteMarker},
 		{groupPage, get, "/settings/keys", accessAdmin, s.showKeys},
 		{groupPage, post, "/settings/keys", accessAdmin, s.createKey},
+		{groupPage, post, "/settings/keys/attributes", accessAdmin, s.updateKeyLists},
+		{groupPage, post, "/settings/keys/:id/attributes", accessAdmin, s.updateKeyLists},
 		{groupPage, post, "/settings/keys/:id/revoke", accessAdmin, s.revokeKey},
 		{groupPage, get, "/settings/tokens", accessAdmin, s.showTokens},
 		{groupPage, post, "/settings/tokens", accessAdmin, s.createToken},

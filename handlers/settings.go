@@ -68,15 +68,27 @@ func (s *Server) renderKeys(c echo.Context, status int, v views.Keys) error {
 	}
 	for _, k := range list {
 		v.Keys = append(v.Keys, views.KeyRow{ID: k.ID, Name: k.Name, Environment: k.Environment, Hint: k.Hint, By: k.CreatedBy,
-			Created: k.CreatedAt, Used: k.LastUsedAt})
+			Created: k.CreatedAt, Used: k.LastUsedAt, Drop: k.Lists.DropNames(), Hash: k.Lists.HashNames()})
+	}
+	keyless, err := s.Collab.KeylessLists(c.Request().Context())
+	if err != nil {
+		return err
+	}
+	if keyless != (collab.AttributeLists{}) || s.Ingest != nil && s.Ingest.o.Open {
+		v.Keyless = &views.KeyRow{Name: "what comes without a key", Drop: keyless.DropNames(), Hash: keyless.HashNames()}
+	}
+	if id := c.QueryParam("attributes"); id != "" && v.Edit == nil {
+		if v.Edit = keyLists(list, keyless, id); v.Edit == nil {
+			return collab.ErrNotFound
+		}
 	}
 	return renderPrivate(c, status, views.KeysPage(v))
 }
 
 func (s *Server) createKey(c echo.Context) error {
-	v := views.Keys{Name: c.FormValue("name"), Environment: c.FormValue("environment")}
-	secret, k, err := s.Auth.CreateIngestKey(c.Request().Context(), v.Name, v.Environment)
-	if fields, ok := fieldErrors(err, "name", "environment"); ok {
+	v := views.Keys{Name: c.FormValue("name"), Environment: c.FormValue("environment"), Drop: c.FormValue("drop"), Hash: c.FormValue("hash")}
+	secret, k, err := s.Auth.CreateIngestKey(c.Request().Context(), v.Name, v.Environment, collab.AttributeLists{Drop: v.Drop, Hash: v.Hash})
+	if fields, ok := fieldErrors(err, "name", "environment", "drop", "hash"); ok {
 		v.Errors = fields
 		return s.renderKeys(c, http.StatusUnprocessableEntity, v)
 	}
@@ -86,6 +98,44 @@ func (s *Server) createKey(c echo.Context) error {
 	made := views.Keys{Made: &views.Secret{Title: "Key " + k.Name, Value: secret,
 		Hint: "Copy it now: it is not shown again. Exporters send it as x-redthread-key or Authorization: Bearer."}}
 	return s.renderKeys(c, http.StatusCreated, made)
+}
+
+// keyLists are the lists of a key in their form, of "none" those of what comes
+// without one; nil if there is no such key.
+func keyLists(keys []collab.IngestKey, keyless collab.AttributeLists, id string) *views.KeyLists {
+	if id == "none" {
+		return &views.KeyLists{Drop: keyless.Drop, Hash: keyless.Hash}
+	}
+	for _, k := range keys {
+		if k.ID == id {
+			return &views.KeyLists{ID: k.ID, Name: k.Name, Drop: k.Lists.Drop, Hash: k.Lists.Hash}
+		}
+	}
+	return nil
+}
+
+// updateKeyLists takes the lists of a key, or without an id those of what comes
+// without one.
+func (s *Server) updateKeyLists(c echo.Context) error {
+	ctx := c.Request().Context()
+	edit := &views.KeyLists{ID: c.Param("id"), Drop: c.FormValue("drop"), Hash: c.FormValue("hash")}
+	err := s.Auth.UpdateKeyLists(ctx, edit.ID, collab.AttributeLists{Drop: edit.Drop, Hash: edit.Hash})
+	fields, ok := fieldErrors(err, "drop", "hash")
+	if !ok {
+		if err != nil {
+			return err
+		}
+		return seeOther(c, "/settings/keys")
+	}
+	edit.Errors = fields
+	keys, err := s.Collab.FindIngestKeys(ctx)
+	if err != nil {
+		return err
+	}
+	if k := keyLists(keys, collab.AttributeLists{}, edit.ID); k != nil {
+		edit.Name = k.Name
+	}
+	return s.renderKeys(c, http.StatusUnprocessableEntity, views.Keys{Edit: edit})
 }
 
 func (s *Server) revokeKey(c echo.Context) error {

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 
 	"redthread/tracestore/ingestlog"
@@ -141,6 +142,9 @@ func (s *Store) Append(ctx context.Context, b Batch) (Ack, error) {
 	if isJSON {
 		held *= 2 // and once more as protobuf, which is no longer
 	}
+	if b.Filter != nil {
+		held += size // and as the filter leaves it
+	}
 	if err := s.admit(held); err != nil {
 		return Ack{}, err
 	}
@@ -163,6 +167,14 @@ func (s *Store) Append(ctx context.Context, b Batch) (Ack, error) {
 	if report.Accepted == 0 {
 		s.rejected.Add(int64(ack.Rejected))
 		return ack, nil
+	}
+	if b.Filter != nil {
+		kept := filterBuffers.Get().(*[]byte)
+		defer putFilterBuffer(kept)
+		if *kept, err = b.Filter.Apply((*kept)[:0], sig, raw); err != nil {
+			return Ack{}, invalid(err)
+		}
+		raw = *kept
 	}
 	environment := b.Environment
 	if environment == "*" {
@@ -214,6 +226,15 @@ func (s *Store) Append(ctx context.Context, b Batch) (Ack, error) {
 	s.rejected.Add(int64(ack.Rejected))
 	s.ackedBytes.Add(size)
 	return ack, nil
+}
+
+// filterBuffers hold requests as a filter left them, until they are in the log.
+var filterBuffers = sync.Pool{New: func() any { return new([]byte) }}
+
+func putFilterBuffer(b *[]byte) {
+	if cap(*b) <= maxPooledMessage {
+		filterBuffers.Put(b)
+	}
 }
 
 // waiter is a request with the end of its channel where the answer comes.

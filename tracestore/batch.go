@@ -1,6 +1,10 @@
 package tracestore
 
-import "errors"
+import (
+	"errors"
+
+	"redthread/tracestore/otlp"
+)
 
 // Format is how the bytes of a batch are encoded. The numbers are stored in the
 // ingest log: never renumber.
@@ -20,6 +24,9 @@ type Batch struct {
 	Format      Format
 	Environment string // the key's; empty: each resource names its own
 	Raw         []byte
+	// Filter takes attributes out, or hashes them, before anything is stored; nil:
+	// all stay as they are.
+	Filter *otlp.Filter
 }
 
 // Ack says what became of a batch. Rejected records were not stored; Message

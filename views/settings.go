@@ -1,6 +1,7 @@
 package views
 
 import (
+	"net/url"
 	"time"
 
 	"redthread/views/ui"
@@ -117,14 +118,53 @@ type Keys struct {
 	Keys              []KeyRow
 	Name, Environment string
 	Errors            FieldErrors
+	Drop, Hash        string // names of attributes in the form of a new key
 	Made              *Secret
-	Endpoint          string // base of the OTLP/HTTP address
+	Endpoint          string    // base of the OTLP/HTTP address
+	Keyless           *KeyRow   // what comes without a key; nil: nothing does
+	Edit              *KeyLists // nil: none is being changed
 }
 
 // KeyRow is one ingest key.
 type KeyRow struct {
 	ID, Name, Environment, Hint, By string
 	Created, Used                   time.Time
+	Drop, Hash                      []string // names of attributes
+}
+
+// KeyLists are the lists of a key in their form.
+type KeyLists struct {
+	ID         string // "": of what comes without a key
+	Name       string
+	Drop, Hash string // names, one a line
+	Errors     FieldErrors
+}
+
+// editHref is where the lists of a key are changed, and the path that takes them.
+func (k KeyRow) editHref() string {
+	if k.ID == "" {
+		return "/settings/keys?attributes=none"
+	}
+	return "/settings/keys?attributes=" + url.QueryEscape(k.ID)
+}
+
+func (k KeyLists) action() string {
+	if k.ID == "" {
+		return "/settings/keys/attributes"
+	}
+	return "/settings/keys/" + url.PathEscape(k.ID) + "/attributes"
+}
+
+// shownNames is how many names of a list a row shows.
+const shownNames = 3
+
+// nameList shows the first names of a list and how many there are beside.
+func nameList(names []string) (shown []string, more int) {
+	n := min(len(names), shownNames)
+	if len(names) == shownNames+1 { // the last takes no more room than "1 more"
+		n++
+	}
+	return names[:n], len(names) - n
 }
 
 // Tokens lists the API tokens.

@@ -39,7 +39,7 @@ func runDemo(ctx context.Context, e env, args []string) error {
 	}
 	return serve(ctx, e, c, func(ctx context.Context, a *app) {
 		log := a.log.With("component", "demo")
-		key, made, err := a.auth.CreateIngestKey(ctx, "demo", collab.AnyEnvironment)
+		key, made, err := a.auth.CreateIngestKey(ctx, "demo", collab.AnyEnvironment, collab.AttributeLists{})
 		if err != nil {
 			log.Error("make an ingest key", "error", err)
 			return

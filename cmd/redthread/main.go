@@ -40,7 +40,7 @@ func commands() []command {
 		{"demo", "[flags]", "serve a living car marketplace with an incident to find", runDemo},
 		{"import", "FILE…", "load trace files (OTLP JSON or protobuf, Jaeger JSON, Zipkin JSON); - is stdin", runImport},
 		{"token", "create|list|revoke", "API tokens", runToken},
-		{"key", "create|list|revoke", "ingest keys", runKey},
+		{"key", "create|list|revoke|attributes", "ingest keys", runKey},
 		{"user", "create|list|reset|deactivate", "accounts", runUser},
 		{"origin", "TRACE[:SPAN]", "what caused a span or a trace, as JSON or --text", runOrigin},
 		{"thread", "TRACE[:SPAN]", "everything its origin set off, as JSON or --text", runThread},

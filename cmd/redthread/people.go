@@ -162,8 +162,9 @@ func runKey(ctx context.Context, e env, args []string) error {
 		{"create", 0, func(fs *flag.FlagSet) func(context.Context, people, []string) error {
 			environment := fs.String("environment", "", "where its spans belong, as production-uk; '*': as each resource says")
 			name := fs.String("name", "", "what the key is for; empty: the environment")
+			lists := attributeFlags(fs)
 			return func(ctx context.Context, p people, _ []string) error {
-				secret, _, err := p.auth.CreateIngestKey(ctx, or(*name, *environment), *environment)
+				secret, _, err := p.auth.CreateIngestKey(ctx, or(*name, *environment), *environment, *lists)
 				if err != nil {
 					return err
 				}
@@ -178,9 +179,16 @@ func runKey(ctx context.Context, e env, args []string) error {
 				}
 				var rows [][]string
 				for _, k := range keys {
-					rows = append(rows, []string{k.ID, k.Name, k.Environment, "…" + k.Hint, moment(k.CreatedAt), moment(k.LastUsedAt)})
+					rows = append(rows, []string{k.ID, k.Name, k.Environment, "…" + k.Hint, moment(k.CreatedAt), moment(k.LastUsedAt), names(k.Lists.DropNames()), names(k.Lists.HashNames())})
 				}
-				return p.table([]string{"ID", "NAME", "ENVIRONMENT", "SECRET", "CREATED", "LAST_USED"}, rows)
+				without, err := p.store.KeylessLists(ctx)
+				if err != nil {
+					return err
+				}
+				if without != (collab.AttributeLists{}) {
+					rows = append(rows, []string{withoutKey, "what comes without a key", collab.AnyEnvironment, "-", "-", "-", names(without.DropNames()), names(without.HashNames())})
+				}
+				return p.table([]string{"ID", "NAME", "ENVIRONMENT", "SECRET", "CREATED", "LAST_USED", "DROP", "HASH"}, rows)
 			}
 		}},
 		{"revoke", 1, func(*flag.FlagSet) func(context.Context, people, []string) error {
@@ -188,8 +196,32 @@ func runKey(ctx context.Context, e env, args []string) error {
 				return p.store.RevokeIngestKey(ctx, args[0])
 			}
 		}},
+		{"attributes", 1, func(fs *flag.FlagSet) func(context.Context, people, []string) error {
+			lists := attributeFlags(fs)
+			return func(ctx context.Context, p people, args []string) error {
+				id := args[0]
+				if id == withoutKey {
+					id = ""
+				}
+				return p.auth.UpdateKeyLists(ctx, id, *lists)
+			}
+		}},
 	})
 }
+
+// withoutKey stands where a key's id does for what comes without one.
+const withoutKey = "none"
+
+// attributeFlags are the flags of what becomes of attributes.
+func attributeFlags(fs *flag.FlagSet) *collab.AttributeLists {
+	var l collab.AttributeLists
+	fs.StringVar(&l.Drop, "drop", "", "attributes that are not stored, by commas: exact names, or 'user.*'")
+	fs.StringVar(&l.Hash, "hash", "", "attributes of whose values only a hash is stored")
+	return &l
+}
+
+// names are those of a list as a table shows them.
+func names(list []string) string { return or(strings.Join(list, ","), "-") }
 
 func runUser(ctx context.Context, e env, args []string) error {
 	byEmail := func(ctx context.Context, p people, email string) (collab.User, error) {

@@ -53,13 +53,21 @@ type Service struct {
 	log   *slog.Logger
 	tries *limiter
 
-	mu   sync.Mutex
-	keys map[string]knownKey // by secret hash
+	mu        sync.Mutex
+	keys      map[string]knownKey // by secret hash; "": without a key
+	forgotten int                 // how often all were
 }
 
 type knownKey struct {
-	environment string
-	until       time.Time
+	sender Sender
+	until  time.Time
+}
+
+// Sender is what comes by an ingest key, or without one.
+type Sender struct {
+	Environment string // "": each resource says it
+	// Lists say what becomes of attributes before they are stored.
+	Lists collab.AttributeLists
 }
 
 // New returns a service over the store.
@@ -312,9 +320,10 @@ func (s *Service) CreateToken(ctx context.Context, name string, role collab.Role
 
 // CreateIngestKey makes an ingest key for an environment, or for any with
 // [collab.AnyEnvironment], and returns its secret.
-func (s *Service) CreateIngestKey(ctx context.Context, name, environment string) (string, collab.IngestKey, error) {
+func (s *Service) CreateIngestKey(ctx context.Context, name, environment string, lists collab.AttributeLists) (string, collab.IngestKey, error) {
 	secret := newSecret(keyPrefix)
-	k, err := s.store.CreateIngestKey(ctx, collab.NewIngestKey{Name: name, Environment: environment, SecretHash: hashSecret(secret), Hint: hint(secret)})
+	k, err := s.store.CreateIngestKey(ctx, collab.NewIngestKey{Name: name, Environment: environment, SecretHash: hashSecret(secret),
+		Hint: hint(secret), Lists: lists})
 	if err != nil {
 		return "", collab.IngestKey{}, err
 	}
@@ -323,39 +332,80 @@ func (s *Service) CreateIngestKey(ctx context.Context, name, environment string)
 
 // RevokeIngestKey makes a key invalid; in this process at once.
 func (s *Service) RevokeIngestKey(ctx context.Context, id string) error {
-	err := s.store.RevokeIngestKey(ctx, id)
+	defer s.forgetKeys()
+	return s.store.RevokeIngestKey(ctx, id)
+}
+
+// UpdateKeyLists sets what becomes of the attributes that come with a key, or
+// without one if id is empty; in this process at once.
+func (s *Service) UpdateKeyLists(ctx context.Context, id string, lists collab.AttributeLists) error {
+	defer s.forgetKeys()
+	if id == "" {
+		return s.store.UpdateKeylessLists(ctx, lists)
+	}
+	return s.store.UpdateKeyLists(ctx, id, lists)
+}
+
+// forgetKeys makes the next request of each key ask the database. A look-up that is
+// under way remembers nothing.
+func (s *Service) forgetKeys() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	clear(s.keys)
-	return err
+	s.forgotten++
 }
 
-// IngestKey returns the environment of what comes by the key; "" means that the
-// resource says it. ok is false if the key is unknown or revoked.
-func (s *Service) IngestKey(ctx context.Context, secret string) (environment string, ok bool, err error) {
+// IngestKey returns what comes by the key. ok is false if the key is unknown or
+// revoked.
+func (s *Service) IngestKey(ctx context.Context, secret string) (_ Sender, ok bool, err error) {
 	hash := hashSecret(secret)
+	sender, err := s.remembered(string(hash), func() (sender Sender, err error) {
+		k, err := s.store.IngestKeyByHash(ctx, hash)
+		if k.Environment != collab.AnyEnvironment {
+			sender.Environment = k.Environment
+		}
+		sender.Lists = k.Lists
+		return sender, err
+	})
+	if errors.Is(err, collab.ErrNotFound) {
+		return Sender{}, false, nil
+	}
+	return sender, err == nil, err
+}
+
+// Keyless returns what comes without a key, where none is asked for.
+func (s *Service) Keyless(ctx context.Context) (Sender, error) {
+	return s.remembered("", func() (sender Sender, err error) {
+		sender.Lists, err = s.store.KeylessLists(ctx)
+		return sender, err
+	})
+}
+
+// HashSecret is what attributes are hashed by; see [collab.Store.HashSecret].
+func (s *Service) HashSecret(ctx context.Context) ([]byte, error) { return s.store.HashSecret(ctx) }
+
+// remembered returns what is known of a key, or looks it up.
+func (s *Service) remembered(key string, look func() (Sender, error)) (Sender, error) {
 	now := s.now()
 	s.mu.Lock()
-	known, ok := s.keys[string(hash)]
+	known, ok := s.keys[key]
+	forgotten := s.forgotten
 	s.mu.Unlock()
 	if ok && now.Before(known.until) {
-		return known.environment, true, nil
+		return known.sender, nil
 	}
-	k, err := s.store.IngestKeyByHash(ctx, hash)
-	if errors.Is(err, collab.ErrNotFound) {
-		return "", false, nil
-	}
+	sender, err := look()
 	if err != nil {
-		return "", false, err
-	}
-	if k.Environment != collab.AnyEnvironment {
-		environment = k.Environment
+		return Sender{}, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.forgotten != forgotten {
+		return sender, nil
+	}
 	if len(s.keys) >= maxKeysInMind {
 		clear(s.keys)
 	}
-	s.keys[string(hash)] = knownKey{environment: environment, until: now.Add(keyMemory)}
-	return environment, true, nil
+	s.keys[key] = knownKey{sender: sender, until: now.Add(keyMemory)}
+	return sender, nil
 }

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -265,10 +266,77 @@ func TestToken(t *testing.T) {
 	}
 }
 
+// TestAttributeListsOfKeys: a change is known at once here, and soon if another
+// process made it; the secret stays the same.
+func TestAttributeListsOfKeys(t *testing.T) {
+	s, store, clock := open(t)
+	lists := collab.AttributeLists{Drop: " user.email,http.request.header.*\n", Hash: "user.id user.id"}
+	clean := collab.AttributeLists{Drop: "http.request.header.*\nuser.email", Hash: "user.id"}
+	secret, key, err := s.CreateIngestKey(t.Context(), "", "staging", lists)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := func(what string, want collab.AttributeLists) {
+		t.Helper()
+		sender, ok, err := s.IngestKey(t.Context(), secret)
+		if err != nil || !ok || sender.Lists != want {
+			t.Errorf("%s: %+v %v %v, want %+v", what, sender, ok, err, want)
+		}
+	}
+	want("as made", clean)
+	if err := s.UpdateKeyLists(t.Context(), key.ID, collab.AttributeLists{Drop: "a"}); err != nil {
+		t.Fatal(err)
+	}
+	want("changed here", collab.AttributeLists{Drop: "a"})
+	if err := store.UpdateKeyLists(t.Context(), key.ID, collab.AttributeLists{}); err != nil {
+		t.Fatal(err)
+	}
+	clock.Add(keyMemory)
+	want("changed by another process", collab.AttributeLists{})
+	for _, tt := range []struct {
+		id    string
+		lists collab.AttributeLists
+		field string
+	}{
+		{key.ID, collab.AttributeLists{Drop: "*"}, "drop"}, {key.ID, collab.AttributeLists{Hash: "a*"}, "hash"},
+		{key.ID, collab.AttributeLists{Hash: "*.a"}, "hash"}, {"", collab.AttributeLists{Drop: "a.*.b"}, "drop"},
+		{"", collab.AttributeLists{Drop: ".*"}, "drop"}, {key.ID, collab.AttributeLists{Drop: strings.Repeat("x", 257)}, "drop"},
+		{key.ID, collab.AttributeLists{Drop: "a\x00b"}, "drop"},
+	} {
+		var invalid *collab.InvalidError
+		if err := s.UpdateKeyLists(t.Context(), tt.id, tt.lists); !errors.As(err, &invalid) || invalid.Field != tt.field {
+			t.Errorf("%+v: %v, want a sentence about %s", tt.lists, err, tt.field)
+		}
+	}
+	if err := s.UpdateKeyLists(t.Context(), "k_none", collab.AttributeLists{}); !errors.Is(err, collab.ErrNotFound) {
+		t.Errorf("lists of no key: %v", err)
+	}
+
+	if sender, err := s.Keyless(t.Context()); err != nil || sender != (Sender{}) {
+		t.Errorf("without a key: %+v %v", sender, err)
+	}
+	if err := s.UpdateKeyLists(t.Context(), "", lists); err != nil {
+		t.Fatal(err)
+	}
+	if sender, err := s.Keyless(t.Context()); err != nil || sender != (Sender{Lists: clean}) {
+		t.Errorf("without a key: %+v %v", sender, err)
+	}
+	log, err := store.FindAudit(t.Context(), 0, 1)
+	if err != nil || len(log) != 1 || log[0].Action != "key.attributes" || log[0].Subject != "without a key" ||
+		log[0].Detail != "drop http.request.header.*, user.email; hash user.id" {
+		t.Errorf("audit log: %+v %v", log, err)
+	}
+	first, err1 := s.HashSecret(t.Context())
+	second, err2 := New(store, Options{}).HashSecret(t.Context())
+	if err1 != nil || err2 != nil || len(first) != 32 || !bytes.Equal(first, second) {
+		t.Errorf("secrets %x (%v) and %x (%v)", first, err1, second, err2)
+	}
+}
+
 func TestIngestKey(t *testing.T) {
 	s, store, clock := open(t)
-	secret, key, err := s.CreateIngestKey(t.Context(), "", "production-uk")
-	anySecret, _, err2 := s.CreateIngestKey(t.Context(), "", collab.AnyEnvironment)
+	secret, key, err := s.CreateIngestKey(t.Context(), "", "production-uk", collab.AttributeLists{})
+	anySecret, _, err2 := s.CreateIngestKey(t.Context(), "", collab.AnyEnvironment, collab.AttributeLists{})
 	if err := errors.Join(err, err2); err != nil {
 		t.Fatal(err)
 	}
@@ -276,9 +344,9 @@ func TestIngestKey(t *testing.T) {
 		secret, env string
 		ok          bool
 	}{{secret, "production-uk", true}, {secret, "production-uk", true}, {anySecret, "", true}, {"rtk_wrong", "", false}, {"", "", false}} {
-		env, ok, err := s.IngestKey(t.Context(), c.secret)
-		if env != c.env || ok != c.ok || err != nil {
-			t.Errorf("IngestKey(%.8q): got %q, %v, %v, want %q, %v", c.secret, env, ok, err, c.env, c.ok)
+		sender, ok, err := s.IngestKey(t.Context(), c.secret)
+		if env := sender.Environment; env != c.env || ok != c.ok || err != nil {
+			t.Errorf("IngestKey(%.8q): got %q, %v, %v, want %q, %v", c.secret, sender.Environment, ok, err, c.env, c.ok)
 		}
 	}
 	if err := s.RevokeIngestKey(t.Context(), key.ID); err != nil {
@@ -289,7 +357,7 @@ func TestIngestKey(t *testing.T) {
 	}
 
 	// As the command line does it: in another process.
-	secret, key, err = s.CreateIngestKey(t.Context(), "", "staging")
+	secret, key, err = s.CreateIngestKey(t.Context(), "", "staging", collab.AttributeLists{})
 	if err != nil {
 		t.Fatal(err)
 	}

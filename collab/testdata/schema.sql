@@ -203,7 +203,7 @@ CREATE TABLE ingest_keys (
 	created_at INTEGER NOT NULL,
 	last_used_at INTEGER,
 	revoked_at INTEGER
-) STRICT;
+, drop_names TEXT NOT NULL DEFAULT '', hash_names TEXT NOT NULL DEFAULT '') STRICT;
 
 CREATE TABLE investigation_people (
     investigation_id TEXT NOT NULL REFERENCES investigations (id),
