@@ -333,8 +333,12 @@ const (
 	pendingAge    = time.Minute
 	maxSendSample = 200
 	// pendingTime bounds the search: of a sample the first ones are as good.
-	pendingTime  = 300 * time.Millisecond
-	maxSentSpans = 2000 // of a trace that are read to find what handled a send
+	pendingTime = 300 * time.Millisecond
+	// maxSentEffects and maxSentSpans are what is read of a trace to find what handled
+	// its sends: as much as a thread reads of effects, and a moment's worth of spans.
+	// Sends of larger traces that these do not show to be handled are left out.
+	maxSentEffects = 250_000
+	maxSentSpans   = 20_000
 )
 
 // pending looks for sends that nothing handled.
@@ -354,16 +358,13 @@ func (g *workPage) pending(ctx context.Context) (*views.WorkPending, error) {
 		return nil, nil
 	}
 	st := old.ask(nil, calculations(), g.sent()...)
-	search := st.search()
-	search.Limit = maxSendSample
-	sample, err := g.spans.Sample(ctx, search)
+	sends := st.search()
+	sends.Limit = maxSendSample
+	sample, err := g.spans.Sample(ctx, sends)
 	if err != nil {
 		return nil, err
 	}
-	rules, err := graph.NewRules()
-	if err != nil {
-		return nil, err
-	}
+	search := sentSearch{store: g.spans, rules: g.graph.Rules(), traces: map[trace.ID]*sentTrace{}}
 	until := time.Now().Add(pendingTime)
 	looked := 0
 	var lost []query.SampledSpan
@@ -371,9 +372,12 @@ func (g *workPage) pending(ctx context.Context) (*views.WorkPending, error) {
 		if looked > 0 && time.Now().After(until) {
 			break
 		}
-		handled, err := g.isHandled(ctx, rules, sample.Spans[i].Ref)
+		handled, sure, err := search.isHandled(ctx, sample.Spans[i].Ref)
 		if err != nil {
 			return nil, err
+		}
+		if !sure {
+			continue
 		}
 		looked++
 		if !handled {
@@ -391,42 +395,4 @@ func (g *workPage) pending(ctx context.Context) (*views.WorkPending, error) {
 		p.Rows = append(p.Rows, g.workRun(&query.Row{TraceID: x.TraceID, SpanID: x.SpanID, Service: x.Service, Name: x.Name, StartUnixNano: x.StartUnixNano, DurationNano: x.DurationNano, Error: x.Error}))
 	}
 	return p, nil
-}
-
-// isHandled reports whether something says that a send caused it: by a link, by an
-// id, or by the parent in its trace.
-func (g *workPage) isHandled(ctx context.Context, rules *graph.Rules, ref trace.Ref) (bool, error) {
-	links, _, err := g.spans.Effects(ctx, ref.TraceID, maxSentSpans)
-	if err != nil {
-		return false, err
-	}
-	for _, l := range links {
-		if l.From.SpanID == ref.SpanID || l.From.SpanID.IsZero() {
-			return true, nil
-		}
-	}
-	spans, _, err := g.spans.TraceSpans(ctx, ref.TraceID, maxSentSpans)
-	if err != nil {
-		return false, err
-	}
-	var keys []graph.Key
-	for i := range spans {
-		s := &spans[i]
-		if s.ParentID == ref.SpanID && s.Kind != trace.KindProducer && s.Kind != trace.KindClient {
-			return true, nil
-		}
-		if s.SpanID != ref.SpanID {
-			continue
-		}
-		for _, h := range rules.Halves(nil, s) {
-			if h.Side&graph.CauseSide != 0 && h.Key != 0 {
-				keys = append(keys, h.Key)
-			}
-		}
-	}
-	if len(keys) == 0 {
-		return false, nil
-	}
-	ends, _, err := g.spans.Ends(ctx, graph.EffectSide, keys, 1)
-	return len(ends) > 0, err
 }

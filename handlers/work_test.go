@@ -410,3 +410,48 @@ func TestManyTopics(t *testing.T) {
 		t.Errorf("%d nodes are drawn, want at most %d", n, maxMapAll)
 	}
 }
+
+// A trace that sends more than is read of most: those of its sends that nothing
+// handled are told, and no others.
+func TestSentAndNotHandledOfAStorm(t *testing.T) {
+	s := newSite(t)
+	const sends, lost = 2400, 1234
+	at := s.Now().Add(-20 * time.Minute).UnixNano()
+	span := func(id trace.ID, n int, kind trace.Kind, parent trace.SpanID) trace.Span {
+		x := trace.Span{TraceID: id, SpanID: trace.SpanID{id[0], byte(n >> 8), byte(n), 1}, ParentID: parent, Service: "worker", Name: "pricing", Kind: kind,
+			StartUnixNano: at + int64(n)*1e6, DurationNano: 1e6}
+		if kind != trace.KindServer {
+			x.Attributes = []trace.Attribute{{Key: "messaging.system", Value: trace.String("sidekiq")}, {Key: "messaging.sidekiq.job_class", Value: trace.String("PricingJob")},
+				{Key: "messaging.destination.name", Value: trace.String("pricing")}}
+		}
+		return x
+	}
+	storm := trace.ID{1, 15: 1}
+	spans := []trace.Span{span(storm, 0, trace.KindServer, trace.SpanID{})}
+	for i := 1; i <= sends; i++ {
+		sent := span(storm, i, trace.KindProducer, spans[0].SpanID)
+		spans = append(spans, sent)
+		if i == lost {
+			continue
+		}
+		run := span(trace.ID{2, byte(i >> 8), byte(i), 15: 1}, i, trace.KindConsumer, trace.SpanID{})
+		run.Links = []trace.Link{{TraceID: storm, SpanID: sent.SpanID}}
+		spans = append(spans, run)
+	}
+	s.feed(spans[:len(spans)/2])
+	s.feed(spans[len(spans)/2:])
+	b := s.as(collab.RoleMember)
+	// Sent one by one at random; the sample is the same each time.
+	page := b.get("/jobs/PricingJob?part=causes")
+	if strings.Contains(page.body, "not seen to be handled") && !strings.Contains(page.body, "1 of 200 looked at, of 2,400 sent") {
+		t.Errorf("sends that were handled are called lost: %.3000s", page.body)
+	}
+	b.get("/jobs/PricingJob?range=24h").want(t, "the class", http.StatusOK, "2,400")
+	search := sentSearch{store: s.Store, rules: s.Graph.Rules(), traces: map[trace.ID]*sentTrace{}}
+	for i := 1; i <= sends; i++ {
+		handled, sure, err := search.isHandled(t.Context(), trace.Ref{TraceID: storm, SpanID: trace.SpanID{1, byte(i >> 8), byte(i), 1}})
+		if err != nil || !sure || handled == (i == lost) {
+			t.Fatalf("send %d: handled %v, sure %v, %v", i, handled, sure, err)
+		}
+	}
+}

@@ -122,6 +122,9 @@ func (g *Graph) UseRules(rules *Rules) {
 	g.rules.Store(rules)
 }
 
+// Rules are the rules that questions are answered by.
+func (g *Graph) Rules() *Rules { return g.rules.Load() }
+
 // Kind says what sort of record joins a cause and its effect.
 type Kind string
 
