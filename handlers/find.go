@@ -23,7 +23,7 @@ func (s *Server) showFind(c echo.Context) error {
 	v := views.Find{Text: text}
 	status := http.StatusOK
 	if text != "" {
-		results, err := s.find(c.Request().Context(), text)
+		results, partial, err := s.find(c.Request().Context(), text)
 		if fields, ok := fieldErrors(err); ok {
 			v.Problem, status = fields[""], http.StatusBadRequest
 		} else if err != nil {
@@ -40,6 +40,7 @@ func (s *Server) showFind(c echo.Context) error {
 			v.Results = append(v.Results, views.FindResult{Kind: kind, Column: r.Column, Name: r.Name, Service: r.Service,
 				Environment: r.Environment, URL: r.URL, Thread: threadHref(trace.Ref{TraceID: r.TraceID, SpanID: r.SpanID}), Error: r.Error, Start: time.Unix(0, r.StartUnixNano).UTC()})
 		}
+		v.Partial = partial
 		v.More = len(results) >= maxFindResults
 	}
 	p, err := s.page(c, "Find", "")

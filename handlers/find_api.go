@@ -24,10 +24,8 @@ const (
 	maxFindResults = 50
 	// maxFindRows is how many spans of jobs and messages are looked at.
 	maxFindRows = 200
-	// maxAnyColumns is how many attributes are looked at for a value that stands in
-	// none of those for ids, maxAnyResults how many traces are then named, and
-	// anyTimeout how long that may take.
-	maxAnyColumns = 2000
+	// maxAnyResults is how many traces are named of a value that stands in none of the
+	// attributes for ids, and anyTimeout how long is looked for it in all others.
 	maxAnyResults = 20
 	anyTimeout    = 5 * time.Second
 	// maxSpanIDHits bounds the traces that have a span of one id.
@@ -74,29 +72,30 @@ type findResult struct {
 
 // findJSON answers GET /api/v1/find.
 func (s *Server) findJSON(c echo.Context) error {
-	results, err := s.find(c.Request().Context(), c.QueryParam("q"))
+	results, partial, err := s.find(c.Request().Context(), c.QueryParam("q"))
 	if err != nil {
 		return err
 	}
-	return c.JSON(http.StatusOK, map[string]any{"results": results})
+	return c.JSON(http.StatusOK, map[string]any{"results": results, "partial": partial})
 }
 
 // find says what an id or value is: exact ids first, then the spans that carry
-// it in one of the attributes for ids, newest first.
-func (s *Server) find(ctx context.Context, text string) ([]findResult, error) {
+// it in one of the attributes for ids, and then in any other, newest first.
+// partial says that there was no time for all spans.
+func (s *Server) find(ctx context.Context, text string) (results []findResult, partial bool, err error) {
 	text = strings.TrimSpace(text)
 	switch {
 	case text == "":
-		return nil, &collab.InvalidError{Field: "q", Message: "Give an id or a value to look for."}
+		return nil, false, &collab.InvalidError{Field: "q", Message: "Give an id or a value to look for."}
 	case len(text) > maxFindText:
-		return nil, &collab.InvalidError{Field: "q", Message: fmt.Sprintf("The value is longer than %d bytes.", maxFindText)}
+		return nil, false, &collab.InvalidError{Field: "q", Message: fmt.Sprintf("The value is longer than %d bytes.", maxFindText)}
 	}
-	results := []findResult{}
+	results = []findResult{}
 	traceID, spanID := idsIn(text)
 	if !traceID.IsZero() {
 		r, ok, err := s.findTrace(ctx, traceID, spanID)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		if ok {
 			results = append(results, r)
@@ -106,62 +105,36 @@ func (s *Server) find(ctx context.Context, text string) ([]findResult, error) {
 		if id, err := trace.ParseSpanID(text); err == nil {
 			rows, err := s.findSpans(ctx, id)
 			if err != nil {
-				return nil, err
+				return nil, false, err
 			}
 			results = append(results, rows...)
 		}
 	}
 	rows, err := s.findValues(ctx, text)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	results = append(results, rows...)
 	if len(results) == 0 {
-		if results, err = s.findAnywhere(ctx, text); err != nil {
-			return nil, err
+		if results, partial, err = s.findAnywhere(ctx, text); err != nil {
+			return nil, false, err
 		}
 	}
-	return results[:min(len(results), maxFindResults)], nil
+	return results[:min(len(results), maxFindResults)], partial, nil
 }
 
-// findAnywhere returns traces that have the text as the value of any attribute,
-// newest first. It is the last resort: it looks at every column.
-func (s *Server) findAnywhere(ctx context.Context, text string) ([]findResult, error) {
-	columns, err := s.Store.Columns(ctx, "*", "")
+// findAnywhere returns traces that have the text as the value of any column,
+// newest first; partial says that there was no time to look at all spans.
+func (s *Server) findAnywhere(ctx context.Context, text string) (results []findResult, partial bool, err error) {
+	found, err := s.Store.Search(ctx, query.Search{Anywhere: text, Within: anyTimeout, PerTrace: true, AnyTime: true, Limit: maxAnyResults})
 	if err != nil {
-		return nil, fmt.Errorf("find value: %w", err)
+		return nil, false, fmt.Errorf("find value: %w", err)
 	}
-	search := query.Search{PerTrace: true, AnyTime: true, Limit: maxAnyResults, FilterCombination: "OR"}
-	for i := range columns {
-		if len(search.Columns) == maxAnyColumns {
-			break
-		}
-		name := columns[i].Name
-		search.Columns = append(search.Columns, name)
-		search.Filters = append(search.Filters, query.Filter{Column: name, Op: "=", Value: text})
-	}
-	out := []findResult{}
-	if len(search.Columns) == 0 {
-		return out, nil
-	}
-	limited, cancel := context.WithTimeout(ctx, anyTimeout)
-	defer cancel()
-	found, err := s.Store.Search(limited, search)
-	if err != nil {
-		if limited.Err() != nil && ctx.Err() == nil {
-			return out, nil // Explore has the patience
-		}
-		return nil, fmt.Errorf("find value: %w", err)
-	}
+	results = make([]findResult, len(found.Rows))
 	for i := range found.Rows {
-		row := &found.Rows[i]
-		at := slices.IndexFunc(row.Values, func(v trace.Value) bool { return v.Type != trace.TypeNone && v.Text() == text })
-		if at < 0 {
-			continue // equal, but written another way
-		}
-		out = append(out, rowResult(row, "value", search.Columns[at]))
+		results[i] = rowResult(&found.Rows[i], "value", found.Rows[i].Column)
 	}
-	return out, nil
+	return results, found.Partial, nil
 }
 
 // idsIn reads the ids out of what people paste: a trace id, TRACE:SPAN, a W3C

@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -17,6 +18,10 @@ func TestFindPage(t *testing.T) {
 	again := spans[0]
 	again.TraceID, again.SpanID, again.StartUnixNano = trace.ID{0xa0, 15: 9}, trace.SpanID{0xb0, 7: 9}, spans[0].StartUnixNano+5e9
 	again.Attributes = []trace.Attribute{{Key: "user.id", Value: trace.String("81723")}, {Key: "app.car.plate", Value: trace.String("MX-4711 ä")}}
+	// Senders with many attributes: more than a person may write filters.
+	for i := range 300 {
+		again.Attributes = append(again.Attributes, trace.Attribute{Key: fmt.Sprintf("app.wide.%d", i), Value: trace.String(fmt.Sprintf("wide value %d", i))})
+	}
 	spans = append(spans, again)
 	if _, err := s.Store.Append(t.Context(), tracestore.Batch{Format: tracestore.FormatOTLPProto, Raw: otlp.AppendSpans(nil, spans)}); err != nil {
 		t.Fatal(err)
@@ -36,5 +41,7 @@ func TestFindPage(t *testing.T) {
 	b.get("/find?q=+"+job.SpanID.String()+"+").wantRedirect(t, "a span id", "/t/"+job.TraceID.String()+"/"+job.SpanID.String())
 	b.get("/find?q=81723").want(t, "a user with two requests", 200, `value="81723"`, "user.id", "POST /quotes", "/t/"+root.TraceID.String(), "/t/"+again.TraceID.String())
 	b.get("/find?q=MX-4711+ä").wantRedirect(t, "a value of any attribute", "/t/"+again.TraceID.String()+"/"+again.SpanID.String())
+	b.get("/find?q=wide+value+299").wantRedirect(t, "a value of the last of 300 attributes", "/t/"+again.TraceID.String()+"/"+again.SpanID.String())
+	b.get("/api/v1/find?q=wide+value+299").want(t, "the same by the API", 200, `"column":"app.wide.299"`, `"partial":false`)
 	b.get("/find?q=nobody").want(t, "an unknown value", 200, "Nothing is known", `value="nobody"`)
 }

@@ -102,7 +102,7 @@ func (s *Server) offersOfID(ctx context.Context, text string) ([]views.Offer, er
 	if len(text) > maxFindText {
 		return nil, nil
 	}
-	found, err := s.find(ctx, text)
+	found, _, err := s.find(ctx, text)
 	if _, invalid := fieldErrors(err); invalid || errors.Is(err, collab.ErrNotFound) {
 		return nil, nil
 	}

@@ -229,7 +229,7 @@ func looksLikeID(text string) bool {
 func (s *Server) paletteFind(ctx context.Context, text string) []paletteItem {
 	limited, cancel := context.WithTimeout(ctx, paletteTimeout)
 	defer cancel()
-	results, err := s.find(limited, text)
+	results, _, err := s.find(limited, text)
 	if err != nil {
 		return nil
 	}

@@ -1,6 +1,8 @@
 package query
 
 import (
+	"time"
+
 	"redthread/tracestore/trace"
 )
 
@@ -33,6 +35,12 @@ type Search struct {
 	PerTrace          bool              `json:"per_trace,omitempty"` // only the first row, in that order, of each trace
 	Limit             int               `json:"limit,omitempty"`     // 0: 100; at most MaxSearchRows
 	After             string            `json:"after,omitempty"`     // Next of the page before
+
+	// Anywhere keeps the rows that have this text as the value of some column. It is
+	// for one box over all columns, however many there are, and needs no filter of
+	// each. Within bounds how long to look, the newest rows first; 0: no bound.
+	Anywhere string        `json:"-"`
+	Within   time.Duration `json:"-"`
 }
 
 // SearchResult is one page of rows.
@@ -41,6 +49,7 @@ type SearchResult struct {
 	Next     string   `json:"next"` // After of the next page; empty at the end, and always with PerTrace
 	Warnings []string `json:"warnings"`
 	Stats    Stats    `json:"stats"`
+	Partial  bool     `json:"-"` // Within was over before all rows were looked at
 }
 
 // Row is one row found by a [Search].
@@ -56,6 +65,7 @@ type Row struct {
 	StartUnixNano int64         `json:"start_unix_nano,string"`
 	DurationNano  int64         `json:"duration_nano,string"`
 	Values        []trace.Value `json:"values"` // one for each of Search.Columns; the zero Value where missing
+	Column        string        `json:"-"`      // the one that has the text of Search.Anywhere
 }
 
 // ColumnInfo describes one column for completion.

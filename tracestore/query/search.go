@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"math/bits"
@@ -38,6 +39,8 @@ type SearchPlan struct {
 	perTrace bool
 	limit    int
 	after    *rowKey
+	anywhere *anywhere     // nil: not asked for
+	within   time.Duration // 0: no bound
 }
 
 // Window is as [Plan.Window].
@@ -49,7 +52,7 @@ func (p *SearchPlan) LooksAround() bool { return p.where.looksAround() || len(p.
 // CompileSearch checks the search and binds it to now. Errors are
 // *[InvalidError].
 func CompileSearch(s Search, now time.Time) (*SearchPlan, error) {
-	p := &SearchPlan{columns: s.Columns, perTrace: s.PerTrace, limit: s.Limit}
+	p := &SearchPlan{columns: s.Columns, perTrace: s.PerTrace, limit: s.Limit, anywhere: newAnywhere(s.Anywhere), within: s.Within}
 	if err := p.where.compile(s.Filters, s.FilterCombination, s.Environment, s.CalculatedFields); err != nil {
 		return nil, err
 	}
@@ -177,6 +180,7 @@ func RunSearch(ctx context.Context, p *SearchPlan, blocks []column.Block) (*Sear
 		st Stats
 
 		read []column.Block
+		cut  bool // some block was not looked at, or not all of it
 	)
 	resolved, err := p.where.resolve(ctx, p.Threads, p.Lease, blocks, live, p.Lease.hold)
 	if err != nil {
@@ -188,26 +192,35 @@ func RunSearch(ctx context.Context, p *SearchPlan, blocks []column.Block) (*Sear
 		p, pg.plan = &of, &of
 	}
 	p.Lease.expect(live)
-	err = p.Lease.eachBlock(ctx, p.Lease.workers(len(live)), live, func(_ int, b column.Block) error {
+	limited := ctx
+	if p.within > 0 {
+		var done context.CancelFunc
+		limited, done = context.WithTimeout(ctx, p.within)
+		defer done()
+	}
+	err = p.Lease.eachBlock(limited, p.Lease.workers(len(live)), live, func(_ int, b column.Block) error {
 		if pg.skips(b) {
 			return nil
 		}
-		rows, matched, err := p.searchBlock(ctx, b, pg.bound())
+		rows, matched, partly, err := p.searchBlock(limited, b, pg.bound())
 		if err != nil {
 			return err
 		}
 		pg.add(rows)
 		mu.Lock()
 		defer mu.Unlock()
-		read = append(read, b)
+		read, cut = append(read, b), cut || partly
 		st.RowsScanned += int64(b.Rows())
 		st.RowsMatched += int64(matched)
 		return nil
 	})
+	if err != nil && errors.Is(err, context.DeadlineExceeded) && limited.Err() != nil && ctx.Err() == nil {
+		cut, err = true, nil
+	}
 	if err != nil {
 		return nil, err
 	}
-	r := &SearchResult{Rows: []Row{}, Warnings: []string{}}
+	r := &SearchResult{Rows: []Row{}, Warnings: []string{}, Partial: cut}
 	best := pg.best
 	if len(best) > p.limit {
 		best = best[:p.limit]
@@ -283,17 +296,21 @@ func (p *SearchPlan) first(rows []found) []found {
 }
 
 // searchBlock returns the block's rows that can be on the page, given that rows
-// ranked below bound cannot.
-func (p *SearchPlan) searchBlock(ctx context.Context, b column.Block, bound int64) ([]found, int, error) {
+// ranked below bound cannot; cut says that ctx ended before the whole block was
+// looked at.
+func (p *SearchPlan) searchBlock(ctx context.Context, b column.Block, bound int64) (page []found, matched int, cut bool, err error) {
 	v := p.where.view(ctx, b, p.Lease.hold)
 	defer v.release()
 	sel, err := p.where.choose(v)
-	if err != nil {
-		return nil, 0, err
+	if err == nil && p.anywhere != nil {
+		cut, err = p.anywhere.pick(ctx, v, sel)
 	}
-	matched := sel.count()
+	if err != nil {
+		return nil, 0, cut, err
+	}
+	matched = sel.count()
 	if matched == 0 {
-		return nil, 0, nil
+		return nil, 0, cut, nil
 	}
 	by := column.Start
 	if p.slowest {
@@ -301,7 +318,7 @@ func (p *SearchPlan) searchBlock(ctx context.Context, b column.Block, bound int6
 	}
 	ranks, err := v.fixed(by)
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, cut, err
 	}
 	rows := sel.bitmap()
 	if p.after != nil {
@@ -313,7 +330,7 @@ func (p *SearchPlan) searchBlock(ctx context.Context, b column.Block, bound int6
 		if !all {
 			enough, err := p.fillPage(v, ranks.Ints, first)
 			if err != nil {
-				return nil, 0, err
+				return nil, 0, cut, err
 			}
 			if !enough {
 				continue
@@ -321,12 +338,12 @@ func (p *SearchPlan) searchBlock(ctx context.Context, b column.Block, bound int6
 		}
 		out, err := p.place(v, ranks, first)
 		if err != nil {
-			return nil, 0, err
+			return nil, 0, cut, err
 		}
 		if p.after != nil {
 			out = slices.DeleteFunc(out, func(f found) bool { return f.key.compare(p.after) <= 0 })
 		}
-		return p.first(out), matched, nil
+		return p.first(out), matched, cut, nil
 	}
 }
 
@@ -526,6 +543,9 @@ func (p *SearchPlan) read(ctx context.Context, best []found, blocks []column.Blo
 			Name: s.Name, Service: s.Service, Environment: s.Environment, Kind: s.Kind, Error: s.Error,
 			StartUnixNano: s.StartUnixNano, DurationNano: s.DurationNano,
 			Values: make([]trace.Value, len(p.columns)),
+		}
+		if p.anywhere != nil {
+			out[i].Column = p.anywhere.columnOf(s)
 		}
 		values := spanFields{fields: p.where.fields, span: s, around: around}
 		for k, name := range p.columns {
