@@ -1,9 +1,14 @@
 package main
 
 import (
+	"context"
+	"fmt"
 	"net/http"
 	"testing"
 
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/fetch"
+	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
 )
 
@@ -86,18 +91,60 @@ func TestBrowserPalette(t *testing.T) {
 	if got := value[string](a, `location.pathname`); got != "/explore" {
 		t.Errorf("g e led to %s", got)
 	}
+
+	// On a slow connection the page is there before its modules: what is pressed then
+	// is heard once they are.
+	a.openSlowly("/services")
+	a.key("g")
+	a.key("e")
+	a.follow("the modules come", release())
+	if got := value[string](a, `location.pathname`); got != "/explore" {
+		t.Errorf("an early g e led to %s", got)
+	}
+	a.openSlowly("/services")
+	a.do("open the palette", press("k", chromedp.ModifierCtrl))
+	a.write("dqto")
+	a.do("the modules come", release())
+	a.ready()
+	choice("Dealer quotes time out")
 	p.stop()
+}
+
+// openSlowly opens a page whose modules do not come before they are released.
+func (b *tab) openSlowly(path string) {
+	b.t.Helper()
+	before := value[float64](b, `performance.timeOrigin`)
+	call(b, network.SetCacheDisabled, network.SetCacheDisabledParams{CacheDisabled: true})
+	call(b, fetch.Enable, fetch.EnableParams{Patterns: []*fetch.RequestPattern{{URLPattern: "*/js/keys.js"}}})
+	value[string](b, `(setTimeout(() => location.assign(`+jsonText(path)+`)), "")`)
+	b.until("another page", fmt.Sprintf(`performance.timeOrigin !== %s && document.readyState === "interactive"`, jsonText(before)))
+	b.drawn()
+}
+
+// release lets the modules come.
+func release() chromedp.Action[chromedp.Void] {
+	return chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		_, err := cdp.Call(ctx, t, fetch.Disable, cdp.Empty{})
+		return err
+	})
+}
+
+// drawn waits until the page takes keys: a browser under load hears none of a page
+// that it has not drawn yet.
+func (b *tab) drawn() {
+	b.t.Helper()
+	b.until("the page is drawn", `performance.getEntriesByType("paint").length > 0`)
+	b.until("frames come", `new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))`)
 }
 
 // openPalette opens the palette and writes a text in it.
 func (b *tab) openPalette(text string) {
 	b.t.Helper()
-	// A browser under load hears no key of a page that it has not drawn yet.
-	b.until("the page is drawn", `performance.getEntriesByType("paint").length > 0`)
-	const open = `document.querySelector(".Palette")?.open && document.activeElement.matches(".Palette-input") || false`
-	b.until("frames come", `new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))`)
+	b.drawn()
 	b.do("open the palette", press("k", chromedp.ModifierCtrl))
-	b.until("it is open, with the focus", open)
+	b.until("it is open, with the focus", `document.querySelector(".Palette")?.open && document.activeElement.matches(".Palette-input") ||
+		JSON.stringify([performance.getEntriesByType("navigation")[0].type, performance.timeOrigin, performance.now(), document.hasFocus(),
+			document.activeElement.outerHTML.slice(0, 100), [...document.querySelectorAll("dialog")].map((d) => d.className + d.open)])`)
 	b.write(text)
 	b.until("it lists something", `document.querySelector(".Palette-row") !== null`)
 }

@@ -14,6 +14,5 @@ document.addEventListener("htmx:responseError", (e) => {
 document.addEventListener("htmx:sendError", () => toast("The server cannot be reached. Nothing was changed.", "warn"));
 
 watchPresses(window); // before all others, so that what they do about a press waits
-mountAll(document);
-listen(); // with the page, so that no key is pressed too early
+listen(mountAll(document));
 import("./presence.js").then((m) => m.begin());

@@ -8,6 +8,7 @@ import { open as openPalette } from "./palette.js";
 import { activeKeys, chordKey, conflictsOf } from "./keys_list.js";
 
 const chordMillis = 1200;
+const mountMillis = 3_000; // how long the keys wait for the modules of a slow connection
 
 /** @typedef {import("./keys_list.js").Binding} Binding */
 
@@ -81,8 +82,12 @@ function keyRow(keys, does) {
 const mac = /Mac|iPhone|iPad/.test(navigator.platform);
 const go = (path) => () => location.assign(path);
 
-/** Begins to listen to the keys of the whole page. */
-export function listen() {
+/**
+ * Begins to listen to the keys of the whole page, once its modules have bound
+ * theirs. What was pressed before is heard then.
+ * @param {Promise<unknown>} ready
+ */
+export function listen(ready) {
   const find = document.querySelector(".TopBar-input");
   bind("shell", [
     ...(find ? [{ key: "Ctrl K", shown: [mac ? "⌘" : "Ctrl", "K"], does: "go anywhere, do anything", listed: true }] : []),
@@ -110,27 +115,37 @@ export function listen() {
     removeEventListener("pagehide", keep);
     forget(localStorage);
   });
+  const opens = (e) => find && (e.ctrlKey || e.metaKey) && !e.altKey && !e.shiftKey && e.key.toLowerCase() === "k";
   let chordUntil = 0;
-  document.addEventListener("keydown", (e) => {
-    if ((e.ctrlKey || e.metaKey) && !e.altKey && !e.shiftKey && e.key.toLowerCase() === "k" && find) {
-      e.preventDefault();
-      openPalette();
-      return;
-    }
-    if (e.key === "Escape" && e.target === find && find) find.blur();
-  });
-  // In the capture phase, so that the second key of a chord is none of its own.
-  document.addEventListener("keydown", (e) => {
-    if (e.ctrlKey || e.metaKey || e.altKey || e.defaultPrevented || isTyping(e) || document.querySelector("dialog[open]")) return;
+  const command = (e) => {
+    if (e.ctrlKey || e.metaKey || e.altKey || isTyping(e) || document.querySelector("dialog[open]")) return false;
     const chord = e.timeStamp < chordUntil;
     chordUntil = !chord && e.key === "g" ? e.timeStamp + chordMillis : 0;
     const key = chord ? chordKey("g", e.key) : e.key;
     const act = active().find((b) => b.key === key && !b.listed);
-    if (!act) return;
-    e.preventDefault();
-    e.stopImmediatePropagation();
-    act.run(e);
-  }, { capture: true });
+    act?.run(e);
+    return act !== undefined;
+  };
+  const hear = () => {
+    document.addEventListener("keydown", (e) => {
+      if (opens(e)) {
+        e.preventDefault();
+        openPalette();
+      } else if (e.key === "Escape" && e.target === find && find) find.blur();
+    });
+    // In the capture phase, so that the second key of a chord is none of its own.
+    document.addEventListener("keydown", (e) => {
+      if (e.defaultPrevented || !command(e)) return;
+      e.preventDefault();
+      e.stopImmediatePropagation();
+    }, { capture: true });
+    const early = window.earlyKeys?.() ?? [];
+    const palette = early.findIndex(opens);
+    early.slice(0, palette < 0 ? undefined : palette).forEach(command);
+    // What is written into the palette before it is seen is meant for it.
+    if (palette >= 0) openPalette(early.slice(palette + 1).map((e) => (e.key.length === 1 ? e.key : "")).join(""));
+  };
+  Promise.race([ready, new Promise((late) => setTimeout(late, mountMillis))]).then(hear);
 }
 
 async function copyLink() {

@@ -7,13 +7,12 @@ const mounted = new WeakMap();
 /**
  * Mounts the modules of root and of everything in it. data-js may name several.
  * @param {ParentNode & Node} root
+ * @returns {Promise<unknown>} kept once all are there, or failed
  */
 export function mountAll(root) {
   const found = [...root.querySelectorAll("[data-js]")];
   if (root instanceof Element && root.matches("[data-js]")) found.unshift(root);
-  for (const el of found) {
-    for (const name of el.dataset.js.split(/\s+/).filter(Boolean)) mount(el, name);
-  }
+  return Promise.all(found.flatMap((el) => el.dataset.js.split(/\s+/).filter(Boolean).map((name) => mount(el, name))));
 }
 
 async function mount(el, name) {

@@ -73,12 +73,16 @@ function indexOf(target) {
   return [...list.querySelectorAll('[role="option"]')].indexOf(target.closest('[role="option"]'));
 }
 
-/** Opens the palette. */
-export function open() {
+/**
+ * Opens the palette.
+ * @param {string} [text] what to look for
+ */
+export function open(text = "") {
   if (!dialog) build();
   if (dialog.open) return;
-  if (document.querySelector("dialog[open]")) return; // that has the page's attention
-  input.value = "";
+  document.getElementById("keys")?.close();
+  if (document.querySelector("dialog[open]")) return; // what is written there would be lost
+  input.value = text;
   at = 0;
   start = undefined;
   found = { text: "", items: [] };
