@@ -11,6 +11,10 @@ import (
 	"redthread/tracestore/column"
 )
 
+// sizedBytes: of so many bytes or more our encoder says the size. Of fewer it may
+// leave it out (RFC 8878, 3.1.1.1.4).
+const sizedBytes = 256
+
 var errFrame = errors.New("frames of the dictionary are damaged")
 
 // resolve replaces the ids that were picked by ids in a dictionary of their own,
@@ -85,10 +89,18 @@ func (c Chunk) resolve(k *picker, page int) error {
 // unpackFrame decompresses a frame of a page of so many bytes.
 func (s *scratch) unpackFrame(frame []byte, page int) ([]byte, error) {
 	var h zstd.Header
-	if err := h.Decode(frame); err != nil || !h.HasFCS || h.FrameContentSize > uint64(page) {
+	if err := h.Decode(frame); err != nil || h.FrameContentSize > uint64(page) {
 		return nil, errFrame
 	}
-	return s.unpack(frame, int(h.FrameContentSize), codecZstd)
+	if h.HasFCS {
+		return s.unpack(frame, int(h.FrameContentSize), codecZstd)
+	}
+	s.raw = grow(s.raw, sizedBytes)
+	out, err := decoder.DecodeAll(frame, s.raw[:0:sizedBytes])
+	if err != nil {
+		return nil, fmt.Errorf("zstd: %w", err)
+	}
+	return out, nil
 }
 
 // frameLen is the length of the zstd frame at the start of b (RFC 8878, 3.1.1).

@@ -232,6 +232,38 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
+// A dictionary whose frames hold from few bytes to many: an encoder says the size
+// of the small ones or not.
+func TestFramesOfUnevenTexts(t *testing.T) {
+	for _, long := range []int{10_000, 20_000, 50_000, 200_000} {
+		for short := 1; short < 12; short++ {
+			var d column.DictBuilder
+			var v Values
+			for i := range 5000 {
+				text := fmt.Sprint("service ", i%short)
+				if i == 2500 {
+					text = strings.Repeat("B", long)
+				}
+				id, err := d.ID(text)
+				if err != nil {
+					t.Fatal(err)
+				}
+				v.IDs = append(v.IDs, id)
+			}
+			v.Dict = d.Dict()
+			s := []sample{{column: Column{Path: []string{"name"}, Type: ByteArray, Meaning: Text}, rows: [][]uint32{nil}, values: []Values{v}}}
+			groups := []int{len(v.IDs)}
+			b := writeSamples(t, s, groups, Fast)
+			file, err := Open(bytes.NewReader(b), int64(len(b)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			sameValues(t, &s[0], file.Chunk(0, 0), 0, groups[0])
+			sameAt(t, rand.New(rand.NewPCG(1, 1)), &s[0], file.Chunk(0, 0), 0, groups[0])
+		}
+	}
+}
+
 func sameValues(t *testing.T, s *sample, c Chunk, group, total int) {
 	t.Helper()
 	want := s.byRow(group, total)
