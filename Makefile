@@ -70,7 +70,7 @@ soak: static tools ## the long tests at full size, with their figures, then 10 m
 	REDTHREAD_SOAK=1 $(GO) test -timeout 120m -count=1 -p 1 -skip '$(LONG)|TestLiveFuzz' ./...
 	$(MAKE) fuzz FUZZTIME=10m
 
-bench: ## Go benchmarks; BenchmarkStore takes in a million rows and times each sort of question
+bench: ## Go benchmarks; BenchmarkStore and BenchmarkEdgeCost take in a million rows (REDTHREAD_BENCH_ROWS)
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
 check: static ## what CI runs: generated files fresh, lint, every test

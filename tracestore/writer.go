@@ -68,7 +68,11 @@ func (w *writer) useRules(edges *memtable.Edges) {
 	if rules == nil {
 		rules = graph.DefaultRules()
 	}
-	w.decoder.UseMarks(rules.Marks)
+	if edges.None {
+		w.decoder.UseMarks(nil)
+	} else {
+		w.decoder.UseMarks(rules.Marks)
+	}
 	if w.table != nil {
 		w.table.mem.UseRules(*edges)
 	}

@@ -37,6 +37,7 @@ type Table struct {
 	more    []moreRuns   // likewise
 	runs    graph.Runs   // of all rows
 	joined  []trace.Attribute
+	whole   trace.Span
 
 	chunks atomic.Pointer[[]*chunk]
 	bytes  atomic.Int64
@@ -56,6 +57,9 @@ func New() *Table { return NewAfter(nil, NewRecent(defaultRecent), Edges{}) }
 type Edges struct {
 	Rules *graph.Rules // nil: those without correlations
 	Kept  []string     // the attributes that summaries keep; nil: graph.DefaultKept
+	// None has it find nothing out, neither edges nor summaries: what that costs is
+	// measured against it.
+	None bool
 }
 
 // NewAfter returns an empty table that drops the rows recent has already, and adds
@@ -100,26 +104,31 @@ func (t *Table) AddRow(r *column.Row, hash uint64) (bool, error) {
 // look finds out what a row means for edges: it takes their halves, and returns
 // flags.
 func (t *Table) look(r *column.Row) (flags uint8) {
-	rules := t.edges.Load().Rules
+	edges := t.edges.Load()
+	if edges.None {
+		return 0
+	}
+	rules := edges.Rules
 	receipt, offer := graph.MayReceive(r.Marks, &r.Span), rules.MayOffer(r.Marks, r.EventMarks, &r.Span)
 	if !receipt && !offer {
 		return 0
 	}
-	whole := r.Span
+	t.whole = r.Span // here, since who looks at it keeps a pointer for a while
+	whole := &t.whole
 	if r.Shared != nil {
 		t.joined = append(append(t.joined[:0], r.Attributes...), r.Shared.Attributes...)
 		whole.Attributes = t.joined
 	}
 	if offer {
-		if graph.Aside(r.Marks, &whole) {
+		if graph.Aside(r.Marks, whole) {
 			flags |= flagAside
 		}
-		t.halves = rules.Halves(t.halves, &whole)
+		t.halves = rules.Halves(t.halves, whole)
 	}
 	if receipt {
-		job, caused := graph.Receipt(&whole)
+		job, caused := graph.Receipt(whole)
 		if job && flags&flagAside == 0 && r.Signal == trace.SignalSpan {
-			if n := t.runs.Add(&whole); n != 0 {
+			if n := t.runs.Add(whole); n != 0 {
 				t.more = append(t.more, moreRuns{r.TraceID, int32(n)})
 			}
 		}
@@ -332,6 +341,9 @@ func (t *Table) Between(from, to int64) (ids []trace.ID) {
 // Summaries returns the summaries of all traces in no order. Their strings alias
 // the table.
 func (t *Table) Summaries() []graph.Summary {
+	if t.edges.Load().None {
+		return nil
+	}
 	t.index.mu.RLock()
 	defer t.index.mu.RUnlock()
 	blocks := t.rootBlocks()
