@@ -204,7 +204,7 @@ func specValues(spec query.Spec) url.Values {
 		q.Add(paramHaving, formatHaving(h))
 	}
 	for _, f := range spec.CalculatedFields {
-		q.Add(paramCalculated, quoteColumn(f.Name)+" = "+f.Expression)
+		q.Add(paramCalculated, formatCalculated(f))
 	}
 	if strings.EqualFold(spec.FilterCombination, "OR") {
 		q.Set(paramMatch, "any")
@@ -228,9 +228,7 @@ func (st *exploreState) readClauses(q url.Values) {
 	readClause(st, q, paramGroupBy, parseColumn, quoteColumn, &s.Breakdowns)
 	readClause(st, q, paramOrder, parseOrder, formatOrder, &s.Orders)
 	readClause(st, q, paramHaving, parseHaving, formatHaving, &s.Havings)
-	readClause(st, q, paramCalculated, parseCalculated, func(f query.CalculatedField) string {
-		return quoteColumn(f.Name) + " = " + f.Expression
-	}, &s.CalculatedFields)
+	readClause(st, q, paramCalculated, parseCalculated, formatCalculated, &s.CalculatedFields)
 	readClause(st, q, paramSelect, parseFilter, formatFilter, &st.Select.Filters)
 	for param, into := range map[string]**float64{paramSelectFrom: &st.Select.From, paramSelectTo: &st.Select.To} {
 		if text := cleanText(q.Get(param)); text != "" {
@@ -297,6 +295,10 @@ func parseCalculated(s string) (query.CalculatedField, error) {
 		err = textError("Write a calculated field as name = expression.")
 	}
 	return query.CalculatedField{Name: name, Expression: strings.TrimSpace(expression)}, err
+}
+
+func formatCalculated(f query.CalculatedField) string {
+	return quoteColumn(f.Name) + " = " + f.Expression
 }
 
 // cleanText trims a parameter and makes it valid UTF-8.

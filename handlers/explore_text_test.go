@@ -31,6 +31,7 @@ func TestQueryTextForms(t *testing.T) {
 	checkTextForm(t, cases["calculations"], parseCalculation, formatCalculation)
 	checkTextForm(t, cases["orders"], parseOrder, formatOrder)
 	checkTextForm(t, cases["havings"], parseHaving, formatHaving)
+	checkTextForm(t, cases["calculated"], parseCalculated, formatCalculated)
 }
 
 func checkTextForm[T any](t *testing.T, cases []textCase, parse func(string) (T, error), format func(T) string) {

@@ -37,6 +37,7 @@ type ExploreForm struct {
 	RawColumns  []string
 	Suggestions []string      // columns there are, for the inputs
 	Operators   []string      // of calculations, in the order to offer them
+	Functions   []string      // of calculated fields
 	Error       string        // a fault of the whole query
 	Examples    []ExploreLink // questions across traces, while none was asked yet
 }

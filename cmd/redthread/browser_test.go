@@ -407,7 +407,7 @@ func (b *tab) write(text string) {
 // attributes of the field while the page may change them.)
 func press(name string, modifiers chromedp.Modifier) chromedp.Action[chromedp.Void] {
 	text := name
-	code := map[string]int64{"Enter": 13, "Escape": 27, "Backspace": 8}[name]
+	code := map[string]int64{"Enter": 13, "Escape": 27, "Backspace": 8, "ArrowUp": 38, "ArrowDown": 40}[name]
 	switch c := name[0]; {
 	case name == "Enter":
 		text = "\r"

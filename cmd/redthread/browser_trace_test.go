@@ -150,6 +150,48 @@ func TestBrowserExplore(t *testing.T) {
 	const groups = `[...document.querySelectorAll('[data-part="results"] tbody tr')].map((r) => r.cells[0].querySelector(".Table-text").textContent.trim()).sort()`
 	newClause := func(param string) string { return `[data-clauses="` + param + `"] .Clause--new input` }
 
+	// What is typed is completed from the columns there are; each says its type, how
+	// many values it has and the most frequent of them.
+	a.open("/explore")
+	first := newClause("w")
+	// offered are the choices as "name | note", the one that Enter takes with a star.
+	const offered = `[...document.querySelectorAll(".Complete-option")].map((o) => (o.getAttribute("aria-selected") === "true" ? "*" : "") +
+		o.querySelector(".Complete-name").textContent + " | " + o.querySelector(".Complete-note").textContent)`
+	a.fill(first, "http.rou")
+	a.until("the column is offered with what it holds", offered+`.some((c) => /^http\.route \| string · 5 values · (\/[^,]+, ){2}\/\S+$/.test(c))`)
+	a.key("ArrowDown")
+	a.until("the arrow picks it", offered+`[0].startsWith("*http.route |") && document.activeElement.getAttribute("aria-activedescendant") === document.querySelector(".Complete-option").id`)
+	a.key("Enter")
+	a.until("Enter inserts it, and how it compares is offered next", `document.activeElement.value === "http.route " && `+offered+`[0].startsWith("= |")`)
+	a.key("ArrowDown")
+	a.key("Enter")
+	a.until("then its values with their rows", `document.activeElement.value === "http.route = " && `+offered+`.some((c) => /^\/quotes \| [\d,]+ rows$/.test(c))`)
+	a.write("/quo")
+	a.until("typing narrows them", offered+`.length === 1`)
+	a.key("ArrowDown")
+	a.key("Enter")
+	a.until("the value is inserted", `document.activeElement.value === "http.route = /quotes" && document.querySelector(".Complete") === null`)
+	if got := a.path(); got != "/explore" {
+		t.Errorf("taking choices ran the query: %s", got)
+	}
+	a.key("Enter")
+	a.until("Enter then runs", `new URLSearchParams(location.search).get("w") === "http.route = /quotes"`)
+
+	// A calculated field: what is wrong is said at it, and other clauses know it.
+	a.fill(newClause("f"), "slow = GT($duration_ms)")
+	a.key("Enter")
+	a.until("the fault is told at the field", `document.querySelector('[data-clauses="f"] .Clause-error')?.textContent.includes("GT")`)
+	a.forgive() // the refusal
+	a.fill(`[data-clauses="f"] .Clause--invalid input`, "slow = GT($duration_ms, 20)")
+	a.key("Enter")
+	a.until("corrected it runs", `document.querySelector('[data-clauses="f"] .is-text .Clause-text')?.textContent.replaceAll(" ", "") === "slow=GT($duration_ms,20)"`)
+	a.fill(newClause("g"), "slo")
+	a.until("it is offered as a column", offered+`.includes("slow | calculated")`)
+	a.key("ArrowDown")
+	a.key("Enter")
+	a.key("Enter")
+	a.until("grouped by it", groups+`.join() === "true" || `+groups+`.join()`)
+
 	a.open("/explore")
 	value[string](a, `window.sameDocument = "yes"`)
 	a.fill(newClause("g"), "http.route")

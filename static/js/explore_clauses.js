@@ -1,7 +1,7 @@
-import { TextError, formatFilterValue, parseCalculation, parseColumn, parseFilter, parseHaving, parseOrder } from "./explore_text.js";
-import { canonical, choices } from "./explore_complete.js";
+import { TextError, formatFilterValue, parseCalculated, parseCalculation, parseColumn, parseFilter, parseHaving, parseOrder } from "./explore_text.js";
+import { calculatedColumns, canonical, choices } from "./explore_complete.js";
 
-const parsers = { v: parseCalculation, w: parseFilter, s: parseFilter, g: parseColumn, o: parseOrder, h: parseHaving };
+const parsers = { v: parseCalculation, w: parseFilter, s: parseFilter, g: parseColumn, o: parseOrder, h: parseHaving, f: parseCalculated };
 
 /**
  * Makes the inputs of a query chips: a chip shows its clause, a click edits it,
@@ -152,6 +152,10 @@ function show(param, text) {
     const f = parseFilter(text);
     return [plain(f.column), bold(f.op), plain(formatFilterValue(f), "Clause-value")];
   }
+  if (param === "f") {
+    const f = parseCalculated(text);
+    return [plain(f.name), bold("="), plain(f.expression, "Clause-value")];
+  }
   if (param === "o") {
     const o = parseOrder(text);
     return [plain(o.op && o.column ? `${o.op}(${o.column})` : o.op ?? o.column), bold(o.order === "descending" ? "↓" : "↑")];
@@ -226,7 +230,7 @@ function loader(form) {
     const texts = (param) => [...form.querySelectorAll(`[data-clauses="${param}"] input`)].map((i) => i.value.trim()).filter(Boolean);
     const calculations = canonical(texts("v"));
     return {
-      columns: state.columns, operators: form.dataset.operators.split(" "),
+      columns: [...calculatedColumns(texts("f")), ...state.columns], functions: form.dataset.functions.split(" "), operators: form.dataset.operators.split(" "),
       calculations: calculations.length ? calculations : ["COUNT"], groups: texts("g"),
     };
   };

@@ -1,9 +1,9 @@
 /** What can be typed next in an input of the query. Without the DOM. */
-import { WORD_OPS, cutColumn, cutOperator, formatCalculation, formatValue, parseCalculation, quoteColumn } from "./explore_text.js";
+import { WORD_OPS, cutColumn, cutOperator, formatCalculation, formatValue, parseCalculated, parseCalculation, quoteColumn } from "./explore_text.js";
 
 /**
  * @typedef {{name: string, types: string[], rows: number, distinct: number, top: {value: unknown, rows: number}[], note?: string}} Column
- * @typedef {{columns: Column[], operators: string[], calculations: string[], groups: string[]}} Known
+ * @typedef {{columns: Column[], operators: string[], calculations: string[], groups: string[], functions: string[]}} Known
  * @typedef {{text: string, label: string, note: string, done: boolean}} Choice
  *   text replaces the whole input; done: the clause is complete with it
  */
@@ -58,6 +58,7 @@ const byParam = {
   c: (text, known) => columns(text, known, (c) => quoteColumn(c.name), true),
   o: orders,
   h: havings,
+  f: expressions,
 };
 
 function calculations(text, known) {
@@ -125,6 +126,38 @@ function orders(text, known) {
 function havings(text, known) {
   const keys = known.calculations.filter((c) => !c.startsWith("HEATMAP"));
   return ranked(keys.map((k) => `${k} > `), text).map((h) => choice(h, h.trim(), "a number", false));
+}
+
+// What comes next in "name = expression": behind a $ a column, else a function.
+function expressions(text, known) {
+  const begin = /^\s*("(?:[^"\\]|\\.)*"|[^=\s]+)\s*=/.exec(text)?.[0];
+  if (begin === undefined) return [];
+  const word = /\$"?([^"$,()]*)$/.exec(text);
+  if (word && word.index >= begin.length) {
+    const before = text.slice(0, word.index);
+    return columns(word[1], known, (c) => before + reference(c.name), false, {});
+  }
+  const typed = /[A-Za-z_]*$/.exec(text)[0];
+  const before = text.slice(0, text.length - typed.length);
+  if (!/[=(,\s]$/.test(before)) return [];
+  const list = ranked(known.functions, typed).map((name) => choice(`${before}${name}(`, name, "function", false));
+  return typed === "" ? [choice(`${before}$`, "$", "a column", false), ...list] : list;
+}
+
+// A column as an expression names it (inColumn in tracestore/query/calc_lex.go).
+function reference(name) {
+  return /^[\p{L}\p{Nd}_./:=+?-]+$/u.test(name) ? `$${name}` : `$${JSON.stringify(name)}`;
+}
+
+/** The calculated fields among texts as columns. @param {string[]} texts @returns {Column[]} */
+export function calculatedColumns(texts) {
+  return texts.flatMap((t) => {
+    try {
+      return [{ name: parseCalculated(t).name, types: ["int", "float", "string", "bool"], rows: 0, distinct: 0, top: [], note: "calculated" }];
+    } catch {
+      return [];
+    }
+  });
 }
 
 function columns(typed, known, text, done, scopes = SCOPES) {

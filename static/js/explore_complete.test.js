@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { canonical, choices, describe } from "./explore_complete.js";
+import { calculatedColumns, canonical, choices, describe } from "./explore_complete.js";
 import { parseFilter } from "./explore_text.js";
 
 const known = {
@@ -13,6 +13,7 @@ const known = {
   operators: ["COUNT", "AVG", "P50", "P99", "HEATMAP"],
   calculations: ["COUNT", "P99(duration_ms)", "HEATMAP(duration_ms)"],
   groups: ["service.name"],
+  functions: ["DIV", "GT", "GTE"],
 };
 const texts = (param, text) => choices(param, text, known).map((c) => c.text);
 
@@ -68,4 +69,20 @@ test("scopes are offered before anything is typed, and say what they mean", () =
   assert.ok(texts("w", "").includes("none."));
   assert.ok(texts("v", "P99(").includes("P99(origin."));
   assert.equal(choices("w", "ripple.jobs", known)[0].note, "runs of jobs");
+});
+
+test("a calculated field completes functions and, behind a $, columns", () => {
+  assert.deepEqual(texts("f", "slow"), [], "the name is one's own");
+  assert.deepEqual(texts("f", "slow = g"), ["slow = GT(", "slow = GTE("]);
+  assert.deepEqual(texts("f", "slow = "), ["slow = $", "slow = DIV(", "slow = GT(", "slow = GTE("]);
+  assert.deepEqual(texts("f", "slow = GT($dur"), ["slow = GT($duration_ms"]);
+  assert.deepEqual(texts("f", "slow = GT($odd"), ['slow = GT($"odd column"']);
+  assert.deepEqual(texts("f", 'slow = GT($"odd c'), ['slow = GT($"odd column"']);
+  assert.deepEqual(texts("f", "slow = GT($duration_ms, 1000)"), []);
+  assert.deepEqual(texts("f", '"a = b" = DIV($zip, d'), ['"a = b" = DIV($zip, DIV(']);
+});
+
+test("a calculated field is a column of the other clauses", () => {
+  const more = { ...known, columns: [...calculatedColumns(["slow = GT($duration_ms, 1000)", "unfinished"]), ...known.columns] };
+  assert.deepEqual(choices("g", "slo", more).map((c) => [c.text, c.note]), [["slow", "calculated"]]);
 });

@@ -153,6 +153,23 @@ export function formatHaving(h) {
   return `${formatCalculation({ op: h.calculate_op, column: h.column })} ${h.op} ${h.value}`;
 }
 
+/**
+ * Reads "name = expression". What the expression says is read by the server.
+ * @param {string} text
+ * @returns {{name: string, expression: string}}
+ */
+export function parseCalculated(text) {
+  const { column: name, rest } = cutColumn(text, "=");
+  const expression = rest.slice(1).trim();
+  if (name === "" || !rest.startsWith("=") || expression === "") throw new TextError("Write a calculated field as name = expression.");
+  return { name, expression };
+}
+
+/** The inverse of parseCalculated. @param {{name: string, expression: string}} f */
+export function formatCalculated(f) {
+  return `${quoteColumn(f.name)} = ${f.expression}`;
+}
+
 /** Reads a column's name, quoted or not; unquoted it may hold spaces. @param {string} text */
 export function parseColumn(text) {
   const s = text.trim();

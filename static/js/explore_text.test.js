@@ -10,6 +10,7 @@ for (const [kind, parse, format] of [
   ["calculations", text.parseCalculation, text.formatCalculation],
   ["orders", text.parseOrder, text.formatOrder],
   ["havings", text.parseHaving, text.formatHaving],
+  ["calculated", text.parseCalculated, text.formatCalculated],
 ]) {
   test(`${kind}: parsing and printing are inverse, as in Go`, () => {
     assert.ok(cases[kind].length > 0);

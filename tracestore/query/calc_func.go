@@ -1,9 +1,11 @@
 package query
 
 import (
+	"maps"
 	"math"
 	"regexp"
 	"regexp/syntax"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -56,6 +58,9 @@ const (
 	maxRegexStepsTotal = 10_000   // of all in a query
 	usualBuckets       = 256      // of one BUCKET whose names are made once
 )
+
+// Functions lists the names of the functions of calculated fields.
+func Functions() []string { return slices.Sorted(maps.Keys(calcFuncs)) }
 
 // calcFunc is a function of the expression language.
 type calcFunc struct {
