@@ -15,6 +15,7 @@ type cause struct {
 	rule      string
 	inferred  bool
 	unsampled bool  // the sender knew that the cause would not be recorded
+	unsure    bool  // as in target
 	via       int32 // the span that carries the link
 }
 
@@ -39,7 +40,8 @@ func (x *index) crosses(p, c int32) bool {
 	case b.kind == trace.KindServer && a.kind == trace.KindClient:
 		return true
 	case b.shape.jobRun() && !a.shape.has(consumes):
-		return true // enqueued without a span of its own
+		// Enqueued without a span of its own, if not run by a loop.
+		return b.kind != trace.KindConsumer || !x.ambient(p)
 	}
 	return false
 }
@@ -96,8 +98,15 @@ func (x *index) causesAt(i int32) causes {
 	lost := n.dropped > int32(recovered)
 	if len(away) > 0 {
 		cs := causes{list: away, parent: crossed, kept: recorded, dropped: int(n.dropped), recovered: recovered}
-		if lost {
+		switch unsure := slices.ContainsFunc(away, func(c cause) bool { return c.unsure }); {
+		case lost && n.short:
+			cs.unknown, cs.dropped = NotRecorded, 0 // messages that came without context
+		case lost:
 			cs.unknown = LinksDropped
+		case unsure && n.shape.has(consumes):
+			cs.unknown = NotRecorded
+		case unsure:
+			cs.parent = true // or it began by itself
 		}
 		return cs
 	}
@@ -105,18 +114,25 @@ func (x *index) causesAt(i int32) causes {
 		return causes{unknown: LinksDropped, dropped: int(n.dropped)}
 	}
 	if crossed {
+		if n.batch > 1 && n.shape.has(consumes) && !n.shape.has(isJob) && len(n.links) == 0 {
+			return causes{unknown: NotRecorded, parent: true} // below the first of its messages
+		}
 		return causes{}
 	}
 	if sent, _ := x.sentAgain(i); sent && x.ambient(i) {
 		return causes{unknown: NotRecorded} // whoever sent it first
 	}
-	if !n.shape.has(consumes) || n.shape.has(isJob) {
+	if !n.shape.has(consumes) {
 		return causes{}
 	}
-	cs := x.batchAt(i)
+	var cs causes
+	job := n.shape.has(isJob)
+	if !job {
+		cs = x.batchAt(i)
+	}
 	if len(cs.list) == 0 && cs.unknown == "" && n.parent >= 0 && n.kind == trace.KindConsumer && x.ambient(i) &&
-		slices.ContainsFunc(n.keys, func(h Half) bool { return h.Side&EffectSide != 0 }) {
-		cs.unknown = NotRecorded // it has an id, which somebody sent
+		!(job && x.root >= 0 && x.spans[x.root].shape.has(scheduled)) {
+		cs.unknown = NotRecorded // somebody sent it; only a person's or a clock's work runs jobs where it stands
 	}
 	return cs
 }
@@ -137,7 +153,7 @@ func (x *index) ambient(i int32) bool {
 
 // cause is what a target says of its span, or of one under it.
 func (t *target) cause(via int32) cause {
-	return cause{from: t.Ref, kind: t.by.Kind(), rule: t.by.Name(), inferred: t.by >= byMessageID, unsampled: t.unsampled, via: via}
+	return cause{from: t.Ref, kind: t.by.Kind(), rule: t.by.Name(), inferred: t.by >= byMessageID, unsampled: t.unsampled, unsure: t.unsure, via: via}
 }
 
 // batchAt returns the causes of a receipt of messages that carries no link
@@ -168,6 +184,9 @@ func (x *index) batchAt(i int32) causes {
 				}
 				seen[t.Ref] = true
 				cs.list = append(cs.list, cause{from: t.Ref, unsampled: t.unsampled, kind: KindBatch, rule: RuleBatch, via: c, inferred: t.by >= byMessageID})
+				if t.unsure {
+					cs.unknown = NotRecorded
+				}
 			}
 		}
 	}

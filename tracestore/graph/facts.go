@@ -61,9 +61,11 @@ const (
 var fieldKeys = [fieldCount][]string{
 	fieldMessageID: {"messaging.message.id", "messaging.message_id", "messaging.message.ids", "messaging.message_ids",
 		"messaging.batch.message_ids", "celery.task_id", "messaging.celery.task_id", "faktory.job.jid", "messaging.masstransit.message_id",
-		"nservicebus.message_id"},
+		"nservicebus.message_id", "dramatiq.message_id", "remoulade.message_id"},
 	fieldJobID: {"bullmq.job.id", "bull.job.id", "sidekiq.job.id", "sidekiq.jid", "que.job.id", "delayed_job.id",
-		"active_job.job.id", "active_job.job_id", "messaging.oban.job_id", "oban.job.job_id", "job.id", "job_id"},
+		"active_job.job.id", "active_job.job_id", "messaging.oban.job_id", "oban.job.job_id", "rq.job.id", "django_q.task.id",
+		"good_job.job.id", "solid_queue.job.id", "faktory.job.id", "hangfire.job.id", "messaging.active_job.message.provider_job_id",
+		"job.id", "job_id"},
 	fieldSystem:      {"messaging.system"},
 	fieldDestination: {"messaging.destination.name", "messaging.destination", "messaging.source.name", "kafka.topic"},
 	fieldQueue: {"bullmq.queue.name", "bull.queue.name", "queue.name", "sidekiq.job.queue", "que.job.queue", "delayed_job.queue",
@@ -102,6 +104,7 @@ type facts struct {
 
 	shaped bool
 	sh     shape
+	below  bool // a run that stands below what enqueued it, if that is no loop
 }
 
 // read finds the fields among attributes. Under several names the first counts.
@@ -179,6 +182,9 @@ func (f *facts) add(h Half) {
 	h.StartUnixNano = f.span.StartUnixNano
 	if h.Side&EffectSide != 0 && f.has&(1<<fieldDroppedLinks|1<<fieldBatchCount|hasDatadogLinks) != 0 {
 		h.Dropped = int32(dropped(f.span))
+		if len(f.span.Links) == 0 && receivedBelow(f.span) {
+			h.Dropped = max(h.Dropped, int32(batchCount(f.text(fieldBatchCount))-1)) // it may be below the first of them
+		}
 	}
 	f.out = append(f.out, h)
 }
@@ -194,6 +200,9 @@ func (f *facts) addLink(of trace.Ref, by RuleID, to trace.Ref, unsampled bool) {
 
 // addKey appends the half of a key on the side where the span stands.
 func (f *facts) addKey(side Side, by RuleID, key Key) {
+	if f.below {
+		by = byReceipt
+	}
 	for i := f.from; i < len(f.out); i++ {
 		if h := &f.out[i]; h.Key == key && h.Of == f.span.Ref() {
 			h.Side |= side
@@ -234,6 +243,9 @@ func (f *facts) side() Side {
 		return EffectSide
 	case len(f.span.Links) > 0 && f.span.Links[0].TraceID != (trace.ID{}):
 		return 0
+	case sh.has(isJob) && receivedBelow(f.span):
+		f.below = true
+		return EffectSide
 	case sh.has(isJob) && !f.span.ParentID.IsZero():
 		return 0
 	case f.has&hasDatadogLinks != 0:

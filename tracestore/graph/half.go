@@ -62,6 +62,9 @@ const (
 	byRouter
 	byRequestID
 	byCorrelation
+	byBareOffset
+	byMessageNumber
+	byReceipt
 	ruleCount
 )
 

@@ -17,7 +17,9 @@ type span struct {
 	kind          trace.Kind
 	shape         shape
 	err           bool
-	dropped       int32 // links that the sender dropped
+	dropped       int32 // links that the sender dropped, or messages of a batch that have none
+	short         bool  // the latter
+	batch         int32 // messages that it handles, if it says so
 	service, name string
 	topic         string
 	handles       Key // the message or job, 0 if it has no id
@@ -34,6 +36,7 @@ type target struct {
 	unsampled bool      // the sender knew that the target would not be recorded
 	at        trace.Ref // the span that says so: the effect
 	loose     bool      // of many at once: see chunkCause
+	unsure    bool      // others may have the id too: it may have been caused otherwise
 }
 
 // index holds one trace for walking.
@@ -105,6 +108,10 @@ func (r *Rules) read(s *trace.Span) span {
 	n := span{
 		id: s.SpanID, parentID: s.ParentID, kind: s.Kind, err: s.Error, service: s.Service, name: s.Name,
 		start: s.StartUnixNano, end: max(s.EndUnixNano(), s.StartUnixNano), dropped: int32(dropped(s)),
+	}
+	if batch, ok := s.Attribute(keyBatchCount); ok {
+		n.batch = int32(batchCount(batch.Text()))
+		n.short = n.dropped > 0 && len(s.Links) < linkCap && !saysDropped(s)
 	}
 	if n.shape, n.topic = shapeOf(s); n.shape.has(consumes) {
 		n.handles = r.identity(s)

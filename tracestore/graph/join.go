@@ -20,6 +20,14 @@ const (
 	// queueWindow is how close to the latest sending of a small number another
 	// one cannot be told from it, and how long a job of it may be tried again.
 	queueWindow = int64(24 * time.Hour)
+	// requestWindow is how far apart requests of one id may begin, if one of them is
+	// to have called the others.
+	requestWindow = int64(15 * time.Minute)
+	// requestSpread is how far apart they begin at most, if the id is of a request:
+	// it is of a session otherwise, or of nothing.
+	requestSpread = int64(time.Hour)
+	// maxCallers is how many requests of one id may have called another.
+	maxCallers = 16
 	// maxGone bounds the causes of a trace whose spans are gone.
 	maxGone = 1000
 )
@@ -197,13 +205,13 @@ func (g *Graph) looseEnds(ctx context.Context, effects []Half) (out []target, se
 	ends = slices.CompactFunc(ends, func(a, b Half) bool {
 		return a.Key == b.Key && a.Of == b.Of && (!a.Of.SpanID.IsZero() || a.StartUnixNano == b.StartUnixNano)
 	})
-	c, err := g.contexts(ctx, effects, ends)
+	c, err := g.contexts(ctx, ends)
 	if err != nil {
 		return nil, nil, err
 	}
 	from, surest := 0, 0 // of the span that is being looked at
 	for i := range effects {
-		e := &effects[i]
+		e := effects[i]
 		if i == 0 || effects[i-1].Of != e.Of {
 			from = len(out)
 		}
@@ -218,7 +226,11 @@ func (g *Graph) looseEnds(ctx context.Context, effects []Half) (out []target, se
 		if to-at >= g.o.MaxEnds {
 			continue // no name of anything
 		}
-		causes := c.causesByKey(e, ends[at:to])
+		if e.Rule == byReceipt {
+			e.Rule = ends[at].Rule
+		}
+		causes := c.causesByKey(&e, ends[at:to])
+		unsure := len(causes) > 0 && c.unsure(&e, causes)
 		if len(causes) == 0 || len(out) > from && surest < e.Rule.rank() {
 			continue
 		}
@@ -227,7 +239,7 @@ func (g *Graph) looseEnds(ctx context.Context, effects []Half) (out []target, se
 		}
 		surest = e.Rule.rank()
 		for k := range causes {
-			out = append(out, target{Ref: causes[k].Of, by: e.Rule, at: e.Of})
+			out = append(out, target{Ref: causes[k].Of, by: e.Rule, at: e.Of, unsure: unsure})
 			senders = append(senders, causes[k])
 		}
 	}
@@ -236,68 +248,171 @@ func (g *Graph) looseEnds(ctx context.Context, effects []Half) (out []target, se
 
 // senderFacts is what is needed to choose among several senders of one id.
 type senderFacts struct {
-	requests map[trace.ID]bool // the traces, of those that sent an id more than once, that a request began
-	handled  map[Key][]int64   // when the messages and jobs of an id that is used again were handled
+	caused  map[trace.ID]bool  // the traces, of those that sent an id more than once, that a request or a message began
+	lasted  map[trace.ID]int64 // how long the traces of requests of one id were
+	handled map[Key][]receipt  // who handled the messages and jobs of weak ids, and when
 }
+
+// receipt is one handling of a message or job.
+type receipt struct {
+	start   int64
+	trace   trace.ID
+	service string // of the root of its trace; "" if the key has no other receipt
+}
+
+// weak reports whether an id of the rule may be that of another message too.
+func (r RuleID) weak() bool { return r == byQueueID || r == byBareOffset || r == byKafkaKey }
 
 // contexts reads what helps to choose among the senders in ends, which are in
 // order of key and start; for nearly all effects there is one, and nothing to read.
-func (g *Graph) contexts(ctx context.Context, effects, ends []Half) (c senderFacts, err error) {
+func (g *Graph) contexts(ctx context.Context, ends []Half) (c senderFacts, err error) {
 	var again []trace.ID
-	var old []Key
-	latest := map[Key]int64{} // of the effects
-	for i := range effects {
-		if e := &effects[i]; e.Rule == byQueueID {
-			latest[e.Key] = max(latest[e.Key], e.StartUnixNano)
-		}
-	}
+	var weak []Key
 	for from := 0; from < len(ends); {
 		to := from + 1
 		for to < len(ends) && ends[to].Key == ends[from].Key {
 			to++
 		}
 		switch list := ends[from:to]; {
-		case list[0].Rule == byQueueID:
-			if last := list[len(list)-1].StartUnixNano; list[0].StartUnixNano < last-queueWindow || last < latest[list[0].Key]-queueWindow {
-				old = append(old, list[0].Key)
-			}
+		case list[0].Rule.weak():
+			weak = append(weak, list[0].Key)
 		case len(list) > 1 && (list[0].Rule == byMessageID || list[0].Rule == byJobID):
 			for i := range list[1:] {
 				again = append(again, list[1+i].Of.TraceID)
 			}
+		case len(list) > 1 && list[0].Rule.Kind() == KindRequestID:
+			for i := range list {
+				again = append(again, list[i].Of.TraceID)
+			}
 		}
 		from = to
 	}
-	if len(again) > 0 {
-		slices.SortFunc(again, func(a, b trace.ID) int { return bytes.Compare(a[:], b[:]) })
-		again = slices.Compact(again)
-		sums, err := g.edges.Summaries(ctx, again)
-		if err != nil {
+	if len(weak) > 0 {
+		if err := g.receipts(ctx, weak, &c); err != nil {
 			return c, err
-		}
-		c.requests = map[trace.ID]bool{}
-		for i := range sums {
-			if sums[i].Root && sums[i].Kind == trace.KindServer {
-				c.requests[again[i]] = true
-			}
 		}
 	}
-	if len(old) > 0 {
-		runs, _, err := g.edges.Ends(ctx, EffectSide, old, g.o.MaxEnds)
-		if err != nil {
-			return c, err
-		}
-		c.handled = map[Key][]int64{}
-		for i := range runs {
-			c.handled[runs[i].Key] = append(c.handled[runs[i].Key], runs[i].StartUnixNano)
-		}
+	if len(again) == 0 {
+		return c, nil
+	}
+	again = sortedIDs(again)
+	sums, err := g.edges.Summaries(ctx, again)
+	if err != nil {
+		return c, err
+	}
+	c.caused, c.lasted = map[trace.ID]bool{}, map[trace.ID]int64{}
+	for i := range sums {
+		c.caused[again[i]] = sums[i].Root && (sums[i].Kind == trace.KindServer || sums[i].Caused)
+		c.lasted[again[i]] = sums[i].DurationNano
 	}
 	return c, nil
 }
 
+// receipts reads who handled the messages and jobs of weak ids.
+func (g *Graph) receipts(ctx context.Context, keys []Key, c *senderFacts) error {
+	runs, _, err := g.edges.Ends(ctx, EffectSide, keys, g.o.MaxEnds)
+	if err != nil {
+		return err
+	}
+	c.handled = map[Key][]receipt{}
+	for i := range runs {
+		c.handled[runs[i].Key] = append(c.handled[runs[i].Key], receipt{start: runs[i].StartUnixNano, trace: runs[i].Of.TraceID})
+	}
+	var several []trace.ID
+	for _, list := range c.handled {
+		for i := range list[1:] {
+			if list[1+i].trace != list[0].trace {
+				several = append(several, list[0].trace, list[1+i].trace)
+			}
+		}
+	}
+	if len(several) == 0 {
+		return nil
+	}
+	several = sortedIDs(several)
+	sums, err := g.edges.Summaries(ctx, several)
+	if err != nil {
+		return err
+	}
+	for _, list := range c.handled {
+		for i := range list {
+			if at, ok := slices.BinarySearchFunc(several, list[i].trace, compareIDs); ok {
+				list[i].service = sums[at].Service
+			}
+		}
+	}
+	return nil
+}
+
+func compareIDs(a, b trace.ID) int { return bytes.Compare(a[:], b[:]) }
+
+func sortedIDs(ids []trace.ID) []trace.ID {
+	slices.SortFunc(ids, compareIDs)
+	return slices.Compact(ids)
+}
+
 // handledIn reports whether a message or job of the id was handled in from ≤ t < to.
 func (c *senderFacts) handledIn(key Key, from, to int64) bool {
-	return slices.ContainsFunc(c.handled[key], func(t int64) bool { return t >= from && t < to })
+	return slices.ContainsFunc(c.handled[key], func(r receipt) bool { return r.start >= from && r.start < to })
+}
+
+// unsure reports whether an effect may have been caused otherwise than by the
+// causes that its key has, which are in order of start. A request may be its
+// client's, as another of its id is. A weak id is taken for that of one message or
+// job only while nobody else handled it: a number of a queue by another service,
+// which has a queue of that name elsewhere; an offset or a key twice by one service.
+func (c *senderFacts) unsure(e *Half, causes []Half) bool {
+	if e.Rule == byRequestID {
+		return e.Side&CauseSide != 0 && causes[0].Rule == byRequestID
+	}
+	if !e.Rule.weak() || len(c.handled[e.Key]) < 2 {
+		return false
+	}
+	sent := func(id trace.ID) bool {
+		return slices.ContainsFunc(causes, func(h Half) bool { return h.Of.TraceID == id })
+	}
+	var mine string
+	for _, r := range c.handled[e.Key] {
+		if r.trace == e.Of.TraceID {
+			mine = r.service
+		}
+	}
+	for _, r := range c.handled[e.Key] {
+		if r.trace == e.Of.TraceID || r.start < causes[0].StartUnixNano-skewAllowed || sent(r.trace) {
+			continue
+		}
+		if e.Rule == byKafkaKey && max(r.start-e.StartUnixNano, e.StartUnixNano-r.start) > keyWindow {
+			continue
+		}
+		if (r.service == mine) != (e.Rule == byQueueID) {
+			return true
+		}
+	}
+	return false
+}
+
+// callers are the requests of one id that may have called the request e with it:
+// who began before it, or lasted longer, whatever the clocks say.
+func (c *senderFacts) callers(e *Half, list []Half) []Half {
+	var out []Half
+	first, last := e.StartUnixNano, e.StartUnixNano
+	for _, h := range list {
+		if h.Rule != byRequestID {
+			continue
+		}
+		first, last = min(first, h.StartUnixNano), max(last, h.StartUnixNano)
+		apart := h.StartUnixNano - e.StartUnixNano
+		if h.Of.TraceID == e.Of.TraceID || apart > skewAllowed || -apart > requestWindow {
+			continue
+		}
+		if apart <= 0 || c.lasted[h.Of.TraceID] >= c.lasted[e.Of.TraceID] {
+			out = append(out, h)
+		}
+	}
+	if last-first > requestSpread {
+		return nil
+	}
+	return out[:min(len(out), maxCallers)]
 }
 
 // effects lists what the spans of a trace caused, as the edge index knows it:
@@ -407,7 +522,7 @@ func (c *senderFacts) causesByKey(e *Half, list []Half) []Half {
 		latest = e.StartUnixNano - 1 // it sends what was sent before
 	}
 	for _, h := range list {
-		if h.Of != e.Of && (h.StartUnixNano <= latest || c.requests[h.Of.TraceID] && h.StartUnixNano <= e.StartUnixNano+skewAllowed) {
+		if h.Of != e.Of && (h.StartUnixNano <= latest || c.caused[h.Of.TraceID] && h.StartUnixNano <= e.StartUnixNano+skewAllowed) {
 			out = append(out, h)
 		}
 	}
@@ -421,12 +536,12 @@ func (c *senderFacts) causesByKey(e *Half, list []Half) []Half {
 	switch e.Rule {
 	case byMessageID, byJobID:
 		// The id was made with the message. Who sends it later sends it again, as
-		// Sidekiq does for a retry; but a request that sends it may have given the
-		// id of a thing to a message of its own.
+		// Sidekiq does for a retry; but a request or a run that sends it may have
+		// given the id of a thing to a message of its own.
 		first := out[0].Of.TraceID
 		n := 1
 		for _, h := range out[1:] {
-			if h.Of.TraceID != first && c.requests[h.Of.TraceID] {
+			if h.Of.TraceID != first && c.caused[h.Of.TraceID] {
 				out[n] = h
 				n++
 			}
@@ -457,7 +572,10 @@ func (c *senderFacts) causesByKey(e *Half, list []Half) []Half {
 		if e.Side&CauseSide == 0 && len(requests) > 0 {
 			return requests
 		}
-		return slices.DeleteFunc(out, func(c Half) bool { return c.Rule == byRequestID })
+		if routers := slices.DeleteFunc(out, func(c Half) bool { return c.Rule == byRequestID }); len(routers) > 0 {
+			return routers
+		}
+		return c.callers(e, list)
 	}
 	return out
 }

@@ -262,6 +262,9 @@ func (w *walk) recall(k int, id trace.SpanID) {
 	if x.lost && slices.ContainsFunc(list, func(t target) bool { return slices.Contains(x.dropped, t.at.SpanID) }) {
 		w.endings = append(w.endings, ending{stop: k, hops: hops, span: x.summary.origin(), reason: LinksDropped, expired: true, incomplete: incomplete})
 	}
+	if slices.ContainsFunc(list, func(t target) bool { return t.unsure }) {
+		w.endAtSummary(k, x.summary)
+	}
 	for i := range list {
 		t := &list[i]
 		c := t.cause(none)

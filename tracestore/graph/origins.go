@@ -100,8 +100,9 @@ const (
 	isTangled
 	isApart    // spans of this very trace have
 	isInfected // not tangled itself, but caused by one that is
-	mayPoll    // its root is no request, and no receipt or sending: a loop may be
+	mayPoll    // its root is no request, and no receipt: a loop may be
 	byKey      // by is the key that the span sent
+	mayBegin   // a chain by itself too, whatever its id says
 )
 
 type originStatus uint8
@@ -461,7 +462,7 @@ func (s *originSearch) decide(circle []int32, order int32) {
 		tangled = tangled || n.tangled()
 		if n.reason != noReason {
 			take(originUnknown, 0, n.reason)
-		} else if n.causes == 0 {
+		} else if n.causes == 0 || n.flags&mayBegin != 0 {
 			take(originFound, at, noReason)
 		}
 		for k := range n.causes {

@@ -147,6 +147,8 @@ type chunkCause struct {
 	many bool // several spans of that trace are causes
 	// loose: in the place of the span there is the key that it sent.
 	loose bool
+	// unsure: something else may have caused the trace, or nothing.
+	unsure bool
 }
 
 type chunkFlags struct {
@@ -174,6 +176,12 @@ func (s *originSearch) take(chunk []int32, got *chunkCauses) {
 		switch {
 		case got.flags[pos].cut:
 			n.reason, s.cut = reasonCut, true
+		case slices.ContainsFunc(list, func(c chunkCause) bool { return c.unsure }):
+			if n.flags&isBeginning == 0 {
+				n.reason = reasonNotRecorded
+			} else {
+				n.flags |= mayBegin
+			}
 		case len(list) > 0:
 		case n.flags&(isKnown|hasRoot) != isKnown|hasRoot:
 			n.reason = reasonNotArrived
@@ -242,7 +250,7 @@ func knownOf(m *Summary) knownTrace {
 		k.flags |= isBeginning
 	}
 	switch m.Kind {
-	case trace.KindServer, trace.KindConsumer, trace.KindProducer:
+	case trace.KindServer, trace.KindConsumer:
 	default:
 		k.flags |= mayPoll
 		if m.polls() {
@@ -301,6 +309,7 @@ func (g *Graph) readCauses(ctx context.Context, ids []trace.ID, base int, got *c
 				got.flags[base+i].tangled, got.flags[base+i].apart = true, true
 			}
 			switch {
+			case e.Rule == byReceipt && got.known[base+i].flags&mayPoll == 0: // below what enqueued it
 			case !e.recorded():
 				if got.known[base+i].flags&mayPoll != 0 && e.Of.SpanID != got.known[base+i].span {
 					got.flags[base+i].tangled, got.flags[base+i].apart = true, true
@@ -420,9 +429,10 @@ func (c *chunkCauses) add(pos int, list []target) {
 			if c.causes[last].ref != t.Ref {
 				c.causes[last].many = true
 			}
+			c.causes[last].unsure = c.causes[last].unsure || t.unsure
 			continue
 		}
-		c.causes = append(c.causes, chunkCause{pos: int32(pos), ref: t.Ref, loose: t.loose})
+		c.causes = append(c.causes, chunkCause{pos: int32(pos), ref: t.Ref, loose: t.loose, unsure: t.unsure})
 	}
 	if len(c.causes)-from > 1 {
 		flags.tangled = true

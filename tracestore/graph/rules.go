@@ -56,6 +56,12 @@ var ruleTable = [ruleCount]rule{
 		source: "Heroku router, devcenter.heroku.com/articles/http-request-id; its log line has request_id, fwd and dyno"},
 	byRequestID: {name: "request_id", kind: KindRequestID,
 		source: "the other ends of router_request_id: roots of requests, and of jobs that were handed the id of their request"},
+	byBareOffset: {name: "kafka_offset", kind: KindMessageID,
+		source: "the same where spans do not name the cluster: another may have the topic too, so that it counts only while each service handled it once"},
+	byMessageNumber: {name: "queue_id", kind: KindMessageID,
+		source: "the same of messages, which several services may receive"},
+	byReceipt: {name: "receipt", kind: KindMessageID, offer: offerReceipt,
+		source: "the ids of a job's run that has a parent, or no id of a message that has one: they count where the parent turns out to be a loop"},
 	byCorrelation: {name: "attribute", kind: KindAttribute, needs: hasCorrelated, offer: offerCorrelations,
 		source: "Settings: attributes that mean the same message, job or request"},
 }
@@ -167,7 +173,7 @@ var factsPool = sync.Pool{New: func() any { return new(facts) }}
 // offer none. It keeps nothing of the span. The halves depend on nothing else
 // than the span, so that they can be found again wherever it is read.
 func (r *Rules) Halves(dst []Half, s *trace.Span) []Half {
-	if len(s.Links) == 0 && !r.starts(s.Attributes) && !slices.ContainsFunc(s.Events, func(e trace.Event) bool { return r.starts(e.Attributes) }) {
+	if len(s.Links) == 0 && !receivedBelow(s) && !r.starts(s.Attributes) && !slices.ContainsFunc(s.Events, func(e trace.Event) bool { return r.starts(e.Attributes) }) {
 		return dst
 	}
 	f := factsPool.Get().(*facts)
@@ -259,7 +265,7 @@ func (r *Rules) MayOffer(own, events column.Marks, s *trace.Span) bool {
 	switch {
 	case s.Signal != trace.SignalSpan:
 		return own&markAside != 0
-	case len(s.Links) > 0 || (own|events)&markEdge != 0:
+	case len(s.Links) > 0 || (own|events)&markEdge != 0 || receivedBelow(s):
 		return true
 	case (own|events)&markID == 0:
 		return false

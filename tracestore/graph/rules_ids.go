@@ -21,10 +21,28 @@ func droppedLinks(said, batch string, kept int) int {
 	if n, err := strconv.Atoi(said); err == nil && n > 0 {
 		return n
 	}
-	if n, err := strconv.Atoi(batch); err == nil && kept == linkCap && n > kept {
-		return n - kept
+	if n := batchCount(batch); kept > 0 && n > kept {
+		return n - kept // by the sender, or messages that came without context
 	}
 	return 0
+}
+
+// batchCount is how many messages a span says that it handles, 0 if it does not.
+func batchCount(text string) int {
+	if text == "" {
+		return 0
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		return 0
+	}
+	return min(max(n, 0), maxIDs)
+}
+
+// saysDropped reports whether a span itself says that its sender dropped links.
+func saysDropped(s *trace.Span) bool {
+	said, _ := s.Attribute(keyDroppedLinks)
+	return said.Int() > 0
 }
 
 // systems are names that instrumentations give to one and the same system.
@@ -86,7 +104,24 @@ func (f *facts) offerID(side Side, by RuleID, system, queue, id string) {
 		if part := f.text(fieldPartition); part != "" {
 			queue += "/" + part // a message id that is the offset: otelsarama
 		}
-		f.addKey(side, byQueueID, KeyOf("id", f.span.Environment, system, queue, id))
+		if by == byMessageID && !f.shape().has(isJob) {
+			by = byMessageNumber
+		} else {
+			by = byQueueID
+		}
+		f.addKey(side, by, KeyOf("id", f.span.Environment, system, queue, id))
+	}
+}
+
+// receivedBelow reports whether a span is a receipt that has a parent.
+func receivedBelow(s *trace.Span) bool { return s.Kind == trace.KindConsumer && !s.ParentID.IsZero() }
+
+// offerReceipt offers a receipt below another span that has nothing else to offer:
+// where the other is a loop, its trace does not tell what caused the receipt.
+func offerReceipt(f *facts) {
+	if len(f.out) == f.from && receivedBelow(f.span) && f.span.Signal == trace.SignalSpan {
+		of := f.span.Ref()
+		f.addKey(EffectSide, byReceipt, KeyOf("receipt", string(of.TraceID[:]), string(of.SpanID[:])))
 	}
 }
 
@@ -130,11 +165,11 @@ func offerKafkaOffset(f *facts) {
 	if side == 0 || topic == "" || partition == "" || offset == "" {
 		return
 	}
-	cluster := f.text(fieldCluster)
+	cluster, by := f.text(fieldCluster), byKafkaOffset
 	if cluster == "" {
-		cluster = "environment " + f.span.Environment
+		cluster, by = "environment "+f.span.Environment, byBareOffset
 	}
-	f.addKey(side, byKafkaOffset, KeyOf("offset", cluster, topic, partition, offset))
+	f.addKey(side, by, KeyOf("offset", cluster, topic, partition, offset))
 }
 
 // minKeyLength is the length from which a Kafka key may name a message: shorter

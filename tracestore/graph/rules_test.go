@@ -67,7 +67,8 @@ func TestRules(t *testing.T) {
 			"messaging.message_id", jid, "messaging.destination", "retry", "messaging.operation", "process"},
 			want: []string{"effect message_id " + key("id", "", jid)}},
 		{name: "OpenTelemetry Ruby, Sidekiq process, child", kind: trace.KindConsumer, attrs: []string{"messaging.system", "sidekiq",
-			"messaging.message_id", jid, "messaging.destination", "default", "messaging.operation", "process"}},
+			"messaging.message_id", jid, "messaging.destination", "default", "messaging.operation", "process"},
+			want: []string{"effect receipt " + key("id", "", jid)}},
 		{name: "ActiveJob, new names", kind: trace.KindProducer, attrs: []string{"messaging.system", "active_job",
 			"messaging.message.id", strings.ToUpper(uuid), "messaging.destination", "default"},
 			want: []string{"cause message_id " + key("id", "", strings.ReplaceAll(uuid, "-", ""))}},
@@ -229,7 +230,7 @@ func TestOpaque(t *testing.T) {
 // TestRulesAreNumberedForEver: edge indexes on disk hold the numbers.
 func TestRulesAreNumberedForEver(t *testing.T) {
 	want := []string{"", "span_link", "link_event", "dd_span_links", "child_trace", "message_id", "job_id", "queue_id", "kafka_offset", "kafka_key",
-		"router_request_id", "request_id", "attribute"}
+		"router_request_id", "request_id", "attribute", "kafka_offset", "queue_id", "receipt"}
 	var got []string
 	for r := range ruleCount {
 		got = append(got, r.Name())
@@ -251,8 +252,8 @@ func TestRulesAreNumberedForEver(t *testing.T) {
 // TestRulesOnCaptures counts what the spans of the captures offer.
 func TestRulesOnCaptures(t *testing.T) {
 	for name, want := range map[string]map[string]int{
-		"node":  {"effect span_link": 12, "cause queue_id": 37, "cause kafka_key": 16, "effect kafka_key": 4, "effect kafka_offset": 4},
-		"rails": {"effect span_link": 23, "cause message_id": 22, "effect message_id": 1, "cause kafka_key": 8, "both request_id": 8},
+		"node":  {"effect span_link": 12, "cause queue_id": 37, "cause kafka_key": 16, "effect kafka_key": 4, "effect kafka_offset": 4, "effect receipt": 51},
+		"rails": {"effect span_link": 23, "cause message_id": 22, "effect message_id": 1, "cause kafka_key": 8, "both request_id": 8, "effect receipt": 8},
 	} {
 		spans, _ := readCapture(t, name)
 		got := map[string]int{}

@@ -32,7 +32,9 @@ var jobSystems = map[string]bool{
 	"sidekiq": true, "active_job": true, "activejob": true, "resque": true, "que": true, "delayed_job": true,
 	"good_job": true, "solid_queue": true, "sneakers": true, "bullmq": true, "bull": true, "bee-queue": true,
 	"celery": true, "rq": true, "dramatiq": true, "hangfire": true, "oban": true, "faktory": true, "temporal": true,
-	"asynq": true, "river": true, "quartz": true, "async": true, "inline": true,
+	"asynq": true, "river": true, "remoulade": true, "huey": true, "arq": true, "taskiq": true, "procrastinate": true, "django_q": true,
+	"django-q": true, "graphile_worker": true, "graphile-worker": true, "pg-boss": true, "pgboss": true, "agenda": true, "bee_queue": true,
+	"sucker_punch": true, "shoryuken": true, "delayed": true, "exq": true, "toniq": true, "quartz": true, "async": true, "inline": true,
 }
 
 // IsJobSystem reports whether a value of messaging.system names a job queue.
@@ -88,7 +90,7 @@ func shapeOf(s *trace.Span) (sh shape, topic string) {
 		bullOp, kind, spanType string
 		said                   string
 		class, dest            string
-		job                    bool
+		job, madeAt            bool
 	)
 	for i := range s.Attributes {
 		key, v := s.Attributes[i].Key, &s.Attributes[i].Value
@@ -119,6 +121,8 @@ func shapeOf(s *trace.Span) (sh shape, topic string) {
 			if dest == "" {
 				dest = v.Str
 			}
+		case "job.createdat": // Hangfire
+			madeAt = true
 		case "type": // honeykiq
 			kind = v.Str
 			continue
@@ -152,7 +156,7 @@ func shapeOf(s *trace.Span) (sh shape, topic string) {
 			}
 		}
 	}
-	run := kind == "job" && class != "" || spanType == "worker"
+	run := kind == "job" && class != "" || spanType == "worker" || madeAt
 	if job || run {
 		sh |= isJob
 	}
@@ -201,6 +205,9 @@ func shapeOf(s *trace.Span) (sh shape, topic string) {
 	if relays(as, s.Name, sh) {
 		sh = sh&^(consumes|isJob) | relay
 	}
+	if s.ParentID.IsZero() && sh&(consumes|produces|isJob) == 0 && as != trace.KindServer && begun(s.Name) {
+		sh |= scheduled
+	}
 	return sh, topic
 }
 
@@ -245,14 +252,32 @@ func relays(kind trace.Kind, name string, sh shape) bool {
 	case name == "Sidekiq::Scheduled::Poller#enqueue" || name == "sidekiq.scheduled_push":
 		return true
 	}
-	return !sh.has(consumes) && strings.Contains(name, "utbox")
+	return !sh.has(consumes) && (strings.Contains(name, "utbox") || strings.Contains(name, "message relay") || strings.Contains(name, "MessageRelay"))
+}
+
+// begun reports whether a span without a role is by its name what a person or a
+// clock began, and not a worker that such a command starts.
+func begun(name string) bool {
+	first, _, _ := strings.Cut(strings.TrimPrefix(strings.ToLower(name), "bin/"), " ")
+	switch first {
+	case "rake", "rails", "console", "irb", "pry", "runner", "cron", "crond", "crontab", "clock", "clockwork", "whenever", "thor", "every", "artisan",
+		"manage.py", "django-admin", "flask", "mix", "schedule", "scheduler":
+	default:
+		return false
+	}
+	for _, works := range []string{"work", "consum", "listen", "daemon", "server"} {
+		if strings.Contains(strings.ToLower(name), works) {
+			return false
+		}
+	}
+	return true
 }
 
 // receiptKeys are those by which a span that has not the kind of a consumer may
 // be one, and receiptLengths refuses nearly all others, see [Rules].
 var (
 	receiptKeys = map[string]bool{"messaging.operation": true, "messaging.operation.type": true, "messaging.operation.name": true,
-		"bullmq.queue.operation": true, "type": true, "span.type": true, "span.kind": true, "messaging.system": true, "faas.trigger": true}
+		"bullmq.queue.operation": true, "type": true, "span.type": true, "span.kind": true, "messaging.system": true, "faas.trigger": true, "job.createdat": true}
 	receiptLengths = func() (out [256]uint64) {
 		for key := range receiptKeys {
 			out[keyByte(key)] |= 1 << (len(key) & 63)
