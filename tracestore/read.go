@@ -265,6 +265,7 @@ func (s *Store) setAsideSegment(f *segmentFile, err error) bool {
 	}
 	if s.noteCorrupt(f.Path, faultWords(err)) {
 		s.noteLost(f.segmentRecord)
+		s.forget.Store(true)
 		s.o.Logger.Error("segment is corrupt, set aside", "path", f.Path, "error", err)
 		if err := s.cat.markSegmentCorrupt(s.ctx, f.ID, faultWords(err)); err != nil {
 			s.o.Logger.Error("mark segment corrupt", "path", f.Path, "error", err)

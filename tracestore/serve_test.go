@@ -356,6 +356,31 @@ func TestCorruptSegment(t *testing.T) {
 	}
 }
 
+// TestRowsOfCorruptSegmentAreTakenAgain: what was lost with a file is no duplicate
+// when it is sent again.
+func TestRowsOfCorruptSegmentAreTakenAgain(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		h := start(t, Options{})
+		h.append(testSpans(0, 60))
+		must(t, h.Flush(t.Context()))
+		path := filepath.Join(h.dir, h.current.segments[0].Path)
+		if restart {
+			h.reopen()
+		}
+		h.broken = true
+		must(t, os.Truncate(path, 100))
+		if _, err := h.Search(t.Context(), query.Search{AnyTime: true, Limit: 1000}); err != nil {
+			t.Fatal(err)
+		}
+		if st := h.Stats(); len(st.CorruptFiles) != 1 {
+			t.Fatalf("corrupt files: %q", st.CorruptFiles)
+		}
+		h.append(testSpans(0, 60))
+		h.settle()
+		h.want(testSpans(0, 60))
+	}
+}
+
 func TestLostSidecar(t *testing.T) {
 	h := start(t, Options{})
 	spans := testSpans(0, 60)

@@ -27,7 +27,8 @@
 //
 // A row that equals an earlier one in everything the sender said is a duplicate
 // (the sender asks again when it lost our answer). It is dropped when the earlier
-// one is in a memtable or among the last [recentRows] rows. A later one is dropped
+// one is in a memtable or among the last [recentRows] rows, of which none is known
+// any more once a segment was set aside: its rows are taken again. A later one is dropped
 // when both come into one segment; until then when its trace is read, but it is
 // counted by queries.
 //
@@ -99,6 +100,7 @@ type Store struct {
 	messages   atomic.Int64
 	appended   atomic.Int64
 	duplicates atomic.Int64
+	forget     atomic.Bool // rows were lost: the writer is to forget what it had
 	applied    atomic.Uint64
 	replayTo   atomic.Uint64
 	flushed    atomic.Int64

@@ -212,6 +212,10 @@ func (s *Store) applyLogged(m logged) {
 func (s *Store) applyMessage(seq uint64, msg []byte) {
 	w := &s.writer
 	w.useRules(s.edges.Load())
+	if s.forget.CompareAndSwap(true, false) {
+		w.recent.Forget()
+		w.restored = memtable.HashSet{}
+	}
 	t := w.table
 	if t.began.IsZero() {
 		t.began = s.o.Now()

@@ -111,6 +111,13 @@ func (r *Recent) Add(h uint64, trace uint32) bool {
 	return true
 }
 
+// Forget makes every hash new again.
+func (r *Recent) Forget() {
+	clear(r.young)
+	clear(r.old)
+	r.count = 0
+}
+
 // recentSlot returns the slot of h or the empty one where it belongs.
 func recentSlot(slots []uint64, h uint64, trace uint32) *uint64 {
 	mask := len(slots) - 1
