@@ -102,8 +102,11 @@ func TestRipplesPage(t *testing.T) {
 	if page = b.get("/ripples?find=nothing+like+it"); !strings.Contains(page.body, "No service or name has") {
 		t.Error("a search without a match does not say so")
 	}
-	if page = b.get("/ripples?environment=de"); !strings.Contains(page.body, "0 threads") {
+	if page = b.get("/ripples?environment=de"); !strings.Contains(page.body, "Nothing happened in the last 1 h") || !strings.Contains(page.body, "In all environments") {
 		t.Errorf("another environment has threads: %.200s", page.body)
+	}
+	if de := answerOf[ripplesAnswer](t, b, "/api/v1/ripples?environment=de"); de.Traces != 0 || de.RippleReport.Before != 0 {
+		t.Errorf("another environment has %d traces, and %d before", de.Traces, de.RippleReport.Before)
 	}
 	if page = b.get("/ripples?range=5m"); !strings.Contains(page.body, "Nothing happened in the last 5 min") || !strings.Contains(page.body, "The last 24 h") {
 		t.Error("a time without traces does not say so, and where some are")

@@ -42,9 +42,6 @@ func ripplesView(r *graph.RippleReport, st ripplesState) views.Ripples {
 	}
 	m.Totals = fmt.Sprintf("%s set off %s, in %s.", countOf(threads, "thread", "threads"), countOf(effects, "message, job or request", "messages, jobs and requests"),
 		countOf(r.Traces, "trace", "traces"))
-	if st.environment != "" {
-		m.Totals = fmt.Sprintf("%s set off %s.", countOf(threads, "thread", "threads"), countOf(effects, "message, job or request", "messages, jobs and requests"))
-	}
 	singles := r.Largest
 	for _, s := range sortLabels {
 		to := st
@@ -99,7 +96,7 @@ func ripplesView(r *graph.RippleReport, st ripplesState) views.Ripples {
 // what is kept begins in the midst of it.
 func comparable(r *graph.RippleReport, st ripplesState) bool {
 	q := st.query()
-	return r.Before > 0 && r.BeforeFirst-q.Before < (q.From-q.Before)/10
+	return r.BeforeFirst > 0 && r.BeforeFirst-q.Before < (q.From-q.Before)/10
 }
 
 // beforeLabel names the time of the same length before a window.

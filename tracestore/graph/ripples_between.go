@@ -127,10 +127,13 @@ type RippleReport struct {
 	Largest   []RippleThread   `json:"largest"`
 	Longest   []RippleThread   `json:"longest"`
 	Failing   []RippleThread   `json:"failing"`
-	Traces    int              `json:"traces"` // in the time, of all environments
-	Before    int              `json:"before"` // and in the time before
-	// BeforeFirst is when the first of those began, 0 without any: what is kept may
-	// not reach back far enough to compare with.
+	// Traces are those of the time, each on one of the lines above, and Before those
+	// of the time before.
+	Traces int `json:"traces"`
+	Before int `json:"before"`
+	// BeforeFirst is when the first trace of the time before began, of whatever
+	// environment, 0 without any: what is kept may not reach back far enough to
+	// compare with.
 	BeforeFirst int64 `json:"before_first_unix_nano,string"`
 	// Cut says that there were more than a million traces, or more batches than
 	// are read, and that not all are counted or have an origin.
@@ -279,12 +282,16 @@ func (w *windowScan) run(ctx context.Context) (*RippleReport, error) {
 	out := &RippleReport{Endpoints: []RippleEndpoint{}, Unknown: []RippleUnknown{}, Largest: []RippleThread{}, Longest: []RippleThread{},
 		Failing: []RippleThread{}, Cut: w.cut || !whole}
 	for at := range inTime {
-		if w.infos[at].start >= w.q.From {
+		start, counts := w.infos[at].start, w.inEnvironment(int32(at))
+		switch {
+		case start >= w.q.From && counts:
 			out.Traces++
-		} else {
-			out.Before++
-			if out.BeforeFirst == 0 || w.infos[at].start < out.BeforeFirst {
-				out.BeforeFirst = w.infos[at].start
+		case start < w.q.From:
+			if counts {
+				out.Before++
+			}
+			if out.BeforeFirst == 0 || start < out.BeforeFirst {
+				out.BeforeFirst = start
 			}
 		}
 	}
@@ -324,6 +331,19 @@ func (w *windowScan) origins(ctx context.Context, inTime int) error {
 	return nil
 }
 
+// inEnvironment reports whether a trace is of the environment that is asked for:
+// that of its origin, or its own where no single origin is known.
+func (w *windowScan) inEnvironment(at int32) bool {
+	if w.q.Environment == "" {
+		return true
+	}
+	of := &w.infos[at]
+	if n := &w.nodes[at]; n.status == originFound && w.infos[n.origin].known {
+		of = &w.infos[n.origin]
+	}
+	return w.names.list[of.endpoint].Environment == w.q.Environment
+}
+
 // gather adds up the threads of both times.
 func (w *windowScan) gather(inTime int) {
 	now, then := make([]int32, len(w.nodes)), make([]int32, len(w.nodes)) // by node of the origin: place plus one
@@ -333,8 +353,7 @@ func (w *windowScan) gather(inTime int) {
 			if n.status != originFound {
 				continue
 			}
-			o := w.info(n.origin)
-			if !o.known || w.q.Environment != "" && w.names.list[o.endpoint].Environment != w.q.Environment {
+			if o := w.info(n.origin); !o.known || !w.inEnvironment(at) {
 				continue
 			}
 			if w.infos[at].start < w.q.From {

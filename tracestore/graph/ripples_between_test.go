@@ -177,6 +177,16 @@ func checkReport(t *testing.T, name string, spans []trace.Span, q RippleQuery) i
 			t.Errorf("%s: without an origin because %s: %+v, want %+v", name, key, got[key], *r)
 		}
 	}
+	traces, before := 0, 0
+	for i := range report.Endpoints {
+		traces, before = traces+report.Endpoints[i].Traces, before+report.Endpoints[i].Before.Traces
+	}
+	for i := range report.Unknown {
+		traces, before = traces+report.Unknown[i].Traces, before+report.Unknown[i].Before.Traces
+	}
+	if report.Traces != traces || report.Before != before {
+		t.Errorf("%s: %d traces and %d before, but the lines have %d and %d", name, report.Traces, report.Before, traces, before)
+	}
 	if len(got) != len(unknown) {
 		t.Errorf("%s: without an origin: %v, want %v", name, slices.Collect(maps.Keys(got)), slices.Collect(maps.Keys(unknown)))
 	}

@@ -199,7 +199,7 @@ func (w *windowScan) unknown(out *RippleReport, inTime int) {
 		if n.status == originFound && w.infos[n.origin].known {
 			continue
 		}
-		if w.q.Environment != "" && w.names.list[info.endpoint].Environment != w.q.Environment {
+		if !w.inEnvironment(int32(i)) {
 			continue
 		}
 		key := line{n.status, n.why}
