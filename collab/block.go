@@ -206,7 +206,7 @@ func (b *BlockNew) clean() (Locator, error) {
 		b.URL, err = cleanURL(b.URL)
 		return l, err
 	case KindPicture:
-		_, err = readPicture(b.Picture)
+		_, b.Picture, err = readPicture(b.Picture)
 		return l, err
 	case KindHypothesis:
 		if b.State == "" {

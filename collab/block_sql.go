@@ -277,7 +277,7 @@ func newFieldOffsets(offset int64) fieldOffsets {
 // check.
 func (w *work) setParts(ctx context.Context, b *Block, n BlockNew) (err error) {
 	if b.Kind == KindPicture {
-		p, err := readPicture(n.Picture)
+		p, _, err := readPicture(n.Picture)
 		if err != nil {
 			return err
 		}

@@ -132,12 +132,16 @@ func pngOf(w, h int) []byte {
 	return b.Bytes()
 }
 
-// webpOf is the beginning of a WebP file with a chunk of that name.
+// webpOf is a WebP file with a chunk of that name, behind a VP8X one a picture.
 func webpOf(chunk string, body []byte) []byte {
-	b := append([]byte("RIFF\x00\x00\x00\x00WEBP"+chunk+"\x00\x00\x00\x00"), body...)
-	for len(b) < 30 {
-		b = append(b, 0)
+	for len(body) < 10 {
+		body = append(body, 0)
 	}
+	b := appendChunk([]byte("RIFF\x00\x00\x00\x00WEBP"), chunk, body)
+	if chunk == "VP8X" {
+		b = appendChunk(b, "VP8L", []byte{0x2f, 0, 0, 0, 0})
+	}
+	binary.LittleEndian.PutUint32(b[4:], uint32(len(b)-8))
 	return b
 }
 
@@ -162,17 +166,20 @@ func TestReadPicture(t *testing.T) {
 		{"webp without a start code", webpOf("VP8 ", make([]byte, 10)), "", 0, 0, true},
 		{"nothing", nil, "", 0, 0, true},
 		{"svg", []byte(`<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>`), "", 0, 0, true},
+		{"jpeg, cut short", jpg.Bytes()[:jpg.Len()-9], "", 0, 0, true},
+		{"png, cut short", pngOf(3, 2)[:50], "", 0, 0, true},
+		{"webp, cut short", webpOf("VP8X", []byte{0, 0, 0, 0, 0x7f, 2, 0, 0xdf, 1, 0})[:40], "", 0, 0, true},
 		{"gif", []byte("GIF89a\x01\x00\x01\x00"), "", 0, 0, true},
 		{"html behind a png's first bytes", []byte("\x89PNG\r\n\x1a\n<script>alert(1)</script>"), "", 0, 0, true},
 		{"too many bytes", append(pngOf(1, 1), make([]byte, MaxPictureBytes)...), "", 0, 0, true},
 		{"too wide", pngOf(maxPictureSide+1, 1), "", 0, 0, true},
 	} {
-		p, err := readPicture(c.raw)
+		p, kept, err := readPicture(c.raw)
 		if c.fails {
 			wantInvalid(t, c.name, err, "picture")
 			continue
 		}
-		if err != nil || p.Type != c.typ || p.Width != c.w || p.Height != c.h || p.SHA256 != hashHex(c.raw) {
+		if err != nil || p.Type != c.typ || p.Width != c.w || p.Height != c.h || p.SHA256 != hashHex(c.raw) || !bytes.Equal(kept, c.raw) {
 			t.Errorf("%s: got %+v, %v", c.name, p, err)
 		}
 	}
@@ -308,7 +315,7 @@ func TestGoldenChanges(t *testing.T) {
 	add(BlockNew{Kind: KindComparison, Sides: []Side{{PinID: pin.ID}, {PinID: query.ID}}})
 	add(BlockNew{Kind: KindNote, Text: "Look at <this> & that"})
 	add(BlockNew{Kind: KindLink, URL: "https://status.example/", Title: "Status"})
-	add(BlockNew{Kind: KindPicture, Title: "Graph", Picture: []byte("RIFF\x00\x00\x00\x00WEBPVP8X\x00\x00\x00\x00\x00\x00\x00\x00\x7f\x02\x00\xdf\x01\x00")})
+	add(BlockNew{Kind: KindPicture, Title: "Graph", Picture: webpOf("VP8X", []byte{0, 0, 0, 0, 0x7f, 2, 0, 0xdf, 1, 0})})
 	job := add(BlockNew{Kind: KindTask, Title: "Roll back", Assignee: "u_bo"})
 	h := add(BlockNew{Kind: KindHypothesis, Title: "It is the build", Text: "since 13:51", References: References{pin.ID: SideFor}})
 	edit := func(b *Block, u BlockUpdate) {

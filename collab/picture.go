@@ -21,30 +21,31 @@ const (
 type PictureInfo struct {
 	SHA256    string `json:"sha256"`
 	Type      string `json:"type"` // image/png, image/jpeg or image/webp
-	Width     int    `json:"width"`
+	Width     int    `json:"width"` // as shown, upright
 	Height    int    `json:"height"`
 	SizeBytes int    `json:"size_bytes"`
 }
 
-// Picture is a picture as it was sent.
+// Picture is a picture as it is kept: as it was sent, but for what it said beside
+// its pixels (see stripPicture).
 type Picture struct {
 	PictureInfo
 	Body []byte
 }
 
 // readPicture finds out by its first bytes, never by a name or header, what a
-// picture is.
-func readPicture(raw []byte) (PictureInfo, error) {
+// picture is, and returns it as it is to be kept.
+func readPicture(raw []byte) (PictureInfo, []byte, error) {
 	bad := &InvalidError{"picture", "A picture is a PNG, JPEG or WebP file."}
 	switch {
 	case len(raw) == 0:
-		return PictureInfo{}, &InvalidError{"picture", "Choose a picture first: PNG, JPEG or WebP."}
+		return PictureInfo{}, nil, &InvalidError{"picture", "Choose a picture first: PNG, JPEG or WebP."}
 	case len(raw) > MaxPictureBytes:
-		return PictureInfo{}, &InvalidError{"picture", "That picture is too large: at most 5 MB."}
+		return PictureInfo{}, nil, &InvalidError{"picture", "That picture is too large: at most 5 MB."}
 	}
-	p := PictureInfo{SHA256: hashHex(raw), SizeBytes: len(raw)}
+	var p PictureInfo
 	switch {
-	case bytes.HasPrefix(raw, []byte("\x89PNG\r\n\x1a\n")):
+	case bytes.HasPrefix(raw, []byte(pngHead)):
 		p.Type = "image/png"
 	case bytes.HasPrefix(raw, []byte("\xff\xd8\xff")):
 		p.Type = "image/jpeg"
@@ -52,22 +53,30 @@ func readPicture(raw []byte) (PictureInfo, error) {
 		p.Type = "image/webp"
 		p.Width, p.Height = webpSize(raw)
 	default:
-		return p, bad
+		return p, nil, bad
 	}
 	if p.Type != "image/webp" {
 		c, _, err := image.DecodeConfig(bytes.NewReader(raw))
 		if err != nil {
-			return p, bad
+			return p, nil, bad
 		}
 		p.Width, p.Height = c.Width, c.Height
 	}
 	if p.Width <= 0 || p.Height <= 0 {
-		return p, bad
+		return p, nil, bad
 	}
 	if p.Width > maxPictureSide || p.Height > maxPictureSide {
-		return p, &InvalidError{"picture", "That picture is too large: at most 16,384 pixels to a side."}
+		return p, nil, &InvalidError{"picture", "That picture is too large: at most 16,384 pixels to a side."}
 	}
-	return p, nil
+	kept, orientation := stripPicture(p.Type, raw)
+	if kept == nil {
+		return p, nil, &InvalidError{"picture", "That picture is damaged or cut short: save it again, and send that."}
+	}
+	if orientation >= 5 { // it lies on its side
+		p.Width, p.Height = p.Height, p.Width
+	}
+	p.SHA256, p.SizeBytes = hashHex(kept), len(kept)
+	return p, kept, nil
 }
 
 // webpSize reads the size from the first chunk of a WebP file of at least 30
