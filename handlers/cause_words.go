@@ -67,7 +67,7 @@ func unknownWords(reason string) string {
 	case graph.LinksDropped:
 		return "not known: its sender dropped links, as it may carry only so many"
 	case graph.NotRecorded:
-		return "not recorded: its sender wrote down no parent or link"
+		return "not recorded: its sender left nothing that says for certain what caused it"
 	case graph.Expired:
 		return "no longer known: the spans are past their time"
 	case graph.Cut:
@@ -87,7 +87,7 @@ func whatToDo(reason string) string {
 	case graph.LinksDropped:
 		return "Raise OTEL_SPAN_LINK_COUNT_LIMIT where the batch is read (128 unless set), or record message ids on both sides: they bring dropped links back."
 	case graph.NotRecorded:
-		return "Let its library record a parent or a link, or an id that both sides have; attributes of your own that mean the same thing are joined in Settings, Correlations."
+		return "Let its library record a parent or a link, or an id that both sides have and nothing else has; attributes of your own that mean the same thing are joined in Settings, Correlations."
 	case graph.Expired:
 		return "Keep spans longer (--span-retention): what caused what is kept for longer than the spans, but not every detail."
 	case graph.Cut:

@@ -33,7 +33,7 @@ func TestCorrelations(t *testing.T) {
 	s.send([]trace.Span{send, handle})
 	page := "/settings/correlations"
 	admin.get(page).want(t, "empty", 200, "Two attributes mean the same", "check --rebuild-edges", "http.request.header.x-request-id", `<option value="app.outbox_id">`, "!Remove")
-	admin.get("/t/"+handle.TraceID.String()).want(t, "before", 200, "its sender wrote down no parent or link", "!POST /orders")
+	admin.get("/t/"+handle.TraceID.String()).want(t, "before", 200, "its sender left nothing that says for certain what caused it", "!POST /orders")
 	admin.get(page+"?preview=1&name=outbox&means=message&cause=app.outbox_id&effect=app.event_id,+app.never").want(t, "preview", 200,
 		"In the last hour", "1 span<", "no span", "Nothing is saved yet", `value="app.outbox_id"`)
 

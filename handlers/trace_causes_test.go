@@ -97,7 +97,7 @@ func TestDeadCauses(t *testing.T) {
 		{"nothing of the trace", &lost, []string{"nothing of its trace has arrived", "look again in a minute", "!this is the origin"}},
 		{"only the span is missing", &half, []string{"others of its trace have: POST /quotes of web", "◀ a span of POST /quotes that is not here"}},
 		{"sampled out", &unsampled, []string{"its sender decided not to record it", "parent-based sampling"}},
-		{"not recorded", &silent, []string{"its sender wrote down no parent or link", "Settings, Correlations"}},
+		{"not recorded", &silent, []string{"its sender left nothing that says for certain what caused it", "Settings, Correlations"}},
 		{"a link that is an aside", &aside, []string{"publish quotes.created", "came after it"}},
 	} {
 		viewer.get("/t/"+c.span.TraceID.String()+"/"+c.span.SpanID.String()).want(t, c.name, 200, c.want...)

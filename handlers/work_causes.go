@@ -261,11 +261,11 @@ const ambiguous = "ambiguous"
 
 // originReasons say why the origin of a run is not known.
 var originReasons = map[string]string{
-	ambiguous:          "several requests may be behind it, as in a batch of messages",
+	ambiguous:          "several requests may be behind it, as in a batch of messages or by an id that they share",
 	graph.NotArrived:   "what caused it has not arrived",
 	graph.SampledOut:   "what caused it was sampled out",
 	graph.LinksDropped: "the sender dropped links",
-	graph.NotRecorded:  "nothing recorded what caused it",
+	graph.NotRecorded:  "nothing says for certain what caused it",
 	graph.Expired:      "what caused it has expired",
 	graph.Cut:          "the search was cut",
 }

@@ -68,7 +68,7 @@ type originAnswer struct {
 // reasons say why something is not known.
 var reasons = map[string]string{
 	"not_arrived": "a span that it names has not arrived", "sampled_out": "a span that it names was sampled out by its sender",
-	"links_dropped": "a sender dropped links, as it may carry only so many", "not_recorded": "a sender wrote down no parent and no link",
+	"links_dropped": "a sender dropped links, as it may carry only so many", "not_recorded": "a sender left nothing that says for certain what caused it",
 	"expired": "the spans are past their time", "cut": "the chain is longer than is followed at once",
 }
 
