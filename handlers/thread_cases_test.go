@@ -354,7 +354,7 @@ func caseHuge(open bool) threadCase {
 }
 
 // page builds the page of a case.
-func (c *threadCase) thread(t testing.TB) (*graph.Thread, threadState, threadPeople) {
+func (c *threadCase) thread(t testing.TB) (*graph.Thread, threadState, requesters) {
 	t.Helper()
 	m := graph.NewMemory(nil, c.spans)
 	for _, id := range c.expired {
@@ -366,11 +366,9 @@ func (c *threadCase) thread(t testing.TB) (*graph.Thread, threadState, threadPeo
 	if err != nil {
 		t.Fatalf("%s: %v", c.name, err)
 	}
-	who := threadPeople{}
+	who := requesters{}
 	for i := range c.spans {
-		if name := whoOf(&c.spans[i]); name != "" {
-			who[c.spans[i].Ref()] = name
-		}
+		who[c.spans[i].Ref()] = requesterOf(c.spans[i].Attributes)
 	}
 	return th, st, who
 }

@@ -27,10 +27,10 @@ func (s *Server) threadAnswer(ctx context.Context, t *graph.Thread, id trace.ID,
 	return newThreadJSON(t, threadState{trace: id.String(), span: span}, who), nil
 }
 
-func newThreadJSON(t *graph.Thread, st threadState, who threadPeople) threadJSON {
+func newThreadJSON(t *graph.Thread, st threadState, who requesters) threadJSON {
 	out := threadJSON{Thread: t, Services: serviceTotals(t), Page: st.href()}
 	if begin, ok := threadBeginning(t); ok {
-		out.By = who[begin.Ref]
+		out.By = who[begin.Ref].user
 	}
 	selected := t.Selected
 	if selected == 0 {

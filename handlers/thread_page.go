@@ -85,47 +85,16 @@ func (s *Server) threadOf(ctx context.Context, id trace.ID, span trace.SpanID, s
 	return s.Graph.ThreadWith(ctx, id, trace.SpanID{}, selected)
 }
 
-// threadPeople names who is behind the spans where the thread may have begun. The
-// summaries of their traces know it, also when the spans are gone, if they begin
-// with these spans and the settings keep the attribute; else the spans are read.
-func (s *Server) threadPeople(ctx context.Context, t *graph.Thread) (threadPeople, error) {
+// threadPeople tells who is behind the spans where the thread may have begun.
+func (s *Server) threadPeople(ctx context.Context, t *graph.Thread) (requesters, error) {
 	var refs []trace.Ref
 	if t.Origin != nil {
 		refs = append(refs, t.Origin.Ref)
 	}
-	for i, c := range t.Candidates {
-		if i == maxCandidates {
-			break
-		}
+	for _, c := range t.Candidates[:min(len(t.Candidates), maxCandidates)] {
 		refs = append(refs, c.Ref)
 	}
-	ids := make([]trace.ID, len(refs))
-	for i, r := range refs {
-		ids[i] = r.TraceID
-	}
-	sums, err := s.Store.Summaries(ctx, ids)
-	if err != nil {
-		return nil, err
-	}
-	who := threadPeople{}
-	var rest []trace.Ref
-	for i, r := range refs {
-		if name := whoOf(&trace.Span{Attributes: sums[i].Kept}); name != "" && sums[i].SpanID == r.SpanID {
-			who[r] = name
-		} else {
-			rest = append(rest, r)
-		}
-	}
-	spans, err := s.Store.SpansOf(ctx, rest)
-	if err != nil {
-		return nil, err
-	}
-	for i := range spans {
-		if name := whoOf(&spans[i]); name != "" {
-			who[spans[i].Ref()] = name
-		}
-	}
-	return who, nil
+	return s.requesters(ctx, refs)
 }
 
 var threadStyles = []string{"css/trace.css", "css/thread.css"}

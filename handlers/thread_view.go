@@ -16,12 +16,8 @@ const (
 	maxBusyServices = 8 // on the side; the rest are summed up
 )
 
-// threadPeople names who is behind the spans where a thread may have begun:
-// "user 81723".
-type threadPeople map[trace.Ref]string
-
 // threadView builds the page of a thread.
-func threadView(t *graph.Thread, st threadState, who threadPeople) views.ThreadPage {
+func threadView(t *graph.Thread, st threadState, who requesters) views.ThreadPage {
 	p := views.ThreadPage{TraceID: st.trace, Known: t.Origin != nil, Table: st.table, Ripple: rippleFacts(t)}
 	g := newGrouping(t, st.raw)
 	selected := t.Selected
@@ -30,7 +26,7 @@ func threadView(t *graph.Thread, st threadState, who threadPeople) views.ThreadP
 	}
 	begin, known := threadBeginning(t)
 	if known {
-		p.Name, p.Service, p.Start, p.By = rowName(begin.Name), begin.Service, timeOf(begin.StartUnixNano), who[begin.Ref]
+		p.Name, p.Service, p.Start, p.By = rowName(begin.Name), begin.Service, timeOf(begin.StartUnixNano), who[begin.Ref].user
 	}
 	p.JSONHref = "/api/v1/traces/" + st.trace + "/thread"
 	if st.span != "" {
@@ -154,12 +150,12 @@ func skewNotice(t *graph.Thread, st threadState) []views.Notice {
 
 // threadCandidates are the beginnings that the thread may have, with what each
 // would mean.
-func threadCandidates(t *graph.Thread, g *grouping, st threadState, selected int, who threadPeople) (list []views.ThreadCandidate, more int) {
+func threadCandidates(t *graph.Thread, g *grouping, st threadState, selected int, who requesters) (list []views.ThreadCandidate, more int) {
 	for i, c := range t.Candidates {
 		if i == maxCandidates {
 			return list, len(t.Candidates) - i
 		}
-		v := views.ThreadCandidate{Cause: originView(c), By: who[c.Ref]}
+		v := views.ThreadCandidate{Cause: originView(c), By: who[c.Ref].facts(c.Ref)}
 		ref := trace.Ref{}
 		at := selected
 		if at < 0 && len(t.Legs) > 0 {
@@ -349,18 +345,4 @@ func criticalView(g *grouping, st threadState) []views.CriticalStep {
 		list = append(list[:min(len(list), maxCriticalSteps)], views.CriticalStep{Name: countOf(skipped, "shorter step", "shorter steps") + " left out"})
 	}
 	return list
-}
-
-// userKeys are the attributes that name the person behind a request, the
-// standard ones first.
-var userKeys = []string{"user.id", "enduser.id", "app.user_id", "user_id", "usr.id"}
-
-// whoOf names the person behind a span, or "".
-func whoOf(s *trace.Span) string {
-	for _, key := range userKeys {
-		if v, ok := s.Attribute(key); ok && v.Text() != "" {
-			return "user " + clip(v.Text(), 60)
-		}
-	}
-	return ""
 }

@@ -174,7 +174,7 @@ func originStatus(o *graph.Origin) views.OriginView {
 		v.Unknown, v.Fix = unknownWords(o.Reason), whatToDo(o.Reason)
 	}
 	v.CandidatesMore = max(len(candidates)-maxCandidates, 0)
-	for _, c := range candidates[:len(candidates)-v.CandidatesMore] {
+	for _, c := range candidatesOf(o) {
 		v.Candidates = append(v.Candidates, originView(c))
 	}
 	if o.Status == graph.Unknown && o.Furthest != nil {

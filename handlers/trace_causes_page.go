@@ -49,14 +49,14 @@ func (s *Server) showTraceCauses(c echo.Context) error {
 		}
 	}
 	v.Name, v.Service = rowName(tree.rows[at].span.Name), clip(tree.rows[at].span.Service, maxRowName)
-	v.Origin = originStatus(near.Origin)
+	o := near.Origin
 	if st.span != "" {
-		o, err := s.Graph.Origin(ctx, id, only)
-		if err != nil {
+		if o, err = s.Graph.Origin(ctx, id, only); err != nil {
 			return err
 		}
-		v.Origin = originStatus(o)
 	}
+	v.Origin = originStatus(o)
+	s.tellApart(ctx, &v.Origin, o)
 	l := causesList{tree: tree, only: only, address: v.AllHref, by: rowParam(c, "by"), caused: rowParam(c, "caused")}
 	l.fill(&v, near, func(causes []*graph.Cause) { s.lookUp(ctx, tree, causes) })
 	p, err := s.page(c, "Causes and effects of "+v.Name, "")

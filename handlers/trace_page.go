@@ -67,6 +67,9 @@ func (s *Server) showTrace(c echo.Context) error {
 	}
 	page := v.page(near, truncated)
 	page.Panel = panel
+	if near != nil {
+		s.tellApart(ctx, &page.Causes.Origin, near.Origin)
+	}
 	page.Notes = s.notesView(c, st.trace, "", st.href(), v.tree.startNano, notes[""])
 	for span, list := range notes {
 		if span != "" {
@@ -99,6 +102,7 @@ func (s *Server) addOrigin(ctx context.Context, v *traceView, p *views.SpanPanel
 		return
 	}
 	p.Origin = originStatus(o)
+	s.tellApart(ctx, &p.Origin, o)
 	p.Origin.Itself = p.Origin.At != nil && o.Origins[0].Ref == span.Ref()
 }
 

@@ -200,6 +200,28 @@ func TestThreadPageUnknown(t *testing.T) {
 	s.send(append(spans, batch, orphan))
 	viewer := s.as(collab.RoleViewer)
 	viewer.get("/thread/"+batch.TraceID.String()).want(t, "ambiguous", http.StatusOK, "ambiguous", "It may have begun with", "POST /cars/0", "POST /cars/2", "Thread through process batch")
+	// Candidates of one endpoint within one second are told apart: the user is on the
+	// handler of the route, inside the span of the server.
+	var same []trace.Span
+	again := batch
+	again.TraceID, again.Links = trace.ID{0x1c}, nil
+	for i := range 3 {
+		id := trace.ID{0x1d, byte(i)}
+		root, handler, send := testSpan(1, 0, "web", int64(i), 30), testSpan(2, 1, "web", int64(i)+2, 25), testSpan(3, 2, "web", int64(i)+5, 2)
+		root.TraceID, handler.TraceID, send.TraceID, root.Kind, send.Kind, send.Attributes = id, id, id, trace.KindServer, trace.KindProducer, message
+		root.Name, handler.Name = "POST /quotes", "request handler - /quotes"
+		if i < 2 {
+			handler.Attributes = []trace.Attribute{{Key: "app.user_id", Value: trace.String(fmt.Sprintf("user-%d", i))}, {Key: "app.request_id", Value: trace.String(fmt.Sprintf("rid-%d", i))}}
+		}
+		same = append(same, root, handler, send)
+		again.Links = append(again.Links, trace.Link{TraceID: id, SpanID: send.SpanID})
+	}
+	s.send(append(same, again))
+	apart := []string{"user user-0 · request rid-0", "user user-1 · request rid-1", "trace 1d020000", ".001 UTC</time>", ".002 UTC</time>"}
+	viewer.get("/t/"+again.TraceID.String()).want(t, "candidates of one endpoint", http.StatusOK, apart...)
+	viewer.get("/t/"+again.TraceID.String()+"/"+again.SpanID.String()).want(t, "in the panel", http.StatusOK, apart...)
+	viewer.get("/t/"+again.TraceID.String()+"/causes").want(t, "on the page of causes", http.StatusOK, apart...)
+	viewer.get("/thread/"+again.TraceID.String()).want(t, "on the thread", http.StatusOK, apart...)
 	viewer.get("/thread/"+orphan.TraceID.String()).want(t, "not arrived", http.StatusOK, "has not arrived", "Thread through process lost")
 	viewer.get("/t/"+orphan.TraceID.String()).want(t, "not arrived", http.StatusOK, "not known: the span it names has not arrived", "!this is the origin")
 }

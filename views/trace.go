@@ -70,6 +70,7 @@ type CauseView struct {
 	Href     string
 	Thread   string    // its thread
 	Start    time.Time // zero: not known
+	By       string    // who is behind it, where that tells it from others
 	Wait     string    // "waited 40 ms", or ""
 	Inferred bool
 	How      string // how the hop is known: "recorded link"

@@ -24,6 +24,15 @@ export function clock(t) {
   return `${t.getFullYear()}-${two(t.getMonth() + 1)}-${two(t.getDate())} ${two(t.getHours())}:${two(t.getMinutes())}:${two(t.getSeconds())}`;
 }
 
+/**
+ * The same to the millisecond.
+ * @param {Date} t
+ * @returns {string}
+ */
+export function moment(t) {
+  return `${clock(t)}.${String(t.getMilliseconds()).padStart(3, "0")}`;
+}
+
 function zone(t) {
   const part = new Intl.DateTimeFormat(undefined, { timeZoneName: "short" }).formatToParts(t).find((p) => p.type === "timeZoneName");
   return part ? part.value : "";
@@ -37,6 +46,10 @@ export function mount(el) {
   el.title = `${clock(t)} ${zone(t)}\n${utc}`;
   if (el.dataset.style === "clock") {
     el.textContent = clock(t);
+    return undefined;
+  }
+  if (el.dataset.style === "moment") {
+    el.textContent = moment(t);
     return undefined;
   }
   const update = () => { el.textContent = ago(t.getTime(), Date.now()); };

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { ago, clock } from "./time.js";
+import { ago, clock, moment } from "./time.js";
 
 const now = Date.UTC(2026, 10, 22, 14, 3, 11);
 
@@ -16,4 +16,8 @@ test("ago", () => {
 
 test("clock has one order everywhere", () => {
   assert.equal(clock(new Date(2026, 0, 2, 3, 4, 5)), "2026-01-02 03:04:05");
+});
+
+test("a moment is a clock to the millisecond", () => {
+  assert.equal(moment(new Date(2026, 0, 2, 3, 4, 5, 7)), "2026-01-02 03:04:05.007");
 });

@@ -10,9 +10,16 @@ import (
 
 // DefaultKept are the attributes that summaries keep unless the settings say
 // otherwise: whose request it was, and its id, under the names that these have.
-func DefaultKept() []string {
-	return slices.Concat([]string{"user.id", "enduser.id", "user_id"}, fieldKeys[fieldRequestID])
+func DefaultKept() []string { return slices.Concat(UserKeys(), RequestIDKeys()) }
+
+// UserKeys are the attributes that name whose request it was, the standard ones
+// first.
+func UserKeys() []string {
+	return []string{"user.id", "enduser.id", "app.user_id", "user_id", "usr.id"}
 }
+
+// RequestIDKeys are the attributes that name a request.
+func RequestIDKeys() []string { return slices.Clone(fieldKeys[fieldRequestID]) }
 
 // MaxKeptBytes bounds a value that a summary keeps. Longer ones are no ids.
 const MaxKeptBytes = 128
