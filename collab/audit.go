@@ -29,8 +29,12 @@ func (s *Store) addAudit(ctx context.Context, tx *sql.Tx, e AuditEntry) error {
 	if a, ok := ActorFrom(ctx); ok && e.ActorID == "" && e.ActorName == "" {
 		e.ActorID, e.ActorName = a.ID, a.Name
 	}
+	return writeAudit(ctx, tx, s.nowNano(), e)
+}
+
+func writeAudit(ctx context.Context, tx *sql.Tx, now int64, e AuditEntry) error {
 	res, err := tx.ExecContext(ctx, `INSERT INTO audit_entries (at, actor_id, actor_name, action, subject, detail, address)
-		VALUES (?, ?, ?, ?, ?, ?, ?)`, s.nowNano(), e.ActorID, e.ActorName, e.Action, e.Subject, e.Detail, e.Address)
+		VALUES (?, ?, ?, ?, ?, ?, ?)`, now, e.ActorID, e.ActorName, e.Action, e.Subject, e.Detail, e.Address)
 	if err != nil {
 		return fmt.Errorf("write audit log: %w", err)
 	}

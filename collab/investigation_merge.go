@@ -8,16 +8,19 @@ import (
 	"strings"
 )
 
-// MergeNew asks to merge an investigation into another.
+// MergeNew asks to merge an investigation into another. Sure says that the actor
+// knows who sees other things then, if anybody does.
 type MergeNew struct {
 	Ref  string          `json:"ref"`
 	Into InvestigationID `json:"into"`
+	Sure bool            `json:"sure"`
 }
 
 // MergeInvestigation moves what stands on the board of one investigation, in its
 // order, below that of another, with its annotations and its people, and leaves a
-// tombstone that leads there. The actor has to see both. It is one transaction,
-// and stands in both logs; doing it again answers as the first time.
+// tombstone that leads there. The actor has to see both, and may delete the one: for
+// whoever does not see the other, it is gone. It is one transaction, and stands in
+// both logs; doing it again answers as the first time.
 func (s *Store) MergeInvestigation(ctx context.Context, id InvestigationID, n MergeNew) (*Investigation, error) {
 	if err := checkRef(n.Ref); err != nil {
 		return nil, err
@@ -42,7 +45,21 @@ func (s *Store) MergeInvestigation(ctx context.Context, id InvestigationID, n Me
 			}
 			return err
 		}
+		if err := w.dispose(ctx, from, "merge it into another"); err != nil {
+			return err
+		}
+		reach, err := mergedReach(ctx, w.tx, from, into)
+		if err != nil {
+			return err
+		}
+		if reach != "" && !n.Sure {
+			return &InvalidError{"sure", reach + " Say that you are sure."}
+		}
 		if err := w.mergeInto(ctx, from, into, n.Ref); err != nil {
+			return err
+		}
+		err = w.audit(ctx, "investigation.merged", auditName(id, from.Visibility), "into "+auditName(n.Into, into.Visibility))
+		if err != nil {
 			return err
 		}
 		into, err = investigationByID(ctx, w.tx, n.Into)

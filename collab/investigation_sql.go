@@ -382,7 +382,7 @@ func findActive(ctx context.Context, q querier, field, who string) (id, name str
 }
 
 // DeleteInvestigation leaves a tombstone: the log keeps its numbers, everything
-// in it is erased. Its creator and administrators may do it.
+// in it is erased. Who opened it, its lead and administrators may do it.
 func (s *Store) DeleteInvestigation(ctx context.Context, id InvestigationID) error {
 	return s.do(ctx, func(w *work) error {
 		if err := maySee(ctx, w.tx, id); err != nil {
@@ -392,8 +392,8 @@ func (s *Store) DeleteInvestigation(ctx context.Context, id InvestigationID) err
 		if err != nil || inv.deleted {
 			return err
 		}
-		if inv.CreatedBy != w.actor.ID && !w.actor.Role.AtLeast(RoleAdmin) {
-			return ErrForbidden
+		if err := w.dispose(ctx, inv, "delete it"); err != nil {
+			return err
 		}
 		if err := w.touchInboxes(ctx, id); err != nil {
 			return err
@@ -433,10 +433,6 @@ func (s *Store) DeleteInvestigation(ctx context.Context, id InvestigationID) err
 				return fmt.Errorf("delete investigation %s: %w", id, err)
 			}
 		}
-		subject := string(id)
-		if inv.Visibility != VisibilityWorkspace { // administrators read the log, and may not know of it
-			subject = "of few"
-		}
-		return s.addAudit(ctx, w.tx, AuditEntry{Action: "investigation.deleted", Subject: subject})
+		return w.audit(ctx, "investigation.deleted", auditName(id, inv.Visibility), "")
 	})
 }

@@ -143,6 +143,11 @@ func (w *work) updateInvestigation(ctx context.Context, inv *Investigation, u In
 	if err != nil {
 		return err
 	}
+	if u.Visibility != nil && u.Visibility.Narrower(inv.Visibility) {
+		if err := w.dispose(ctx, inv, "let fewer people see it"); err != nil {
+			return err
+		}
+	}
 	old := *inv
 	e := &edit{inv: inv, seen: seen, set: map[string]any{}, was: map[string]any{}}
 	if u.Lead != nil {
@@ -197,6 +202,10 @@ func (w *work) updateInvestigation(ctx context.Context, inv *Investigation, u In
 		w.wrote = append(w.wrote, Anchor{}) // what was written in it may show to others now
 	}
 	if inv.Visibility != old.Visibility {
+		subject := auditName(inv.ID, old.Visibility, inv.Visibility)
+		if err := w.audit(ctx, "investigation.visibility", subject, "from "+string(old.Visibility)+" to "+string(inv.Visibility)); err != nil {
+			return err
+		}
 		if err := w.changeReach(ctx, inv.ID); err != nil {
 			return err
 		}

@@ -39,6 +39,8 @@ type MergeSuggestion struct {
 	Title      string          `json:"title"`
 	Visibility Visibility      `json:"visibility"`
 	Traces     []string        `json:"traces"` // with which the evidence of both began
+	// MayMerge: the actor may merge that one into another.
+	MayMerge bool `json:"may_merge"`
 }
 
 const (
@@ -212,7 +214,19 @@ func suggestMerges(ctx context.Context, q querier, id InvestigationID) ([]MergeS
 		}
 		list = append(list, m)
 	}
-	return list, rows.Err()
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return nil, err
+	}
+	for i := range list {
+		other, err := investigationByID(ctx, q, list[i].ID)
+		if err != nil {
+			return nil, err
+		}
+		if list[i].MayMerge, err = mayDispose(ctx, q, other); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
 }
 
 // StatusHistory returns which statuses an investigation had, the first first.

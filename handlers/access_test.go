@@ -52,7 +52,7 @@ func hiddenRoutes(h *hiddenBoard) map[string]string {
 		"POST /inbox (mute)":                                         "mute=:id",
 		"POST /inbox/rules (unmute)":                                 "unmute=:id",
 		"POST /i/{other}/merge (into it)":                            "sure=1&into=:id",
-		"POST /api/v1/investigations/{other}/merge (into it)":        `{"into":":id"}`,
+		"POST /api/v1/investigations/{other}/merge (into it)":        `{"into":":id","sure":true}`,
 		"POST /api/v1/investigations/{other}/blocks (cites)":         `{"kind":"hypothesis","title":"x","references":{":block":"for"}}`,
 		"POST /api/v1/investigations/{other}/blocks (compares)":      `{"kind":"comparison","title":"x","sides":[{"pin_id":":block"},{"kind":"trace","trace_id":"` + boardTrace + `"}]}`,
 		"GET /api/v1/investigations/{other}/blocks/:block":           "",
@@ -105,7 +105,7 @@ func hiddenRoutes(h *hiddenBoard) map[string]string {
 		"DELETE /api/v1/investigations/:id":                          "",
 		"GET /api/v1/investigations/:id/changes":                     "",
 		"POST /api/v1/investigations/:id/ask":                        `{"user_id":"` + h.users[collab.RoleAdmin].ID + `"}`,
-		"POST /api/v1/investigations/:id/merge":                      `{"into":"` + string(h.other) + `"}`,
+		"POST /api/v1/investigations/:id/merge":                      `{"into":"` + string(h.other) + `","sure":true}`,
 		"POST /api/v1/investigations/:id/pins":                       `{"kind":"span","trace_id":"` + boardTrace + `","span_id":"0000000000000002"}`,
 		"GET /api/v1/investigations/:id/pins/:block":                 "",
 		"PATCH /api/v1/investigations/:id/pins/:block":               `{"seen":1,"title":"changed"}`,
@@ -439,7 +439,7 @@ func TestHiddenLeaksNowhere(t *testing.T) {
 	h.wantNoLeak(t, "who left the team", outsiders["member of the team"])
 	// Merged into what all may see, its old address leads on who could see it. To the
 	// others it is as if it had never been.
-	owner.api("POST", "/api/v1/investigations/"+string(h.id)+"/merge", `{"into":"`+string(h.other)+`"}`, 200, nil)
+	owner.api("POST", "/api/v1/investigations/"+string(h.id)+"/merge", `{"into":"`+string(h.other)+`","sure":true}`, 200, nil)
 	for _, route := range []string{"GET /i/:id", "GET /i/:id/timeline", "POST /i/:id/merge", "GET /api/v1/investigations/:id", "GET /api/v1/investigations/:id/changes", "GET /live/investigations/:id", "PATCH /api/v1/investigations/:id"} {
 		body := hiddenRoutes(h)[route]
 		for who, b := range outsiders {

@@ -39,6 +39,7 @@ func describe(err error) failure {
 		conflict *collab.ConflictError
 		merged   *collab.MergedError
 		invalid  *collab.InvalidError
+		refused  *collab.ForbiddenError
 		asked    *query.InvalidError
 		busy     *query.BusyError
 		limited  *auth.LimitedError
@@ -65,6 +66,8 @@ func describe(err error) failure {
 		return failure{Status: http.StatusConflict, Code: "conflict", Message: conflictWords(conflict), Field: conflict.Field, Conflict: conflict}
 	case errors.Is(err, collab.ErrConflict):
 		return failure{Status: http.StatusConflict, Code: "conflict", Message: "Somebody changed this meanwhile. Reload and try again."}
+	case errors.As(err, &refused):
+		return failure{Status: http.StatusForbidden, Code: "forbidden", Message: refused.Message}
 	case errors.Is(err, collab.ErrForbidden):
 		return failure{Status: http.StatusForbidden, Code: "forbidden", Message: "Your role does not allow this."}
 	case errors.Is(err, context.Canceled):

@@ -29,9 +29,14 @@ func (b *board) head(ctx context.Context) (views.BoardHead, error) {
 	inv := b.Investigation
 	h := views.BoardHead{ID: string(inv.ID), Title: inv.Title, Status: string(inv.Status), Severity: string(inv.Severity), Lead: inv.Lead,
 		LeadName: inv.LeadName, LeadSince: timeAt(inv.LeadSinceUnixNano), OpenedBy: inv.CreatedByName, Created: nanoTime(inv.CreatedUnixNano), Seen: inv.Offset, Now: b.now, CanWrite: b.canWrite,
-		CanDelete: b.canWrite && (inv.CreatedBy == b.actor.ID || b.actor.Role.AtLeast(collab.RoleAdmin)), Drill: inv.Kind == collab.InvestigationDrill,
+		Drill: inv.Kind == collab.InvestigationDrill,
 		Visibility: string(inv.Visibility), NextUpdate: timeAt(inv.NextUpdateUnixNano), ImpactStart: timeAt(inv.ImpactStartUnixNano), ImpactEnd: timeAt(inv.ImpactEndUnixNano),
 		AskRef: uuid.NewString(), MergeRef: uuid.NewString()}
+	var err error
+	if h.CanDelete, err = b.server.Collab.MayDispose(ctx, inv); err != nil {
+		return h, err
+	}
+	h.CanDelete = h.CanDelete && b.canWrite
 	for _, st := range collab.Statuses {
 		h.Statuses = append(h.Statuses, views.Option{Value: string(st), Label: string(st)})
 	}
@@ -39,6 +44,9 @@ func (b *board) head(ctx context.Context) (views.BoardHead, error) {
 		h.Severities = append(h.Severities, views.Option{Value: string(sev), Label: string(sev)})
 	}
 	for _, vis := range collab.Visibilities {
+		if vis.Narrower(inv.Visibility) && !h.CanDelete {
+			break // not theirs to choose
+		}
 		h.Visibilities = append(h.Visibilities, views.Option{Value: string(vis), Label: visibilityWords[vis]})
 	}
 	for _, s := range inv.Services {
@@ -113,8 +121,8 @@ func (b *board) headChoices(ctx context.Context, h *views.BoardHead) error {
 		h.Owners = append(h.Owners, views.OwnerChoice{TeamID: string(o.TeamID), UserID: o.UserID, Name: o.Name, Services: o.Services, Named: o.Named})
 	}
 	for _, m := range sug.Merges {
-		choice := views.MergeChoice{ID: string(m.ID), Title: m.Title}
-		if m.Visibility == collab.VisibilityWorkspace {
+		choice := views.MergeChoice{ID: string(m.ID), Title: m.Title, Few: m.Visibility != collab.VisibilityWorkspace}
+		if m.MayMerge && !inv.Visibility.Narrower(m.Visibility) {
 			choice.Ref = uuid.NewString()
 		}
 		h.Merges = append(h.Merges, choice)
@@ -123,12 +131,15 @@ func (b *board) headChoices(ctx context.Context, h *views.BoardHead) error {
 	if sug.ImpactStartUnixNano > 0 && differs {
 		h.SuggestStart, h.SuggestEnd = nanoTime(sug.ImpactStartUnixNano), nanoTime(sug.ImpactEndUnixNano)
 	}
+	if !h.CanDelete {
+		return nil
+	}
 	others, _, err := b.server.Collab.FindInvestigations(ctx, collab.InvestigationFilter{Statuses: liveStatuses, Limit: maxMergeTargets + 1})
 	if err != nil {
 		return err
 	}
 	for i := range others {
-		if others[i].ID != inv.ID && len(h.MergeTargets) < maxMergeTargets {
+		if others[i].ID != inv.ID && !others[i].Visibility.Narrower(inv.Visibility) && len(h.MergeTargets) < maxMergeTargets {
 			h.MergeTargets = append(h.MergeTargets, views.Option{Value: string(others[i].ID), Label: clipRunes(others[i].Title, 80)})
 		}
 	}
@@ -294,7 +305,7 @@ func (s *Server) mergeInvestigation(c echo.Context) error {
 	if c.FormValue("sure") == "" {
 		return &collab.InvalidError{Field: "sure", Message: "Tick the box to merge the investigation."}
 	}
-	n := collab.MergeNew{Ref: c.FormValue("ref"), Into: collab.InvestigationID(c.FormValue("into"))}
+	n := collab.MergeNew{Ref: c.FormValue("ref"), Into: collab.InvestigationID(c.FormValue("into")), Sure: true}
 	inv, err := s.Collab.MergeInvestigation(c.Request().Context(), investigationParam(c), n)
 	if err != nil {
 		return err

@@ -144,9 +144,16 @@ func TestHeadForms(t *testing.T) {
 	bo.get("/investigations?show=all&q=dealers-API&severity=sev2&kind=drill&team="+team).want(t, "found", http.StatusOK, "Slow quotes", "!Stuck jobs", "dealers-api · web-uk", "Clear")
 	bo.get("/investigations?show=all&q=nothing").want(t, "not found", http.StatusOK, "None like this")
 	bo.get("/investigations?severity=sev9").want(t, "an unknown severity", http.StatusBadRequest)
-	bo.get(page).want(t, "suggested", http.StatusOK, "Stuck jobs</a> is about the same request", "Merge it into this")
+	bo.get(page).want(t, "suggested, to who may not merge it", http.StatusOK, "Stuck jobs</a> is about the same request", "!Merge it into this")
+	admin.get(page).want(t, "suggested, asking", http.StatusOK, "Merge it into this…", `name="sure" value="1" required`, "!type=\"hidden\" name=\"sure\"")
+	bo.post("/i/"+string(other.ID)+"/merge", "into", string(id), "sure", "1").want(t, "not theirs", http.StatusForbidden, "Only who opened it, a lead whom others made lead, or an administrator")
 	bo.post("/i/"+string(other.ID)+"/merge", "into", string(id)).want(t, "unsure", http.StatusBadRequest)
-	bo.post("/i/"+string(other.ID)+"/merge", "into", string(id), "sure", "1").wantRedirect(t, "merge", page)
+	admin.post("/i/"+string(other.ID)+"/merge", "into", string(id), "sure", "1").wantRedirect(t, "merge", page)
+	// Where fewer see, nothing is offered to come from where more do.
+	few := admin.openInvestigation("Of few")
+	admin.api("POST", "/api/v1/investigations/"+string(few.ID)+"/pins", `{"kind":"trace","trace_id":"`+boardTrace+`"}`, 201, nil)
+	admin.api("PATCH", "/api/v1/investigations/"+string(few.ID), `{"seen":2,"visibility":"private"}`, 200, nil)
+	admin.get("/i/"+string(few.ID)).want(t, "what all see is not offered", http.StatusOK, "Slow quotes</a> is about the same request", "!Merge it into this", `!<option value="`+string(id)+`"`)
 	if a := bo.get("/i/" + string(other.ID) + "?view=lanes"); a.status != http.StatusTemporaryRedirect || a.header.Get("Location") != page+"?view=lanes" {
 		t.Errorf("the old address: %d to %q", a.status, a.header.Get("Location"))
 	}

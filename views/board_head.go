@@ -97,8 +97,11 @@ type ServiceChip struct {
 }
 
 // MergeChoice is an investigation about the same request. Without a Ref it is not
-// merged by one click: more people would see what stands there.
-type MergeChoice struct{ ID, Title, Ref string }
+// the reader's to merge, or not meant to come where fewer may see it.
+type MergeChoice struct {
+	ID, Title, Ref string
+	Few            bool // not everybody may see it
+}
 
 func pathEscape(s string) string { return url.PathEscape(s) }
 

@@ -79,7 +79,7 @@ func boardHead(write bool) BoardHead {
 		Owners:     []OwnerChoice{{TeamID: "m_2", Name: "Web", Services: []string{"web-de", "web-es", "web-uk"}}, {UserID: "u_4", Name: "Kim", Services: []string{"pg"}}},
 		NextUpdate: boardAt(18), ImpactStart: boardAt(1), SuggestStart: boardAt(1), SuggestEnd: boardAt(6),
 		Services: []ServiceChip{{"dealers-api", true}, {"pg/main", false}, {"quotes-api", true}, {"web-uk", true}},
-		Merges:   []MergeChoice{{"i_2", "Stuck <jobs>", "ref-merge"}, {"i_3", "Of few", ""}}, MergeTargets: []Option{{"i_2", "Stuck <jobs>"}}}
+		Merges:   []MergeChoice{{ID: "i_2", Title: "Stuck <jobs>", Ref: "ref-merge"}, {ID: "i_3", Title: "Of few", Few: true}}, MergeTargets: []Option{{"i_2", "Stuck <jobs>"}}}
 }
 
 // investigationList is a list with rows of every sort.
