@@ -29,7 +29,7 @@ func (b *board) head(ctx context.Context) (views.BoardHead, error) {
 	inv := b.Investigation
 	h := views.BoardHead{ID: string(inv.ID), Title: inv.Title, Status: string(inv.Status), Severity: string(inv.Severity), Lead: inv.Lead,
 		LeadName: inv.LeadName, LeadSince: timeAt(inv.LeadSinceUnixNano), OpenedBy: inv.CreatedByName, Created: nanoTime(inv.CreatedUnixNano), Seen: inv.Offset, Now: b.now, CanWrite: b.canWrite,
-		Drill: inv.Kind == collab.InvestigationDrill,
+		Drill:      inv.Kind == collab.InvestigationDrill,
 		Visibility: string(inv.Visibility), NextUpdate: timeAt(inv.NextUpdateUnixNano), ImpactStart: timeAt(inv.ImpactStartUnixNano), ImpactEnd: timeAt(inv.ImpactEndUnixNano),
 		AskRef: uuid.NewString(), MergeRef: uuid.NewString()}
 	var err error
