@@ -30,6 +30,7 @@ const (
 // causes is what is known of where some runs or messages came from.
 type causes struct {
 	handled float64 // all of them
+	tookMS  float64 // all of them together
 	origins []originStat
 	unknown map[string]float64 // how many have no origin, by the reason
 	// waited is how many have a known sender, and waits from its end to their start,
@@ -111,13 +112,14 @@ var originColumns = []string{"origin.service.name", "origin.name", "origin.http.
 // addOrigins groups the answer by endpoint, those first that caused the most time.
 func (c *causes) addOrigins(res *query.Result, sample *originSample) {
 	at := map[endpoint]int{}
-	none := 0.0
+	none := 0.0 // not known, or of several requests that begin elsewhere each
 	for _, g := range allGroups(res) {
 		n, _ := numberOf(g.Data["COUNT"])
 		c.handled += n
 		took, _ := numberOf(g.Data["SUM(duration_ms)"])
+		c.tookMS += took
 		service, name, route := textOf(g.Data[originColumns[0]]), textOf(g.Data[originColumns[1]]), textOf(g.Data[originColumns[2]])
-		if service == "" && name == "" {
+		if _, missing := valueText(g.Data[originColumns[1]]); missing || service == "" && name == "" {
 			none += n
 			continue
 		}
@@ -191,6 +193,9 @@ func (w *work) sampleOrigins(ctx context.Context, filters ...query.Filter) (*ori
 		if found[i].Status == graph.Found {
 			ids = append(ids, found[i].Origin.TraceID)
 		}
+		for _, o := range found[i].Origins {
+			ids = append(ids, o.TraceID)
+		}
 	}
 	slices.SortFunc(ids, func(a, b trace.ID) int { return bytes.Compare(a[:], b[:]) })
 	ids = slices.Compact(ids)
@@ -202,21 +207,36 @@ func (w *work) sampleOrigins(ctx context.Context, filters ...query.Filter) (*ori
 	for i := range sums {
 		of[ids[i]] = &sums[i]
 	}
+	begun := func(id trace.ID) endpoint {
+		sum := of[id]
+		return endpoint{sum.Service, graph.EndpointName(sum.Name, sum.Route)}
+	}
 	out := &originSample{examples: map[endpoint]trace.Ref{}, reasons: map[string]float64{}}
 	for i := range found {
-		switch o := &found[i]; {
+		o := &found[i]
+		at := endpoint{}
+		switch {
 		case o.Status == "": // left out
+			continue
+		case o.Status == graph.Found:
+			if at = begun(o.Origin.TraceID); at == (endpoint{}) {
+				out.reasons[graph.NotArrived]++
+			}
+		case len(o.Origins) > 0: // of one endpoint, maybe
+			at = begun(o.Origins[0].TraceID)
+			if slices.ContainsFunc(o.Origins, func(r trace.Ref) bool { return begun(r.TraceID) != at }) {
+				at = endpoint{}
+			}
+			if at == (endpoint{}) {
+				out.reasons[ambiguous]++
+			}
 		case o.Status == graph.Ambiguous:
 			out.reasons[ambiguous]++
-		case o.Status != graph.Found:
-			out.reasons[o.Reason]++
 		default:
-			sum := of[o.Origin.TraceID]
-			if sum.TraceID.IsZero() || sum.Service == "" && sum.Name == "" {
-				out.reasons[graph.NotArrived]++
-			} else if key := (endpoint{sum.Service, graph.EndpointName(sum.Name, sum.Route)}); out.examples[key] == (trace.Ref{}) {
-				out.examples[key] = sample.Spans[i].Ref
-			}
+			out.reasons[o.Reason]++
+		}
+		if at != (endpoint{}) && out.examples[at] == (trace.Ref{}) {
+			out.examples[at] = sample.Spans[i].Ref
 		}
 	}
 	return out, nil
@@ -276,10 +296,7 @@ func (g *workPage) originTable(c *causes) *views.WorkOrigins {
 		return nil
 	}
 	t := &views.WorkOrigins{Of: "of all " + views.FormatNumber(c.handled) + " " + g.runsWord()}
-	took := 0.0
-	for i := range c.origins {
-		took += c.origins[i].TimeMS
-	}
+	took := c.tookMS // shares are of all, as those of the count are
 	for _, o := range c.origins[:min(len(c.origins), maxOriginRows)] {
 		st := g.ask([]string{"name"}, append([]query.Calculation{{Op: "HEATMAP", Column: "duration_ms"}}, calculations("P95")...), g.handled(o.filters...)...)
 		row := views.WorkOrigin{Service: g.service(workEnd{Service: o.Service}), Name: rowName(o.Name), URL: st.address(nil), Count: views.FormatNumber(o.Count), Share: shareOf(o.Count, c.handled),

@@ -118,6 +118,11 @@ func TestMessagesAndJobsOfCaptures(t *testing.T) {
 	if one.Handled != 9 || one.Waited != 9 || one.EdgeWaitMS == nil || len(one.Origins) == 0 || one.Origins[0].Name == "" {
 		t.Errorf("SendEmailJob: %+v", one)
 	}
+	// Of a batch of messages of one endpoint the endpoint is known, though not the request.
+	one = answerOf[workDetail](t, b, "/api/v1/jobs/SendEmail")
+	if len(one.Origins) != 2 || one.Origins[0].Service != "web-de" || one.Origins[0].Name != "POST /quotes" || one.Origins[0].Count+one.Origins[1].Count != 17 || len(one.OriginsUnknown) != 0 {
+		t.Errorf("SendEmail comes of %+v and %+v, want most of the time of web-de", one.Origins, one.OriginsUnknown)
+	}
 	if a := b.get("/api/v1/jobs/Nobody"); a.status != http.StatusNotFound {
 		t.Errorf("an unknown class: status %d", a.status)
 	}

@@ -16,6 +16,9 @@ type TraceOrigin struct {
 	Reason string // while unknown
 	// Origin is the span that begins the chain, when found.
 	Origin trace.Ref
+	// Origins are the candidates while ambiguous: nil if there are more than
+	// [MaxCandidates], or if they are not all known.
+	Origins []trace.Ref
 	// Cause is the span that caused this trace: without a span id if only its
 	// trace is known or several spans there did, zero if several traces did or
 	// none.
@@ -25,6 +28,9 @@ type TraceOrigin struct {
 	// origins may be others: [Graph.SpanOrigins] tells.
 	Apart bool
 }
+
+// MaxCandidates is how many possible origins of one trace are told.
+const MaxCandidates = 64
 
 const (
 	// maxOriginTraces bounds the traces that one question looks at (about 200
@@ -210,6 +216,8 @@ func (s *originSearch) answer(at int32) TraceOrigin {
 		if w := s.walked[at]; len(w) > 0 {
 			out.Origin = w[0]
 		}
+	case originAmbiguous:
+		out.Origins = s.candidates(at)
 	case originUnknown:
 		out.Reason = reasonTexts[n.why]
 	}
@@ -221,6 +229,64 @@ func (s *originSearch) answer(at int32) TraceOrigin {
 		}
 	}
 	return out
+}
+
+// candidates are the possible origins of a trace that is ambiguous; nil if they are
+// too many or not all known.
+func (s *originSearch) candidates(at int32) []trace.Ref {
+	if s.nodes[at].tangled() {
+		if list := s.walked[at]; len(list) > 1 && len(list) <= MaxCandidates {
+			return list
+		}
+		return nil
+	}
+	nodes, ok := s.candidateNodes(at, nil)
+	if !ok {
+		return nil
+	}
+	out := make([]trace.Ref, len(nodes))
+	for i, o := range nodes {
+		out[i] = trace.Ref{TraceID: s.nodes[o].id, SpanID: s.nodes[o].span}
+	}
+	return out
+}
+
+// candidateNodes appends the traces where one that is ambiguous, and not tangled, may
+// begin; false if they are too many. Nothing that caused it is unknown, or it were.
+func (s *originSearch) candidateNodes(at int32, out []int32) ([]int32, bool) {
+	todo, seen := []int32{at}, map[int32]bool{at: true}
+	add := func(o int32) bool {
+		if !slices.Contains(out, o) {
+			out = append(out, o)
+		}
+		return len(out) <= MaxCandidates
+	}
+	const most = 16 * MaxCandidates // steps
+	for len(todo) > 0 {
+		at := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		n := &s.nodes[at]
+		switch {
+		case n.status == originFound:
+			if !add(n.origin) {
+				return nil, false
+			}
+			continue
+		case n.causes == 0 || n.flags&mayBegin != 0:
+			if !add(at) {
+				return nil, false
+			}
+		}
+		for k := range n.causes {
+			if c := s.causeAt(n, k); !seen[c] {
+				if seen[c] = true; len(seen) > most {
+					return nil, false
+				}
+				todo = append(todo, c)
+			}
+		}
+	}
+	return out, len(out) > 1
 }
 
 // causeAt is the k-th of the nodes that caused one.

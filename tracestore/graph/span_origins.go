@@ -101,8 +101,13 @@ func (s *session) originFrom(ctx context.Context, x *index, at int32, id trace.S
 		return TraceOrigin{}, err
 	}
 	out := TraceOrigin{Status: o.Status, Reason: o.Reason}
-	if o.Status == Found {
+	switch {
+	case o.Status == Found:
 		out.Origin = o.Origins[0].Ref
+	case o.Status == Ambiguous && len(o.Origins) <= MaxCandidates:
+		for i := range o.Origins {
+			out.Origins = append(out.Origins, o.Origins[i].Ref)
+		}
 	}
 	if n := len(o.Hops); n > 0 {
 		out.Cause = o.Hops[n-1].From.Ref

@@ -206,6 +206,24 @@ func (c *valueColumn) clear(i int) {
 // spanRow is a row of a block that holds a numbered span.
 type spanRow struct{ span, row int32 }
 
+// common is the value of a column that spans have in common; false if they differ, or
+// have none.
+func common(vecs []*column.Vector, spans []int32) (trace.Value, bool) {
+	for _, vec := range vecs {
+		if !vec.Has(int(spans[0])) {
+			continue
+		}
+		v := at(vec, int(spans[0]))
+		for _, n := range spans[1:] {
+			if !vec.Has(int(n)) || at(vec, int(n)) != v {
+				return trace.Value{}, false
+			}
+		}
+		return own(v), true
+	}
+	return trace.Value{}, false
+}
+
 // copyRows takes over a column of some rows of a block.
 func (s *spanValues) copyRows(name string, vecs []*column.Vector, rows []spanRow) error {
 	c := s.cols[name]

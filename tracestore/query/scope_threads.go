@@ -16,10 +16,12 @@ import (
 // threadEnds are the origins and causes of the rows.
 type threadEnds map[scope]*endList
 
-// endList is where rows come from: numbers in refs, -1 for none. A row in spans has
-// that of bySpan, any other that of its trace.
+// endList is where rows come from: numbers in refs, -1 for none, and below that of
+// several, see group. A row in spans has that of bySpan, any other that of its trace.
 type endList struct {
 	refs    *spanTable
+	groups  [][]int32 // several of which one is the end: numbers in refs
+	grouped map[string]int32
 	rows    []int64 // by number in refs: how many there are
 	byTrace []int32
 	apart   column.Bitmap // the traces with rows in spans
@@ -34,19 +36,72 @@ func newEndList(traces int) *endList {
 func (t threadEnds) bytes() int64 {
 	n := int64(0)
 	for _, e := range t {
+		for _, g := range e.groups {
+			n += int64(8*len(g)) + 64 // and its key
+		}
 		n += e.refs.bytes() + e.spans.bytes() + int64(4*cap(e.byTrace)+4*cap(e.bySpan)+8*cap(e.rows)+8*cap(e.apart))
 	}
 	return n
 }
 
-// of returns the number of a row's origin or cause, -1: none.
+// of returns the number of a row's origin or cause, -1: none. Those of groups come
+// after those of refs.
 func (e *endList) of(traceNumber int, ref trace.Ref) int {
+	end := e.byTrace[traceNumber]
 	if e.apart.Has(traceNumber) {
 		if n := e.spans.find(&ref); n >= 0 && n < len(e.bySpan) {
-			return int(e.bySpan[n])
+			end = e.bySpan[n]
 		}
 	}
-	return int(e.byTrace[traceNumber])
+	if end < -1 {
+		return len(e.refs.keys) + int(-2-end)
+	}
+	return int(end)
+}
+
+// group returns the number of several ends, one of which is that of so many rows: what
+// they have in common is known.
+func (e *endList) group(refs []trace.Ref, rows int64) int32 {
+	list := make([]int32, 0, len(refs))
+	for _, ref := range refs {
+		n := e.number(ref, 0)
+		if n < 0 {
+			return -1
+		}
+		list = append(list, n)
+	}
+	if len(list) == 0 {
+		return -1
+	}
+	e.rows[list[0]] += rows
+	slices.Sort(list)
+	key := fmt.Sprint(list)
+	at, ok := e.grouped[key]
+	if !ok {
+		if e.grouped == nil {
+			e.grouped = make(map[string]int32)
+		}
+		at = int32(len(e.groups))
+		e.groups, e.grouped[key] = append(e.groups, list), at
+	}
+	return -2 - at
+}
+
+// agree gives each group the values that all of its members have.
+func (e *endList) agree(values *spanValues) error {
+	for _, name := range values.names {
+		vecs := values.vectors(name)
+		for k, group := range e.groups {
+			v, ok := common(vecs, group)
+			if !ok {
+				continue
+			}
+			if err := values.cols[name].set(len(e.refs.keys)+k, values.n, v); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // number returns the number of an end that is of so many rows; one without a span
@@ -83,6 +138,9 @@ func (r *resolution) follow(ctx context.Context, blocks []column.Block) error {
 			return err
 		}
 		if err := r.readEnds(ctx, scopeOrigin, origin, e); err != nil {
+			return err
+		}
+		if err := e.agree(r.values[scopeOrigin]); err != nil {
 			return err
 		}
 	}
@@ -287,6 +345,7 @@ func (u *untold) take(e *endList, o *graph.TraceOrigin, rows int64) int32 {
 		return e.number(o.Origin, rows)
 	case graph.Ambiguous:
 		u.ambiguous += rows
+		return e.group(o.Origins, rows)
 	default:
 		u.add(o.Reason, rows)
 	}
@@ -296,7 +355,7 @@ func (u *untold) take(e *endList, o *graph.TraceOrigin, rows int64) int32 {
 func (u *untold) warnings() []string {
 	var out []string
 	if u.ambiguous > 0 {
-		out = append(out, fmt.Sprintf("The origin of %d of %d rows is ambiguous: several began what led to them. They have none here.", u.ambiguous, u.rows))
+		out = append(out, fmt.Sprintf("The origin of %d of %d rows is ambiguous: several may have begun what led to them. Of it only that is known which all of these have in common.", u.ambiguous, u.rows))
 	}
 	if len(u.unknown) > 0 {
 		sum := int64(0)
@@ -358,7 +417,7 @@ func ofSummary(s *graph.Summary, name string) (trace.Value, bool) {
 // what the summaries keep.
 func (r *resolution) readEnds(ctx context.Context, s scope, names []string, e *endList) error {
 	refs := e.refs
-	values := newSpanValues(len(refs.keys), names)
+	values := newSpanValues(len(refs.keys)+len(e.groups), names)
 	r.values[s] = values
 	if values.n == 0 {
 		return nil

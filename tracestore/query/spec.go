@@ -65,8 +65,10 @@
 //     producer of the message, the enqueuer of the job, the client of the request,
 //     in another trace or in the row's. Rows of one trace may have different ones,
 //     as those of a batch of messages do.
-//   - Where the origin is ambiguous or unknown, and where several spans are the
-//     cause, there is no value, and a warning counts the rows of each reason: the
+//   - Where the origin is ambiguous, a column has the value that all candidates have,
+//     if there are 64 at most: of a batch of messages of one endpoint the endpoint is
+//     known, and the request is not. Where the origin is unknown, and where several
+//     spans are the cause, there is no value. A warning counts the rows of each reason: the
 //     rows that were looked at, before filters on other spans. Of an origin whose spans
 //     are gone the edge index keeps service, name, route, time and the attributes
 //     that the settings name; the others have no value, and a warning counts
