@@ -102,3 +102,27 @@ func TestLayoutIsStable(t *testing.T) {
 		}
 	}
 }
+
+func TestClipName(t *testing.T) {
+	topics := []string{"carwow.users.registered.v2", "carwow.prices.recalculated.v1", "carwow.leads.v1"}
+	for _, c := range []struct{ name, start, want string }{
+		{"carwow.leads.v1", sharedStart(topics), "carwow.leads.v1"}, // it fits
+		{"carwow.users.registered.v2", sharedStart(topics), "…users.registered.v2"},
+		{"carwow.prices.recalculated.v1", sharedStart(topics), "…prices.re…ulated.v1"},
+		{"orders.created.for.export.eu", sharedStart(topics), "orders.cre…export.eu"},
+		{"orders.created.for.export.eu", "", "orders.cre…export.eu"},
+		{"ümlaute.überall.in.jedem.namen", sharedStart([]string{"ümlaute.überall.in.jedem.namen", "ümlaute.übermorgen"}), "…überall.i…dem.namen"},
+		{"one-name-alone-that-is-long", sharedStart([]string{"one-name-alone-that-is-long"}), "one-name-a…t-is-long"},
+	} {
+		got := clipName(c.name, c.start, 20)
+		if got != c.want {
+			t.Errorf("%q after %q is %q, want %q", c.name, c.start, got, c.want)
+		}
+		if n := len([]rune(got)); n > 20 {
+			t.Errorf("%q has %d characters", got, n)
+		}
+	}
+	if got := sharedStart([]string{"aé", "aè", ""}); got != "" {
+		t.Errorf("names without a common start begin with %q", got)
+	}
+}

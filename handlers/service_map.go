@@ -131,7 +131,10 @@ func (v *mapView) fill(m *views.ServiceMap) {
 		g.keep(g.around(v.focus))
 	}
 	if v.focus != "" || v.thread != "" || v.search != "" || v.unfold {
-		m.AllURL = v.link("/services")
+		m.AllURL, m.AllText = v.link("/services"), "Whole map"
+		if v.focus == "" && v.thread == "" && v.search == "" {
+			m.AllText = "Fold"
+		}
 	}
 	m.Kept = append(m.Kept, v.keptParams()...)
 	if v.thread != "" {
@@ -398,8 +401,17 @@ func (v *mapView) draw(m *views.ServiceMap) {
 		}
 		m.Edges = append(m.Edges, x)
 	}
+	names := map[string][]string{} // by kind
 	for i := range g.Nodes {
-		m.Nodes = append(m.Nodes, v.box(&g.Nodes[i], l.nodes[i]))
+		if n := &g.Nodes[i]; len(n.Members) == 0 {
+			names[n.Kind] = append(names[n.Kind], n.title())
+		}
+	}
+	for i := range g.Nodes {
+		n := &g.Nodes[i]
+		box := v.box(n, l.nodes[i])
+		box.Short = clipName(n.title(), sharedStart(names[n.Kind]), maxNodeRunes)
+		m.Nodes = append(m.Nodes, box)
 	}
 }
 
@@ -416,7 +428,7 @@ const maxNodeRunes = 20
 
 func (v *mapView) box(n *mapNode, at mapPoint) views.MapNode {
 	const text, name, fact, end = 14, 18, 35, mapNodeWidth - 12
-	x := views.MapNode{X: mapNumber(at.x), Y: mapNumber(at.y), Kind: n.Kind, Name: n.title(), Short: clipMiddle(n.title(), maxNodeRunes), URL: v.pageOf(n), Members: len(n.Members),
+	x := views.MapNode{X: mapNumber(at.x), Y: mapNumber(at.y), Kind: n.Kind, Name: n.title(), URL: v.pageOf(n), Members: len(n.Members),
 		Found: v.found[n.ID], Middle: n.ID == v.focus, TextX: mapNumber(at.x + text), NameY: mapNumber(at.y + name), FactY: mapNumber(at.y + fact), WarnX: mapNumber(at.x + end)}
 	if n.Kind == mapService {
 		x.Class = views.ServiceClass(n.Name)
@@ -438,15 +450,36 @@ func (v *mapView) box(n *mapNode, at mapPoint) views.MapNode {
 	return x
 }
 
-// clipMiddle keeps both ends of a long name: names of topics often differ in the
-// last part only.
-func clipMiddle(s string, most int) string {
+// clipName shortens a name that is too long. What all names begin with goes first,
+// then what stands in its middle: names of topics often differ in the last part only.
+func clipName(s, start string, most int) string {
 	r := []rune(s)
 	if len(r) <= most {
 		return s
 	}
+	lead := ""
+	if rest, ok := strings.CutPrefix(s, start); ok && start != "" {
+		if lead, r = "…", []rune(rest); len(r) < most {
+			return lead + rest
+		}
+		most--
+	}
 	head := most / 2
-	return string(r[:head]) + "…" + string(r[len(r)-(most-1-head):])
+	return lead + string(r[:head]) + "…" + string(r[len(r)-(most-1-head):])
+}
+
+// sharedStart is what several names begin with, whole parts of it.
+func sharedStart(names []string) string {
+	if len(names) < 2 {
+		return ""
+	}
+	start := names[0]
+	for _, n := range names[1:] {
+		for !strings.HasPrefix(n, start) {
+			start = start[:len(start)-1]
+		}
+	}
+	return start[:strings.LastIndexAny(start, ".-_:/")+1]
 }
 
 // mapCurve is a path through points whose pieces begin and end level.

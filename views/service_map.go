@@ -15,7 +15,8 @@ type ServiceMap struct {
 	Thread        string // the trace whose thread is shown; "": all
 	ThreadURL     string
 	Focus         string // the name of the node in the middle
-	AllURL        string // the map without focus, thread and search
+	AllURL        string // the map without focus, thread and search, and folded
+	AllText       string
 	UnfoldURL     string // "" if nothing is folded
 	Width, Height string
 	Wide          bool // wider than most windows
