@@ -317,7 +317,7 @@ type annotationList struct {
 // listAnnotations answers GET /api/v1/annotations by anchor:
 // trace_id= and span_id=, or investigation_id= and pin_id=.
 func (s *Server) listAnnotations(c echo.Context) error {
-	f := collab.AnnotationFilter{InvestigationID: collab.InvestigationID(c.QueryParam("investigation_id")), PinID: collab.BlockID(c.QueryParam("pin_id"))}
+	f := collab.AnnotationFilter{InvestigationID: collab.InvestigationID(c.QueryParam("investigation_id")), PinID: collab.BlockID(c.QueryParam("pin_id")), Limit: maxTraceNotes}
 	var err error
 	if text := c.QueryParam("trace_id"); text != "" {
 		if f.TraceID, err = trace.ParseID(text); err != nil {

@@ -450,6 +450,10 @@ func breakable(s string) templ.Component {
 	return templ.Raw(strings.Join(parts, "<wbr>"))
 }
 
+// hereShown is how many of those who are here a board lists at once; the others
+// are folded, so that the timeline stays in view. static/js/investigation.js has it too.
+const hereShown = 6
+
 // Conflict shows two versions of one field, for the person to decide. Of Keep,
 // Label is the name of a field.
 type Conflict struct {

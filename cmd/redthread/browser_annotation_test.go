@@ -101,6 +101,11 @@ func TestBrowserAnnotations(t *testing.T) {
 	mark := fmt.Sprintf(`document.querySelector('[data-key=%q] [data-part="remarks"]')`, s.failed.String())
 	bob.until("the row has a mark", mark+`.hidden === false && `+mark+`.textContent === "2"`)
 	bob.until("the page takes keys", `document.querySelector(".Trace").hasAttribute("data-mounted")`)
+	if got := p.api("POST", "/api/v1/annotations", map[string]any{"ref": "row", "anchor": map[string]any{"trace_id": s.job.String(), "span_id": s.failed.String()}, "text": "Written elsewhere."}, nil); got != 201 {
+		t.Fatalf("annotate the span: status %d", got)
+	}
+	bob.until("the row counts what is written elsewhere", mark+`.textContent === "3"`)
+	bob.until("and the panel has it", `document.querySelector("#span-annotations")?.textContent.includes("Written elsewhere.") ?? false`)
 	bob.click(`#span-annotations form[data-form="resolve"] button`)
 	bob.until("it is resolved there", `document.querySelector("#span-annotations .Annotation-ended") !== null`)
 	ann.until("and on Ann's board", `document.querySelector(".Block--span .Annotation-ended")?.textContent.includes("resolved by Bob") ?? false`)

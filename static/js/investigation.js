@@ -15,6 +15,8 @@ import { takeTimeline } from "./timeline.js";
 import { avatar, el as make } from "./presence_parts.js";
 import { whereWords } from "./presence_words.js";
 
+const HERE_SHOWN = 6; // hereShown of views/investigation.go
+
 /** @param {HTMLElement} el */
 export function mount(el) {
   const id = el.dataset.id;
@@ -154,18 +156,31 @@ export function mount(el) {
     const list = part("here");
     const mine = people.filter((p) => p.id === el.dataset.me);
     const others = people.filter((p) => p.id !== el.dataset.me);
-    list.replaceChildren(
-      ...[...mine, ...others].map((p) => {
-        const li = document.createElement("li");
-        li.className = "Here-person";
-        const face = avatar(p);
-        face.classList.toggle("Avatar--idle", p.idle);
-        const where = make("a", "Here-where", whereWords(p.pages));
-        if (p.id !== el.dataset.me && p.pages.length > 0) where.href = p.pages[0];
-        li.append(face, make("span", "Here-name", p.id === el.dataset.me ? "you" : p.name), where);
-        return li;
-      }),
-    );
+    const rows = [...mine, ...others].map((p) => {
+      const li = document.createElement("li");
+      li.className = "Here-person";
+      const face = avatar(p);
+      face.classList.toggle("Avatar--idle", p.idle);
+      const where = make("a", "Here-where", whereWords(p.pages));
+      if (p.id !== el.dataset.me && p.pages.length > 0) where.href = p.pages[0];
+      li.append(face, make("span", "Here-name", p.id === el.dataset.me ? "you" : p.name), where);
+      return li;
+    });
+    const focus = document.activeElement;
+    let more = list.querySelector(".Here-more");
+    if (!more) {
+      more = make("details", "Here-more");
+      more.append(make("summary", ""), make("ul", "Here-list"));
+    }
+    list.replaceChildren(...rows.splice(0, HERE_SHOWN));
+    if (rows.length > 0) { // the others are folded, so that the timeline stays in view
+      more.querySelector("summary").textContent = `+${rows.length}`;
+      more.querySelector("ul").replaceChildren(...rows);
+      const li = document.createElement("li");
+      li.append(more);
+      list.append(li);
+      if (more.contains(focus)) focus.focus({ preventScroll: true });
+    }
     document.querySelector(".Here-nobody")?.toggleAttribute("hidden", people.length > 0);
   };
 

@@ -23,6 +23,11 @@ export function takeNotes(el) {
       const old = el.querySelector(`#${id}`);
       if (fresh && old) replace(old, fresh);
     }
+    const answer = await fetch(`/api/v1/annotations?trace_id=${el.dataset.trace}`, { headers: { Accept: "application/json" } });
+    if (!answer.ok || mine !== asked) return;
+    const counts = new Map();
+    for (const { anchor } of (await answer.json()).annotations) counts.set(anchor.span_id, (counts.get(anchor.span_id) ?? 0) + 1);
+    if (mine === asked) el.querySelector("#waterfall")?.dispatchEvent(new CustomEvent("trace:remarks", { detail: counts }));
   };
   el.addEventListener("submit", async (e) => {
     const form = e.target;

@@ -6,7 +6,7 @@ import { toast } from "./toast.js";
 import { bind } from "./keys.js";
 import { duration } from "./duration.js";
 import { drawBrush, listenToBrush } from "./waterfall_brush.js";
-import { fillRow } from "./waterfall_row.js";
+import { fillRow, showRemarks } from "./waterfall_row.js";
 import { svg } from "./svg.js";
 import { href, isFolded, openedTo, parseState, toggled, visibleRows } from "./trace_state.js";
 import { clampZoom, decodeRows, ERROR, nextOf, rowsInView, timeTicks, zoomTo } from "./waterfall_layout.js";
@@ -144,6 +144,17 @@ class Waterfall {
       this.drawn.get(this.selected)?.focus({ preventScroll: true });
     }
     this.part.none.hidden = this.visible.length > 0;
+  }
+
+  // Takes how many annotations each span has, by its key.
+  countRemarks(counts) {
+    const { data } = this;
+    data.remarks = {};
+    for (const [key, n] of counts) {
+      const i = data.index.get(key);
+      if (i !== undefined) data.remarks[i] = n;
+    }
+    for (const [i, row] of this.drawn) showRemarks(row.querySelector('[data-part="remarks"]'), data.remarks[i] ?? 0);
   }
 
   // Redraws after zoom, selection or search have changed.
@@ -326,6 +337,7 @@ class Waterfall {
     on(scroll, "scroll", () => {
       frame ||= requestAnimationFrame(() => { frame = 0; this.draw(); });
     }, { passive: true });
+    on(this.el, "trace:remarks", (e) => this.countRemarks(e.detail));
     on(window, "resize", () => { this.refold(); this.draw(); });
     on(rows, "click", (e) => this.click(e));
     on(this.el, "keydown", (e) => this.gridKey(e));

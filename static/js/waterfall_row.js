@@ -55,10 +55,7 @@ export function fillRow(el, data, i, view) {
   const inside = folded ? data.errorsBelow[i] : 0;
   part.warn.hidden = !error && inside === 0;
   part.warn.setAttribute("aria-label", error ? "error" : inside === 1 ? "1 error inside" : `${inside} errors inside`);
-  const remarks = data.remarks?.[i] ?? 0;
-  part.remarks.hidden = remarks === 0;
-  part.remarks.textContent = String(remarks);
-  part.remarks.setAttribute("aria-label", remarks === 1 ? "1 annotation" : `${remarks} annotations`);
+  showRemarks(part.remarks, data.remarks?.[i] ?? 0);
   part.duration.textContent = missing ? "" : duration(data.length[i]);
 
   const { from, to } = view.window;
@@ -99,4 +96,15 @@ export function fillRow(el, data, i, view) {
     link.append(text);
     part.notes.append(link);
   }
+}
+
+/**
+ * Shows how many annotations hang on the span of a row.
+ * @param {Element} mark
+ * @param {number} n
+ */
+export function showRemarks(mark, n) {
+  mark.hidden = n === 0;
+  mark.textContent = String(n);
+  mark.setAttribute("aria-label", n === 1 ? "1 annotation" : `${n} annotations`);
 }
