@@ -84,6 +84,20 @@ func TestBrowserFollow(t *testing.T) {
 	ann.until("Ann's panel shows the span", `document.querySelector(".SpanPanel")?.dataset.span === `+jsonText(s.publish.String()))
 	bob.at("Bob has Ann's span", ann.path())
 	bob.until("Bob's panel shows it", `document.querySelector(".SpanPanel")?.dataset.span === `+jsonText(s.publish.String()))
+	// A field of the span's panel is an address of its own: what moves is not the row's mark.
+	const attribute = `.SpanPanel [data-part="attribute"]:nth-of-type(2)`
+	ann.point(attribute)
+	if key := ann.text(attribute + ` [data-part="key"]`); key == "(none)" {
+		t.Error("the panel shows no second attribute")
+	} else {
+		bob.until("Ann's mark is at her field", fmt.Sprintf(`(() => {
+			const mark = [...document.querySelectorAll(".Cursor:not([hidden])")].find((m) => m.textContent === "Ann");
+			const field = [...document.querySelectorAll('.SpanPanel [data-part="attribute"]')].find((a) => a.querySelector('[data-part="key"]').textContent === %s);
+			if (!mark || !field) return "no mark or no field";
+			const m = mark.getBoundingClientRect(), f = field.getBoundingClientRect();
+			return Math.abs(m.top - f.top) <= 2 && Math.abs(m.left - f.right) <= 2 || [m.left, m.top, f.right, f.top].join();
+		})()`, jsonText(key)))
+	}
 	ann.key("z")
 	ann.until("Ann has zoomed", `location.search.includes("zoom=")`)
 	bob.at("Bob has Ann's zoom", ann.path())
@@ -115,6 +129,28 @@ func TestBrowserFollow(t *testing.T) {
 	bob.until("Bob's answer is that of the tab", `document.querySelector('a[data-run][href*="tab=traces"]')?.getAttribute("aria-current") !== null`)
 	if got := value[string](bob, `window.sameDocument ?? "no"`); got != "yes" {
 		t.Error("Bob's page was loaded again for another tab")
+	}
+
+	ann.click(`[data-clauses="g"] .Clause-remove`)
+	ann.until("Ann asks something else", `!location.search.includes("g=service.name")`)
+	bob.at("Bob has Ann's query", ann.path())
+	bob.until("Bob's form has it", `![...document.querySelectorAll('[data-clauses="g"] input')].some((i) => i.value === "service.name")`)
+
+	// The thread, its zoom and its selection, in place.
+	ann.open("/thread/" + s.request.String())
+	bob.at("Bob goes to the thread", "/thread/"+s.request.String())
+	bob.ready()
+	bob.sees("Ann,Cy")
+	value[string](bob, `window.sameDocument = "yes"`)
+	ann.key("j")
+	ann.until("Ann has chosen a bar", `location.search.includes("sel=")`)
+	bob.at("Bob has Ann's bar", ann.path())
+	ann.key("z")
+	ann.until("Ann has zoomed the thread", `location.search.includes("zoom=") || location.search`)
+	bob.at("Bob has Ann's zoom of the thread", ann.path())
+	bob.until("Bob's thread is zoomed", `document.querySelector('[data-zoom="all"]') !== null && document.querySelector('[data-part="bar"][aria-current]') !== null`)
+	if got := value[string](bob, `window.sameDocument ?? "no"`); got != "yes" {
+		t.Error("Bob's page was loaded again for what the thread could show in place")
 	}
 
 	// Where Bob may not go he is told no more than if Ann were nowhere.

@@ -125,6 +125,14 @@ export function mount(el) {
     const bar = bars().indexOf(link);
     go(link, bar >= 0 ? bar : rowOf(link)?.dataset.group || "*");
   });
+  // Where one goes whom this page follows.
+  on(document, "view:go", (e) => {
+    const there = new URL(e.detail.href, location.href);
+    if (there.pathname !== location.pathname) return;
+    e.preventDefault();
+    history.replaceState(history.state, "", e.detail.href);
+    load(e.detail.href, { push: false });
+  });
   on(window, "popstate", () => load(location.pathname + location.search, { push: false, focus: "*" }));
 
   // The way to the bar under the pointer stands out.
