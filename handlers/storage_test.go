@@ -3,13 +3,18 @@ package handlers
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"redthread/collab"
 	"redthread/tracestore"
+	"redthread/tracestore/graph"
+	"redthread/tracestore/ingestlog/logtest"
 	"redthread/tracestore/otlp"
+	"redthread/tracestore/query"
 	"redthread/tracestore/trace"
 	"redthread/views"
 )
@@ -79,4 +84,39 @@ func TestStorageView(t *testing.T) {
 	if v.Tiles[2].Value != "64.0 B" || v.Tiles[3].Value != "3 d ago" {
 		t.Errorf("tiles %+v", v.Tiles)
 	}
+}
+
+// What was in a damaged file is not called unsent or expired.
+func TestTraceOfDamagedFile(t *testing.T) {
+	dir := t.TempDir()
+	log, _ := logtest.Start(t, t.TempDir())
+	store, err := tracestore.Open(t.Context(), tracestore.Options{Dir: dir, Log: log, MinFreeBytes: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	s := newSite(t, func(d *Deps) { d.Store, d.Graph = store, graph.New(store, graph.Options{}) })
+	b := s.as(collab.RoleViewer)
+	b.get("/t/"+boardTrace).want(t, "before anything came", 404, "Just sent?", "!Damaged?")
+	s.addTrace()
+	if err := store.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "segments", "*", "*.parquet"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("segments %q, %v", files, err)
+	}
+	if err := os.Truncate(files[0], 100); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Search(t.Context(), query.Search{AnyTime: true, Limit: 10}); err != nil {
+		t.Fatal(err)
+	}
+	b.get("/t/"+boardTrace).want(t, "page", 404, "Damaged?", "of 1 file that had to be set aside")
+	b.get("/thread/"+boardTrace).want(t, "thread", 200, "of 1 file that had to be set aside")
+	b.get("/api/v1/traces/"+boardTrace).want(t, "API", 404, "of 1 file that had to be set aside")
 }

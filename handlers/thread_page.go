@@ -41,6 +41,9 @@ func (s *Server) showThread(c echo.Context) error {
 		return err
 	}
 	v := threadView(t, st, who)
+	if words := s.lostWords(); words != "" && (t.Expired || t.Incomplete || t.Origin == nil) {
+		v.Notices = append(v.Notices, views.Notice{Text: words})
+	}
 	if t.Origin != nil {
 		others, ok, err := s.ranking(ctx, t.Origin.TraceID)
 		if err != nil {

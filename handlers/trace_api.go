@@ -56,6 +56,9 @@ func (s *Server) showTraceJSON(c echo.Context) error {
 		}
 	}
 	if len(spans) == 0 {
+		if words := s.lostWords(); words != "" {
+			return echo.NewHTTPError(http.StatusNotFound, "No span of this trace is here. "+words)
+		}
 		return fmt.Errorf("trace %s: %w", id, graph.ErrNotFound)
 	}
 	if !ok {

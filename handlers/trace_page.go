@@ -3,6 +3,7 @@ package handlers
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 
@@ -211,7 +212,7 @@ func (s *Server) readTraceView(c echo.Context) (*traceView, error) {
 		return nil, err
 	}
 	if len(spans) == 0 {
-		return nil, echo.NewHTTPError(http.StatusNotFound, "No span of this trace is here.")
+		return nil, echo.NewHTTPError(http.StatusNotFound, strings.TrimSpace("No span of this trace is here. "+s.lostWords()))
 	}
 	near, err := s.neighbours(ctx, id)
 	if err != nil {
@@ -270,6 +271,7 @@ func invalidWords(err error) string {
 
 func (s *Server) traceMissing(c echo.Context, status int, v views.NoTrace) error {
 	hour := 3600.0
+	v.Lost = s.lostWords()
 	v.Explore = exploreSpec(query.Spec{Calculations: []query.Calculation{{Op: "COUNT"}}, Breakdowns: []string{"service.name"}, TimeRange: &hour})
 	p, err := s.page(c, "No trace", "")
 	if err != nil {
@@ -277,6 +279,16 @@ func (s *Server) traceMissing(c echo.Context, status int, v views.NoTrace) error
 	}
 	p.Styles = traceStyles
 	return render(c, status, views.TraceMissing(p, v))
+}
+
+// lostWords says that spans which are not here may have been in damaged files; ""
+// if there are none.
+func (s *Server) lostWords() string {
+	files, rows := s.Store.LostRows()
+	if files == 0 {
+		return ""
+	}
+	return fmt.Sprintf("What is missing may have been among the %s of %s that had to be set aside as damaged. An administrator finds them under Settings → Storage.", countOf(rows, "row", "rows"), countOf(files, "file", "files"))
 }
 
 // page builds the page around waterfall and panel.

@@ -9,6 +9,18 @@ func (s *Store) noteLost(r segmentRecord) {
 	s.lost[r.Path] = r
 }
 
+// LostRows is how many rows were in segments that were set aside because they are
+// damaged, and how many files those are.
+func (s *Store) LostRows() (files, rows int) {
+	s.status.Lock()
+	defer s.status.Unlock()
+	for _, r := range s.lost {
+		files++
+		rows += r.Rows
+	}
+	return files, rows
+}
+
 // lostRows warns of segments that were set aside and hold rows which may start in
 // from ≤ start < to: an answer without them must not look whole. Nil: there are
 // none.

@@ -343,6 +343,7 @@ type NoTrace struct {
 	Explore string // what arrived lately
 	Rest    int    // spans of the trace that are here, if only the span is not
 	Thread  bool   // its thread was asked for
+	Lost    string // what was lost with damaged files, "" if nothing was
 }
 
 func (v NoTrace) heading() string {
