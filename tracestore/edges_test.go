@@ -102,6 +102,31 @@ var sameDuration = gocmp.FilterPath(func(p gocmp.Path) bool { return p.Last().St
 	return max(d, -d) <= max(a, b)/500+200_000
 }))
 
+// ownKept leaves of what summaries keep what the spans that stand for the traces say
+// themselves. What other spans of their service say is found in the parts in which a
+// trace was flushed, not across all of them: TestKeptFromBelow has that.
+func ownKept(spans []trace.Span) func(*graph.Summary) {
+	says := map[trace.Ref]map[string]bool{}
+	for i := range spans {
+		ref := spans[i].Ref()
+		if says[ref] == nil {
+			says[ref] = map[string]bool{}
+		}
+		for _, a := range spans[i].Attributes {
+			says[ref][a.Key] = true
+		}
+	}
+	return func(sum *graph.Summary) {
+		var own []trace.Attribute
+		for _, a := range sum.Kept {
+			if says[trace.Ref{TraceID: sum.TraceID, SpanID: sum.SpanID}][a.Key] {
+				own = append(own, a)
+			}
+		}
+		sum.Kept = own
+	}
+}
+
 // placed has the spans of senders filled in.
 func (h *harness) placed(list []graph.Half, cut bool, err error) ([]graph.Half, bool, error) {
 	h.t.Helper()
@@ -149,8 +174,10 @@ func (h *harness) wantEdges(m *graph.Memory, spans []trace.Span) {
 	must(h.t, err)
 	got, err := h.Summaries(ctx, ids)
 	must(h.t, err)
-	caused := inherits(m, want)
+	caused, own := inherits(m, want), ownKept(spans)
 	for i := range want {
+		own(&want[i])
+		own(&got[i])
 		if caused[want[i].TraceID] && got[i].Kept == nil {
 			want[i].Kept = nil
 		}
@@ -233,6 +260,7 @@ func (h *harness) wantEdges(m *graph.Memory, spans []trace.Span) {
 				if _, again := out[s.TraceID]; again {
 					h.t.Errorf("trace %s comes twice", s.TraceID)
 				}
+				own(&s)
 				out[s.TraceID] = s
 			}
 			return nil

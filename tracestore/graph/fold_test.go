@@ -150,7 +150,7 @@ func TestStormIsWhatItSays(t *testing.T) {
 	for _, id := range []trace.ID{stormID(0, 0), stormID(1, 3), stormID(1, 4), stormID(2, 7), stormID(2, 10), stormID(2, 77)} {
 		want := Summary{}
 		if m := NewMemory(nil, s.spans(id)).summaries[id]; s.exists(id) {
-			want = *m
+			want = m.Summary
 		}
 		got, err := s.Summaries(context.Background(), []trace.ID{id})
 		if diff := cmp.Diff(want, got[0]); err != nil || diff != "" {
@@ -190,7 +190,7 @@ func TestThreadOfAStorm(t *testing.T) {
 	}
 	r := th.Ripple
 	r.BusyNano, r.WaitingNano = 0, 0
-	want := Ripple{Traces: 1 + jobs + mails, Messages: 1 + jobs/2, Jobs: jobs + mails, Errors: mails / 10,
+	want := Ripple{Traces: 1 + jobs + mails, Spans: 10 * (1 + jobs + mails), Messages: 1 + jobs/2, Jobs: jobs + mails, Errors: mails / 10,
 		LastEffectNano: int64(time.Second) + jobs*ms + 19*ms}
 	if diff := cmp.Diff(want, r); diff != "" {
 		t.Errorf("ripple (-want +got):\n%s", diff)

@@ -170,7 +170,11 @@ type Summary struct {
 	// tell of counts once, see [Runs]; twice only if a flush came between them.
 	Messages, Jobs, Requests int
 	// Kept are those attributes of the span SpanID that the settings keep, see
-	// [DefaultKept]. A value is text of at most [MaxKeptBytes].
+	// [DefaultKept]; of a trace that nothing caused, what that span does not say is
+	// taken from the first span of its service that does: frameworks put the user on
+	// the handler of a route, inside the span of the server. Where a flush came between
+	// the spans of a trace, each part knows those of the service that its own first span
+	// has. A value is text of at most [MaxKeptBytes].
 	Kept []trace.Attribute
 }
 

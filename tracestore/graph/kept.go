@@ -3,6 +3,7 @@ package graph
 import (
 	"bytes"
 	"hash/maphash"
+	"math"
 	"slices"
 
 	"redthread/tracestore/trace"
@@ -83,10 +84,17 @@ func (r *Runs) Len() int { return len(r.known) }
 // RunBytes is about what a span in [Runs] takes.
 const RunBytes = 72
 
-// Add joins a span of the trace to the summary, which is zero before the first.
-// The order does not matter. The summary keeps strings of the span. runs are those
-// of all spans that are added to the summaries of their traces.
-func (sum *Summary) Add(s *trace.Span, kept []string, runs *Runs) {
+// Summing is a summary to which spans are added; its zero value has none.
+type Summing struct {
+	Summary
+	own   int         // how many of Kept are of SpanID
+	below []keptBelow // what else may be kept
+}
+
+// Add joins a span of the trace to the summary. The order does not matter. The
+// summary keeps strings of the span. runs are those of all spans that are added to
+// the summaries of their traces.
+func (sum *Summing) Add(s *trace.Span, kept []string, runs *Runs) {
 	jobRun, caused := Receipt(s)
 	root := s.ParentID.IsZero() || s.ParentID == s.SpanID
 	better := sum.Spans == 0 || root && !sum.Root || root == sum.Root && (s.StartUnixNano < sum.RootStartUnixNano ||
@@ -110,6 +118,11 @@ func (sum *Summary) Add(s *trace.Span, kept []string, runs *Runs) {
 	if jobRun {
 		sum.Jobs += runs.Add(s)
 	}
+	for _, key := range kept {
+		if v, ok := s.Attribute(key); ok {
+			sum.keepBelow(s, key, v)
+		}
+	}
 	if !better {
 		return
 	}
@@ -123,4 +136,54 @@ func (sum *Summary) Add(s *trace.Span, kept []string, runs *Runs) {
 			}
 		}
 	}
+	sum.own = len(sum.Kept)
+}
+
+// keptBelow is an attribute of the first span of a service that has it.
+type keptBelow struct {
+	trace.Attribute
+	service string
+	start   int64
+	span    trace.SpanID
+}
+
+// keepBelow notes what a span, whichever it is, says that may be kept of the trace.
+func (sum *Summing) keepBelow(s *trace.Span, key string, v trace.Value) {
+	v, ok := Keep(v)
+	if !ok {
+		return
+	}
+	at := slices.IndexFunc(sum.below, func(k keptBelow) bool { return k.Key == key && k.service == s.Service })
+	if at < 0 {
+		at = len(sum.below)
+		sum.below = append(sum.below, keptBelow{start: math.MaxInt64, service: s.Service})
+	}
+	k := &sum.below[at]
+	if s.StartUnixNano < k.start || s.StartUnixNano == k.start && bytes.Compare(s.SpanID[:], k.span[:]) < 0 {
+		k.Attribute, k.start, k.span = trace.Attribute{Key: key, Value: v}, s.StartUnixNano, s.SpanID
+	}
+}
+
+// Settle is to be called when spans were added: what the span that stands for the
+// trace does not say is taken from others.
+func (sum *Summing) Settle() {
+	sum.Kept = slices.Clip(sum.Kept[:sum.own])
+	for i := range sum.below {
+		if k := &sum.below[i]; k.service == sum.Service {
+			sum.KeepMore(k.Attribute)
+		}
+	}
+}
+
+// KeepMore takes an attribute of another span of the service, unless something
+// caused the trace, whose requester is to be asked then, or it is kept already.
+func (sum *Summary) KeepMore(a trace.Attribute) {
+	if !sum.Caused && !sum.Keeps(a.Key) {
+		sum.Kept = append(sum.Kept, a)
+	}
+}
+
+// Keeps reports whether the summary has a kept attribute.
+func (sum *Summary) Keeps(key string) bool {
+	return slices.ContainsFunc(sum.Kept, func(a trace.Attribute) bool { return a.Key == key })
 }

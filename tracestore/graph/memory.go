@@ -19,7 +19,7 @@ type Memory struct {
 	links     map[trace.ID][]Link // by the trace of the cause
 	causes    map[trace.ID][]Half // by the trace of the effect
 	ends      map[Key][]Half
-	summaries map[trace.ID]*Summary
+	summaries map[trace.ID]*Summing
 	runs      Runs
 	reads     atomic.Int64 // traces whose spans were read
 }
@@ -32,7 +32,7 @@ func NewMemory(rules *Rules, spans []trace.Span) *Memory {
 		rules = defaultRules
 	}
 	m := &Memory{rules: rules, kept: DefaultKept(), traces: map[trace.ID][]trace.Span{}, links: map[trace.ID][]Link{}, causes: map[trace.ID][]Half{},
-		ends: map[Key][]Half{}, summaries: map[trace.ID]*Summary{}}
+		ends: map[Key][]Half{}, summaries: map[trace.ID]*Summing{}}
 	m.Add(spans...)
 	return m
 }
@@ -63,10 +63,15 @@ func (m *Memory) Add(spans ...trace.Span) {
 		if Counts(s) {
 			sum := m.summaries[s.TraceID]
 			if sum == nil {
-				sum = &Summary{}
+				sum = &Summing{}
 				m.summaries[s.TraceID] = sum
 			}
 			sum.Add(s, m.kept, &m.runs)
+		}
+	}
+	for i := range spans {
+		if sum := m.summaries[spans[i].TraceID]; sum != nil {
+			sum.Settle()
 		}
 	}
 }
@@ -76,7 +81,7 @@ func (m *Memory) SummariesBetween(ctx context.Context, from, to int64, fn func(s
 	var sums []Summary
 	for _, s := range m.summaries {
 		if s.StartUnixNano >= from && s.StartUnixNano < to {
-			sums = append(sums, *s)
+			sums = append(sums, s.Summary)
 		}
 	}
 	if len(sums) > 0 {
@@ -107,7 +112,7 @@ func (m *Memory) Effects(ctx context.Context, id trace.ID, limit int) ([]Link, b
 // TraceSummary implements [Source].
 func (m *Memory) TraceSummary(ctx context.Context, id trace.ID) (Summary, bool, error) {
 	if s := m.summaries[id]; s != nil {
-		return *s, true, ctx.Err()
+		return s.Summary, true, ctx.Err()
 	}
 	return Summary{}, false, ctx.Err()
 }
@@ -146,7 +151,7 @@ func (m *Memory) Summaries(ctx context.Context, ids []trace.ID) ([]Summary, erro
 	out := make([]Summary, len(ids))
 	for i, id := range ids {
 		if s := m.summaries[id]; s != nil {
-			out[i] = *s
+			out[i] = s.Summary
 		}
 	}
 	return out, ctx.Err()

@@ -15,6 +15,7 @@
 package memtable
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"slices"
@@ -311,6 +312,9 @@ func (t *Table) EachSummary(ids []trace.ID, fn func(i int, s *graph.Summary)) {
 			blocks = t.rootBlocks() // rows have come since
 		}
 		sum := t.summarise(&e, blocks[e.root.row/column.MaxBlockRows].fresh(t, e.root.row))
+		t.index.mu.RLock()
+		t.keepBelow(&sum, &e, blocks)
+		t.index.mu.RUnlock()
 		own(&sum)
 		fn(i, &sum)
 	}
@@ -350,7 +354,9 @@ func (t *Table) Summaries() []graph.Summary {
 	out := make([]graph.Summary, 0, len(t.index.entries))
 	for i := range t.index.entries {
 		if e := &t.index.entries[i]; e.spans > 0 {
-			out = append(out, t.summarise(e, blocks[e.root.row/column.MaxBlockRows]))
+			sum := t.summarise(e, blocks[e.root.row/column.MaxBlockRows])
+			t.keepBelow(&sum, e, blocks)
+			out = append(out, sum)
 		}
 	}
 	return out
@@ -421,6 +427,57 @@ func (t *Table) summarise(e *traceEntry, b roots) graph.Summary {
 		}
 	}
 	return sum
+}
+
+// maxKeptRows is up to how many rows of a trace are looked at for what its root does
+// not say.
+const maxKeptRows = 4 << 10
+
+// keepBelow adds to the summary what the root does not say and another row of its
+// service does; mu is held for reading. Most traces have a root that says all, or
+// none of the attributes: their rows are not looked at.
+func (t *Table) keepBelow(sum *graph.Summary, e *traceEntry, blocks []roots) {
+	if sum.Caused || e.spans < 2 || e.spans > maxKeptRows {
+		return
+	}
+	type first struct {
+		trace.Attribute
+		start int64
+		span  trace.SpanID
+	}
+	var found []first
+	for at, looked := e.lastRow, 0; at != 0 && looked < maxKeptRows; at, looked = t.index.prevRow[at-1], looked+1 {
+		row := at - 1
+		if int(row/column.MaxBlockRows) >= len(blocks) {
+			continue
+		}
+		b, i := blocks[row/column.MaxBlockRows], int(row%column.MaxBlockRows)
+		f := &b.v.fixed
+		if len(b.kept) == 0 || i >= b.v.n || row == e.root.row || f.flags[i]&(flagLog|flagAside) != 0 || b.v.service.At(f.service[i]) != sum.Service {
+			continue
+		}
+		for _, a := range b.kept {
+			if sum.Keeps(a.key) {
+				continue
+			}
+			v, ok := graph.Keep(b.value(a, i))
+			if !ok {
+				continue
+			}
+			span := trace.SpanID(f.span[8*i : 8*i+8])
+			n := slices.IndexFunc(found, func(k first) bool { return k.Key == a.key })
+			if n < 0 {
+				n = len(found)
+				found = append(found, first{start: math.MaxInt64})
+			}
+			if k := &found[n]; f.start[i] < k.start || f.start[i] == k.start && bytes.Compare(span[:], k.span[:]) < 0 {
+				*k = first{trace.Attribute{Key: a.key, Value: v}, f.start[i], span}
+			}
+		}
+	}
+	for i := range found {
+		sum.KeepMore(found[i].Attribute)
+	}
 }
 
 // Halves returns the halves of all rows in the order of arrival. Only for a table

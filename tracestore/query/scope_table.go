@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math"
 	"math/rand/v2"
+	"slices"
 
 	"redthread/tracestore/column"
 	"redthread/tracestore/trace"
@@ -192,6 +193,11 @@ func (c *valueColumn) set(i, n int, value trace.Value) error {
 	}
 	v.Present.Set(i)
 	return nil
+}
+
+// has reports whether span i has a value.
+func (c *valueColumn) has(i int) bool {
+	return slices.ContainsFunc(c.vecs[:], func(v *column.Vector) bool { return v != nil && v.Has(i) })
 }
 
 // clear takes a span's value back.

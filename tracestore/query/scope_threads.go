@@ -423,6 +423,14 @@ func (r *resolution) readEnds(ctx context.Context, s scope, names []string, e *e
 		return nil
 	}
 	var wanted []int32 // of which the spans have to be read
+	// What the summaries keep stands also for spans that do not say it themselves:
+	// it may come from another span of the same service.
+	type keptValue struct {
+		name  string
+		at    int
+		value trace.Value
+	}
+	var kept []keptValue
 	err := r.eachSummary(ctx, refs.traces(), func(i int, sum *graph.Summary) error {
 		known := sum.TraceID == refs.keys[i].TraceID && sum.SpanID == refs.keys[i].SpanID
 		whole := known
@@ -434,6 +442,9 @@ func (r *resolution) readEnds(ctx context.Context, s scope, names []string, e *e
 			whole = whole && sure
 			if err := values.cols[name].set(i, values.n, v); err != nil {
 				return err
+			}
+			if !sure && v.Type != trace.TypeNone {
+				kept = append(kept, keptValue{name, i, v})
 			}
 		}
 		if !whole {
@@ -452,6 +463,18 @@ func (r *resolution) readEnds(ctx context.Context, s scope, names []string, e *e
 	if err := f.run(ctx, blocks); err != nil {
 		return err
 	}
+	size := int64(len(kept)) * int64(unsafe.Sizeof(keptValue{}))
+	if err := r.hold(size); err != nil {
+		return err
+	}
+	defer func() { _ = r.hold(-size) }() // giving back is no reason to stop
+	for _, k := range kept {
+		if c := values.cols[k.name]; !c.has(k.at) {
+			if err := c.set(k.at, values.n, k.value); err != nil {
+				return err
+			}
+		}
+	}
 	word := "origin"
 	if s == scopeCause {
 		word = "cause"
@@ -469,7 +492,7 @@ func (r *resolution) readEnds(ctx context.Context, s scope, names []string, e *e
 }
 
 // RippleColumns are the measures of the thread that a row began.
-var RippleColumns = []string{"ripple.traces", "ripple.messages", "ripple.jobs", "ripple.requests", "ripple.errors", "ripple.busy_ms", "ripple.last_effect_ms"}
+var RippleColumns = []string{"ripple.traces", "ripple.spans", "ripple.messages", "ripple.jobs", "ripple.requests", "ripple.errors", "ripple.busy_ms", "ripple.last_effect_ms"}
 
 // measure measures the threads that rows begin.
 func (r *resolution) measure(ctx context.Context) error {
@@ -528,6 +551,8 @@ func rippleValue(p *graph.Ripple, name string) trace.Value {
 	switch name {
 	case "traces":
 		return trace.Int(int64(p.Traces))
+	case "spans":
+		return trace.Int(int64(p.Spans))
 	case "messages":
 		return trace.Int(int64(p.Messages))
 	case "jobs":

@@ -25,6 +25,12 @@ func MergeSummaries(a, b graph.Summary) graph.Summary {
 	a.Messages += b.Messages
 	a.Jobs += b.Jobs
 	a.Requests += b.Requests
+	if a.Service == b.Service && !a.Caused && slices.ContainsFunc(b.Kept, func(k trace.Attribute) bool { return !a.Keeps(k.Key) }) {
+		a.Kept = slices.Clone(a.Kept) // which the caller may have elsewhere
+		for _, k := range b.Kept {
+			a.KeepMore(k)
+		}
+	}
 	return a
 }
 

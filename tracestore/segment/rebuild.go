@@ -18,7 +18,7 @@ func FindEdges(ctx context.Context, path string, f *File, rules *graph.Rules, ke
 	if err != nil {
 		return EdgesInfo{}, err
 	}
-	sums := map[trace.ID]*graph.Summary{}
+	sums := map[trace.ID]*graph.Summing{}
 	var runs graph.Runs
 	var halves []graph.Half
 	var spans []trace.Span
@@ -43,7 +43,7 @@ func FindEdges(ctx context.Context, path string, f *File, rules *graph.Rules, ke
 				}
 				sum := sums[s.TraceID]
 				if sum == nil {
-					sum = &graph.Summary{}
+					sum = &graph.Summing{}
 					sums[s.TraceID] = sum
 				}
 				sum.Add(s, kept, &runs)
@@ -52,7 +52,8 @@ func FindEdges(ctx context.Context, path string, f *File, rules *graph.Rules, ke
 	}
 	list := make([]graph.Summary, 0, len(sums))
 	for _, s := range sums {
-		list = append(list, *s)
+		s.Settle()
+		list = append(list, s.Summary)
 	}
 	return WriteEdges(path, halves, list, step)
 }
