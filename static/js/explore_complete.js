@@ -30,6 +30,7 @@ const FILTER_SCOPES = { "any.": "of some span of the trace", "none.": "of no spa
 // The measures of a thread, as the API's list of columns has them.
 const RIPPLE = {
   traces: "traces of the thread, its own among them",
+  spans: "spans of these traces",
   messages: "messages that were sent",
   jobs: "runs of jobs",
   requests: "requests that services answered, the first one aside",

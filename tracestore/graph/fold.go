@@ -304,6 +304,7 @@ func (s *spread) addFold(g *kindred, cause, parent, depth int, shown map[trace.I
 		}
 		s.foldedTraces++
 		s.ripple.Traces++
+		s.ripple.Spans += int(t.spans)
 		s.ripple.Messages += int(t.messages)
 		s.ripple.Jobs += int(t.jobs)
 		s.ripple.Requests += int(t.request)

@@ -190,7 +190,7 @@ func TestThreadOfAStorm(t *testing.T) {
 	}
 	r := th.Ripple
 	r.BusyNano, r.WaitingNano = 0, 0
-	want := Ripple{Traces: 1 + jobs + mails, Spans: 10 * (1 + jobs + mails), Messages: 1 + jobs/2, Jobs: jobs + mails, Errors: mails / 10,
+	want := Ripple{Traces: 1 + jobs + mails, Spans: stormSpans * (1 + jobs + mails), Messages: 1 + jobs/2, Jobs: jobs + mails, Errors: mails / 10,
 		LastEffectNano: int64(time.Second) + jobs*ms + 19*ms}
 	if diff := cmp.Diff(want, r); diff != "" {
 		t.Errorf("ripple (-want +got):\n%s", diff)

@@ -320,6 +320,7 @@ type Node struct {
 // Ripple measures a thread: what the origin set off.
 type Ripple struct {
 	Traces         int   `json:"traces"`
+	Spans          int   `json:"spans"`
 	Messages       int   `json:"messages"` // producer spans
 	Jobs           int   `json:"jobs"`     // runs of jobs
 	Requests       int   `json:"requests"` // server spans without the origin

@@ -97,6 +97,7 @@ func (s *spread) joinGone(x *index, causeLeg int, by Edge, began int64) {
 	s.goneLeg[x] = int(leg)
 	s.covered[leg] = []interval{{m.StartUnixNano, m.StartUnixNano + m.DurationNano}}
 	s.lastEnd = max(s.lastEnd, m.StartUnixNano+m.DurationNano)
+	s.ripple.Spans += m.Spans
 	s.ripple.Messages += m.Messages
 	s.ripple.Jobs += m.Jobs
 	s.ripple.Requests += m.Requests
@@ -174,6 +175,7 @@ func (s *spread) count(x *index, i, leg int32) {
 	n := &x.spans[i]
 	l := &s.legs[leg]
 	l.Spans++
+	s.ripple.Spans++
 	if n.kind == trace.KindProducer {
 		s.sent = append(s.sent, member{x, i})
 	}

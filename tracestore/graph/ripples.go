@@ -355,6 +355,7 @@ func (s *rippleSums) originsOf(at int32, origins []int32) []int32 {
 // add counts a trace for the thread of an origin.
 func (r *Ripple) add(i, origin *traceInfo, itself bool) {
 	r.Traces++
+	r.Spans += int(i.spans)
 	r.Messages += int(i.messages)
 	r.Jobs += int(i.jobs)
 	r.Requests += int(i.requests)

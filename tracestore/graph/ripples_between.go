@@ -405,6 +405,7 @@ func (m *RippleMeasures) add(t *threadSum, earlier bool) {
 // sum adds another ripple.
 func (r *Ripple) sum(o *Ripple) {
 	r.Traces += o.Traces
+	r.Spans += o.Spans
 	r.Messages += o.Messages
 	r.Jobs += o.Jobs
 	r.Requests += o.Requests

@@ -77,7 +77,7 @@ func checkReport(t *testing.T, name string, spans []trace.Span, q RippleQuery) i
 			t.Fatal(err)
 		}
 		now := sum.StartUnixNano >= q.From
-		one := Ripple{Traces: 1, Messages: sum.Messages, Jobs: sum.Jobs, Requests: sum.Requests, Errors: sum.Errors, BusyNano: sum.DurationNano}
+		one := Ripple{Traces: 1, Spans: sum.Spans, Messages: sum.Messages, Jobs: sum.Jobs, Requests: sum.Requests, Errors: sum.Errors, BusyNano: sum.DurationNano}
 		if o.Status != Found {
 			if now && (q.Environment == "" || sum.Environment == q.Environment) {
 				key := string(o.Status) + o.Reason

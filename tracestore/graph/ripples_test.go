@@ -16,15 +16,15 @@ func TestRipplesAgreeWithThreads(t *testing.T) {
 	for _, as := range encodings {
 		for seed := range uint64(20) {
 			spans, _ := encode(seed, as)
-			checkRipples(t, fmt.Sprintf("%s, seed %d", as, seed), spans, 0)
+			checkRipples(t, fmt.Sprintf("%s, seed %d", as, seed), spans, Ripple{})
 		}
 	}
 	var w workload
 	tree(&w, 300, 3)
-	checkRipples(t, "tree", w.spans, 0)
+	checkRipples(t, "tree", w.spans, Ripple{})
 	w = workload{}
 	chain(&w, 40)
-	checkRipples(t, "chain", w.spans, 0)
+	checkRipples(t, "chain", w.spans, Ripple{})
 
 	// Messages of several requests in one batch, each with a job of its own, and
 	// one job for all of them.
@@ -41,7 +41,7 @@ func TestRipplesAgreeWithThreads(t *testing.T) {
 		}
 	}
 	w.perform(w.enqueue(handler, "dealers", "Index"), false, "worker", "Index")
-	checkRipples(t, "batch", w.spans, 4) // the other four sendings in the trace of the batch
+	checkRipples(t, "batch", w.spans, Ripple{Messages: 4, Spans: 8}) // the other four receipts and their sendings in the trace of the batch
 }
 
 // TestRunsToldTwice: of a run that its queue and the framework above it tell of, one
@@ -84,7 +84,7 @@ func TestRunsToldTwice(t *testing.T) {
 			t.Errorf("seed %d: summaries count %d runs, want %d", seed, n, runs)
 		}
 	}
-	checkRipples(t, "rails", spans, 0)
+	checkRipples(t, "rails", spans, Ripple{})
 }
 
 // TestRipplesOfLateEffects: an effect counts whenever it came, if it is recorded.
@@ -108,8 +108,8 @@ func TestRipplesOfLateEffects(t *testing.T) {
 }
 
 // checkRipples compares the ripples of all traces with their threads, which count
-// of a trace they share with others only their own part: so many messages less.
-func checkRipples(t *testing.T, name string, spans []trace.Span, shared int) {
+// of a trace they share with others only their own part: so much less.
+func checkRipples(t *testing.T, name string, spans []trace.Span, shared Ripple) {
 	t.Helper()
 	ctx := context.Background()
 	g, _ := testGraph(t, spans, Options{FoldAbove: 1 << 20})
@@ -132,7 +132,7 @@ func checkRipples(t *testing.T, name string, spans []trace.Span, shared int) {
 		want := Ripple{}
 		if th.Origin != nil && th.Origin.TraceID == id {
 			want = th.Ripple
-			want.Messages += shared
+			want.sum(&shared)
 			begun++
 		}
 		// What only spans tell.

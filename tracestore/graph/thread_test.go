@@ -113,7 +113,7 @@ func TestThreadIsTheSameHoweverItIsRecorded(t *testing.T) {
 			}
 			r := th.Ripple
 			r.BusyNano, r.WaitingNano, r.LastEffectNano = 0, 0, 0
-			if want := (Ripple{Traces: traces, Messages: 5, Jobs: 4, Requests: 3, Errors: 2}); r != want {
+			if want := (Ripple{Traces: traces, Spans: 18, Messages: 5, Jobs: 4, Requests: 3, Errors: 2}); r != want {
 				t.Errorf("child=%v: ripple = %+v, want %+v", child, r, want)
 			}
 		}
@@ -129,7 +129,7 @@ func TestThreadMeasures(t *testing.T) {
 	w.add(run.TraceID, run.SpanID, "worker", "sql", trace.KindClient, at(1200*time.Millisecond, 200*time.Millisecond), failed)
 	g, _ := testGraph(t, w.spans, Options{})
 	got := threadOf(t, g, run.TraceID).Ripple
-	want := Ripple{Traces: 2, Messages: 1, Jobs: 1, Errors: 1, BusyNano: 500 * ms, WaitingNano: 940 * ms, LastEffectNano: 1400 * ms}
+	want := Ripple{Traces: 2, Spans: 4, Messages: 1, Jobs: 1, Errors: 1, BusyNano: 500 * ms, WaitingNano: 940 * ms, LastEffectNano: 1400 * ms}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("ripple (-want +got):\n%s", diff)
 	}

@@ -68,7 +68,7 @@ func ScopedColumns(scope, prefix string, columns []ColumnInfo) []ColumnInfo {
 
 // rippleNotes say what the measures of a thread mean, by RippleColumns.
 var rippleNotes = []string{
-	"traces of the thread, its own among them", "messages that were sent", "runs of jobs",
+	"traces of the thread, its own among them", "spans of these traces", "messages that were sent", "runs of jobs",
 	"requests that services answered, the first one aside", "spans that failed",
 	"how long its traces took, added up", "from its begin to the end of its last effect",
 }
