@@ -35,6 +35,7 @@ type target struct {
 	by        RuleID    // how
 	unsampled bool      // the sender knew that the target would not be recorded
 	at        trace.Ref // the span that says so: the effect
+	key       Key       // what they have in common, if that is how
 	loose     bool      // of many at once: see chunkCause
 	unsure    bool      // others may have the id too: it may have been caused otherwise
 }
@@ -47,6 +48,7 @@ type index struct {
 	root      int32 // the earliest span without a parent id, or none
 	first     int32 // the earliest span, or none
 	truncated bool
+	entries   int   // roots that a request or a message began
 
 	summary    Summary // set when there are no spans, or no root among them
 	hasSummary bool
@@ -83,8 +85,16 @@ func newIndex(rules *Rules, id trace.ID, all []trace.Span, truncated bool) *inde
 		if x.first < 0 || earlier(&spans[i], &spans[x.first]) {
 			x.first = int32(i)
 		}
+		if n.parent == Root && (n.kind == trace.KindServer || n.shape.has(consumes)) {
+			x.entries++
+		}
 		if n.parent == Root && (x.root < 0 || earlier(&spans[i], &spans[x.root])) {
 			x.root = int32(i)
+		}
+	}
+	for i := range x.spans {
+		if x.astray(int32(i)) {
+			x.spans[i].parent = Absent
 		}
 	}
 	if len(spans) < len(all) {
@@ -210,6 +220,13 @@ func (x *index) causeOf(ref trace.Ref, effect *span) int32 {
 		}
 	}
 	return x.begin()
+}
+
+// astray reports whether a span without a parent is the work of a trace that
+// something else began: a thread that lost its parent and kept the trace.
+func (x *index) astray(i int32) bool {
+	n := &x.spans[i]
+	return n.parent == Root && i != x.root && x.entries <= 1 && n.kind != trace.KindServer && !n.shape.has(consumes)
 }
 
 // begin is the root, else the earliest span; none if there are no spans.

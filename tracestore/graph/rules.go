@@ -189,6 +189,7 @@ func (r *Rules) Halves(dst []Half, s *trace.Span) []Half {
 	} else if f.has&hasAnnotation != 0 {
 		offerLinkEvent(f) // a log record, as which Honeycomb's links may come
 	}
+	f.several()
 	dst = f.out
 	*f = facts{}
 	factsPool.Put(f)

@@ -113,6 +113,30 @@ func (f *facts) offerID(side Side, by RuleID, system, queue, id string) {
 	}
 }
 
+// several marks the ids of a span that handles several messages and has no links: its
+// causes are known only when all of them are found.
+func (f *facts) several() {
+	n := 0
+	for _, h := range f.out[f.from:] {
+		if h.recorded() {
+			return
+		}
+		if h.namesMessage() {
+			n++
+		}
+	}
+	for i := f.from; n > 1 && i < len(f.out); i++ {
+		if f.out[i].namesMessage() {
+			f.out[i].Dropped = max(f.out[i].Dropped, int32(n))
+		}
+	}
+}
+
+// namesMessage reports whether an effect has the id of a message.
+func (h *Half) namesMessage() bool {
+	return h.Side&EffectSide != 0 && (h.Rule == byMessageID || h.Rule == byMessageNumber)
+}
+
 // receivedBelow reports whether a span is a receipt that has a parent.
 func receivedBelow(s *trace.Span) bool { return s.Kind == trace.KindConsumer && !s.ParentID.IsZero() }
 
