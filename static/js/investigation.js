@@ -184,18 +184,23 @@ export function mount(el) {
     document.querySelector(".Here-nobody")?.toggleAttribute("hidden", people.length > 0);
   };
 
+  let here = [];
   const live = follow({
     id,
     epoch: el.dataset.epoch,
     offset: latest,
     onChange: apply,
     onMessage: (m) => {
-      if (m.type === "presence.changed") afterPress(() => drawHere(m.people));
+      if (m.type !== "presence.changed") return;
+      here = m.people;
+      afterPress(() => drawHere(here));
     },
     onReload: () => location.reload(),
     onState: (up) => {
       el.dataset.live = up ? "on" : "off";
-      if (up) forms.resend();
+      if (up) return forms.resend();
+      here = here.filter((p) => p.id === el.dataset.me); // nobody knows of the others now
+      afterPress(() => drawHere(here));
     },
   });
 
