@@ -115,8 +115,12 @@ func tellStory(ctx context.Context, a *app, s demo.Story) error {
 		}
 	}
 	const lifetime = 5 * time.Minute
-	token, _, err := a.auth.CreateToken(ctx, "demo guide", collab.RoleMember, lifetime)
+	const guide = "demo guide"
+	token, made, err := a.auth.CreateToken(ctx, guide, collab.RoleMember, lifetime)
 	if err != nil {
+		return err
+	}
+	if err := demoTeams(collab.WithActor(ctx, collab.Actor{Kind: collab.ActorToken, ID: made.ID, Name: guide, Role: collab.RoleAdmin}), a.collab); err != nil {
 		return err
 	}
 	c := &client{url: a.localURL(), token: token, http: &http.Client{Timeout: time.Minute}}
@@ -134,6 +138,9 @@ func tellStory(ctx context.Context, a *app, s demo.Story) error {
 		}
 		err = json.Unmarshal(answer.Bytes(), &made)
 		return made.ID, err
+	}
+	if _, err := post("/api/v1/markers", map[string]any{"ref": "demo-deploy", "type": "deploy", "service": "quotes-api", "environment": "production-uk", "message": "build " + s.Build, "time": s.Began.Unix()}); err != nil {
+		return err
 	}
 	inv, err := post("/api/v1/investigations", map[string]any{"ref": "demo", "title": storyTitle, "severity": "sev2"})
 	if err != nil {
@@ -185,7 +192,31 @@ func tellStory(ctx context.Context, a *app, s demo.Story) error {
 			return err
 		}
 	}
+	// Somebody else looks at the jobs: both began with one request, so each board
+	// offers to merge with the other.
+	if _, err := post("/api/v1/investigations", map[string]any{"ref": "demo-jobs", "title": "RecalculateValuationsJob piles up", "severity": "sev3",
+		"pin": map[string]any{"kind": "trace", "trace_id": s.RippleOrigin.TraceID.String(), "text": "What set them off?"}}); err != nil {
+		return err
+	}
 	_, err = post("/api/v1/annotations", map[string]any{"ref": "demo-6", "anchor": map[string]any{"investigation_id": inv, "pin_id": pins[2]},
 		"text": "Only this build loads the dealer's whole stock for every quote."})
 	return err
+}
+
+// demoTeams makes teams that own the services, so that an investigation says whom
+// to ask in. Where there are teams already, it makes none.
+func demoTeams(ctx context.Context, store *collab.Store) error {
+	if teams, err := store.FindTeams(ctx); err != nil || len(teams) > 0 {
+		return err
+	}
+	for _, t := range []collab.TeamNew{
+		{Name: "Quotes", Services: []string{"quotes-api", "web-*"}},
+		{Name: "Dealers", Services: []string{"dealers-api", "dealer-consumer"}},
+		{Name: "Workers", Services: []string{"worker-*", "pricing-consumer"}},
+	} {
+		if _, err := store.CreateTeam(ctx, t); err != nil {
+			return fmt.Errorf("team %s: %w", t.Name, err)
+		}
+	}
+	return nil
 }
