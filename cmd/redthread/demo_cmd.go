@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"strings"
 	"time"
 
 	"redthread/cmd/redthread/demo"
@@ -204,18 +205,30 @@ func tellStory(ctx context.Context, a *app, s demo.Story) error {
 }
 
 // demoTeams makes teams that own the services, so that an investigation says whom
-// to ask in. Where there are teams already, it makes none.
+// to ask in, with a colleague each, who has no password and cannot sign in. Where
+// there are teams already, it makes none.
 func demoTeams(ctx context.Context, store *collab.Store) error {
 	if teams, err := store.FindTeams(ctx); err != nil || len(teams) > 0 {
 		return err
 	}
-	for _, t := range []collab.TeamNew{
-		{Name: "Quotes", Services: []string{"quotes-api", "web-*"}},
-		{Name: "Dealers", Services: []string{"dealers-api", "dealer-consumer"}},
-		{Name: "Workers", Services: []string{"worker-*", "pricing-consumer"}},
+	for _, t := range []struct {
+		name, colleague string
+		services        []string
+	}{
+		{"Quotes", "Mira", []string{"quotes-api", "web-*"}},
+		{"Dealers", "Jonas", []string{"dealers-api", "dealer-consumer"}},
+		{"Workers", "Rika", []string{"worker-*", "pricing-consumer"}},
 	} {
-		if _, err := store.CreateTeam(ctx, t); err != nil {
-			return fmt.Errorf("team %s: %w", t.Name, err)
+		team, err := store.CreateTeam(ctx, collab.TeamNew{Name: t.name, Services: t.services})
+		if err != nil {
+			return fmt.Errorf("team %s: %w", t.name, err)
+		}
+		u, err := store.CreateUser(ctx, collab.NewUser{Email: strings.ToLower(t.colleague) + "@demo.invalid", Name: t.colleague, Role: collab.RoleMember})
+		if err != nil {
+			return fmt.Errorf("colleague %s: %w", t.colleague, err)
+		}
+		if _, err := store.UpdateTeam(ctx, team.ID, collab.TeamUpdate{Members: map[string]bool{u.ID: true}}); err != nil {
+			return fmt.Errorf("team %s: %w", t.name, err)
 		}
 	}
 	return nil
