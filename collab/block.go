@@ -82,6 +82,8 @@ type EvidenceInfo struct {
 	FrozenBy       string `json:"frozen_by"`
 	FrozenByName   string `json:"frozen_by_name"`
 	FrozenUnixNano int64  `json:"frozen_unix_nano,string"`
+	// Redactions say that values were taken out of the copy since.
+	Redactions []Redaction `json:"redactions,omitempty"`
 }
 
 // BlockNew asks for a block. By kind: TraceID and SpanID; TraceID; Query; Sides;

@@ -10,7 +10,7 @@ import (
 )
 
 const blockColumns = `b.id, b.investigation_id, b.kind, b.position, b.title, b.text, b.url, b.trace_id, b.span_id, b.query, b.locator,
-	b.evidence_sha256, b.evidence_bytes, COALESCE(e.frozen_by, ''), COALESCE(e.frozen_by_name, ''), COALESCE(e.frozen_at, 0),
+	b.evidence_sha256, b.evidence_bytes, COALESCE(e.frozen_by, ''), COALESCE(e.frozen_by_name, ''), COALESCE(e.frozen_at, 0), COALESCE(e.redactions, ''),
 	b.sides, b.state, b.cited, b.done, b.assignee, COALESCE(u.name, ''), b.due_at,
 	COALESCE(p.sha256, ''), COALESCE(p.type, ''), COALESCE(p.width, 0), COALESCE(p.height, 0), COALESCE(p.bytes, 0),
 	b.field_offsets, b.changed_offset, b.created_by, b.created_by_name, b.created_at, b.updated_at, b.deleted_at <> 0`
@@ -21,9 +21,9 @@ func scanBlock(row interface{ Scan(...any) error }) (*Block, error) {
 	var b Block
 	var e EvidenceInfo
 	var p PictureInfo
-	var query, fields, sides, cited string
+	var query, fields, sides, cited, redactions string
 	err := row.Scan(&b.ID, &b.InvestigationID, &b.Kind, &b.Position, &b.Title, &b.Text, &b.URL, &b.TraceID, &b.SpanID, &query, &b.Locator,
-		&e.SHA256, &e.SizeBytes, &e.FrozenBy, &e.FrozenByName, &e.FrozenUnixNano,
+		&e.SHA256, &e.SizeBytes, &e.FrozenBy, &e.FrozenByName, &e.FrozenUnixNano, &redactions,
 		&sides, &b.State, &cited, &b.Done, &b.Assignee, &b.AssigneeName, &b.DueUnixNano,
 		&p.SHA256, &p.Type, &p.Width, &p.Height, &p.SizeBytes,
 		&fields, &b.Offset, &b.CreatedBy, &b.CreatedByName, &b.CreatedUnixNano, &b.UpdatedUnixNano, &b.deleted)
@@ -35,6 +35,11 @@ func scanBlock(row interface{ Scan(...any) error }) (*Block, error) {
 	}
 	if e.SHA256 != "" {
 		b.Evidence = &e
+	}
+	if redactions != "" {
+		if err := json.Unmarshal([]byte(redactions), &e.Redactions); err != nil {
+			return nil, err
+		}
 	}
 	if p.SHA256 != "" {
 		b.Picture = &p

@@ -132,6 +132,7 @@ type work struct {
 	queued bool       // deliveries were written
 	boxes  []string   // users whose inboxes were written
 	wrote  []Anchor   // of annotations that were written; the zero one: others may see some
+	purge  bool       // what was erased has to leave the write-ahead log too
 }
 
 // do runs fn in one transaction for the context's actor, who has to be a
@@ -148,6 +149,9 @@ func (s *Store) do(ctx context.Context, fn func(w *work) error) error {
 	})
 	if err != nil {
 		return err
+	}
+	if w.purge {
+		s.emptyWAL(ctx)
 	}
 	for _, p := range w.told {
 		if s.boards.changed != nil {
@@ -173,6 +177,7 @@ func (w *work) log(ctx context.Context, id InvestigationID, typ ChangeType, obje
 	if err != nil {
 		return 0, fmt.Errorf("encode change %s: %w", typ, err)
 	}
+	w.purge = w.purge || typ == InvestigationDeleted
 	p := Position{InvestigationID: id}
 	err = w.tx.QueryRowContext(ctx, `UPDATE investigations SET offset = offset + 1, updated_at = ? WHERE id = ? RETURNING epoch, offset`,
 		w.now, id).Scan(&p.Epoch, &p.Offset)

@@ -137,23 +137,23 @@ func (s *Store) differences(kind BlockKind, frozen, live json.RawMessage) ([]Dif
 // hash, or whose block says another one.
 func (s *Store) CheckEvidence(ctx context.Context) error {
 	for _, kind := range []struct{ what, query string }{
-		{"frozen copy of pin", `SELECT e.block_id, e.sha256, e.body FROM evidence e`},
-		{"picture", `SELECT p.block_id, p.sha256, p.body FROM pictures p`},
+		{"frozen copy of pin", `SELECT b.investigation_id, e.block_id, e.sha256, e.body FROM evidence e JOIN blocks b ON b.id = e.block_id`},
+		{"picture", `SELECT b.investigation_id, p.block_id, p.sha256, p.body FROM pictures p JOIN blocks b ON b.id = p.block_id`},
 	} {
 		if err := s.checkHashes(ctx, kind.what, kind.query); err != nil {
 			return err
 		}
 	}
-	var block string
-	err := s.read.QueryRowContext(ctx, `SELECT b.id FROM blocks b LEFT JOIN evidence e ON e.block_id = b.id
-		WHERE b.deleted_at = 0 AND b.evidence_sha256 <> COALESCE(e.sha256, '') LIMIT 1`).Scan(&block)
+	var id, block string
+	err := s.read.QueryRowContext(ctx, `SELECT b.investigation_id, b.id FROM blocks b LEFT JOIN evidence e ON e.block_id = b.id
+		WHERE b.deleted_at = 0 AND b.evidence_sha256 <> COALESCE(e.sha256, '') LIMIT 1`).Scan(&id, &block)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return nil
 	case err != nil:
 		return fmt.Errorf("check evidence: %w", err)
 	}
-	return fmt.Errorf("the frozen copy of pin %s is missing, or is another one's", block)
+	return fmt.Errorf("the frozen copy of pin %s of investigation %s is missing, or is another one's", block, id)
 }
 
 func (s *Store) checkHashes(ctx context.Context, what, query string) error {
@@ -163,13 +163,13 @@ func (s *Store) checkHashes(ctx context.Context, what, query string) error {
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var block, sum string
+		var id, block, sum string
 		var body sql.RawBytes // a copy may be 8 MiB
-		if err := rows.Scan(&block, &sum, &body); err != nil {
+		if err := rows.Scan(&id, &block, &sum, &body); err != nil {
 			return fmt.Errorf("check evidence: %w", err)
 		}
 		if got := hashHex(body); got != sum {
-			return fmt.Errorf("the %s %s is not what it was: its sha256 is %s, not %s", what, block, got, sum)
+			return fmt.Errorf("the %s %s of investigation %s is not what it was: its sha256 is %s, not %s", what, block, id, got, sum)
 		}
 	}
 	return rows.Err()

@@ -20,7 +20,7 @@ const (
 // PictureInfo is what is known of a picture without its bytes.
 type PictureInfo struct {
 	SHA256    string `json:"sha256"`
-	Type      string `json:"type"` // image/png, image/jpeg or image/webp
+	Type      string `json:"type"`  // image/png, image/jpeg or image/webp
 	Width     int    `json:"width"` // as shown, upright
 	Height    int    `json:"height"`
 	SizeBytes int    `json:"size_bytes"`

@@ -149,7 +149,7 @@ CREATE TABLE evidence (
     frozen_by      TEXT NOT NULL,
     frozen_by_name TEXT NOT NULL,
     frozen_at      INTEGER NOT NULL
-, services TEXT NOT NULL DEFAULT '[]', first_at INTEGER NOT NULL DEFAULT 0, last_at INTEGER NOT NULL DEFAULT 0, origin TEXT NOT NULL DEFAULT '') STRICT;
+, services TEXT NOT NULL DEFAULT '[]', first_at INTEGER NOT NULL DEFAULT 0, last_at INTEGER NOT NULL DEFAULT 0, origin TEXT NOT NULL DEFAULT '', redactions TEXT NOT NULL DEFAULT '') STRICT;
 
 CREATE INDEX evidence_origin_idx ON evidence (origin) WHERE origin <> '';
 
