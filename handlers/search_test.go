@@ -56,6 +56,11 @@ func TestSearchAPI(t *testing.T) {
 		t.Errorf("warnings %v, want one about the column nothing", got["warnings"])
 	}
 
+	_, got = search(`{"any_time":true,"filters":[{"column":"is_root","op":"=","value":true},{"column":"origin.trace.trace_id","op":"=","value":"` + spans[0].TraceID.String() + `"}]}`)
+	if rows, _ := got["rows"].([]any); len(rows) != 2 { // the request and its job
+		t.Errorf("the traces of a thread by its origin: %v, want 2 rows", got)
+	}
+
 	_, first := search(`{"limit":1,` + queryWindow() + `}`)
 	next, _ := first["next"].(string)
 	if next == "" {

@@ -28,9 +28,15 @@ nothing is known about.
 
 const threadUsage = `usage: redthread thread [flags] TRACE[:SPAN]
 
-Prints the thread of a trace: its origin and everything that set off, as JSON, or
-with --text as a sentence and a tree in which like work is counted. With SPAN it
-is the thread of that span, which in a batch may be another.
+Prints the thread of a trace: its origin and what that set off, as JSON, or with
+--text as a sentence and a tree in which like work is counted. With SPAN it is the
+thread of that span, which in a batch may be another.
+
+Of a very large thread the JSON counts everything and lists a part: like traces
+are counted in "folds", with some of them as examples among "nodes" and "legs". To
+list all, one span of each trace, ask POST /api/v1/search for {"any_time": true,
+"filters": [{"column": "is_root", "op": "=", "value": true}, {"column":
+"origin.trace.trace_id", "op": "=", "value": "TRACE"}]}, page by page with "after".
 
 `
 

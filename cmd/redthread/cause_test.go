@@ -84,6 +84,25 @@ func TestCauseText(t *testing.T) {
 			t.Errorf("thread has no %q:\n%.1500s", want, got)
 		}
 	}
+	// Of a storm a few are examples: the line tells of all that their fold counts.
+	storm := []any{}
+	for i := range 9 {
+		l := at(i, "pricing process")
+		l["cause"], l["by"], l["fold"], l["topic"], l["duration_nano"], l["wait_nano"], l["errors"] = 0, "link", 0, "PricingJob", "50000000", "23400000000", i%3
+		if i == 0 {
+			l["name"], l["cause"], l["by"], l["fold"] = "imports process", -1, "", -1
+		}
+		storm = append(storm, l)
+	}
+	got = print(thread, map[string]any{"origin": at(0, "POST /admin/reprice"), "legs": storm, "selected": -1, "folded": 5992, "folds": []any{
+		map[string]any{"cause": 0, "parent": -1, "traces": 6000, "failed": 120, "service": "web", "name": "pricing process", "max_nano": "60000000", "max_wait_nano": "31000000000"},
+		map[string]any{"cause": -1, "parent": 0, "traces": 700, "failed": 7, "service": "mail", "name": "send", "max_nano": "9000000", "max_wait_nano": "0"}},
+		"ripple": map[string]any{"traces": 6702, "busy_nano": "1000", "waiting_nano": "0", "last_effect_nano": "5"}})
+	for _, want := range []string{"  → pricing process in web ×6,000  (recorded link, by PricingJob, waited up to 31 s, took up to 60 ms, 120 failed)\n    → send in mail ×700  (took up to 9 ms, 7 failed)\n", "5,992 of the traces are counted from their summaries"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("a storm has no %q:\n%s", want, got)
+		}
+	}
 	var chain []any
 	for i := range 500 {
 		l := at(i, "hop")

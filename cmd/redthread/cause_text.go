@@ -169,6 +169,7 @@ type threadAnswer struct {
 	Status, Reason string
 	Candidates     []place
 	Legs           []threadLeg
+	Folds          []threadFold
 	Selected       int
 	Folded         int
 	Cut            bool
@@ -184,9 +185,18 @@ type threadLeg struct {
 	place
 	Work, By, Rule, Topic string
 	Cause, Errors         int
+	Fold                  *int // nil: of an older server, or none
 	Inferred              bool
 	WaitNano              int64 `json:"wait_nano,string"`
 	DurationNano          int64 `json:"duration_nano,string"`
+}
+
+// threadFold are like traces that are counted; some of them may be legs too.
+type threadFold struct {
+	Cause, Parent, Traces, Failed int
+	Service, Name                 string
+	MaxNano                       int64 `json:"max_nano,string"`
+	MaxWaitNano                   int64 `json:"max_wait_nano,string"`
 }
 
 // threadText prints a thread as a sentence and a tree.
@@ -214,23 +224,14 @@ func threadText(w io.Writer, raw []byte) error {
 		counted(r.Errors, "error", "errors"), counted(r.Traces, "trace", "traces"), counted(len(t.Legs), "leg", "legs"),
 		ui.Duration(r.BusyNano), ui.Duration(r.WaitingNano), ui.Duration(r.LastEffectNano))
 	if t.Folded > 0 {
-		p.line("%s of the traces are counted and not listed.", ui.Count(t.Folded))
+		p.line("%s of the traces are counted from their summaries and not listed one by one.", ui.Count(t.Folded))
 	}
 	if t.Cut {
 		p.line("It is larger than what was read of it.")
 	}
-	children := make([][]int, len(t.Legs))
-	var top []int
-	for i := range t.Legs {
-		if c := t.Legs[i].Cause; c >= 0 && c < i {
-			children[c] = append(children[c], i)
-		} else {
-			top = append(top, i)
-		}
-	}
-	lines := 0
-	t.tree(&p, children, top, 0, &lines)
-	if lines > maxTextLines {
+	tree := newThreadTree(&t)
+	tree.print(&p, tree.top, 0)
+	if tree.lines > maxTextLines {
 		p.line("and more: the JSON has all")
 	}
 	return p.err
@@ -239,47 +240,111 @@ func threadText(w io.Writer, raw []byte) error {
 // maxTextDepth bounds the indent of the tree.
 const maxTextDepth = 12
 
-// tree prints legs and what they caused. Like legs of one cause, or of several
-// that stand in one line, are one line.
-func (t *threadAnswer) tree(p *printer, children [][]int, legs []int, depth int, lines *int) {
-	type group struct {
-		legs             []int
-		failed           int
-		longest, maxWait int64
-	}
-	var order []string
-	groups := map[string]*group{}
-	for _, i := range legs {
-		l := &t.Legs[i]
-		key := l.Service + "\x00" + l.Name + "\x00" + l.Topic + "\x00" + l.By
-		g := groups[key]
-		if g == nil {
-			g = &group{}
-			groups[key] = g
-			order = append(order, key)
+// threadTree is a thread as a tree of legs and folds.
+type threadTree struct {
+	t             *threadAnswer
+	top           below
+	ofLeg, ofFold []below
+	lines         int
+}
+
+// below are the legs and folds that one thing caused.
+type below struct{ legs, folds []int }
+
+func (b *below) add(o *below) {
+	b.legs, b.folds = append(b.legs, o.legs...), append(b.folds, o.folds...)
+}
+
+func newThreadTree(t *threadAnswer) *threadTree {
+	tree := &threadTree{t: t, ofLeg: make([]below, len(t.Legs)), ofFold: make([]below, len(t.Folds))}
+	for i := range t.Legs {
+		if c := t.Legs[i].Cause; c >= 0 && c < i {
+			tree.ofLeg[c].legs = append(tree.ofLeg[c].legs, i)
+		} else {
+			tree.top.legs = append(tree.top.legs, i)
 		}
-		g.legs = append(g.legs, i)
+	}
+	for i := range t.Folds {
+		at := &tree.top
+		switch f := &t.Folds[i]; {
+		case f.Cause >= 0 && f.Cause < len(t.Legs):
+			at = &tree.ofLeg[f.Cause]
+		case f.Parent >= 0 && f.Parent < i:
+			at = &tree.ofFold[f.Parent]
+		}
+		at.folds = append(at.folds, i)
+	}
+	return tree
+}
+
+// textGroup is what one line tells of: like legs of one cause, or of several that
+// stand in one line, and those that are folded, which the legs are examples of then.
+type textGroup struct {
+	example          *threadLeg // nil: only folded ones
+	place            place
+	runs, failed     int
+	longest, maxWait int64
+	below            below
+}
+
+// groups sorts what was caused into lines.
+func (tree *threadTree) groups(of below) []*textGroup {
+	var order []*textGroup
+	byKey, byFold := map[string]*textGroup{}, map[int]*textGroup{}
+	for _, i := range of.legs {
+		l := &tree.t.Legs[i]
+		key := l.Service + "\x00" + l.Name + "\x00" + l.Topic + "\x00" + l.By
+		g := byKey[key]
+		if g == nil {
+			g = &textGroup{example: l, place: l.place}
+			byKey[key], order = g, append(order, g)
+		}
+		g.below.add(&tree.ofLeg[i])
+		g.longest, g.maxWait = max(g.longest, l.DurationNano), max(g.maxWait, l.WaitNano)
+		if l.Fold != nil && *l.Fold >= 0 {
+			byFold[*l.Fold] = g
+			continue // its fold counts it
+		}
+		g.runs++
 		if l.Errors > 0 {
 			g.failed++
 		}
-		g.longest, g.maxWait = max(g.longest, l.DurationNano), max(g.maxWait, l.WaitNano)
 	}
-	for _, key := range order {
-		if *lines++; *lines > maxTextLines {
+	for _, i := range of.folds {
+		f := &tree.t.Folds[i]
+		g := byFold[i]
+		if g == nil {
+			g = &textGroup{place: place{Service: f.Service, Name: f.Name}}
+			if f.Service == "" && f.Name == "" {
+				g.place.Name = "work of many names"
+			}
+			order = append(order, g)
+		}
+		g.below.add(&tree.ofFold[i])
+		g.runs, g.failed = g.runs+f.Traces, g.failed+f.Failed
+		g.longest, g.maxWait = max(g.longest, f.MaxNano), max(g.maxWait, f.MaxWaitNano)
+	}
+	return order
+}
+
+// print writes a line for each group, and under it what that caused.
+func (tree *threadTree) print(p *printer, of below, depth int) {
+	for _, g := range tree.groups(of) {
+		if tree.lines++; tree.lines > maxTextLines {
 			return
 		}
-		g := groups[key]
-		l := &t.Legs[g.legs[0]]
 		facts := []string{}
-		if l.By != "" {
-			facts = append(facts, hopFacts(l.By, "", l.Inferred, 0)...)
+		if l := g.example; l != nil {
+			if l.By != "" {
+				facts = append(facts, hopFacts(l.By, "", l.Inferred, 0)...)
+			}
+			if l.Topic != "" && l.Topic != l.Name {
+				facts = append(facts, "by "+printable(l.Topic))
+			}
 		}
-		if l.Topic != "" && l.Topic != l.Name {
-			facts = append(facts, "by "+printable(l.Topic))
-		}
-		up := ""
-		if len(g.legs) > 1 {
-			up = "up to "
+		up, times := "", ""
+		if g.runs > 1 {
+			up, times = "up to ", " ×"+ui.Count(g.runs)
 		}
 		if g.maxWait > 0 {
 			facts = append(facts, "waited "+up+ui.Duration(g.maxWait))
@@ -288,22 +353,12 @@ func (t *threadAnswer) tree(p *printer, children [][]int, legs []int, depth int,
 		if g.failed > 0 {
 			facts = append(facts, ui.Count(g.failed)+" failed")
 		}
-		times := ""
-		if len(g.legs) > 1 {
-			times = " ×" + ui.Count(len(g.legs))
-		}
 		arrow := ""
 		if depth > 0 {
 			arrow = "→ "
 		}
-		p.line("%s%s%s%s  (%s)", strings.Repeat("  ", min(depth, maxTextDepth)), arrow, l.place, times, strings.Join(facts, ", "))
-		var below []int
-		for _, i := range g.legs {
-			below = append(below, children[i]...)
-		}
-		if len(below) > 0 {
-			t.tree(p, children, below, depth+1, lines)
-		}
+		p.line("%s%s%s%s  (%s)", strings.Repeat("  ", min(depth, maxTextDepth)), arrow, g.place, times, strings.Join(facts, ", "))
+		tree.print(p, g.below, depth+1)
 	}
 }
 
