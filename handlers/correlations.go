@@ -216,10 +216,8 @@ func (s *Server) replaceCorrelationsJSON(c echo.Context) error {
 		return fmt.Errorf("read correlations: %w", err)
 	}
 	next := Correlations{Kept: graph.DefaultKept()}
-	d := json.NewDecoder(strings.NewReader(string(body)))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&next); err != nil {
-		return &collab.InvalidError{Message: "The body is not an object with correlations and kept: " + err.Error() + "."}
+	if err := decodeStrict(body, &next); err != nil {
+		return err
 	}
 	if next.Correlations == nil {
 		return &collab.InvalidError{Field: "correlations", Message: "Give correlations: all that are to hold from now on, or an empty list."}
