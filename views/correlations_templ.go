@@ -279,7 +279,7 @@ func CorrelationsPage(v Correlations) templ.Component {
 					return templ_7745c5c3_Err
 				}
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 26, "</div></form></section><section class=\"Card Stack\" aria-labelledby=\"rebuild-title\"><h2 class=\"Card-title\" id=\"rebuild-title\">What is stored already</h2><p>A change holds for spans that arrive from then on: their hops are found at once. To look at those that are stored again, the last ones too, run this beside the server; it goes on serving. It adds edges and corrects them, and keeps those whose spans are gone.</p>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 26, "</div></form></section><section class=\"Card Stack\" aria-labelledby=\"rebuild-title\"><h2 class=\"Card-title\" id=\"rebuild-title\">What is stored already</h2><p>A correlation joins what arrives from then on, messages and jobs within one environment; what it joined comes apart again once it is removed. To look at those that are stored again, the last ones too, run this beside the server; it goes on serving. It adds edges and corrects them, and keeps those whose spans are gone.</p>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

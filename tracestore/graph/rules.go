@@ -78,7 +78,8 @@ const (
 )
 
 // Correlation says that attributes of two spans mean the same message, job or
-// request, so that the one caused the other.
+// request, so that the one caused the other. Messages and jobs are joined within one
+// environment.
 type Correlation struct {
 	Name    string   `json:"name"`
 	Means   Meaning  `json:"means"`

@@ -293,6 +293,9 @@ func offerCorrelations(f *facts) {
 		}
 		each(v, func(text string) {
 			parts := append(make([]string, 0, 8), c.pattern)
+			if c.Means != MeansRequest { // as with the ids that are known: a request may go on in another environment
+				parts = append(parts, f.span.Environment)
+			}
 			for _, key := range c.Scope {
 				scope, _ := f.span.Attribute(key)
 				parts = append(parts, scope.Text())

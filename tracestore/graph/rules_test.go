@@ -173,6 +173,7 @@ func TestCorrelations(t *testing.T) {
 	r, err := NewRules(
 		Correlation{Name: "order event", Means: MeansMessage, Cause: []string{"event.id"}, Effect: []string{"received.event.id"}},
 		Correlation{Name: "mailing", Means: MeansJob, Cause: []string{"mailing.id"}, Effect: []string{"mailing.id"}, Scope: []string{"shop"}},
+		Correlation{Name: "visit", Means: MeansRequest, Cause: []string{"visit.id"}, Effect: []string{"visit.of"}},
 		Correlation{Name: "scheduled by", Means: MeansTrace, Effect: []string{"scheduled_by"}},
 		Correlation{Name: "kafka key", Means: MeansMessage, Cause: []string{"messaging.kafka.message.key"}, Effect: []string{"messaging.kafka.message.key"}},
 	)
@@ -186,15 +187,17 @@ func TestCorrelations(t *testing.T) {
 		attrs []string
 		want  []string
 	}{
-		{"sends", trace.KindInternal, false, []string{"event.id", "7"}, []string{"cause attribute " + key("attribute order event", "7")}},
-		{"receives, under another name", trace.KindServer, true, []string{"received.event.id", "7"}, []string{"effect attribute " + key("attribute order event", "7")}},
+		{"in an environment", trace.KindInternal, false, []string{"event.id", "7", "environment", "uk"}, []string{"cause attribute " + key("attribute order event", "uk", "7")}},
+		{"a request in an environment", trace.KindInternal, false, []string{"visit.id", "7", "environment", "uk"}, []string{"cause attribute " + key("attribute visit", "7")}},
+		{"sends", trace.KindInternal, false, []string{"event.id", "7"}, []string{"cause attribute " + key("attribute order event", "", "7")}},
+		{"receives, under another name", trace.KindServer, true, []string{"received.event.id", "7"}, []string{"effect attribute " + key("attribute order event", "", "7")}},
 		{"has a caller", trace.KindServer, false, []string{"received.event.id", "7"}, nil},
-		{"one name: not a receipt", trace.KindInternal, false, []string{"mailing.id", "7", "shop", "uk"}, []string{"cause attribute " + key("attribute mailing", "uk", "7")}},
-		{"one name: a run", trace.KindConsumer, true, []string{"mailing.id", "7", "shop", "de"}, []string{"effect attribute " + key("attribute mailing", "de", "7")}},
+		{"one name: not a receipt", trace.KindInternal, false, []string{"mailing.id", "7", "shop", "uk"}, []string{"cause attribute " + key("attribute mailing", "", "uk", "7")}},
+		{"one name: a run", trace.KindConsumer, true, []string{"mailing.id", "7", "shop", "de"}, []string{"effect attribute " + key("attribute mailing", "", "de", "7")}},
 		{"a trace id", trace.KindInternal, true, []string{"scheduled_by", low}, []string{"effect attribute 0abc:0000"}},
 		{"a traceparent", trace.KindInternal, true, []string{"scheduled_by", "00-" + low + "-00000000000000ef-01"}, []string{"effect attribute 0abc:00ef"}},
 		{"a known field too", trace.KindProducer, false, []string{"messaging.kafka.message.key", "17", "messaging.destination.name", "quotes"},
-			[]string{"cause attribute " + key("attribute kafka key", "17")}},
+			[]string{"cause attribute " + key("attribute kafka key", "", "17")}},
 	}
 	for _, tt := range tests {
 		s := trace.Span{TraceID: trace.ID{0: 7}, SpanID: trace.SpanID{7: 8}, Kind: tt.kind}
@@ -202,6 +205,10 @@ func TestCorrelations(t *testing.T) {
 			s.ParentID = trace.SpanID{7: 9}
 		}
 		for i := 0; i < len(tt.attrs); i += 2 {
+			if tt.attrs[i] == "environment" {
+				s.Environment = tt.attrs[i+1]
+				continue
+			}
 			attr(tt.attrs[i], tt.attrs[i+1])(&s)
 		}
 		if diff := cmp.Diff(tt.want, offered(&s, r)); diff != "" {
