@@ -210,7 +210,7 @@ func BoardHeadFragment(h BoardHead) templ.Component {
 			}
 			return nil
 		})
-		templ_7745c5c3_Err = headMenu(h, "visibility", visibilityLabel(h.Visibility), "HeadMenu-button--quiet", "Who may see it").Render(templ.WithChildren(ctx, templ_7745c5c3_Var8), templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = headMenu(h, "visibility", visibilityLabel(h.Visibility), visibilityClass(h.Visibility), "Who may see it").Render(templ.WithChildren(ctx, templ_7745c5c3_Var8), templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -2614,6 +2614,14 @@ func headHints(h BoardHead) templ.Component {
 		}
 		return nil
 	})
+}
+
+// visibilityClass lets stand out that not everybody sees the board.
+func visibilityClass(v string) string {
+	if v == "workspace" {
+		return "HeadMenu-button--quiet"
+	}
+	return "HeadMenu-button--focus"
 }
 
 var _ = templruntime.GeneratedTemplate
