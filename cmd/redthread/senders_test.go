@@ -398,12 +398,14 @@ func TestSenders(t *testing.T) {
 				if seed == 0 {
 					table = append(table, fmt.Sprintf("%-46s %5d %5d %6d %7d %5d", s.name, v.Right, v.Candidates, v.Silent, v.Missing, v.Wrong))
 				}
-				if again := w.inMemory(t, decoded(t, w.spans, true), true, "JSON"); again != v {
-					t.Errorf("JSON: %+v, protobuf: %+v", again, v)
+				if seed == 0 {
+					if again := w.inMemory(t, decoded(t, w.spans, true), true, "JSON"); again != v {
+						t.Errorf("JSON: %+v, protobuf: %+v", again, v)
+					}
+					twice := append(slices.Clone(w.spans), w.spans...)
+					w.rng.Shuffle(len(twice), func(i, j int) { twice[i], twice[j] = twice[j], twice[i] })
+					w.inMemory(t, decoded(t, twice, false), true, "doubled and shuffled")
 				}
-				twice := append(slices.Clone(w.spans), w.spans...)
-				w.rng.Shuffle(len(twice), func(i, j int) { twice[i], twice[j] = twice[j], twice[i] })
-				w.inMemory(t, decoded(t, twice, false), true, "doubled and shuffled")
 				if s.clock {
 					continue
 				}
@@ -416,6 +418,9 @@ func TestSenders(t *testing.T) {
 				}
 				lost := slices.DeleteFunc(slices.Clone(w.spans), func(trace.Span) bool { return w.rng.IntN(4) == 0 })
 				w.inMemory(t, decoded(t, lost, false), false, "with a quarter of the spans lost")
+				if seed > 0 {
+					continue
+				}
 				skewed := slices.Clone(w.spans)
 				for i := range skewed {
 					by := (int64(len(skewed[i].Service)*7919)%7 - 3) * int64(time.Second)

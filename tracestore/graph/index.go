@@ -48,7 +48,7 @@ type index struct {
 	root      int32 // the earliest span without a parent id, or none
 	first     int32 // the earliest span, or none
 	truncated bool
-	entries   int   // roots that a request or a message began
+	entries   int // roots that a request or a message began
 
 	summary    Summary // set when there are no spans, or no root among them
 	hasSummary bool
