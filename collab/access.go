@@ -119,3 +119,24 @@ func (s *Store) MaySee(ctx context.Context, id InvestigationID) error {
 	}
 	return nil
 }
+
+// Readers returns those of some actors, by id, who may read the log of an
+// investigation now: whoever may see it, and, of one that was merged into another,
+// whoever could and may see that one.
+func (s *Store) Readers(ctx context.Context, id InvestigationID, actors []string) ([]string, error) {
+	list, err := marshal(actors)
+	if err != nil {
+		return nil, fmt.Errorf("readers of %s: %w", id, err)
+	}
+	rows, err := s.read.QueryContext(ctx, `SELECT who.value FROM (SELECT ?1 AS id) AS inv, json_each(?2) AS who WHERE `+seenByReader("inv.id", "who.value", "FALSE")+
+		` OR `+seenIf("inv.id", "who.value", "FALSE", "seen.merged_into <> ''")+
+		` AND `+seenByReader("(SELECT merged_into FROM investigations WHERE id = inv.id)", "who.value", "FALSE"), id, string(list))
+	if err != nil {
+		return nil, fmt.Errorf("readers of %s: %w", id, err)
+	}
+	readers, err := scanStrings(rows)
+	if err != nil {
+		return nil, fmt.Errorf("readers of %s: %w", id, err)
+	}
+	return readers, nil
+}

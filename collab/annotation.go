@@ -47,6 +47,8 @@ type Annotation struct {
 	CreatedByName   string       `json:"created_by_name"`
 	CreatedUnixNano int64        `json:"created_unix_nano,string"`
 	UpdatedUnixNano int64        `json:"updated_unix_nano,string"`
+	EditedBy        string       `json:"edited_by"` // who wrote the text as it is, "" if that is who made it
+	EditedByName    string       `json:"edited_by_name"`
 	// Offset is that of the change that set its text, in the log of
 	// Anchor.InvestigationID; how many texts it had, if it hangs on a trace alone.
 	Offset int64 `json:"offset"`

@@ -13,20 +13,28 @@ const annotationColumns = `a.id, a.investigation_id, a.block_id, a.trace_id, a.s
 	a.created_by, a.created_by_name, a.created_at, a.updated_at, a.deleted_at <> 0,
 	a.parent_id, a.resolved_at, a.resolved_by, a.resolved_by_name,
 	(SELECT COUNT(*) FROM annotation_versions v WHERE v.annotation_id = a.id),
+	COALESCE((SELECT json_object('id', v.actor_id, 'name', v.actor_name) FROM annotation_versions v WHERE v.annotation_id = a.id ORDER BY v.version DESC LIMIT 1), '{}'),
 	(SELECT json_group_array(json_object('reaction', r.reaction, 'id', r.actor_id, 'name', r.actor_name, 'at', r.at))
 		FROM annotation_reactions r WHERE r.annotation_id = a.id)`
 
 func scanAnnotation(row interface{ Scan(...any) error }) (*Annotation, error) {
 	var a Annotation
-	var mentions, fields, reactions string
+	var mentions, fields, reactions, editor string
 	err := row.Scan(&a.ID, &a.Anchor.InvestigationID, &a.Anchor.PinID, &a.Anchor.TraceID, &a.Anchor.SpanID, &a.Anchor.AtUnixNano, &a.Anchor.UntilUnixNano,
 		&a.Text, &mentions, &fields, &a.CreatedBy, &a.CreatedByName, &a.CreatedUnixNano, &a.UpdatedUnixNano, &a.deleted,
-		&a.ParentID, &a.ResolvedUnixNano, &a.ResolvedBy, &a.ResolvedByName, &a.Versions, &reactions)
+		&a.ParentID, &a.ResolvedUnixNano, &a.ResolvedBy, &a.ResolvedByName, &a.Versions, &editor, &reactions)
 	if err != nil {
 		return nil, err
 	}
 	if err := json.Unmarshal([]byte(mentions), &a.Mentions); err != nil {
 		return nil, fmt.Errorf("mentions of %s: %w", a.ID, err)
+	}
+	var by Person
+	if err := json.Unmarshal([]byte(editor), &by); err != nil {
+		return nil, fmt.Errorf("editor of %s: %w", a.ID, err)
+	}
+	if by.ID != a.CreatedBy {
+		a.EditedBy, a.EditedByName = by.ID, by.Name
 	}
 	if a.Reactions, err = readReactions(reactions); err != nil {
 		return nil, fmt.Errorf("reactions of %s: %w", a.ID, err)
@@ -414,7 +422,15 @@ func (w *work) updateAnnotation(ctx context.Context, a *Annotation, text, ref st
 	if err := w.keepVersion(ctx, a); err != nil {
 		return err
 	}
-	data := map[string]any{"id": a.ID, "anchor": a.Anchor, "fields": map[string]any{"text": text, "mentions": a.Mentions}}
+	fields := map[string]any{"text": text, "mentions": a.Mentions}
+	if by := w.otherThan(a.CreatedBy); by.ID != a.EditedBy {
+		a.EditedBy, a.EditedByName = by.ID, by.Name
+		fields["edited_by"], fields["edited_by_name"] = by.ID, by.Name
+	}
+	if err := w.auditRemark(ctx, a, "annotation.edited"); err != nil {
+		return err
+	}
+	data := map[string]any{"id": a.ID, "anchor": a.Anchor, "fields": fields}
 	offsets, err := w.logAnnotation(ctx, AnnotationUpdated, a, ref, data)
 	if err != nil {
 		return err
@@ -422,7 +438,28 @@ func (w *work) updateAnnotation(ctx context.Context, a *Annotation, text, ref st
 	if err := w.saveAnnotationOffsets(ctx, a, offsets); err != nil {
 		return err
 	}
+	if err := w.retell(ctx, a.Anchor.InvestigationID, string(a.ID), text); err != nil {
+		return err
+	}
 	return w.notifyAnnotation(ctx, a, before)
+}
+
+// auditRemark notes what an administrator does with somebody else's remark.
+func (w *work) auditRemark(ctx context.Context, a *Annotation, action string) error {
+	if a.CreatedBy == w.actor.ID {
+		return nil
+	}
+	detail := "of " + a.CreatedByName
+	if in := a.Anchor.InvestigationID; in != "" {
+		inv, err := investigationByID(ctx, w.tx, in)
+		if err != nil {
+			return err
+		}
+		if inv.Visibility != VisibilityWorkspace {
+			return w.audit(ctx, action, "of few", "")
+		}
+	}
+	return w.audit(ctx, action, string(a.ID), detail)
 }
 
 // DeleteAnnotation leaves a tombstone and erases the text. Its author and
@@ -431,6 +468,9 @@ func (s *Store) DeleteAnnotation(ctx context.Context, id AnnotationID) error {
 	return s.do(ctx, func(w *work) error {
 		a, err := w.ownAnnotation(ctx, id)
 		if err != nil || a.deleted {
+			return err
+		}
+		if err := w.auditRemark(ctx, a, "annotation.deleted"); err != nil {
 			return err
 		}
 		return w.eraseAnnotation(ctx, a)
@@ -445,7 +485,8 @@ func (w *work) ownAnnotation(ctx context.Context, id AnnotationID) (*Annotation,
 	return a, w.mayEdit(a)
 }
 
-// mayEdit says who may change and delete an annotation.
+// mayEdit says who may change and delete an annotation. What an administrator wrote
+// in place of somebody's words is marked so, see Annotation.EditedBy.
 func (w *work) mayEdit(a *Annotation) error {
 	if a.CreatedBy != w.actor.ID && !w.actor.Role.AtLeast(RoleAdmin) {
 		return ErrForbidden

@@ -69,6 +69,8 @@ type Block struct {
 	CreatedByName   string `json:"created_by_name"`
 	CreatedUnixNano int64  `json:"created_unix_nano,string"`
 	UpdatedUnixNano int64  `json:"updated_unix_nano,string"`
+	EditedBy        string `json:"edited_by"` // who wrote its title or text last, "" if that is who put it there
+	EditedByName    string `json:"edited_by_name"`
 	Offset          int64  `json:"offset"` // of its last change
 
 	fieldOffsets fieldOffsets

@@ -13,7 +13,7 @@ const blockColumns = `b.id, b.investigation_id, b.kind, b.position, b.title, b.t
 	b.evidence_sha256, b.evidence_bytes, COALESCE(e.frozen_by, ''), COALESCE(e.frozen_by_name, ''), COALESCE(e.frozen_at, 0), COALESCE(e.redactions, ''),
 	b.sides, b.state, b.cited, b.done, b.assignee, COALESCE(u.name, ''), b.due_at,
 	COALESCE(p.sha256, ''), COALESCE(p.type, ''), COALESCE(p.width, 0), COALESCE(p.height, 0), COALESCE(p.bytes, 0),
-	b.field_offsets, b.changed_offset, b.created_by, b.created_by_name, b.created_at, b.updated_at, b.deleted_at <> 0`
+	b.field_offsets, b.changed_offset, b.created_by, b.created_by_name, b.created_at, b.updated_at, b.edited_by, b.edited_by_name, b.deleted_at <> 0`
 
 const blockFrom = ` FROM blocks b LEFT JOIN evidence e ON e.block_id = b.id LEFT JOIN pictures p ON p.block_id = b.id LEFT JOIN users u ON u.id = b.assignee `
 
@@ -26,7 +26,7 @@ func scanBlock(row interface{ Scan(...any) error }) (*Block, error) {
 		&e.SHA256, &e.SizeBytes, &e.FrozenBy, &e.FrozenByName, &e.FrozenUnixNano, &redactions,
 		&sides, &b.State, &cited, &b.Done, &b.Assignee, &b.AssigneeName, &b.DueUnixNano,
 		&p.SHA256, &p.Type, &p.Width, &p.Height, &p.SizeBytes,
-		&fields, &b.Offset, &b.CreatedBy, &b.CreatedByName, &b.CreatedUnixNano, &b.UpdatedUnixNano, &b.deleted)
+		&fields, &b.Offset, &b.CreatedBy, &b.CreatedByName, &b.CreatedUnixNano, &b.UpdatedUnixNano, &b.EditedBy, &b.EditedByName, &b.deleted)
 	if err != nil {
 		return nil, err
 	}
@@ -324,13 +324,15 @@ func (w *work) saveBlock(ctx context.Context, b *Block) error {
 	}
 	_, err = w.tx.ExecContext(ctx, `INSERT INTO blocks (id, investigation_id, kind, position, title, text, url, trace_id, span_id, query, locator,
 			evidence_sha256, evidence_bytes, sides, state, cited, done, assignee, due_at,
-			field_offsets, created_offset, changed_offset, created_by, created_by_name, created_at, updated_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+			field_offsets, created_offset, changed_offset, created_by, created_by_name, created_at, updated_at, edited_by, edited_by_name)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (id) DO UPDATE SET position = excluded.position, title = excluded.title, text = excluded.text, url = excluded.url,
 			state = excluded.state, cited = excluded.cited, done = excluded.done, assignee = excluded.assignee, due_at = excluded.due_at,
-			field_offsets = excluded.field_offsets, changed_offset = excluded.changed_offset, updated_at = excluded.updated_at`,
+			field_offsets = excluded.field_offsets, changed_offset = excluded.changed_offset, updated_at = excluded.updated_at,
+			edited_by = excluded.edited_by, edited_by_name = excluded.edited_by_name`,
 		b.ID, b.InvestigationID, b.Kind, b.Position, b.Title, b.Text, b.URL, b.TraceID, b.SpanID, string(b.Query), b.Locator,
-		sum, size, sides, b.State, cited, b.Done, b.Assignee, b.DueUnixNano, b.fieldOffsets.text(), b.Offset, b.Offset, b.CreatedBy, b.CreatedByName, b.CreatedUnixNano, b.UpdatedUnixNano)
+		sum, size, sides, b.State, cited, b.Done, b.Assignee, b.DueUnixNano, b.fieldOffsets.text(), b.Offset, b.Offset, b.CreatedBy, b.CreatedByName, b.CreatedUnixNano, b.UpdatedUnixNano,
+		b.EditedBy, b.EditedByName)
 	if err != nil {
 		return fmt.Errorf("save block %s: %w", b.ID, err)
 	}
@@ -462,6 +464,12 @@ func (w *work) updateBlock(ctx context.Context, inv *Investigation, b *Block, u 
 	if len(set) == 0 {
 		return nil
 	}
+	_, renamed := set["title"]
+	_, rewritten := set["text"]
+	if by := w.otherThan(b.CreatedBy); (renamed || rewritten) && by.ID != b.EditedBy {
+		b.EditedBy, b.EditedByName = by.ID, by.Name
+		set["edited_by"], set["edited_by_name"] = by.ID, by.Name
+	}
 	offset := inv.Offset + 1
 	for field := range set {
 		if field == "references" {
@@ -488,7 +496,18 @@ func (w *work) updateBlock(ctx context.Context, inv *Investigation, b *Block, u 
 			return err
 		}
 	}
+	if err := w.retellBlock(ctx, b, renamed, rewritten); err != nil {
+		return err
+	}
 	return w.notifyMentions(ctx, mentionSource{inv: inv, object: string(b.ID), path: blockPath(inv.ID, b.ID), text: b.Text, before: oldText})
+}
+
+// otherThan is the actor, unless that is who wrote something: then it is nobody.
+func (w *work) otherThan(author string) Person {
+	if w.actor.ID == author {
+		return Person{}
+	}
+	return Person{w.actor.ID, w.actor.Name}
 }
 
 // updateText puts a text in place of the one seen, merging with what others

@@ -300,3 +300,58 @@ func (w *work) notifyReply(ctx context.Context, m mentionSource, parent Annotati
 	}
 	return nil
 }
+
+// retell puts the text that something has now in the place of what inboxes and the
+// log of notices say of it. Who is not named there any more was not meant: their
+// line goes.
+func (w *work) retell(ctx context.Context, id InvestigationID, object, text string) error {
+	people, err := mentionables(ctx, w.tx)
+	if err != nil {
+		return err
+	}
+	named, err := marshal(append([]string{}, told(mentioned(text, people), people)...))
+	if err != nil {
+		return fmt.Errorf("encode who is named: %w", err)
+	}
+	return w.retellAs(ctx, id, object, clipRunes(strings.TrimSpace(text), maxExcerptRunes), string(named), ReasonMention, ReasonReply)
+}
+
+// retellBlock is retell for the parts of a block that people are told of.
+func (w *work) retellBlock(ctx context.Context, b *Block, title, text bool) error {
+	if title {
+		if err := w.retellAs(ctx, b.InvestigationID, string(b.ID), b.Title, "", ReasonTask, ReasonReview); err != nil {
+			return err
+		}
+	}
+	if !text {
+		return nil
+	}
+	return w.retell(ctx, b.InvestigationID, string(b.ID), b.Text)
+}
+
+// retellAs changes the lines of an object that have one of two reasons. Named, if
+// not "", is a list of the users whose lines for the first of them stay.
+func (w *work) retellAs(ctx context.Context, id InvestigationID, object, text, named string, reason, other Reason) error {
+	const these = ` investigation_id = ?1 AND object_id = ?2 AND reason IN (?3, ?4)`
+	rows, err := w.tx.QueryContext(ctx, `SELECT user_id FROM inbox_items WHERE`+these, id, object, reason, other)
+	if err != nil {
+		return fmt.Errorf("find who was told of %s: %w", object, err)
+	}
+	users, err := scanStrings(rows)
+	if err != nil {
+		return fmt.Errorf("find who was told of %s: %w", object, err)
+	}
+	w.boxes = append(w.boxes, users...)
+	if named != "" {
+		_, err := w.tx.ExecContext(ctx, `DELETE FROM inbox_items WHERE`+these+` AND reason = ?3 AND user_id NOT IN (SELECT value FROM json_each(?5))`, id, object, reason, other, named)
+		if err != nil {
+			return fmt.Errorf("take back what was told of %s: %w", object, err)
+		}
+	}
+	for _, stmt := range []string{`UPDATE inbox_items SET text = ?5 WHERE` + these, `UPDATE deliveries SET notice = json_set(notice, '$.text', ?5) WHERE` + these} {
+		if _, err := w.tx.ExecContext(ctx, stmt, id, object, reason, other, text); err != nil {
+			return fmt.Errorf("tell anew of %s: %w", object, err)
+		}
+	}
+	return nil
+}

@@ -221,6 +221,7 @@ func (s *Store) UseInvitation(ctx context.Context, secretHash []byte, n NewUser)
 	if err != nil {
 		return User{}, fmt.Errorf("use link: %w", err)
 	}
+	s.tellSignedOut(u.ID) // a new password ends the sessions there were
 	return u, nil
 }
 

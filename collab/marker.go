@@ -45,6 +45,8 @@ type MarkerFilter struct {
 	// Environment, if set, keeps those about it or about all.
 	Environment string
 	Type        string
+	// KnownUnixNano, if set, keeps those that were put by then.
+	KnownUnixNano int64
 	// Before, if set, leaves out the markers of exactly ToUnixNano that stand before
 	// this one in the list, and itself: a page begins where the one before ended.
 	Before MarkerID
@@ -159,8 +161,8 @@ func findMarkers(ctx context.Context, q querier, f MarkerFilter) ([]Marker, erro
 	}
 	rows, err := q.QueryContext(ctx, `SELECT `+markerColumns+`WHERE (?1 = 0 OR MAX(start_at, end_at) >= ?1) AND (?2 = 0 OR start_at <= ?2)
 		AND (?3 = 'null' OR service = '' OR service IN (SELECT value FROM json_each(?3))) AND (?4 = '' OR environment IN ('', ?4)) AND (?5 = '' OR type = ?5)
-		AND (?6 = '' OR start_at < ?2 OR id < ?6)
-		ORDER BY start_at DESC, id DESC LIMIT ?7`, f.FromUnixNano, f.ToUnixNano, string(services), f.Environment, f.Type, f.Before, min(f.Limit, 1_000))
+		AND (?6 = '' OR start_at < ?2 OR id < ?6) AND (?8 = 0 OR created_at <= ?8)
+		ORDER BY start_at DESC, id DESC LIMIT ?7`, f.FromUnixNano, f.ToUnixNano, string(services), f.Environment, f.Type, f.Before, min(f.Limit, 1_000), f.KnownUnixNano)
 	if err != nil {
 		return nil, fmt.Errorf("find markers: %w", err)
 	}

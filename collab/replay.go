@@ -152,7 +152,7 @@ func (r *replay) apply(c *Change) error {
 	}
 	b.Offset, b.UpdatedUnixNano = c.Offset, c.AtNano
 	return setFields(d.Fields, map[string]any{"title": &b.Title, "text": &b.Text, "url": &b.URL, "position": &b.Position, "state": &b.State, "done": &b.Done,
-		"assignee": &b.Assignee, "due_unix_nano": (*nanoText)(&b.DueUnixNano), "references": (*referenceChanges)(&b.References)})
+		"edited_by": &b.EditedBy, "edited_by_name": &b.EditedByName, "assignee": &b.Assignee, "due_unix_nano": (*nanoText)(&b.DueUnixNano), "references": (*referenceChanges)(&b.References)})
 }
 
 // nanoText is a time that stands in JSON as a decimal string.
@@ -269,7 +269,7 @@ func (r *replay) applyAnnotation(c *Change, verb string, d *replayData) error {
 	case "updated":
 		a.Offset, a.UpdatedUnixNano, a.Versions = c.Offset, c.AtNano, a.Versions+1
 		a.Mentions = nil
-		return setFields(d.Fields, map[string]any{"text": &a.Text, "mentions": &a.Mentions})
+		return setFields(d.Fields, map[string]any{"text": &a.Text, "mentions": &a.Mentions, "edited_by": &a.EditedBy, "edited_by_name": &a.EditedByName})
 	case "reacted":
 		if a.Reactions = dropReaction(a.Reactions, d.Reaction, c.Actor); d.On {
 			a.Reactions = addReaction(a.Reactions, d.Reaction, Person{c.Actor, c.ActorName})

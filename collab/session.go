@@ -139,6 +139,7 @@ func (s *Store) DeleteSession(ctx context.Context, userID, id string) error {
 	if err != nil {
 		return fmt.Errorf("delete session: %w", err)
 	}
+	s.tellSignedOut(userID)
 	return nil
 }
 
@@ -153,7 +154,18 @@ func (s *Store) DeleteOtherSessions(ctx context.Context, userID, keep string) er
 	if err != nil {
 		return fmt.Errorf("delete other sessions: %w", err)
 	}
+	s.tellSignedOut(userID)
 	return nil
+}
+
+// OnSignOut sets a function that is told, after a commit, of whom, a user or a token,
+// a session ended. Call it before use.
+func (s *Store) OnSignOut(fn func(actor string)) { s.signedOut = fn }
+
+func (s *Store) tellSignedOut(actor string) {
+	if s.signedOut != nil {
+		s.signedOut(actor)
+	}
 }
 
 // clip cuts text to at most n bytes, at the border of a character.

@@ -56,7 +56,8 @@ type Store struct {
 	now   func() time.Time
 	log   *slog.Logger
 
-	boards boards // see change.go
+	boards    boards // see change.go
+	signedOut func(actor string)
 }
 
 // writerDSN holds the settings of CONVENTIONS §8: they stand in the DSN since a

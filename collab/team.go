@@ -227,6 +227,9 @@ func (s *Store) UpdateTeam(ctx context.Context, id TeamID, u TeamUpdate) (*Team,
 	if err != nil {
 		return nil, fmt.Errorf("update team %s: %w", id, err)
 	}
+	if len(u.Members) > 0 && s.boards.written != nil {
+		s.boards.written("", "") // others may see what was written
+	}
 	s.tellInboxes(slices.Collect(maps.Keys(u.Members))...) // they may see more, or less, of what is in them
 	return t, nil
 }
@@ -289,6 +292,7 @@ func (s *Store) DeleteTeam(ctx context.Context, id TeamID) error {
 		for _, m := range t.Members { // they may see less of what is in their inbox
 			w.boxes = append(w.boxes, m.ID)
 		}
+		w.wrote = append(w.wrote, Anchor{})
 		for _, inv := range homes {
 			if err := w.dropTeam(ctx, InvestigationID(inv), id); err != nil {
 				return err

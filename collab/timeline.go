@@ -290,6 +290,9 @@ func timelineMarkers(ctx context.Context, q querier, inv *Investigation, at int6
 			return nil, err
 		}
 	}
+	if at < inv.Offset { // as it was then: without what was told later
+		f.KnownUnixNano = f.ToUnixNano
+	}
 	return findMarkers(ctx, q, f)
 }
 

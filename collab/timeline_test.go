@@ -2,6 +2,7 @@ package collab
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 )
@@ -162,5 +163,40 @@ func TestMarkers(t *testing.T) {
 	}
 	if err := errors.Join(s.DeleteMarker(who.ana, m.ID), s.DeleteMarker(who.ana, m.ID)); err != nil {
 		t.Error(err)
+	}
+}
+
+// A timeline as it was has no marker that was put later, whatever it is about.
+func TestReplayKnowsNothingTold(t *testing.T) {
+	s, who, _ := openBoards(t)
+	inv := mustOpen(t, s, who.bo, "x")
+	mustMarker := func(message string) {
+		t.Helper()
+		if _, _, err := s.CreateMarker(who.bot, MarkerNew{Message: message, StartUnixNano: inv.CreatedUnixNano - 60e9}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	markers := func(at int64) (list []string) {
+		t.Helper()
+		tl, err := s.Timeline(who.vi, inv.ID, TimelineQuery{At: at, All: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range tl.Entries {
+			if e.Marker != nil {
+				list = append(list, e.Marker.Message)
+			}
+		}
+		return list
+	}
+	mustMarker("known")
+	mustBlock(t, s, who.bo, inv.ID, BlockNew{Kind: KindNote, Text: "one"})
+	mustMarker("told later")
+	mustBlock(t, s, who.bo, inv.ID, BlockNew{Kind: KindNote, Text: "two"})
+	if got := markers(2); !slices.Equal(got, []string{"known"}) {
+		t.Errorf("then: %q", got)
+	}
+	if got := markers(0); len(got) != 2 {
+		t.Errorf("now: %q", got)
 	}
 }

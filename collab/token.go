@@ -122,6 +122,7 @@ func (s *Store) RevokeToken(ctx context.Context, id string) error {
 	if err != nil {
 		return fmt.Errorf("revoke token %s: %w", id, err)
 	}
+	s.tellSignedOut(id)
 	return nil
 }
 

@@ -234,6 +234,7 @@ func (s *Store) UpdateUser(ctx context.Context, id string, up UserUpdate) (User,
 	if err != nil {
 		return User{}, fmt.Errorf("update user %s: %w", id, err)
 	}
+	s.tellSignedOut(id)
 	return u, nil
 }
 
@@ -291,6 +292,7 @@ func (s *Store) SetPassword(ctx context.Context, userID, hash, keepSession strin
 	if err != nil {
 		return fmt.Errorf("set password of user %s: %w", userID, err)
 	}
+	s.tellSignedOut(userID)
 	return nil
 }
 

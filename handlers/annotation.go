@@ -98,7 +98,7 @@ func (d annotationDrawer) threads(list []collab.Annotation, place func(*collab.A
 
 func (d annotationDrawer) view(a *collab.Annotation) views.BoardAnnotation {
 	v := views.BoardAnnotation{ID: string(a.ID), ByID: a.CreatedBy, By: a.CreatedByName, HTML: markdown(a.Text), Text: a.Text,
-		At: nanoTime(a.CreatedUnixNano), Now: d.now, Seen: a.Offset, Versions: a.Versions, CanWrite: d.canWrite, Reply: a.ParentID != "", ReplyRef: uuid.NewString(),
+		At: nanoTime(a.CreatedUnixNano), Now: d.now, Seen: a.Offset, Versions: a.Versions, EditedBy: a.EditedByName, CanWrite: d.canWrite, Reply: a.ParentID != "", ReplyRef: uuid.NewString(),
 		Mine: d.canWrite && (a.CreatedBy == d.actor.ID || d.actor.Role.AtLeast(collab.RoleAdmin)), Resolved: timeAt(a.ResolvedUnixNano), ResolvedBy: a.ResolvedByName,
 		Moment: timeAt(a.Anchor.AtUnixNano), Until: timeAt(a.Anchor.UntilUnixNano)}
 	if at := a.Anchor.AtUnixNano; d.base > 0 && at >= d.base {

@@ -496,6 +496,72 @@ func TestRevokedReadersLeave(t *testing.T) {
 	wantClose(t, v, live.CloseSignedOut, 5*time.Second)
 }
 
+// However somebody loses access: what is written next never comes to their socket.
+func TestRevokedReadersHearNothingMore(t *testing.T) {
+	s := newSite(t)
+	admin := s.as(collab.RoleAdmin)
+	viewer := s.users[collab.RoleViewer].ID
+	as := collab.WithActor(t.Context(), collab.Actor{Kind: collab.ActorUser, ID: s.users[collab.RoleAdmin].ID, Role: collab.RoleAdmin})
+	team, err := s.Collab.CreateTeam(as, collab.TeamNew{Name: "Quotes"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	member := func(in bool) {
+		t.Helper()
+		if _, err := s.Collab.UpdateTeam(as, team.ID, collab.TeamUpdate{Members: map[string]bool{viewer: in}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, c := range map[string]struct {
+		before, end string // bodies of changes; "": none
+		code        int
+	}{
+		"made private":    {"", `"visibility":"private"`, live.CloseForbidden},
+		"taken out":       {`"visibility":"private","people":{"` + viewer + `":""}`, `"people":{"` + viewer + `":null}`, live.CloseForbidden},
+		"leaves the team": {`"visibility":"team","teams":{"` + string(team.ID) + `":true}`, "", live.CloseForbidden},
+		"signs out":       {"", "", live.CloseSignedOut},
+	} {
+		member(true)
+		inv := admin.openInvestigation(name)
+		change := func(body string) {
+			t.Helper()
+			if body == "" {
+				return
+			}
+			var now collab.Investigation
+			admin.api("GET", "/api/v1/investigations/"+string(inv.ID), "", 200, &now)
+			admin.api("PATCH", "/api/v1/investigations/"+string(inv.ID), fmt.Sprintf(`{"seen":%d,%s}`, now.Offset, body), 200, nil)
+		}
+		change(c.before)
+		vi := s.as(collab.RoleViewer)
+		conn := s.dial(vi, inv.ID, "")
+		nextFrame(t, conn)
+		change(c.end)
+		switch name {
+		case "leaves the team":
+			member(false)
+		case "signs out":
+			vi.post("/sign-out")
+		}
+		admin.api("POST", "/api/v1/investigations/"+string(inv.ID)+"/blocks", `{"kind":"note","text":"the sensitive thing"}`, 201, nil)
+		if err := conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		for {
+			_, raw, err := conn.ReadMessage()
+			if err != nil {
+				if !websocket.IsCloseError(err, c.code) {
+					t.Errorf("%s: the socket ends with %v, want code %d", name, err, c.code)
+				}
+				break
+			}
+			if strings.Contains(string(raw), "sensitive") {
+				t.Errorf("%s: the socket was told %s", name, raw)
+			}
+		}
+	}
+}
+
 func TestLiveRefuses(t *testing.T) {
 	s := newSite(t)
 	bo := s.as(collab.RoleMember)

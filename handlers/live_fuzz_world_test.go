@@ -232,7 +232,7 @@ func (w *fuzzWorld) startNode() (*fuzzNode, error) {
 		return nil, errors.Join(err, store.Close())
 	}
 	n := &fuzzNode{store: store, nc: nc, conns: map[net.Conn]bool{}}
-	n.hub = live.NewHub(live.Options{Store: store, NATS: nc, MaySee: store.MaySee, Queue: 8, Sweep: 200 * time.Millisecond})
+	n.hub = live.NewHub(live.Options{Store: store, NATS: nc, Readers: store.Readers, Queue: 8, Sweep: 200 * time.Millisecond})
 	s, err := New(context.Background(), Deps{Store: w.site.Store, Graph: w.site.Graph, Collab: store, Auth: auth.New(store, auth.Options{}), Live: n.hub})
 	if err != nil {
 		return nil, errors.Join(err, n.hub.Close(), store.Close())

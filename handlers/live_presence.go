@@ -90,6 +90,20 @@ func (g *liveGuard) remove(k *socket) {
 	}
 }
 
+// look closes the sockets of somebody whose session ended, before whoever ended it
+// hears that it did.
+func (g *liveGuard) look(s *Server, actor string) {
+	g.mu.Lock()
+	var list []*socket
+	for k := range g.sockets {
+		if k.actor.ID == actor {
+			list = append(list, k)
+		}
+	}
+	g.mu.Unlock()
+	check(s, list)
+}
+
 func (g *liveGuard) watch(s *Server, mine map[*socket]bool) {
 	tick := time.NewTicker(s.pulse.check)
 	defer tick.Stop()

@@ -80,6 +80,7 @@ func New(ctx context.Context, d Deps) (*Server, error) {
 		d.Collab.OnChange(d.Live.Announce)
 		d.Collab.OnInbox(d.Live.TellInboxes)
 		d.Collab.OnAnnotation(d.Live.TellAnnotations)
+		d.Collab.OnSignOut(func(actor string) { s.guard.look(s, actor) })
 	}
 	if err := s.loadPublicURL(ctx); err != nil {
 		return nil, err

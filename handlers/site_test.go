@@ -55,7 +55,7 @@ func newBareSite(t *testing.T, options ...func(*Deps)) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hub := live.NewHub(live.Options{Store: people})
+	hub := live.NewHub(live.Options{Store: people, Readers: people.Readers})
 	t.Cleanup(func() {
 		if err := errors.Join(hub.Close(), store.Close(), people.Check(context.Background()), people.Close()); err != nil {
 			t.Error(err)

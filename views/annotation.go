@@ -20,6 +20,7 @@ type BoardAnnotation struct {
 	CanWrite  bool // may reply, react and resolve
 	Back      string
 	Versions  int       // more than one: it was edited
+	EditedBy  string    // by somebody else than By
 	Moment    time.Time // what it points at, zero: nothing
 	Until     time.Time // the end of that, zero: it is a moment
 	Offset    string    // the same, from the begin of the trace it shows in

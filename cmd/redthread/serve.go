@@ -169,7 +169,7 @@ func (a *app) open(ctx context.Context, failed chan<- error) error {
 		return err
 	}
 	a.onClose("notifications", func(context.Context) error { return notifier.Close() })
-	a.hub = live.NewHub(live.Options{Store: a.collab, NATS: nc, MaySee: a.collab.MaySee, Log: a.log.With("component", "live")})
+	a.hub = live.NewHub(live.Options{Store: a.collab, NATS: nc, Readers: a.collab.Readers, Log: a.log.With("component", "live")})
 	a.onClose("live rooms", func(context.Context) error { return a.hub.Close() })
 
 	takeSpans := handlers.NewIngest(handlers.IngestOptions{

@@ -21,8 +21,9 @@ type AnnotationsChanged struct {
 
 // TellAnnotations tells every page of a trace, here and on other servers, that
 // somebody wrote on it in an investigation, or, with "", in none: whoever may not
-// see that is not told. Without a trace, the pages of all traces are told: who may
-// see what has changed, and which, is nobody's business. It does not block. It is what
+// see that is not told. Without a trace, who may see what has changed: the pages of
+// all traces are told, since which is nobody's business, and every room looks who may
+// still read. It does not block. It is what
 // [collab.Store.OnAnnotation] calls.
 func (h *Hub) TellAnnotations(trace string, in collab.InvestigationID) {
 	h.tellAnnotations(trace, in)
@@ -48,6 +49,9 @@ func (h *Hub) hearAnnotations(m *nats.Msg) {
 }
 
 func (h *Hub) tellAnnotations(trace string, in collab.InvestigationID) {
+	if trace == "" {
+		h.recheck()
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var subs []*Subscriber

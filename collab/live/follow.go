@@ -22,14 +22,14 @@ const (
 type viewFor struct {
 	sub    *Subscriber
 	leader Named
-	page   *conn  // nil: nowhere to be seen
-	end    string // a reason: it is over
+	pages  []*conn // where they are to be seen, the newest first; nil: nowhere
+	end    string  // a reason: it is over
 }
 
 // viewsOf is what the followers of a person on this server are told.
 func (p *presence) viewsOf(person string) []viewFor {
 	var list []viewFor
-	page := p.view(person)
+	pages := p.views(person)
 	alone := len(p.people[person]) > 0
 	leader := Named{ID: person}
 	for _, c := range p.people[person] {
@@ -40,7 +40,7 @@ func (p *presence) viewsOf(person string) []viewFor {
 		if f.sub == nil {
 			continue
 		}
-		v := viewFor{sub: f.sub, leader: leader, page: page}
+		v := viewFor{sub: f.sub, leader: leader, pages: pages}
 		switch {
 		case alone:
 			v.end = EndRefused
@@ -63,13 +63,16 @@ func (v *viewFor) tell(h *Hub) {
 		return
 	}
 	m := FollowView{Type: TypeFollowView, Person: v.leader.ID, Name: v.leader.Name}
-	if v.page != nil {
-		board, isBoard := strings.CutPrefix(v.page.place, "i:")
+	// A page that the follower may not see is as good as one that nobody is shown
+	// on: what shows is the page before it, and nothing is told of what is done there.
+	for _, page := range v.pages {
+		board, isBoard := strings.CutPrefix(page.place, "i:")
 		if !isBoard || h.maySee(v.sub.who, collab.InvestigationID(board)) {
-			m.Path, m.Scroll = v.page.Path, v.page.Scroll
+			m.Path, m.Scroll = page.Path, page.Scroll
+			break
 		}
 	}
-	v.sub.pushNewest("view", Encode(m))
+	v.sub.pushView(Encode(m))
 }
 
 // maySee asks the store; what it cannot tell is not seen.
@@ -77,9 +80,10 @@ func (h *Hub) maySee(who collab.Actor, id collab.InvestigationID) bool {
 	if h.see == nil {
 		return true
 	}
-	ctx, cancel := context.WithTimeout(collab.WithActor(h.base, who), 2*time.Second)
+	ctx, cancel := context.WithTimeout(h.base, 2*time.Second)
 	defer cancel()
-	return h.see(ctx, id) == nil
+	may, err := h.see(ctx, id, []string{who.ID})
+	return err == nil && len(may) > 0
 }
 
 // leadersOf lists whom a person follows, from any of their pages.
@@ -199,6 +203,7 @@ func (s *Subscriber) Follow(person string, again bool) {
 		name = page.Name
 	}
 	p.edit(s, func(c *conn) { c.Follows = person })
+	s.forgetView()
 	reason := ""
 	switch {
 	case person == s.who.ID || len(p.circle(s.who.ID)) > 0:

@@ -28,7 +28,8 @@
 //	G4  A slow page delays nobody: it loses cursors, then is sent away  TestSlowReaderDelaysNobody, TestSlowReaderLosesCursorsFirst, TestLiveLoad
 //	G5  Presence is right within 45 s; nothing of it is stored          TestPresenceEndsWithoutAWord (handlers), TestPresenceOfADeadServerExpires
 //	G6  Different fields both win; the same field asks                  collab.TestDifferentFieldsBothWin, collab.TestMergeTextProperties, TestBrowserConflict
-//	G7  Who loses access is out within 5 s, and the content hidden      TestRevokedReadersLeave (handlers), TestBrowserRevoked
+//	G7  Nothing written after somebody lost access reaches them; they   TestNothingAfterAccessEnds, TestRevokedReadersLeave (handlers),
+//	    are out within 5 s, and the content hidden                      TestBrowserRevoked
 //	G8  NATS gone or back makes no difference to what is told           TestNATSIsOnlyTheWakeUp, TestLiveFuzz
 //	G9  It works without scripts, and says how much is new              TestBrowserWithoutScripts, TestRefreshTellsWhatIsNew (handlers)
 //
@@ -72,10 +73,10 @@ type Options struct {
 	// process only. Its owner closes it.
 	NATS *nats.Conn
 	Log  *slog.Logger
-	// MaySee answers nil if the actor in its context may see an investigation. It
-	// is asked before somebody is told where the one whom they follow is. Nil:
-	// everybody sees all.
-	MaySee func(ctx context.Context, id collab.InvestigationID) error
+	// Readers returns those of some actors, by id, who may read an investigation. It
+	// is asked when a change is delivered, and before somebody is told where the one
+	// whom they follow is. Nil: everybody sees all.
+	Readers func(ctx context.Context, id collab.InvestigationID, actors []string) ([]string, error)
 	// Sweep is how often an open room looks at its log unasked; 0: 2 s.
 	Sweep time.Duration
 	// Queue is how many messages may wait for a subscriber before it is
@@ -88,7 +89,7 @@ type Hub struct {
 	log    Log
 	nats   *nats.Conn // nil: none
 	heard  []*nats.Subscription
-	see    func(ctx context.Context, id collab.InvestigationID) error
+	see    func(ctx context.Context, id collab.InvestigationID, actors []string) ([]string, error)
 	logger *slog.Logger
 	queue  int
 	sweep  time.Duration
@@ -114,7 +115,7 @@ func NewHub(o Options) *Hub {
 	if o.Sweep <= 0 {
 		o.Sweep = sweepEvery
 	}
-	h := &Hub{log: o.Store, nats: o.NATS, see: o.MaySee, logger: o.Log, queue: o.Queue, sweep: o.Sweep, rooms: map[collab.InvestigationID]*Room{}}
+	h := &Hub{log: o.Store, nats: o.NATS, see: o.Readers, logger: o.Log, queue: o.Queue, sweep: o.Sweep, rooms: map[collab.InvestigationID]*Room{}}
 	h.base, h.cancel = context.WithCancel(context.Background())
 	h.ctx = collab.AsServer(h.base)
 	h.presence = newPresence(h, rand.Text()[:10])
@@ -171,6 +172,16 @@ func (h *Hub) wake(id collab.InvestigationID) {
 	r := h.rooms[id]
 	h.mu.Unlock()
 	if r != nil {
+		r.poke()
+	}
+}
+
+// recheck makes every room look who may still read.
+func (h *Hub) recheck() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, r := range h.rooms {
+		r.recheck = true
 		r.poke()
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -489,4 +490,49 @@ func TestGoldenMessages(t *testing.T) {
 			t.Errorf("%s:\n got %s\nwant %s", typ, got, want)
 		}
 	}
+}
+
+// What is written after somebody lost access never reaches them, however they lost it
+// and however soon; what was written before may.
+func TestNothingAfterAccessEnds(t *testing.T) {
+	l := &memoryLog{epoch: "e1"}
+	var out atomic.Bool
+	h := newHub(t, l, Options{Sweep: time.Hour, Readers: func(_ context.Context, _ collab.InvestigationID, actors []string) ([]string, error) {
+		return slices.DeleteFunc(slices.Clone(actors), func(a string) bool { return a == "u_2" && out.Load() }), nil
+	}})
+	only := func(s *Subscriber, last int64) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		for {
+			raw, err := s.Next(ctx)
+			var closed *CloseError
+			var m message
+			switch {
+			case errors.As(err, &closed) && closed.Code == CloseForbidden:
+				return
+			case err != nil:
+				t.Fatalf("whose access ended got %v, want code %d", err, CloseForbidden)
+			case json.Unmarshal(raw, &m) != nil || m.Type == "note.added" && m.Offset > last:
+				t.Fatalf("whose access ended got %s", raw)
+			}
+		}
+	}
+	ann, bo := join(t, h, 1, "", -1), join(t, h, 2, "", -1)
+	next(t, ann)
+	next(t, bo)
+	h.Announce(l.append(1))
+	wantChanges(t, bo, 1, 1)
+	out.Store(true)
+	h.Announce(l.append(1))
+	wantChanges(t, ann, 1, 2)
+	only(bo, 1)
+	only(join(t, h, 2, "e1", 0), 0) // nor does what they missed, if they come in just then
+	// Where nothing is written, they go as soon as it is known that access changed.
+	out.Store(false)
+	di := join(t, h, 2, "", -1)
+	next(t, di)
+	out.Store(true)
+	h.TellAnnotations("", "")
+	only(di, 2)
 }

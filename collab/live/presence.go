@@ -245,16 +245,24 @@ func newestFirst(a, b *conn) int {
 	return cmp.Or(cmp.Compare(b.Moved, a.Moved), cmp.Compare(a.ID, b.ID))
 }
 
-// view is the page of a person that a follower sees: the newest. It is nil if
-// there is none to see.
-func (p *presence) view(person string) *conn {
-	var newest *conn
+// views are the pages of a person that a follower may see, the newest first.
+func (p *presence) views(person string) []*conn {
+	var list []*conn
 	for _, c := range p.people[person] {
-		if c.Path != "" && !c.Hidden && (newest == nil || newestFirst(c, newest) < 0) {
-			newest = c
+		if c.Path != "" && !c.Hidden {
+			list = append(list, c)
 		}
 	}
-	return newest
+	slices.SortFunc(list, newestFirst)
+	return list
+}
+
+// view is the newest of a person's pages, nil if there is none to see.
+func (p *presence) view(person string) *conn {
+	if list := p.views(person); len(list) > 0 {
+		return list[0]
+	}
+	return nil
 }
 
 // letter is a message for one subscriber, made while Hub.mu is held and

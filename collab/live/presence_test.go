@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -252,11 +253,8 @@ func TestAskedToFollow(t *testing.T) {
 // A follower who may not see where the other one is learns no more than if they
 // were nowhere.
 func TestFollowerIsNotLedIntoThePrivate(t *testing.T) {
-	h := newHub(t, &memoryLog{epoch: "e1"}, Options{MaySee: func(ctx context.Context, id collab.InvestigationID) error {
-		if a, ok := collab.ActorFrom(ctx); ok && (a.ID == "u_1" || a.ID == "u_3") && id == inv {
-			return nil
-		}
-		return collab.ErrNotFound
+	h := newHub(t, &memoryLog{epoch: "e1"}, Options{Readers: func(_ context.Context, id collab.InvestigationID, actors []string) ([]string, error) {
+		return slices.DeleteFunc(slices.Clone(actors), func(a string) bool { return id != inv || a == "u_2" }), nil
 	}})
 	bo, cy := here(t, h, 2, traceA), here(t, h, 3, traceA)
 	ann := here(t, h, 1, traceA)
@@ -270,11 +268,53 @@ func TestFollowerIsNotLedIntoThePrivate(t *testing.T) {
 	waitFor(t, cy, TypeFollowView, "the board", func(m FollowView) bool { return m.Path == "/i/i_1" })
 	board.SetView(View{Path: "/i/i_1?view=lanes", Scroll: Scroll{"b_1", 3}})
 	waitFor(t, cy, TypeFollowView, "its lanes", func(m FollowView) bool { return m.Path == "/i/i_1?view=lanes" })
+	// With a page that Bo may see behind it, that is what he sees; what Ann does on
+	// the board is nothing to him.
+	explore := here(t, h, 1, "/explore")
+	waitFor(t, bo, TypeFollowView, "the page beside it", func(m FollowView) bool { return m.Path == "/explore" })
+	board.SetView(View{Path: "/i/i_1?view=board", Scroll: Scroll{"b_1", 4}})
+	waitFor(t, cy, TypeFollowView, "the board again", func(m FollowView) bool { return m.Path == "/i/i_1?view=board" })
+	explore.SetView(View{Path: "/explore?q=1"})
+	waitFor(t, bo, TypeFollowView, "the page beside it, changed", func(m FollowView) bool {
+		if m.Path == "" || strings.Contains(m.Path, "i_1") {
+			t.Errorf("a follower who may not see the board was told %+v", m)
+		}
+		return m.Path == "/explore?q=1"
+	})
 	bo.Close(CloseShutdown, "")
 	for m, err := bo.Take(); err == nil; m, err = bo.Take() {
 		if strings.Contains(string(m), "i_1") || strings.Contains(string(m), "b_1") {
 			t.Fatalf("a follower who may not see the board was told %s", m)
 		}
+	}
+}
+
+// What one who follows is told while the other opens and uses a board that they may
+// not see is what they are told of a page that is shown to nobody.
+func TestAPrivateBoardIsLikeAPageOfNobody(t *testing.T) {
+	told := func(open func(h *Hub) *Subscriber) (views []string) {
+		h := newHub(t, &memoryLog{epoch: "e1"}, Options{Readers: func(_ context.Context, id collab.InvestigationID, actors []string) ([]string, error) {
+			return slices.DeleteFunc(slices.Clone(actors), func(a string) bool { return a == "u_2" }), nil
+		}})
+		bo, ann := here(t, h, 2, traceA), here(t, h, 1, "/explore")
+		bo.Follow("u_1", false)
+		see := func(what, path string) {
+			waitFor(t, bo, TypeFollowView, what, func(m FollowView) bool { views = append(views, m.Path); return m.Path == path })
+		}
+		see("Explore", "/explore")
+		ann.Leave()
+		see("between two pages", "")
+		page := open(h)
+		page.SetView(View{Path: page.conn.Path, Scroll: Scroll{"b_1", 3}})
+		page.Leave()
+		here(t, h, 1, "/explore?q=2")
+		see("Explore again", "/explore?q=2")
+		return views
+	}
+	board := told(func(h *Hub) *Subscriber { return join(t, h, 1, "", -1) })
+	nobody := told(func(h *Hub) *Subscriber { return here(t, h, 1, "/inbox") })
+	if !slices.Equal(board, nobody) {
+		t.Errorf("on a private board: %q; on a page of nobody: %q", board, nobody)
 	}
 }
 

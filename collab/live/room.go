@@ -2,8 +2,10 @@ package live
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	"redthread/collab"
@@ -23,6 +25,7 @@ type Room struct {
 	// Guarded by Hub.mu.
 	subs    map[*Subscriber]bool
 	joining []*Subscriber
+	recheck bool // who may see what has changed
 }
 
 func (r *Room) poke() {
@@ -55,7 +58,8 @@ func (r *Room) step() bool {
 	h := r.hub
 	h.mu.Lock()
 	live, joining := len(r.subs), r.joining
-	r.joining = nil
+	recheck := r.recheck
+	r.joining, r.recheck = nil, false
 	if live == 0 && len(joining) == 0 {
 		r.forget()
 		h.mu.Unlock()
@@ -64,6 +68,9 @@ func (r *Room) step() bool {
 	h.mu.Unlock()
 
 	if live > 0 {
+		if recheck {
+			r.readers()
+		}
 		r.follow()
 	}
 	for _, sub := range joining {
@@ -106,7 +113,7 @@ func (r *Room) follow() {
 			frames[i] = frame(&changes[i])
 			gone = gone || changes[i].Type == collab.InvestigationDeleted
 		}
-		for _, sub := range r.subscribers() {
+		for _, sub := range r.readers() {
 			for _, f := range frames {
 				sub.push(f)
 			}
@@ -148,6 +155,9 @@ func (r *Room) admit(sub *Subscriber) {
 			missed, _, err = r.hub.log.Changes(r.hub.ctx, r.id, from, int(p.Offset-from))
 		}
 	}
+	if err == nil && len(r.keepReaders([]*Subscriber{sub})) == 0 {
+		return // whoever let it in asked before the log was read
+	}
 	if err != nil {
 		if r.hub.ctx.Err() == nil {
 			r.hub.logger.Error("live: admit", "investigation", r.id, "error", err)
@@ -176,6 +186,45 @@ func (r *Room) read(after int64) ([]collab.Change, collab.Position, error) {
 		return nil, p, err
 	}
 	return r.hub.log.Changes(r.hub.ctx, r.id, after, 0)
+}
+
+// readers returns the subscribers who may read now, and sends the others away. It
+// is asked after the log was read and before what was read is delivered: what was
+// written after somebody lost access never reaches them, whatever took it from them.
+func (r *Room) readers() []*Subscriber { return r.keepReaders(r.subscribers()) }
+
+func (r *Room) keepReaders(list []*Subscriber) []*Subscriber {
+	if r.hub.see == nil || len(list) == 0 {
+		return list
+	}
+	var people []string
+	known := map[string]bool{}
+	for _, sub := range list {
+		if !known[sub.who.ID] {
+			known[sub.who.ID] = true
+			people = append(people, sub.who.ID)
+		}
+	}
+	ctx, cancel := context.WithTimeout(r.hub.ctx, 2*time.Second)
+	defer cancel()
+	may, err := r.hub.see(ctx, r.id, people)
+	code, reason := CloseForbidden, "You may not see this."
+	if err != nil { // nobody is told what they perhaps may not see: they come back, and are asked again
+		if r.hub.ctx.Err() == nil {
+			r.hub.logger.Error("live: who may read", "investigation", r.id, "error", err)
+		}
+		may, code, reason = nil, CloseReload, "Who may see this cannot be read just now."
+	}
+	return slices.DeleteFunc(list, func(sub *Subscriber) bool {
+		if slices.Contains(may, sub.who.ID) {
+			return false
+		}
+		r.hub.mu.Lock()
+		delete(r.subs, sub)
+		r.hub.mu.Unlock()
+		sub.Close(code, reason)
+		return true
+	})
 }
 
 func (r *Room) subscribers() []*Subscriber {

@@ -1,6 +1,7 @@
 package live
 
 import (
+	"bytes"
 	"context"
 	"slices"
 	"sync"
@@ -33,6 +34,7 @@ type Subscriber struct {
 	pending   [][]byte    // its start may be longer than limit; overflow disconnects
 	backlog   int         // how many of pending are the start
 	ephemeral []ephemeral // the newest of each key
+	view      []byte      // what it was told last of whom it follows
 	greeted   bool        // hello is queued: before it nothing without an offset goes out
 	closed    bool
 	code      int
@@ -149,6 +151,25 @@ func (s *Subscriber) pushNewest(key string, m []byte) {
 		s.ephemeral = slices.Delete(s.ephemeral, 0, 1)
 	}
 	s.ephemeral = append(s.ephemeral, ephemeral{key, m})
+}
+
+// pushView tells what the one whom one follows sees, if that is another view than
+// it was.
+func (s *Subscriber) pushView(m []byte) {
+	s.mu.Lock()
+	same := bytes.Equal(s.view, m)
+	s.view = m
+	s.mu.Unlock()
+	if !same {
+		s.pushNewest("view", m)
+	}
+}
+
+// forgetView makes the next view be told, whatever it is.
+func (s *Subscriber) forgetView() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.view = nil
 }
 
 // Send queues an answer for this subscriber alone.

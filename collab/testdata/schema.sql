@@ -81,7 +81,7 @@ CREATE TABLE blocks (
     created_at       INTEGER NOT NULL,
     updated_at       INTEGER NOT NULL,
     deleted_at       INTEGER NOT NULL DEFAULT 0
-, state TEXT NOT NULL DEFAULT '', cited TEXT NOT NULL DEFAULT '', done INTEGER NOT NULL DEFAULT 0, assignee TEXT NOT NULL DEFAULT '', sides TEXT NOT NULL DEFAULT '', due_at INTEGER NOT NULL DEFAULT 0) STRICT;
+, state TEXT NOT NULL DEFAULT '', cited TEXT NOT NULL DEFAULT '', done INTEGER NOT NULL DEFAULT 0, assignee TEXT NOT NULL DEFAULT '', sides TEXT NOT NULL DEFAULT '', due_at INTEGER NOT NULL DEFAULT 0, edited_by TEXT NOT NULL DEFAULT '', edited_by_name TEXT NOT NULL DEFAULT '') STRICT;
 
 CREATE INDEX blocks_investigation_id_position_idx ON blocks (investigation_id, position);
 
