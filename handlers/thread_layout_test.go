@@ -133,7 +133,7 @@ func TestThreadSentence(t *testing.T) {
 	if got, want := toldOf(jobThread(), 2, ""), "POST /quotes in web → message quotes.created (waited 40 ms) → process quotes in indexer and 1 other branch"; got != want {
 		t.Errorf("to the indexer: %s\nwant %s", got, want)
 	}
-	if got, want := toldOf(jobThread(), 1, ""), "POST /quotes in web → message quotes.created (waited 40 ms) → process quotes in worker → 3 more and 1 other branch"; got != want {
+	if got, want := toldOf(jobThread(), 1, ""), "POST /quotes in web → message quotes.created (waited 40 ms) → process quotes in worker → Recalculate → 2 more and 1 other branch"; got != want {
 		t.Errorf("to the worker: %s\nwant %s", got, want)
 	}
 	one := caseOneLeg()
@@ -234,6 +234,61 @@ func TestThreadAttemptsAndSkew(t *testing.T) {
 		if raw != (before > 0) || strings.Contains(notice.Href, "skew=off") == raw || !strings.Contains(notice.Text, "worker-de is at least 2.94 s behind") {
 			t.Errorf("raw=%v: %d legs before the origin, notice %+v", raw, before, notice)
 		}
+	}
+}
+
+// The table of a storm counts each run once, also of those that are examples of a
+// fold, whatever it is filtered by; what is folded is listed when it is opened.
+func TestThreadTableOfAStorm(t *testing.T) {
+	c := caseHuge(false)
+	th, st, who := c.thread(t)
+	st.table = true
+	runs := func(v *views.ThreadTable) (n, failed int) {
+		for _, r := range v.Rows {
+			of := 1
+			if text, many := strings.CutPrefix(r.Runs, "×"); many {
+				var err error
+				if of, err = strconv.Atoi(strings.ReplaceAll(text, ",", "")); err != nil {
+					t.Fatalf("a row with runs %q", r.Runs)
+				}
+			}
+			if n += of; r.Errors > 0 {
+				failed += of
+			}
+		}
+		return n, failed
+	}
+	const all, failures = 2 + 1200 + 400, 1200/37 + 1 // the request in two services, its jobs, what every third of them set off
+	p := threadView(th, st, who)
+	if n, _ := runs(p.Rows); n != all || p.Rows.All != all || p.Rows.Of != all {
+		t.Errorf("%d runs in the rows, %d of %d told; want %d", n, p.Rows.All, p.Rows.Of, all)
+	}
+	hops := 0
+	for _, h := range p.Hops {
+		hops += h.Count
+	}
+	if hops != all-1 {
+		t.Errorf("%d hops in %+v, want %d", hops, p.Hops, all-1)
+	}
+	g := newGrouping(th, false)
+	for _, r := range p.Rows.Rows {
+		if r.OpenHref != "" && r.Name != "SyncCar" && r.Name != "Reindex" {
+			t.Errorf("a fold is called %q, want the class of its jobs", r.Name)
+		}
+	}
+	st.failed = true
+	p = threadView(th, st, who)
+	if n, failed := runs(p.Rows); n != failures || failed != n || p.Rows.All != failures {
+		t.Errorf("failed only: %d runs in the rows, %d of them failed, %d told; want %d", n, failed, p.Rows.All, failures)
+	}
+	for i := range g.groups {
+		if g.groups[i].name == "SyncCar" {
+			st.open = []openGroup{{id: g.groups[i].id, order: graph.ByStart}}
+		}
+	}
+	p = threadView(th, st, who)
+	if n, failed := runs(p.Rows); n != failures || failed != n || len(p.Rows.Rows) != n {
+		t.Errorf("opened: %d rows of %d runs, %d failed; want each of the %d failures listed", len(p.Rows.Rows), n, failed, failures)
 	}
 }
 

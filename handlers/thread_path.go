@@ -62,6 +62,9 @@ func threadSentence(g *grouping, path []int, who string, href func(leg int) stri
 		}
 		return href(grp.legs[0])
 	}
+	if next := largest(g.groups, g.groups[path[len(path)-1]].children); next >= 0 {
+		path = append(path[:len(path):len(path)], next) // what it set off most
+	}
 	first := &g.groups[path[0]]
 	list := []views.Phrase{{Text: first.name, Strong: true, Href: link(first)}}
 	if who != "" {

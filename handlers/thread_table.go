@@ -14,10 +14,52 @@ import (
 // threadTableRows is how many rows one page of the table has.
 const threadTableRows = 500
 
-// tableRow is a leg of the thread, or a fold.
+// tableRow is a leg of the thread, or those of a fold that are no legs: all of them,
+// or one.
 type tableRow struct {
-	leg  int // -1: a fold
-	fold int
+	leg    int // -1: of a fold
+	fold   int
+	member *graph.FoldTrace // nil: all of them
+}
+
+// foldRest are the traces of a fold that are not among the legs, which are examples
+// of it.
+type foldRest struct {
+	name                          string
+	group                         string // where it is unfolded
+	listed                        map[trace.ID]bool
+	traces, failed, spans, errors int
+}
+
+// rests works out what of the folds is not among the legs.
+func (g *grouping) rests() []foldRest {
+	list := make([]foldRest, len(g.t.Folds))
+	for i := range g.t.Folds {
+		f, grp := &g.t.Folds[i], &g.groups[g.ofFold[i]]
+		list[i] = foldRest{name: foldName(f), group: grp.id, listed: map[trace.ID]bool{}, traces: f.Traces, failed: f.Failed, spans: f.Spans, errors: f.Errors}
+		if len(grp.legs) > 0 {
+			list[i].name = grp.name // jobs are called by their class, whatever their spans say
+		}
+	}
+	for i := range g.t.Legs {
+		l := &g.t.Legs[i]
+		if l.Fold < 0 || list[l.Fold].listed[l.TraceID] {
+			continue
+		}
+		r := &list[l.Fold]
+		r.listed[l.TraceID] = true
+		r.traces--
+		r.spans -= l.Spans
+		r.errors -= l.Errors
+		if l.Errors > 0 {
+			r.failed--
+		}
+	}
+	for i := range list {
+		r := &list[i]
+		r.traces, r.failed, r.spans, r.errors = max(r.traces, 0), max(r.failed, 0), max(r.spans, 0), max(r.errors, 0)
+	}
+	return list
 }
 
 // threadTable fills the table with one page of legs, each after its cause unless
@@ -35,23 +77,39 @@ func threadTable(g *grouping, st threadState, selected int) *views.ThreadTable {
 		}
 		folds[f.Cause] = append(folds[f.Cause], i)
 	}
-	add := func(r tableRow, service string, failed bool) {
+	add := func(r tableRow, service string, runs, failed int) {
 		services[service] = true
-		if (st.service == "" || st.service == service) && (!st.failed || failed) {
+		v.Of += runs
+		if st.failed {
+			runs = failed
+		}
+		if runs > 0 && (st.service == "" || st.service == service) {
 			rows = append(rows, r)
+			v.All += runs
 		}
 	}
+	rests := g.rests()
 	for i := range t.Legs {
-		add(tableRow{leg: i, fold: -1}, t.Legs[i].Service, t.Legs[i].Errors > 0)
+		add(tableRow{leg: i, fold: -1}, t.Legs[i].Service, 1, min(t.Legs[i].Errors, 1))
 		for _, f := range folds[i] {
-			add(tableRow{leg: -1, fold: f}, t.Folds[f].Service, t.Folds[f].Failed > 0)
+			rest := &rests[f]
+			if st.opened(rest.group) == nil {
+				add(tableRow{leg: -1, fold: f}, t.Folds[f].Service, rest.traces, rest.failed)
+				continue
+			}
+			members := t.Folds[f].List(graph.ByStart, 0, t.Folds[f].Traces)
+			for k := range members {
+				if m := &members[k]; !rest.listed[m.TraceID] {
+					add(tableRow{leg: -1, fold: f, member: m}, t.Folds[f].Service, 1, min(m.Errors, 1))
+				}
+			}
 		}
 	}
 	for s := range services {
 		v.Services = append(v.Services, s)
 	}
 	slices.Sort(v.Services)
-	g.sortRows(rows, st.sort)
+	g.sortRows(rows, rests, st.sort)
 	v.Columns = tableColumns(st)
 	filtered := st
 	filtered.service, filtered.failed, filtered.row = "", false, 0
@@ -60,7 +118,7 @@ func threadTable(g *grouping, st threadState, selected int) *views.ThreadTable {
 	}
 	v.Hidden = hiddenParams(filtered.query())
 
-	v.All, v.Of = len(rows), len(t.Legs)+len(t.Folds)
+	v.Matching = len(rows)
 	first := min(max(st.row-1, 0), max(len(rows)-1, 0))
 	if at := slices.Index(rows, tableRow{leg: selected, fold: -1}); st.row == 0 && at >= threadTableRows {
 		first = at - threadTableRows/2
@@ -76,7 +134,7 @@ func threadTable(g *grouping, st threadState, selected int) *views.ThreadTable {
 	start := threadStart(t)
 	for _, r := range rows[first:last] {
 		if r.leg < 0 {
-			v.Rows = append(v.Rows, foldRow(&t.Folds[r.fold], st, start))
+			v.Rows = append(v.Rows, foldRow(&t.Folds[r.fold], &rests[r.fold], r.member, st, start))
 			continue
 		}
 		v.Rows = append(v.Rows, g.legRow(r.leg, st, start, r.leg == selected))
@@ -114,10 +172,26 @@ func (g *grouping) legRow(i int, st threadState, start int64, selected bool) vie
 	return r
 }
 
-func foldRow(f *graph.Fold, st threadState, start int64) views.ThreadRow {
+// foldRow is the row of what is left of a fold, or of one member of it.
+func foldRow(f *graph.Fold, rest *foldRest, member *graph.FoldTrace, st threadState, start int64) views.ThreadRow {
+	r := views.ThreadRow{Depth: f.Depth, Name: rest.name, Service: f.Service, Work: string(f.Work), OpenHref: st.toggled(rest.group).with(func(st *threadState) { st.row = 0 })}
+	if m := member; m != nil {
+		ref := trace.Ref{TraceID: m.TraceID}
+		r.Href, r.TraceHref, r.Runs = st.selecting(ref), spanHref(ref), "1"
+		r.Offset, r.Duration, r.Spans, r.Errors = plusDuration(m.StartUnixNano-start), ui.Duration(m.DurationNano), m.Spans, m.Errors
+		r.How, r.OpenText = "from its summary", "fold"
+		if m.WaitNano > 0 {
+			r.Wait = ui.Duration(m.WaitNano)
+		}
+		return r
+	}
 	ref := trace.Ref{TraceID: f.Slowest}
-	r := views.ThreadRow{Depth: f.Depth, Name: foldName(f), Service: f.Service, Work: string(f.Work), Href: st.selecting(ref), TraceHref: spanHref(ref), Runs: "×" + ui.Count(f.Traces),
-		Offset: plusDuration(f.StartUnixNano - start), Duration: "median " + ui.Duration(f.MedianNano) + ", max " + ui.Duration(f.MaxNano), Spans: f.Spans, Errors: f.Errors, How: "folded, from summaries"}
+	r.Href, r.TraceHref, r.Runs = st.selecting(ref), spanHref(ref), "×"+ui.Count(rest.traces)
+	r.Offset, r.Duration, r.Spans, r.Errors = plusDuration(f.StartUnixNano-start), "median "+ui.Duration(f.MedianNano)+", max "+ui.Duration(f.MaxNano), rest.spans, rest.errors
+	r.How, r.OpenText = "from summaries", "list them"
+	if st.failed {
+		r.Runs, r.How = "×"+ui.Count(rest.failed), "those of "+ui.Count(rest.traces)+" that failed, from summaries"
+	}
 	if f.MaxWaitNano > 0 {
 		r.Wait = "up to " + ui.Duration(f.MaxWaitNano)
 	}
@@ -155,7 +229,7 @@ func tableColumns(st threadState) []views.ThreadColumn {
 
 // sortRows puts rows in the order of a column; rows that are equal in it stay
 // after their causes.
-func (g *grouping) sortRows(rows []tableRow, by string) {
+func (g *grouping) sortRows(rows []tableRow, rests []foldRest, by string) {
 	key := strings.TrimPrefix(by, "-")
 	if key == "" {
 		return
@@ -169,10 +243,14 @@ func (g *grouping) sortRows(rows []tableRow, by string) {
 	for i, r := range rows {
 		k := &list[i]
 		k.row = r
-		if r.leg < 0 {
+		switch m := r.member; {
+		case m != nil:
 			f := &g.t.Folds[r.fold]
-			k.text, k.number = column(key, foldName(f), f.Service, f.Work, f.StartUnixNano, f.MaxWaitNano, f.MaxNano, f.Traces, f.Spans, f.Errors)
-		} else {
+			k.text, k.number = column(key, rests[r.fold].name, f.Service, f.Work, m.StartUnixNano, m.WaitNano, m.DurationNano, 1, m.Spans, m.Errors)
+		case r.leg < 0:
+			f, rest := &g.t.Folds[r.fold], &rests[r.fold]
+			k.text, k.number = column(key, rest.name, f.Service, f.Work, f.StartUnixNano, f.MaxWaitNano, f.MaxNano, rest.traces, rest.spans, rest.errors)
+		default:
 			l := &g.t.Legs[r.leg]
 			k.text, k.number = column(key, legName(l), l.Service, l.Work, g.begin(l), l.WaitNano, l.DurationNano, 1, l.Spans, l.Errors)
 		}

@@ -45,7 +45,7 @@ func threadView(t *graph.Thread, st threadState, who requesters) views.ThreadPag
 	if p.MoreCandidates > 0 {
 		p.AllCandidates = causesHref(t, st)
 	}
-	p.Busy, p.Hops = busyServices(t), hopCounts(t.Legs)
+	p.Busy, p.Hops = busyServices(t), hopCounts(g)
 	p.Critical = criticalView(g, st)
 	if selected >= 0 {
 		p.Panel = legPanel(g, st, selected)
@@ -293,9 +293,16 @@ func busyService(s serviceTotal, name string, most int64) views.BusyService {
 	return views.BusyService{Service: name, Text: ui.Duration(s.BusyNano), Width: percent(float64(min(s.BusyNano, most)), most), Runs: s.Runs, Errors: s.Errors}
 }
 
-// hopCounts counts the ways in which hops are known, recorded ones first.
-func hopCounts(legs []graph.Leg) []views.HopCount {
+// hopCounts counts the ways in which hops are known, recorded ones first. Those of
+// traces that are folded are counted from summaries, which do not tell the way.
+func hopCounts(g *grouping) []views.HopCount {
 	counts := map[views.HopCount]int{}
+	legs := g.t.Legs
+	for _, rest := range g.rests() {
+		if rest.traces > 0 {
+			counts[views.HopCount{Text: "counted, not looked at one by one"}] += rest.traces
+		}
+	}
 	for i := range legs {
 		if legs[i].Cause >= 0 {
 			counts[views.HopCount{Text: howKnown(legs[i].By, legs[i].Rule, legs[i].Inferred), Inferred: legs[i].Inferred}]++

@@ -324,7 +324,8 @@ type ThreadAmong struct {
 type ThreadTable struct {
 	Columns        []ThreadColumn
 	Rows           []ThreadRow
-	All, Of        int
+	Matching       int // rows
+	All, Of        int // runs that they are of, and runs in all
 	Earlier, Later *MoreRows
 	Action         string
 	Hidden         []Param
@@ -355,9 +356,11 @@ type ThreadRow struct {
 	Spans     int
 	Errors    int
 	How       string
-	Inferred  bool
-	Selected  bool
-	Topic     string
+	// OpenHref lists or folds those that are not listed, with OpenText; "" for others.
+	OpenHref, OpenText string
+	Inferred           bool
+	Selected           bool
+	Topic              string
 }
 
 func (b ThreadBar) class() string {
