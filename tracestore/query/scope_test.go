@@ -170,21 +170,44 @@ func (a *refAround) value(t *testing.T, s *trace.Span, name string) trace.Value 
 		switch {
 		case prefix == "origin" && o.Status == graph.Found:
 			ref = o.Origins[0].Ref
+		case prefix == "origin" && o.Status == graph.Ambiguous: // what all candidates say
+			common := a.end(ctx, o.Origins[0].Ref, rest)
+			for _, c := range o.Origins[1:] {
+				if a.end(ctx, c.Ref, rest) != common {
+					return trace.Value{}
+				}
+			}
+			return common
 		case prefix == "cause" && a.messages(s) > 1: // several: none of them
 		case prefix == "cause" && len(o.Hops) > 0:
 			ref = o.Hops[len(o.Hops)-1].From.Ref
 		}
-		if of = a.span(ref); of == nil && !ref.SpanID.IsZero() {
-			if sum, ok, _ := a.all.TraceSummary(ctx, ref.TraceID); ok && sum.SpanID == ref.SpanID {
-				v, _ := ofSummary(&sum, rest)
-				return v
-			}
-		}
+		return a.end(ctx, ref, rest)
 	}
 	if of == nil {
 		return trace.Value{}
 	}
 	return refValue(of, rest)
+}
+
+// end is the value of a column of an origin or cause: of its span, or of what its
+// trace is remembered by, which may keep what another of its spans says.
+func (a *refAround) end(ctx context.Context, ref trace.Ref, name string) trace.Value {
+	of := a.span(ref)
+	if of != nil {
+		if v := refValue(of, name); v.Type != trace.TypeNone {
+			return v
+		}
+	}
+	sum, ok, _ := a.all.TraceSummary(ctx, ref.TraceID)
+	if !ok || ref.SpanID.IsZero() || sum.SpanID != ref.SpanID {
+		return trace.Value{}
+	}
+	v, sure := ofSummary(&sum, name)
+	if of != nil && sure {
+		return trace.Value{}
+	}
+	return v
 }
 
 // TestAroundAgainstReference runs queries over random threads, of which some have
