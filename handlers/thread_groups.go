@@ -36,6 +36,7 @@ type threadGroup struct {
 	waitNano int64 // the longest
 	skewNano int64 // the largest
 	busyNano int64
+	shared   bool // some of it may be of other threads
 	least    int64 // how long one run took: least, median and most
 	median   int64
 	most     int64
@@ -193,6 +194,7 @@ func (grp *threadGroup) take(l *graph.Leg, i int, begin int64) {
 	}
 	grp.runs++
 	grp.busyNano += l.BusyNano
+	grp.shared = grp.shared || l.Shared
 	if l.Errors > 0 {
 		grp.failed++
 	}

@@ -92,13 +92,14 @@ func threadSentence(g *grouping, path []int, who string, href func(leg int) stri
 				list = append(list, views.Phrase{Text: "(" + waitWords(grp.runs, grp.waitNano) + ")", Quiet: true})
 			}
 		}
-		count, failed, retries, deep, wait := 0, 0, 0, 0, int64(0)
+		count, failed, retries, deep, wait, shared := 0, 0, 0, 0, int64(0), false
 		for k, i := range step {
 			count += g.groups[i].runs
 			failed += g.groups[i].failed
 			retries += g.groups[i].retries
 			deep += g.groups[i].deep + min(k, 1)
 			wait = max(wait, g.groups[i].waitNano)
+			shared = shared || g.groups[i].shared
 			if k > 0 {
 				aside += len(g.groups[step[k-1]].children) - 1
 			}
@@ -107,7 +108,12 @@ func threadSentence(g *grouping, path []int, who string, href func(leg int) stri
 			aside += len(at.children) - 1
 		}
 		list = append(list, views.Phrase{Arrow: true, Text: grp.name, Strong: true, Href: link(grp)})
-		if count > 1 {
+		switch {
+		case shared && count > 1:
+			list = append(list, views.Phrase{Text: "up to ×" + ui.Count(count)})
+		case shared:
+			list = append(list, views.Phrase{Text: "perhaps", Quiet: true})
+		case count > 1:
 			list = append(list, views.Phrase{Text: "×" + ui.Count(count)})
 		}
 		if grp.service != at.service {

@@ -100,6 +100,16 @@ func threadNotices(t *graph.Thread, st threadState, selected int) []views.Notice
 	if n := len(t.Loops); n > 0 {
 		say(countOf(n, "cause leads", "causes lead") + " back to what caused " + itOrThem(n) + ": the thread goes on there for ever and is drawn once.")
 	}
+	if t.Ripple.Shared > 0 && t.Origin != nil {
+		others := 0
+		for i := range t.Legs {
+			if l := &t.Legs[i]; l.Shared && l.BatchHere < l.Batch {
+				others = max(others, l.Batch-l.BatchHere)
+			}
+		}
+		say("Some of it may not be this thread's: a batch of messages was handled together, of which " + countOf(others, "message is", "messages are") +
+			" of other threads. The work after the batch is counted whole for each of them, so figures with “up to” are upper bounds.")
+	}
 	list = append(list, skewNotice(t, st)...)
 	if t.Folded > 0 {
 		say(ui.Count(t.Folded) + " traces are too many of a kind to be drawn one by one: they are folded and counted from their summaries.")
@@ -212,14 +222,18 @@ func rippleFacts(t *graph.Thread) []views.ThreadFact {
 			failed += t.Folds[i].Failed
 		}
 	}
-	jobs := views.ThreadFact{Name: "jobs run", Value: ui.Count(r.Jobs)}
+	upTo := ""
+	if r.Shared > 0 && t.Origin != nil {
+		upTo = "up to "
+	}
+	jobs := views.ThreadFact{Name: "jobs run", Value: upTo + ui.Count(r.Jobs)}
 	if failed > 0 {
 		jobs.Warn = ui.Count(failed) + " failed"
 	}
 	list := []views.ThreadFact{
-		{Name: "traces", Value: ui.Count(r.Traces)}, {Name: "messages", Value: ui.Count(r.Messages)}, jobs,
-		{Name: "requests set off", Value: ui.Count(r.Requests)}, {Name: "errors", Value: ui.Count(r.Errors)}, {Name: "busy time", Value: ui.Duration(r.BusyNano)},
-		{Name: "waiting in queues", Value: ui.Duration(r.WaitingNano)}, {Name: "last effect", Value: plusDuration(r.LastEffectNano)},
+		{Name: "traces", Value: upTo + ui.Count(r.Traces)}, {Name: "messages", Value: upTo + ui.Count(r.Messages)}, jobs,
+		{Name: "requests set off", Value: upTo + ui.Count(r.Requests)}, {Name: "errors", Value: upTo + ui.Count(r.Errors)}, {Name: "busy time", Value: upTo + ui.Duration(r.BusyNano)},
+		{Name: "waiting in queues", Value: upTo + ui.Duration(r.WaitingNano)}, {Name: "last effect", Value: plusDuration(r.LastEffectNano)},
 	}
 	if retried > 0 {
 		list = slices.Insert(list, 3, views.ThreadFact{Name: "further attempts", Value: ui.Count(retried)})

@@ -184,7 +184,7 @@ func TestTraceAPIFields(t *testing.T) {
 	}
 	getJSON(t, srv, tests[2].path, http.StatusOK, &thread)
 	want := map[string]any{"traces": 2.0, "messages": 1.0, "jobs": 1.0, "requests": 0.0, "errors": 0.0,
-		"busy_nano": "70000000", "waiting_nano": "85000000", "last_effect_nano": "120000000", "cut": false}
+		"busy_nano": "70000000", "waiting_nano": "85000000", "last_effect_nano": "120000000", "cut": false, "spans": 3.0, "shared": 0.0}
 	if diff := cmp.Diff(want, thread.Ripple); diff != "" {
 		t.Errorf("ripple (-want +got):\n%s", diff)
 	}

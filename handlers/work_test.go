@@ -460,3 +460,58 @@ func TestSentAndNotHandledOfAStorm(t *testing.T) {
 		}
 	}
 }
+
+// The measures of a thread are the same on its page, in queries and on the Ripples
+// page, for all threads of both captures; what may be of others is said to be.
+func TestOneAnswerOfThreads(t *testing.T) {
+	b := capturedSite(t)
+	names := []string{"traces", "spans", "messages", "jobs", "requests", "errors", "busy_ms"}
+	calculations := ""
+	for _, n := range names {
+		calculations += fmt.Sprintf(`,{"op":"SUM","column":"ripple.%s"}`, n)
+	}
+	a := b.api(http.MethodPost, "/api/v1/query", `{"time_range":7200,"limit":1000,"breakdowns":["trace.trace_id"],"calculations":[`+calculations[1:]+`],"filters":[{"column":"ripple.traces","op":"exists"}]}`, http.StatusOK, nil)
+	var answer struct {
+		Results  []struct{ Data map[string]any }
+		Warnings []string
+	}
+	if err := json.Unmarshal([]byte(a.body), &answer); err != nil || len(answer.Results) < 20 {
+		t.Fatalf("%d threads, %v: %.300s", len(answer.Results), err, a.body)
+	}
+	listed := map[trace.ID]graph.Ripple{}
+	type thread struct {
+		TraceID trace.ID `json:"trace_id"`
+		graph.Ripple
+	}
+	for _, x := range answerOf[struct{ Largest []thread }](t, b, "/api/v1/ripples?range=2h").Largest {
+		listed[x.TraceID] = x.Ripple
+	}
+	shared, compared := 0, 0
+	for _, x := range answer.Results {
+		id, err := trace.ParseID(fmt.Sprint(x.Data["trace.trace_id"]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := answerOf[struct{ Ripple graph.Ripple }](t, b, "/api/v1/traces/"+id.String()+"/thread").Ripple
+		if r.Shared > 0 {
+			shared++
+			b.get("/thread/"+id.String()).want(t, "a thread with a part of others", http.StatusOK, "Some of it may not be this thread", "up to ")
+		}
+		for i, want := range []float64{float64(r.Traces), float64(r.Spans), float64(r.Messages), float64(r.Jobs), float64(r.Requests), float64(r.Errors), float64(r.BusyNano) / 1e6} {
+			got, _ := x.Data["SUM(ripple."+names[i]+")"].(float64)
+			if math.Abs(got-want) > 1e-6 && r.Shared == 0 || got < want-1e-6 {
+				t.Errorf("trace %s: ripple.%s is %v, its thread says %v (%d traces shared)", id, names[i], got, want, r.Shared)
+			}
+		}
+		if l, ok := listed[id]; ok && r.Shared == 0 {
+			compared++
+			l.WaitingNano, r.WaitingNano, l.LastEffectNano, r.LastEffectNano = 0, 0, 0, 0
+			if l != r {
+				t.Errorf("trace %s: the Ripples page says %+v, its thread %+v", id, l, r)
+			}
+		}
+	}
+	if shared == 0 || compared == 0 || !strings.Contains(strings.Join(answer.Warnings, "\n"), "upper bounds") {
+		t.Errorf("%d threads share batches, %d were compared with the Ripples page; warnings: %q", shared, compared, answer.Warnings)
+	}
+}

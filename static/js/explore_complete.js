@@ -35,7 +35,7 @@ const RIPPLE = {
   jobs: "runs of jobs",
   requests: "requests that services answered, the first one aside",
   errors: "spans that failed",
-  busy_ms: "how long its traces took, added up",
+  busy_ms: "how long its traces took from start to end, added up",
   last_effect_ms: "from its begin to the end of its last effect",
 };
 

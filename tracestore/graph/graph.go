@@ -317,7 +317,10 @@ type Node struct {
 	Errors        int          `json:"errors"`
 }
 
-// Ripple measures a thread: what the origin set off.
+// Ripple measures a thread: what the origin set off, itself included. What may be
+// other threads' too, as work on a batch of messages of several, is counted whole
+// for each of them, and Shared says so: then the measures are an upper bound, and
+// those of several threads add up to more than there was.
 type Ripple struct {
 	Traces         int   `json:"traces"`
 	Spans          int   `json:"spans"`
@@ -325,10 +328,11 @@ type Ripple struct {
 	Jobs           int   `json:"jobs"`     // runs of jobs
 	Requests       int   `json:"requests"` // server spans without the origin
 	Errors         int   `json:"errors"`
-	BusyNano       int64 `json:"busy_nano,string"`
+	BusyNano       int64 `json:"busy_nano,string"` // from the start to the end of each trace, added up
 	WaitingNano    int64 `json:"waiting_nano,string"`
 	LastEffectNano int64 `json:"last_effect_nano,string"`
-	Cut            bool  `json:"cut"` // more was there than was counted
+	Cut            bool  `json:"cut"`    // more was there than was counted
+	Shared         int   `json:"shared"` // of the traces, those with work that may be of other threads
 }
 
 // Thread is an origin and everything it set off: traces as nodes, the edges
@@ -346,7 +350,7 @@ type Thread struct {
 	Legs       []Leg        `json:"legs"`
 	Folds      []Fold       `json:"folds"`
 	Selected   int          `json:"selected"` // the leg of the span asked about, -1 if it is in none
-	Ripple     Ripple       `json:"ripple"`   // of all, folded traces by their summaries: there busy time is the time from start to end
+	Ripple     Ripple       `json:"ripple"`   // of all, folded traces by their summaries
 	Folded     int          `json:"folded"`   // traces that are counted and not among the nodes
 	// Truncated says that nodes, edges and legs are not all of the thread: some
 	// are folded, or Cut.
@@ -410,11 +414,14 @@ type Leg struct {
 	BusyNano     int64 `json:"busy_nano,string"`     // time covered by its spans
 	// Batch is how many spans caused it, if several: the messages of a batch.
 	// BatchHere of them are in this thread.
-	Batch     int        `json:"batch"`
-	BatchHere int        `json:"batch_here"`
-	Links     *LinkCount `json:"links,omitempty"` // if its sender dropped links
-	Expired   bool       `json:"expired"`         // its spans are gone: this is what the summary of its trace says
-	Fold      int        `json:"fold"`            // the fold that counts it too, -1 if none does
+	Batch     int `json:"batch"`
+	BatchHere int `json:"batch_here"`
+	// Shared says that this is work on a batch, or follows from it, some of whose
+	// messages are of other threads: it may be theirs.
+	Shared  bool       `json:"shared,omitempty"`
+	Links   *LinkCount `json:"links,omitempty"` // if its sender dropped links
+	Expired bool       `json:"expired"`         // its spans are gone: this is what the summary of its trace says
+	Fold    int        `json:"fold"`            // the fold that counts it too, -1 if none does
 }
 
 // Cause is one cause of a span in another trace, as far as it is known.

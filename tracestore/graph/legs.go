@@ -237,6 +237,9 @@ func (x *index) node() Node {
 // finish sums up what needs the whole thread.
 func (s *spread) finish() {
 	s.ripple.Traces += len(s.nodes)
+	for i := range s.nodes {
+		s.ripple.BusyNano += s.nodes[i].DurationNano
+	}
 	for i := range s.legs {
 		s.batch(i)
 	}
@@ -246,16 +249,38 @@ func (s *spread) finish() {
 			l.Inferred = true
 		}
 	}
+	shared := map[trace.ID]bool{}
+	for i := range s.legs { // each after its cause
+		l := &s.legs[i]
+		if l.Shared = l.Cause >= 0 && (l.BatchHere < l.Batch || s.legs[l.Cause].Shared && !s.ofOneMessage(l)); l.Shared {
+			shared[l.TraceID] = true
+		}
+	}
+	s.ripple.Shared = len(shared)
 	for i := range s.legs {
 		l := &s.legs[i]
 		var end int64
 		l.BusyNano, end = cover(s.covered[i])
 		l.DurationNano = max(0, end-l.StartUnixNano)
-		s.ripple.BusyNano += l.BusyNano
 		s.ripple.WaitingNano += l.WaitNano
 	}
 	s.attempts()
 	s.order()
+}
+
+// ofOneMessage reports whether what caused a leg stands under the span of a single
+// message of a batch, whose causes are its own, and not of the whole batch.
+func (s *spread) ofOneMessage(l *Leg) bool {
+	b, x := s.begins[l.Cause], s.traces[l.From.TraceID]
+	if x == nil || x != b.x || b.at < 0 {
+		return false
+	}
+	for i := x.find(l.From.SpanID, ""); i >= 0 && i != b.at; i = x.spans[i].parent {
+		if len(x.causesAt(i).list) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // batch counts what caused a leg, if it was several spans, and what of it is in

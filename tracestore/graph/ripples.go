@@ -119,8 +119,7 @@ func (r *traceScan) between(ctx context.Context, from, to int64, fn func(*Summar
 //
 // It reads summaries and edges and, but for what [Graph.Origins] has to, no
 // spans. So a trace counts whole, for each thread it belongs to (work on a batch
-// belongs to those of all its messages), busy time is the time from the start to
-// the end of each trace, as it is for a [Fold], and waiting time is 0. An effect
+// belongs to those of all its messages, and is Shared), and waiting time is 0. An effect
 // that is joined by ids only has to begin within an hour after the last of the
 // traces. A thread is Cut where more was there than was looked at.
 func (g *Graph) Ripples(ctx context.Context, ids []trace.ID) ([]Ripple, error) {
@@ -282,6 +281,9 @@ func (s *rippleSums) count(ctx context.Context, fresh []int32) (members []trace.
 		for _, o := range origins {
 			if k := s.thread(o); k >= 0 {
 				s.list[k].add(s.info(at), s.info(o), at == o)
+				if len(origins) > 1 {
+					s.list[k].Shared++
+				}
 				member = true
 			}
 		}

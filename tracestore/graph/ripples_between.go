@@ -412,5 +412,6 @@ func (r *Ripple) sum(o *Ripple) {
 	r.Errors += o.Errors
 	r.BusyNano += o.BusyNano
 	r.WaitingNano += o.WaitingNano
+	r.Shared += o.Shared
 	r.LastEffectNano = max(r.LastEffectNano, o.LastEffectNano)
 }

@@ -70,7 +70,7 @@ func ScopedColumns(scope, prefix string, columns []ColumnInfo) []ColumnInfo {
 var rippleNotes = []string{
 	"traces of the thread, its own among them", "spans of these traces", "messages that were sent", "runs of jobs",
 	"requests that services answered, the first one aside", "spans that failed",
-	"how long its traces took, added up", "from its begin to the end of its last effect",
+	"how long its traces took from start to end, added up", "from its begin to the end of its last effect",
 }
 
 // RippleMeasures describes the measures of the thread that a row began.

@@ -515,7 +515,7 @@ func (r *resolution) measure(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	cut := 0
+	cut, shared := 0, 0
 	var begins []trace.ID
 	var which []int
 	for i := range ripples {
@@ -525,6 +525,7 @@ func (r *resolution) measure(ctx context.Context) error {
 		}
 		begins, which = append(begins, ids[i]), append(which, numbers[i])
 		cut += int(b2u(p.Cut))
+		shared += int(b2u(p.Shared > 0))
 		for _, name := range names {
 			if err := values.cols[name].set(numbers[i], n, rippleValue(p, name)); err != nil {
 				return err
@@ -541,6 +542,10 @@ func (r *resolution) measure(ctx context.Context) error {
 	}
 	if cut > 0 {
 		r.warnings = append(r.warnings, fmt.Sprintf("Of %d threads more was there than was counted: their ripple is larger than it says.", cut))
+	}
+	if shared > 0 {
+		r.warnings = append(r.warnings, fmt.Sprintf("Of %d threads a part may be of others, as work on a batch of messages of several requests: "+
+			"each has it whole, so their ripples are upper bounds, and a sum of them counts it more than once.", shared))
 	}
 	return r.charge()
 }

@@ -73,8 +73,9 @@
 //     are gone the edge index keeps service, name, route, time and the attributes
 //     that the settings name; the others have no value, and a warning counts
 //     the rows. What arrives late is seen by the next query: nothing is cached.
-//   - ripple. measures the thread that the row began ([RippleColumns]); a row that
-//     began none has no value.
+//   - ripple. measures the thread that the row began ([RippleColumns], each as
+//     [graph.Ripple] defines it); a row that began none has no value. What may be of
+//     several threads counts for each, and a warning counts those threads.
 //   - A scope stands once: root.origin.name is nothing. A calculated field may
 //     read scoped columns, or stand behind a scope itself, but not both.
 //     parent.trace_id is an attribute that honeykiq sends, and is no scope.
