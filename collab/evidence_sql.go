@@ -18,13 +18,16 @@ func (s *Store) EvidenceByBlock(ctx context.Context, id InvestigationID, block B
 	}
 	var e Evidence
 	var body []byte
-	var asked, services, origin string
+	var asked, services, origin, redactions string
 	err := s.read.QueryRowContext(ctx, `SELECT e.sha256, e.body, e.locator, e.frozen_by, e.frozen_by_name, e.frozen_at,
-		e.services, e.first_at, e.last_at, e.origin FROM evidence e
+		e.services, e.first_at, e.last_at, e.origin, e.redactions FROM evidence e
 		JOIN blocks b ON b.id = e.block_id WHERE b.id = ? AND b.investigation_id = ?`, block, id).
-		Scan(&e.SHA256, &body, &asked, &e.FrozenBy, &e.FrozenByName, &e.FrozenUnixNano, &services, &e.Facts.FirstUnixNano, &e.Facts.LastUnixNano, &origin)
+		Scan(&e.SHA256, &body, &asked, &e.FrozenBy, &e.FrozenByName, &e.FrozenUnixNano, &services, &e.Facts.FirstUnixNano, &e.Facts.LastUnixNano, &origin, &redactions)
 	if err == nil {
 		err = json.Unmarshal([]byte(services), &e.Facts.Services)
+	}
+	if err == nil && redactions != "" {
+		err = json.Unmarshal([]byte(redactions), &e.Redactions)
 	}
 	if err == nil && origin != "" {
 		e.Facts.Origin, err = trace.ParseID(origin)

@@ -256,6 +256,9 @@ func TestHiddenRoutes(t *testing.T) {
 	h := newHiddenBoard(t)
 	routes := hiddenRoutes(h)
 	for _, r := range h.routes() {
+		if r.access == accessAdmin { // members are refused before anything is looked up
+			continue
+		}
 		name := r.method + " " + r.path
 		names := strings.Contains(r.path, "/i/:id") || strings.Contains(r.path, "investigations/:id") || strings.Contains(r.path, ":annotation")
 		if _, known := routes[name]; names && !known {

@@ -210,6 +210,10 @@ func (b *board) block(ctx context.Context, i int) (views.BoardBlock, error) {
 	e := block.Evidence
 	v.Frozen = &views.FrozenMark{At: nanoTime(e.FrozenUnixNano), By: e.FrozenByName, SHA256: e.SHA256, Bytes: e.SizeBytes,
 		Href: "/api/v1/investigations/" + url.PathEscape(id) + "/pins/" + url.PathEscape(string(block.ID)), Live: b.server.liveMark(block)}
+	v.Frozen.Redacted = redactedWords(e)
+	if b.canWrite && b.actor.Role.AtLeast(collab.RoleAdmin) && block.Kind != collab.KindComparison {
+		v.Frozen.Redact = blockURL(block) + "/redact"
+	}
 	pic, err := b.server.pinCard(ctx, block)
 	if err != nil {
 		return v, err

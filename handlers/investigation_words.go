@@ -121,6 +121,9 @@ func (w changeWords) blockUpdated(block *collab.Block, d changeData) (what, tone
 		name = block.Title
 	}
 	var parts []string
+	if done, _ := d.Fields["redacted"].(bool); done {
+		return "took a value out of " + name, "warn"
+	}
 	if to, ok := d.Fields["state"].(string); ok {
 		parts = append(parts, map[string]string{"open": "opened again", "supported": "called supported", "refuted": "ruled out", "confirmed": "confirmed"}[to]+" “"+name+"”")
 		if to == string(collab.HypothesisConfirmed) {

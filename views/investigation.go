@@ -317,6 +317,9 @@ type FrozenMark struct {
 	Bytes  int
 	Href   string // of the copy as JSON
 	Live   LiveMark
+	// Redacted says who took values out of it, "" if nobody did; Redact is where to do
+	// so, "" for whom it is not.
+	Redacted, Redact string
 }
 
 func (f FrozenMark) short() string { return f.SHA256[:6] + "…" + f.SHA256[len(f.SHA256)-2:] }
