@@ -20,6 +20,7 @@ const (
 	mapService = "service"
 	mapTopic   = "topic"
 	mapQueue   = "queue"
+	mapJob     = "job"    // of a thread, whose legs name the class
 	mapCall    = "call"   // a span of the one service has a child in the other
 	mapSend    = "send"   // to a topic or queue
 	mapHandle  = "handle" // from a topic or queue
@@ -306,7 +307,7 @@ func (g *serviceGraph) addWork(sums, ends, bad *query.Result) {
 // sort puts nodes and edges in an order that does not depend on how they were
 // found.
 func (g *serviceGraph) sort() {
-	rank := map[string]int{mapService: 0, mapTopic: 1, mapQueue: 2}
+	rank := map[string]int{mapService: 0, mapTopic: 1, mapQueue: 2, mapJob: 2}
 	slices.SortStableFunc(g.Nodes, func(a, b mapNode) int {
 		return cmp.Or(cmp.Compare(rank[a.Kind], rank[b.Kind]), cmp.Compare(b.Count+b.Sent, a.Count+a.Sent), cmp.Compare(a.ID, b.ID))
 	})
@@ -362,7 +363,7 @@ const (
 // keep says stay. It tells what it did.
 func (g *serviceGraph) fold(most int, stays func(*mapNode) bool) []string {
 	var notes []string
-	for _, kinds := range [][]string{{mapTopic, mapQueue}, {mapService}} {
+	for _, kinds := range [][]string{{mapTopic, mapQueue, mapJob}, {mapService}} {
 		if len(g.Nodes) <= most && (len(g.Edges) <= maxMapLines || most > maxMapNodes) {
 			break
 		}
@@ -492,7 +493,7 @@ func threadGraph(t *graph.Thread) *serviceGraph {
 		case from == "":
 			return nil
 		case work == graph.WorkJob:
-			kind = mapQueue
+			kind = mapJob
 		case work != graph.WorkMessage:
 			topic = ""
 		}

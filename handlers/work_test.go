@@ -224,7 +224,7 @@ func TestMapOfOneThread(t *testing.T) {
 	for _, n := range g.Nodes {
 		kinds[n.Kind]++
 	}
-	if kinds[mapService] < 3 || kinds[mapTopic]+kinds[mapQueue] < 2 || len(g.Edges) < 4 {
+	if kinds[mapService] < 3 || kinds[mapTopic]+kinds[mapJob] < 2 || kinds[mapQueue] > 0 || len(g.Edges) < 4 {
 		t.Errorf("the thread of %s: %+v", id, g)
 	}
 	b.get("/services?thread="+id).want(t, "the map of a thread", http.StatusOK, "of <a href=\"/thread/"+id, "Map-line--thread", "×")
