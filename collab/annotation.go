@@ -85,7 +85,7 @@ type AnnotationVersion struct {
 }
 
 // AnnotationNew asks for an annotation. A reply names its parent, and hangs where
-// that hangs; its own anchor is not looked at.
+// that hangs: what its own anchor says has to be the same.
 type AnnotationNew struct {
 	Ref      string       `json:"ref"`
 	Anchor   Anchor       `json:"anchor"`
@@ -122,8 +122,7 @@ func (n *AnnotationNew) clean() error {
 		return err
 	}
 	if n.ParentID != "" {
-		n.Anchor = Anchor{}
-		return nil
+		return nil // where it hangs is known with its parent
 	}
 	a := &n.Anchor
 	if a.TraceID != "" {
@@ -153,4 +152,11 @@ func (n *AnnotationNew) clean() error {
 		return &InvalidError{"anchor.until_unix_nano", "A time ends after it begins."}
 	}
 	return nil
+}
+
+// within reports whether what an anchor says is what another says too.
+func (a Anchor) within(of Anchor) bool {
+	return (a.InvestigationID == "" || a.InvestigationID == of.InvestigationID) && (a.PinID == "" || a.PinID == of.PinID) &&
+		(a.TraceID == "" || a.TraceID == of.TraceID) && (a.SpanID == "" || a.SpanID == of.SpanID) &&
+		(a.AtUnixNano == 0 || a.AtUnixNano == of.AtUnixNano) && (a.UntilUnixNano == 0 || a.UntilUnixNano == of.UntilUnixNano)
 }

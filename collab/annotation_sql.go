@@ -147,7 +147,7 @@ func (s *Store) CreateAnnotation(ctx context.Context, n AnnotationNew) (a *Annot
 		}
 		if before != nil {
 			if a, err = annotationByID(ctx, w.tx, AnnotationID(before.object)); err == nil && a.deleted {
-				err = errErased
+				err = ErrErased
 			}
 			return err
 		}
@@ -198,6 +198,9 @@ func (w *work) insertAnnotation(ctx context.Context, n AnnotationNew) (*Annotati
 		}
 		if parent.ParentID != "" { // one level: a reply to a reply stands beside it
 			n.ParentID = parent.ParentID
+		}
+		if !n.Anchor.within(parent.Anchor) {
+			return nil, &InvalidError{"anchor", "A reply hangs where its parent hangs: leave the anchor out."}
 		}
 		n.Anchor = parent.Anchor
 	} else if err := w.resolveAnchor(ctx, &n.Anchor); err != nil {

@@ -22,7 +22,7 @@ func TestRepliesHangWhereTheirParentHangs(t *testing.T) {
 	inv := mustOpen(t, s, who.ana, "Slow quotes")
 	pin := mustBlock(t, s, who.ana, inv.ID, BlockNew{Kind: KindSpan, TraceID: traceA, SpanID: spanA})
 	a := mustAnnotate(t, s, who.ana, AnnotationNew{Anchor: Anchor{PinID: pin.ID}, Text: "Too many rows"})
-	re := mustAnnotate(t, s, who.bo, AnnotationNew{ParentID: a.ID, Anchor: Anchor{TraceID: "is not looked at"}, Text: "Since the deploy"})
+	re := mustAnnotate(t, s, who.bo, AnnotationNew{ParentID: a.ID, Anchor: Anchor{PinID: pin.ID}, Text: "Since the deploy"})
 	if re.ParentID != a.ID || re.Anchor != a.Anchor {
 		t.Fatalf("reply %+v, want it below %s on the same anchor", re, a.ID)
 	}

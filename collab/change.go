@@ -90,8 +90,9 @@ func (e *ConflictError) Error() string { return "collab: conflict in field " + e
 // Is makes the error an [ErrConflict].
 func (e *ConflictError) Is(target error) bool { return target == ErrConflict }
 
-// errErased says that a ref's object was deleted since.
-var errErased = fmt.Errorf("it was made and deleted since: %w", ErrNotFound)
+// ErrErased says that what a ref has made was deleted since: the request was done,
+// and is not to be sent again. It is an [ErrNotFound].
+var ErrErased = fmt.Errorf("it was made and deleted since: %w", ErrNotFound)
 
 // boards is what the store needs beside the database for investigations.
 type boards struct {
@@ -263,7 +264,7 @@ func (w *work) keepRef(ctx context.Context, scope, ref string, request []byte, o
 	return nil
 }
 
-// changeData reads the data of one change into v. An erased one is errErased.
+// changeData reads the data of one change into v. An erased one is ErrErased.
 func changeData(ctx context.Context, q querier, id InvestigationID, offset int64, v any) error {
 	var raw string
 	err := q.QueryRowContext(ctx, `SELECT data FROM changes WHERE investigation_id = ? AND offset = ?`, id, offset).Scan(&raw)
@@ -277,7 +278,7 @@ func changeData(ctx context.Context, q querier, id InvestigationID, offset int64
 		return fmt.Errorf("read change %d of %s: %w", offset, id, err)
 	}
 	if probe.Erased {
-		return errErased
+		return ErrErased
 	}
 	return json.Unmarshal([]byte(raw), v)
 }

@@ -2,6 +2,7 @@ package collab
 
 import (
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -220,8 +221,8 @@ func checkSeverity(s Severity) error {
 
 // cleanTitle trims a title to one line and checks its length.
 func cleanTitle(field, s string) (string, error) {
-	s = strings.Join(strings.Fields(strings.ToValidUTF8(s, "\uFFFD")), " ")
-	if s == "" {
+	s = strings.Join(strings.Fields(withoutControls(strings.ToValidUTF8(s, "\uFFFD"))), " ")
+	if !shows(s) {
 		return "", &InvalidError{field, "Give it a title."}
 	}
 	if utf8.RuneCountInString(s) > maxTitleRunes {
@@ -233,14 +234,32 @@ func cleanTitle(field, s string) (string, error) {
 // cleanText normalises line ends and checks the length of a text.
 func cleanText(field, s string, maxRunes int) (string, error) {
 	s = strings.ToValidUTF8(strings.ReplaceAll(s, "\r\n", "\n"), "\uFFFD")
-	s = strings.ReplaceAll(s, "\x00", "\uFFFD")
-	if strings.TrimSpace(s) == "" {
+	s = withoutControls(s)
+	if !shows(s) {
 		return "", &InvalidError{field, "Write something first."}
 	}
 	if n := utf8.RuneCountInString(s); n > maxRunes {
 		return "", &InvalidError{field, "That is too long: " + itoa(n) + " characters, at most " + itoa(maxRunes) + "."}
 	}
 	return strings.TrimRight(s, " \t\n"), nil
+}
+
+// withoutControls takes out the characters that stand for nothing, such as NUL and
+// ESC, but for tabs and line ends.
+func withoutControls(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\n' && r != '\t' && r != '\r' {
+			return -1
+		}
+		return r
+	}, s)
+}
+
+// shows reports whether there is anything to see, and to click on, in a text.
+func shows(s string) bool {
+	return strings.ContainsFunc(s, func(r rune) bool {
+		return unicode.IsGraphic(r) && !unicode.IsSpace(r) && !unicode.In(r, unicode.Mn, unicode.Me, unicode.Other_Default_Ignorable_Code_Point) && r != '\u2800'
+	})
 }
 
 func checkRef(ref string) error {

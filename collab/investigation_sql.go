@@ -426,12 +426,13 @@ func (s *Store) DeleteInvestigation(ctx context.Context, id InvestigationID) err
 				OR investigation_id IN (SELECT id FROM investigations WHERE merged_into = ?1)`, []any{id}},
 			{`UPDATE investigations SET title = '', services = '{}', deleted_at = ?2 WHERE merged_into = ?1`, []any{id, w.now}},
 			{`DELETE FROM inbox_items WHERE investigation_id = ?`, []any{id}},
-			{`DELETE FROM delivery_attempts WHERE delivery_id IN (SELECT id FROM deliveries WHERE investigation_id = ?)`, []any{id}},
-			{`DELETE FROM deliveries WHERE investigation_id = ?`, []any{id}},
 		} {
 			if _, err := w.tx.ExecContext(ctx, st.sql, st.args...); err != nil {
 				return fmt.Errorf("delete investigation %s: %w", id, err)
 			}
+		}
+		if err := w.takeBackNotices(ctx, id); err != nil {
+			return err
 		}
 		return w.audit(ctx, "investigation.deleted", auditName(id, inv.Visibility), "")
 	})

@@ -461,6 +461,14 @@ func (w *work) changeReach(ctx context.Context, id InvestigationID) error {
 
 // takeBackNotices forgets what targets were told, and are to be told yet.
 func (w *work) takeBackNotices(ctx context.Context, id InvestigationID) error {
+	// What is being sent this very moment is on its way: that it was stays in the log,
+	// and nothing of what it said.
+	_, err := w.tx.ExecContext(ctx, `UPDATE deliveries SET state = 'failed', done_at = ?1, investigation_id = '', object_id = '', cause = id,
+		notice = json_object('reason', reason, 'title', 'taken back while it was sent', 'to', json('[]'), 'at_unix_nano', CAST(created_at AS TEXT))
+		WHERE investigation_id = ?2 AND state = 'pending' AND leased_until > ?1`, w.now, id)
+	if err != nil {
+		return fmt.Errorf("take back notices of %s: %w", id, err)
+	}
 	for _, stmt := range []string{
 		`DELETE FROM delivery_attempts WHERE delivery_id IN (SELECT id FROM deliveries WHERE investigation_id = ?)`,
 		`DELETE FROM deliveries WHERE investigation_id = ?`,

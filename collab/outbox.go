@@ -355,8 +355,9 @@ func (s *Store) FinishAttempt(ctx context.Context, id DeliveryID, a Attempt, sta
 		if err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `UPDATE deliveries SET state = ?, next_at = ?, leased_until = 0, done_at = ? WHERE id = ? AND state = 'pending'`,
-			state, a.NextUnixNano, doneAt, id)
+		// One that was taken back meanwhile went out all the same, or is not tried again.
+		_, err = tx.ExecContext(ctx, `UPDATE deliveries SET state = ?1, next_at = ?2, leased_until = 0, done_at = ?3
+			WHERE id = ?4 AND (state = 'pending' OR cause = id AND leased_until > 0 AND ?1 = 'delivered')`, state, a.NextUnixNano, doneAt, id)
 		if err != nil {
 			return err
 		}
@@ -377,7 +378,7 @@ func (s *Store) FinishAttempt(ctx context.Context, id DeliveryID, a Attempt, sta
 // ReplayDelivery sends a finished delivery once more.
 func (s *Store) ReplayDelivery(ctx context.Context, id DeliveryID) error {
 	res, err := s.write.ExecContext(ctx, `UPDATE deliveries SET state = 'pending', next_at = ?, leased_until = 0, done_at = 0
-		WHERE id = ? AND target_id IN (SELECT id FROM targets WHERE deleted_at = 0)`, s.nowNano(), id)
+		WHERE id = ? AND cause <> id AND target_id IN (SELECT id FROM targets WHERE deleted_at = 0)`, s.nowNano(), id)
 	if err == nil {
 		var n int64
 		if n, err = res.RowsAffected(); err == nil && n == 0 {

@@ -114,6 +114,8 @@ func cleanServices(field string, list []string) ([]string, error) {
 		switch {
 		case p == "" || slices.Contains(out, p):
 			continue
+		case withoutControls(p) != p || strings.ContainsAny(p, "\n\r\t") || !shows(p):
+			return nil, &InvalidError{field, "The name of a service is one line of characters that can be seen."}
 		case utf8.RuneCountInString(p) > maxServiceRunes:
 			return nil, &InvalidError{field, "The name of a service has at most 200 characters."}
 		case strings.Trim(p, "*") == "":

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // EntryID names an entry of a timeline: "c_" and the offset of the change that it
@@ -252,23 +253,24 @@ func readTimelineChanges(ctx context.Context, q querier, id InvestigationID, tq 
 func happenedIn(c *Change) (at, until int64) {
 	var d struct {
 		Anchor Anchor
-		Fields struct {
-			Status, Severity, Lead *string
-			Start                  int64 `json:"impact_start_unix_nano,string"`
-			End                    int64 `json:"impact_end_unix_nano,string"`
-		}
+		Fields map[string]json.RawMessage
 	}
 	if c.Type != AnnotationAdded && c.Type != InvestigationUpdated || json.Unmarshal(c.Data, &d) != nil {
 		return 0, 0
 	}
-	switch f := &d.Fields; {
-	case c.Type == AnnotationAdded:
+	if c.Type == AnnotationAdded {
 		return d.Anchor.AtUnixNano, d.Anchor.UntilUnixNano
-	case f.Status != nil || f.Severity != nil || f.Lead != nil:
-		return 0, 0
-	default:
-		return cmp.Or(f.Start, f.End), 0
 	}
+	var start, end nanoText
+	for name := range d.Fields { // what else was said with it was done when it was said
+		if name != "impact_start_unix_nano" && name != "impact_end_unix_nano" {
+			return 0, 0
+		}
+	}
+	if setFields(d.Fields, map[string]any{"impact_start_unix_nano": &start, "impact_end_unix_nano": &end}) != nil {
+		return 0, 0
+	}
+	return int64(cmp.Or(start, end)), 0
 }
 
 // timelineMarkers are those about the affected services in the time that the
@@ -367,8 +369,8 @@ func (s *Store) CreateEntry(ctx context.Context, id InvestigationID, n EntryNew)
 	if n.Text, err = cleanText("text", n.Text, maxEntryRunes); err != nil {
 		return nil, false, err
 	}
-	if n.HappenedUnixNano < 0 {
-		return nil, false, &InvalidError{"happened_unix_nano", "A time is nanoseconds since 1970."}
+	if err := checkHappened(n.HappenedUnixNano, s.nowNano()); err != nil && n.HappenedUnixNano != 0 {
+		return nil, false, err
 	}
 	request, err := requestHash("entry", n)
 	if err != nil {
@@ -398,6 +400,20 @@ func (s *Store) CreateEntry(ctx context.Context, id InvestigationID, n EntryNew)
 		return nil, false, err
 	}
 	return e, created, nil
+}
+
+// maxAgeOfEntry and maxAhead bound when something on a timeline was, or will be: what
+// is further off is a slip, such as seconds for nanoseconds.
+const (
+	maxAgeOfEntry = int64(20 * 366 * 24 * time.Hour)
+	maxAhead      = int64(366 * 24 * time.Hour)
+)
+
+func checkHappened(at, now int64) error {
+	if at < now-maxAgeOfEntry || at > now+maxAhead {
+		return &InvalidError{"happened_unix_nano", "Say when it happened, in nanoseconds since 1970: within the last 20 years, or a year from now."}
+	}
+	return nil
 }
 
 // entryByID reads what people made of an entry, which may be nothing yet, or
@@ -449,8 +465,10 @@ func (s *Store) UpdateEntry(ctx context.Context, id InvestigationID, entry Entry
 		}
 		u.Text = &text
 	}
-	if u.HappenedUnixNano != nil && (*u.HappenedUnixNano < 0 || *u.HappenedUnixNano == 0 && entry.byHand()) {
-		return nil, &InvalidError{"happened_unix_nano", "Say when it happened."}
+	if u.HappenedUnixNano != nil && (*u.HappenedUnixNano != 0 || entry.byHand()) {
+		if err := checkHappened(*u.HappenedUnixNano, s.nowNano()); err != nil {
+			return nil, err
+		}
 	}
 	request, err := requestHash("entry", entry, u)
 	if err != nil {

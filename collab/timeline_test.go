@@ -78,11 +78,11 @@ func TestTimelineIsEdited(t *testing.T) {
 	s, who, _ := openBoards(t)
 	inv := mustOpen(t, s, who.ana, "Slow quotes")
 	mustBlock(t, s, who.bo, inv.ID, BlockNew{Kind: KindNote, Text: "the pool is full"})
-	e, created, err := s.CreateEntry(who.bo, inv.ID, EntryNew{Ref: "r", Text: "Called the vendor", HappenedUnixNano: 5})
+	e, created, err := s.CreateEntry(who.bo, inv.ID, EntryNew{Ref: "r", Text: "Called the vendor", HappenedUnixNano: 1_700_000_000_000_000_005})
 	if err != nil || !created {
 		t.Fatal(err)
 	}
-	if again, created, err := s.CreateEntry(who.bo, inv.ID, EntryNew{Ref: "r", Text: "Called the vendor", HappenedUnixNano: 5}); err != nil || created || again.ID != e.ID {
+	if again, created, err := s.CreateEntry(who.bo, inv.ID, EntryNew{Ref: "r", Text: "Called the vendor", HappenedUnixNano: 1_700_000_000_000_000_005}); err != nil || created || again.ID != e.ID {
 		t.Errorf("the same ref again: %+v, %v, %v", again, created, err)
 	}
 	edit := func(id EntryID, u EntryUpdate) *TimelineEntry {
@@ -98,17 +98,17 @@ func TestTimelineIsEdited(t *testing.T) {
 		}
 		return got
 	}
-	edit("c_2", EntryUpdate{Pinned: ptr(true), Text: text("The pool was full"), HappenedUnixNano: ptr(int64(7))})
+	edit("c_2", EntryUpdate{Pinned: ptr(true), Text: text("The pool was full"), HappenedUnixNano: ptr(int64(1_700_000_000_000_000_007))})
 	edit("c_1", EntryUpdate{Hidden: ptr(true)})
 	edit(e.ID, EntryUpdate{Text: text("Called the vendor, again")})
 	tl, err := s.Timeline(who.vi, inv.ID, TimelineQuery{})
 	if err != nil || len(tl.Entries) != 2 || tl.Hidden != 1 {
 		t.Fatalf("%+v, %v; want the entry by hand and the note brought in", tl, err)
 	}
-	if got := tl.find("c_2"); got == nil || got.Text != "The pool was full" || got.HappenedUnixNano != 7 || !got.Edited || got.Change.Type != NoteAdded {
+	if got := tl.find("c_2"); got == nil || got.Text != "The pool was full" || got.HappenedUnixNano != 1_700_000_000_000_000_007 || !got.Edited || got.Change.Type != NoteAdded {
 		t.Errorf("the note's entry: %+v", got)
 	}
-	if got := tl.find(e.ID); got == nil || got.Text != "Called the vendor, again" || got.HappenedUnixNano != 5 || got.ActorName != "Bo Olsen" {
+	if got := tl.find(e.ID); got == nil || got.Text != "Called the vendor, again" || got.HappenedUnixNano != 1_700_000_000_000_000_005 || got.ActorName != "Bo Olsen" {
 		t.Errorf("the entry by hand: %+v", got)
 	}
 	edit("c_2", EntryUpdate{Text: text(""), HappenedUnixNano: ptr(int64(0))})

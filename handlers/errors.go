@@ -60,6 +60,8 @@ func describe(err error) failure {
 			Message: fmt.Sprintf("The request is larger than the limit of %d bytes.", tooBig.Limit)}
 	case errors.As(err, &merged):
 		return failure{Status: http.StatusConflict, Code: "merged", Message: "This investigation was merged into " + string(merged.Into) + "; go on there."}
+	case errors.Is(err, collab.ErrErased):
+		return failure{Status: http.StatusGone, Code: "deleted", Message: "This was done already, and what it made was deleted since. Do not send it again."}
 	case errors.Is(err, collab.ErrNotFound), errors.Is(err, graph.ErrNotFound):
 		return failure{Status: http.StatusNotFound, Code: "not_found", Message: "There is nothing here, or it is not for you to see."}
 	case errors.As(err, &conflict):

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"reflect"
 	"strconv"
 	"strings"
 
@@ -41,10 +42,31 @@ func decodeStrict(body []byte, v any) error {
 	// The package has no type for this error.
 	if name, unknown := strings.CutPrefix(err.Error(), "json: unknown field "); unknown {
 		if field, quoted := strconv.Unquote(name); quoted == nil {
-			return &collab.InvalidError{Field: clipRunes(field, 60), Message: "This call has no field of that name."}
+			return &collab.InvalidError{Field: clipRunes(field, 60), Message: "This call has no field of that name." + fieldsOf(v)}
 		}
 	}
 	return decodeJSON(body, v)
+}
+
+// fieldsOf says which fields the JSON of a struct has.
+func fieldsOf(v any) string {
+	t := reflect.TypeOf(v)
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t.Kind() != reflect.Struct {
+		return ""
+	}
+	var names []string
+	for i := range t.NumField() {
+		if name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ","); name != "" && name != "-" {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return " It has " + strings.Join(names, ", ") + "."
 }
 
 func decodeJSON(body []byte, v any) error {
@@ -67,6 +89,8 @@ func jsonTypeOf(e *json.UnmarshalTypeError) string {
 		return "a whole number"
 	case "slice":
 		return "a list"
+	case "bool":
+		return "true or false"
 	}
 	return "an object"
 }
