@@ -37,7 +37,7 @@ func (s *Server) showFind(c echo.Context) error {
 			if kind == "" {
 				kind = r.Kind
 			}
-			v.Results = append(v.Results, views.FindResult{Kind: kind, Column: r.Column, Name: r.Name, Service: r.Service,
+			v.Results = append(v.Results, views.FindResult{Kind: kind, Column: r.Column, Name: rowName(r.Name), Service: shown(r.Service),
 				Environment: r.Environment, URL: r.URL, Thread: threadHref(trace.Ref{TraceID: r.TraceID, SpanID: r.SpanID}), Error: r.Error, Start: time.Unix(0, r.StartUnixNano).UTC()})
 		}
 		v.Partial = partial

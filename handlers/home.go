@@ -280,7 +280,7 @@ func (h home) services(all, bad *query.Result, entering []query.Filter) []views.
 		only := append(slices.Clone(entering), equals("service.name", g.Data["service.name"]))
 		st := h.state([]string{"name"}, append([]query.Calculation{{Op: "HEATMAP", Column: "duration_ms"}}, calculations("P95")...), only...)
 		errSt := h.state([]string{"name", "exception.type"}, calculations(), append(only, failed)...)
-		v := views.HomeService{Name: name, Class: views.ServiceClass(name), Missing: missing, URL: st.address(nil),
+		v := views.HomeService{Name: shown(name), Class: views.ServiceClass(name), Missing: missing, URL: st.address(nil),
 			Count: views.FormatNumber(n), Rate: rateOf(n, h.window.length()), ErrorsURL: errSt.address(nil), Errors: "0",
 			P50: measure(g, "P50(duration_ms)"), P95: measure(g, "P95(duration_ms)"), P99: measure(g, "P99(duration_ms)"),
 			Requests:   views.Spark{Values: rates[key], Label: "rate of " + name + " over time"},
@@ -314,7 +314,7 @@ func (h home) routes(res, bad *query.Result, kind query.Filter) []views.HomeRout
 		st := h.state(nil, append([]query.Calculation{{Op: "HEATMAP", Column: "duration_ms"}}, calculations("P95")...),
 			kind, equals("service.name", g.Data["service.name"]), equals("name", g.Data["name"]))
 		st.Tab = tabTraces
-		r := views.HomeRoute{Service: service, Class: views.ServiceClass(service), Name: name, URL: st.address(nil),
+		r := views.HomeRoute{Service: shown(service), Class: views.ServiceClass(service), Name: name, URL: st.address(nil),
 			Count: views.FormatNumber(n), Errors: "0", P50: measure(g, "P50(duration_ms)"), P95: measure(g, "P95(duration_ms)")}
 		if bad := errorsOf[groupKey(g.Data, groups)]; bad > 0 {
 			r.HasErrors, r.Errors = true, views.FormatNumber(bad)

@@ -187,7 +187,7 @@ func (v *mapView) seek(m *views.ServiceMap) {
 func (n *mapNode) title() string {
 	switch {
 	case n.Name != "":
-		return n.Name
+		return shown(n.Name)
 	case n.Kind == mapService:
 		return "(no service name)"
 	}

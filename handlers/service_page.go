@@ -35,7 +35,7 @@ func (s *Server) showService(c echo.Context) error {
 	p.Styles = []string{"third_party/uPlot.min.css", "css/explore.css", "css/home.css", "css/work.css"}
 	p.Scripts, p.Wide = []string{"third_party/uPlot.iife.min.js"}, true
 	p.Scope = pickers(w.names, w.environment, w.window, url.Values{})
-	m := views.ServicePage{Page: p, Nav: w.nav("/services"), Name: name, Class: views.ServiceClass(name), Window: windowLabel(w.window), ListURL: w.link("/services"),
+	m := views.ServicePage{Page: p, Nav: w.nav("/services"), Name: shown(name), Class: views.ServiceClass(name), Window: windowLabel(w.window), ListURL: w.link("/services"),
 		MapURL: w.link("/services", paramFocus, nodeID(mapService, name)), Now: s.Now()}
 	v := &serviceView{work: w, name: name}
 	if err := v.fill(ctx, &m); err != nil {
@@ -206,7 +206,7 @@ func (v *serviceView) part(ctx context.Context, title, unit, column string, filt
 	for _, x := range all.Results {
 		name, missing := valueText(x.Data[column])
 		n, _ := numberOf(x.Data["COUNT"])
-		r := views.WorkPart{Name: name, Count: views.FormatNumber(n), Rate: rateOf(n, v.window.length()), Failed: "0", Run: spreadText(spreadOf(x, "duration_ms"))}
+		r := views.WorkPart{Name: shown(name), Count: views.FormatNumber(n), Rate: rateOf(n, v.window.length()), Failed: "0", Run: spreadText(spreadOf(x, "duration_ms"))}
 		switch {
 		case missing:
 			r.Name = "(no name)"
@@ -250,7 +250,7 @@ func (v *serviceView) callers(ctx context.Context) (by, calls views.WorkParts, e
 		default:
 			continue
 		}
-		r := views.WorkPart{Name: other, Class: views.ServiceClass(other), URL: v.serviceLink(other), Count: views.FormatNumber(x.Count), Rate: rateOf(x.Count, v.window.length()),
+		r := views.WorkPart{Name: shown(other), Class: views.ServiceClass(other), URL: v.serviceLink(other), Count: views.FormatNumber(x.Count), Rate: rateOf(x.Count, v.window.length()),
 			Failed: views.FormatNumber(x.Errors), Failing: x.Errors > 0, Run: spreadText(&spread{x.P50, x.P95, x.P99})}
 		if other == "" {
 			r.Name, r.URL = "(no service name)", ""

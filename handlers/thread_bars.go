@@ -104,7 +104,7 @@ func (m *threadMap) legBar(r *mapRow, leg int, last bool) views.ThreadBar {
 		b.Text += " · ↻ leads back to " + to
 	}
 	begin := m.begin(l)
-	b.Title = fmt.Sprintf("%s, %s, at %s, %s", g.name, g.service, plusDuration(begin-m.start), b.Text)
+	b.Title = fmt.Sprintf("%s, %s, at %s, %s", g.name, shown(g.service), plusDuration(begin-m.start), b.Text)
 	if b.Warn != "" {
 		b.Title += ", " + b.Warn
 	}
@@ -128,7 +128,7 @@ func (m *threadMap) foldedBar(r *mapRow) views.ThreadBar {
 	if f.Errors > 0 {
 		b.Warn = countOf(f.Errors, "error", "errors")
 	}
-	b.Title = fmt.Sprintf("%s, %s, at %s, %s", g.name, g.service, plusDuration(f.StartUnixNano-m.start), b.Text)
+	b.Title = fmt.Sprintf("%s, %s, at %s, %s", g.name, shown(g.service), plusDuration(f.StartUnixNano-m.start), b.Text)
 	m.place(&b, r, f.StartUnixNano, f.StartUnixNano+f.DurationNano, 0) // its wait is only told
 	return b
 }
@@ -163,7 +163,7 @@ func (m *threadMap) groupBar(r *mapRow) views.ThreadBar {
 			break
 		}
 	}
-	b.Title = fmt.Sprintf("%s, %s, %s from %s, %s", g.name, g.service, countOf(g.runs, "run", "runs"), plusDuration(g.start-m.start), b.Text)
+	b.Title = fmt.Sprintf("%s, %s, %s from %s, %s", g.name, shown(g.service), countOf(g.runs, "run", "runs"), plusDuration(g.start-m.start), b.Text)
 	if b.Warn != "" {
 		b.Title += ", " + b.Warn
 	}

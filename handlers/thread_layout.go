@@ -332,14 +332,14 @@ func (m *threadMap) lane(r *mapRow) (head, title, class string) {
 		if slices.ContainsFunc(r.brought, func(g int) bool { return m.pathIn[g] }) {
 			class += " ThreadMap-lane--path"
 		}
-		return "message", g.topic, class
+		return "message", shown(g.topic), class
 	case rowEnd:
 		if r.end.Topic == "" {
 			return "sent", "to nobody known", "ThreadMap-lane--topic"
 		}
-		return "sent", r.end.Topic, "ThreadMap-lane--topic"
+		return "sent", shown(r.end.Topic), "ThreadMap-lane--topic"
 	}
-	return g.service, g.name, views.ServiceClass(g.service)
+	return shown(g.service), g.name, views.ServiceClass(g.service)
 }
 
 func countOf(n int, one, many string) string {

@@ -17,7 +17,7 @@ const maxLegEffects = 8
 func legPanel(g *grouping, st threadState, at int) *views.ThreadPanel {
 	t := g.t
 	l := &t.Legs[at]
-	p := &views.ThreadPanel{TraceID: l.TraceID.String(), SpanID: l.SpanID.String(), Name: legName(l), Service: l.Service, Work: string(l.Work), TraceHref: spanHref(l.Ref),
+	p := &views.ThreadPanel{TraceID: l.TraceID.String(), SpanID: l.SpanID.String(), Name: legName(l), Service: shown(l.Service), Work: string(l.Work), TraceHref: spanHref(l.Ref),
 		Close: st.with(func(st *threadState) { st.sel = noSelection }), Start: timeOf(l.StartUnixNano), Copy: "/thread/" + selectedTrace(selection(l.Ref)), Error: l.Errors > 0}
 	fact := func(name, value string) {
 		if value != "" {
@@ -32,7 +32,7 @@ func legPanel(g *grouping, st threadState, at int) *views.ThreadPanel {
 	if l.WaitNano > 0 {
 		fact("waited", ui.Duration(l.WaitNano))
 	}
-	fact("topic, queue or class", l.Topic)
+	fact("topic, queue or class", shown(l.Topic))
 	fact("hops from the start", strconv.Itoa(l.Depth))
 	fact("spans", ui.Count(l.Spans))
 	p.Facts = append(p.Facts, views.ThreadFact{Name: "errors", Value: ui.Count(l.Errors)})
@@ -65,7 +65,7 @@ func legPanel(g *grouping, st threadState, at int) *views.ThreadPanel {
 		if e.Leg == at {
 			what := countOf(e.Count, "message", "messages")
 			if e.Topic != "" {
-				what += " to " + e.Topic
+				what += " to " + shown(e.Topic)
 			}
 			note(what + " it sent: nothing known took " + itOrThem(e.Count) + ".")
 		}
@@ -77,7 +77,7 @@ func legPanel(g *grouping, st threadState, at int) *views.ThreadPanel {
 	}
 	if l.Cause >= 0 {
 		c := &t.Legs[l.Cause]
-		by := views.ThreadPanelHop{Name: legName(c), Service: c.Service, Href: st.selecting(c.Ref), How: howKnown(l.By, l.Rule, l.Inferred), Inferred: l.Inferred, Wait: waited(l.WaitNano)}
+		by := views.ThreadPanelHop{Name: legName(c), Service: shown(c.Service), Href: st.selecting(c.Ref), How: howKnown(l.By, l.Rule, l.Inferred), Inferred: l.Inferred, Wait: waited(l.WaitNano)}
 		if l.From.SpanID != c.SpanID && !l.From.SpanID.IsZero() && l.From.Name != "" {
 			by.Span, by.SpanHref = rowName(l.From.Name), spanHref(l.From.Ref)
 		}
@@ -131,7 +131,7 @@ func (g *grouping) effects(at int, st threadState) (list []views.ThreadPanelHop,
 			i = len(list)
 			index[group] = i
 			grp := &g.groups[group]
-			list = append(list, views.ThreadPanelHop{Name: grp.name, Service: grp.service, Href: href, Topic: grp.topic})
+			list = append(list, views.ThreadPanelHop{Name: grp.name, Service: shown(grp.service), Href: href, Topic: shown(grp.topic)})
 		}
 		list[i].Count += n
 		list[i].Failed += failed

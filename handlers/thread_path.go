@@ -70,7 +70,7 @@ func threadSentence(g *grouping, path []int, who string, href func(leg int) stri
 	if who != "" {
 		list = append(list, views.Phrase{Text: "by " + who})
 	}
-	list = append(list, views.Phrase{Text: "in " + first.service, Quiet: true})
+	list = append(list, views.Phrase{Text: "in " + shown(first.service), Quiet: true})
 	steps := repeats(g, path[1:])
 	aside := 0
 	if len(steps) > 0 {
@@ -87,7 +87,7 @@ func threadSentence(g *grouping, path []int, who string, href func(leg int) stri
 		}
 		grp := &g.groups[step[0]]
 		if grp.topic != "" {
-			list = append(list, views.Phrase{Arrow: true, Text: "message"}, views.Phrase{Text: grp.topic, Strong: true})
+			list = append(list, views.Phrase{Arrow: true, Text: "message"}, views.Phrase{Text: shown(grp.topic), Strong: true})
 			if grp.waitNano > 0 {
 				list = append(list, views.Phrase{Text: "(" + waitWords(grp.runs, grp.waitNano) + ")", Quiet: true})
 			}
@@ -117,7 +117,7 @@ func threadSentence(g *grouping, path []int, who string, href func(leg int) stri
 			list = append(list, views.Phrase{Text: "×" + ui.Count(count)})
 		}
 		if grp.service != at.service {
-			list = append(list, views.Phrase{Text: "in " + grp.service, Quiet: true})
+			list = append(list, views.Phrase{Text: "in " + shown(grp.service), Quiet: true})
 		}
 		if deep > 0 {
 			list = append(list, views.Phrase{Text: "set off itself " + ui.Count(deep) + " deep", Quiet: true})

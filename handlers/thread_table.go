@@ -145,12 +145,12 @@ func threadTable(g *grouping, st threadState, selected int) *views.ThreadTable {
 func (g *grouping) legRow(i int, st threadState, start int64, selected bool) views.ThreadRow {
 	l := &g.t.Legs[i]
 	r := views.ThreadRow{
-		Depth: l.Depth, Name: legName(l), Service: l.Service, Work: string(l.Work), Href: st.selecting(l.Ref), TraceHref: spanHref(l.Ref), Runs: "1",
+		Depth: l.Depth, Name: legName(l), Service: shown(l.Service), Work: string(l.Work), Href: st.selecting(l.Ref), TraceHref: spanHref(l.Ref), Runs: "1",
 		Offset: plusDuration(g.begin(l) - start), Duration: ui.Duration(l.DurationNano),
 		Spans: l.Spans, Errors: l.Errors, Inferred: l.Inferred, Selected: selected,
 	}
 	if l.Work != graph.WorkJob && !strings.Contains(l.Name, l.Topic) {
-		r.Topic = l.Topic
+		r.Topic = shown(l.Topic)
 	}
 	if l.WaitNano > 0 {
 		r.Wait = ui.Duration(l.WaitNano)
@@ -174,7 +174,7 @@ func (g *grouping) legRow(i int, st threadState, start int64, selected bool) vie
 
 // foldRow is the row of what is left of a fold, or of one member of it.
 func foldRow(f *graph.Fold, rest *foldRest, member *graph.FoldTrace, st threadState, start int64) views.ThreadRow {
-	r := views.ThreadRow{Depth: f.Depth, Name: rest.name, Service: f.Service, Work: string(f.Work), OpenHref: st.toggled(rest.group).with(func(st *threadState) { st.row = 0 })}
+	r := views.ThreadRow{Depth: f.Depth, Name: rest.name, Service: shown(f.Service), Work: string(f.Work), OpenHref: st.toggled(rest.group).with(func(st *threadState) { st.row = 0 })}
 	if m := member; m != nil {
 		ref := trace.Ref{TraceID: m.TraceID}
 		r.Href, r.TraceHref, r.Runs = st.selecting(ref), spanHref(ref), "1"

@@ -26,7 +26,7 @@ func threadView(t *graph.Thread, st threadState, who requesters) views.ThreadPag
 	}
 	begin, known := threadBeginning(t)
 	if known {
-		p.Name, p.Service, p.Start, p.By = rowName(begin.Name), begin.Service, timeOf(begin.StartUnixNano), who[begin.Ref].user
+		p.Name, p.Service, p.Start, p.By = rowName(begin.Name), shown(begin.Service), timeOf(begin.StartUnixNano), who[begin.Ref].user
 	}
 	p.JSONHref = "/api/v1/traces/" + st.trace + "/thread"
 	if st.span != "" {
@@ -295,7 +295,7 @@ func busyServices(t *graph.Thread) []views.BusyService {
 			rest.BusyNano, rest.Runs, rest.Errors = rest.BusyNano+s.BusyNano, rest.Runs+s.Runs, rest.Errors+s.Errors
 			continue
 		}
-		list = append(list, busyService(s, cmp.Or(s.Service, "of many names"), all[0].BusyNano))
+		list = append(list, busyService(s, cmp.Or(shown(s.Service), "of many names"), all[0].BusyNano))
 	}
 	if rest.Runs > 0 {
 		list = append(list, busyService(rest, ui.Count(len(all)-maxBusyServices)+" others", all[0].BusyNano))
@@ -347,7 +347,7 @@ func criticalView(g *grouping, st threadState) []views.CriticalStep {
 		v := views.CriticalStep{Nano: s.SelfNano + s.WaitNano, Self: ui.Duration(s.SelfNano)}
 		if s.Leg >= 0 {
 			l := &g.t.Legs[s.Leg]
-			v.Name, v.Service, v.Href = legName(l), l.Service, st.selecting(l.Ref)
+			v.Name, v.Service, v.Href = legName(l), shown(l.Service), st.selecting(l.Ref)
 		} else {
 			f := &g.t.Folds[s.Fold]
 			v.Name, v.Service = foldName(f)+" ×"+ui.Count(f.Traces), f.Service

@@ -31,11 +31,18 @@ func clip(s string, n int) string {
 	return s
 }
 
+// shown is a name of a service, topic, class or queue as it stands in a line: the
+// same as rowName, but what is empty stays so.
+func shown(name string) string { return clip(name, maxRowName) }
+
 // plainDirection replaces the controls of Unicode's bidirectional algorithm (UAX
-// 9, 2.1 to 2.6) by U+FFFD. Letters of every script stay.
+// 9, 2.1 to 2.6), and those that draw nothing (C0, C1), by U+FFFD. Letters of every
+// script stay.
 func plainDirection(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
+		case r < 0x20 && r != '\t' && r != '\n' && r != '\r', 0x7F <= r && r <= 0x9F:
+			return '\uFFFD'
 		case r == 0x061C, r == 0x200E, r == 0x200F, 0x202A <= r && r <= 0x202E, 0x2066 <= r && r <= 0x2069:
 			return '\uFFFD'
 		}

@@ -67,6 +67,7 @@ func (s *Server) showTrace(c echo.Context) error {
 		return render(c, http.StatusOK, views.SpanPanelFragment(*panel))
 	}
 	page := v.page(near, truncated)
+	page.Service = shown(page.Service)
 	page.Panel = panel
 	if near != nil {
 		s.tellApart(ctx, &page.Causes.Origin, near.Origin)

@@ -222,7 +222,7 @@ func (v *traceView) row(i int, from, to int64) views.WaterfallRow {
 		return w
 	}
 	s := r.span
-	w.Name, w.Service, w.ServiceClass = rowName(s.Name), s.Service, views.ServiceClass(s.Service)
+	w.Name, w.Service, w.ServiceClass = rowName(s.Name), shown(s.Service), views.ServiceClass(s.Service)
 	w.Duration, w.Error = ui.Duration(s.DurationNano), s.Error
 	w.ShowService = r.parent < 0 || t.rows[r.parent].span == nil || t.rows[r.parent].span.Service != s.Service
 	w.Title = fmt.Sprintf("%s · %s · starts +%s · %s", clip(s.Name, 500), clip(s.Service, maxRowName), ui.Duration(start), w.Duration)
@@ -409,20 +409,17 @@ func (v *traceView) data() views.WaterfallData {
 	t := v.tree
 	n := len(t.rows)
 	d := views.WaterfallData{
-		TraceID: v.state.trace, Extent: t.extentNano, Services: t.services, Names: []string{},
+		TraceID: v.state.trace, Extent: t.extentNano, Services: make([]string, len(t.services)), Names: []string{},
 		Key: make([]string, n), Depth: make([]int, n), Name: make([]int, n), Service: make([]int, n),
 		Start: make([]int64, n), Length: make([]int64, n), Flags: make([]int, n),
 		Events: map[int][]views.RowMark{}, Notes: map[int]string{}, Far: map[int]string{}, Critical: map[int][]int64{}, Remarks: map[int]int{}, Matches: v.matches,
-	}
-	if d.Services == nil {
-		d.Services = []string{}
 	}
 	if d.Matches == nil {
 		d.Matches = []int{}
 	}
 	names, services := map[string]int{}, map[string]int{}
 	for i, s := range t.services {
-		services[s] = i
+		services[s], d.Services[i] = i, shown(s)
 	}
 	for i := range t.rows {
 		r := &t.rows[i]

@@ -185,7 +185,7 @@ func (w *work) listSparks(ctx context.Context, k workKind, shown []workStat) (ma
 }
 
 func (w *work) listRow(k workKind, x *workStat, sparks map[string][]float64) views.WorkRow {
-	r := views.WorkRow{Name: x.Name, Systems: strings.Join(x.Systems, ", "), Sent: views.FormatNumber(x.Sent), Handled: views.FormatNumber(x.Handled),
+	r := views.WorkRow{Name: shown(x.Name), Systems: strings.Join(x.Systems, ", "), Sent: views.FormatNumber(x.Sent), Handled: views.FormatNumber(x.Handled),
 		Rate: rateOf(x.Handled, w.window.length()), Failed: "0", Producers: w.rowEnds(x.Producers), Consumers: w.rowEnds(x.Consumers)}
 	r.MoreProducers, r.MoreConsumers = max(len(x.Producers)-maxRowEnds, 0), max(len(x.Consumers)-maxRowEnds, 0)
 	if x.Name != "" {
@@ -205,7 +205,7 @@ func (w *work) listRow(k workKind, x *workStat, sparks map[string][]float64) vie
 	}
 	r.Run, r.Wait = spreadText(x.RunMS), spreadText(x.WaitMS)
 	key := groupKey(map[string]any{k.column: x.Name}, []string{k.column})
-	r.Spark = views.Spark{Values: sparks[key], Label: "rate of " + x.Name + " over time"}
+	r.Spark = views.Spark{Values: sparks[key], Label: "rate of " + shown(x.Name) + " over time"}
 	return r
 }
 
@@ -227,7 +227,7 @@ func (w *work) rowEnds(list []workEnd) []views.WorkService {
 // service is a service as pages name it.
 func (w *work) service(e workEnd) views.WorkService {
 	name := e.Service
-	v := views.WorkService{Name: name, Class: views.ServiceClass(name), Count: views.FormatNumber(e.Count), URL: w.serviceLink(name)}
+	v := views.WorkService{Name: shown(name), Class: views.ServiceClass(name), Count: views.FormatNumber(e.Count), URL: w.serviceLink(name)}
 	if name == "" {
 		v.Name, v.URL = "(no service name)", ""
 	}

@@ -75,7 +75,7 @@ func (s *Server) showWork(c echo.Context, k workKind) error {
 	p.Styles = []string{"third_party/uPlot.min.css", "css/explore.css", "css/home.css", "css/work.css"}
 	p.Scripts, p.Wide = []string{"third_party/uPlot.iife.min.js"}, true
 	p.Scope = pickers(w.names, w.environment, w.window, url.Values{})
-	m := views.WorkPage{Page: p, Nav: w.nav(k.path), Name: name, Noun: k.noun, Jobs: k.jobs, Window: windowLabel(w.window), ListURL: w.link(k.path), Now: s.Now()}
+	m := views.WorkPage{Page: p, Nav: w.nav(k.path), Name: shown(name), Noun: k.noun, Jobs: k.jobs, Window: windowLabel(w.window), ListURL: w.link(k.path), Now: s.Now()}
 	if err := g.fill(ctx, &m); err != nil {
 		return fmt.Errorf("%s %q: %w", k.noun, name, err)
 	}
@@ -470,7 +470,7 @@ func (g *workPage) parts(ctx context.Context) (views.WorkParts, error) {
 			continue
 		}
 		n, _ := numberOf(x.Data["COUNT"])
-		p := views.WorkPart{Name: name, URL: g.page(other, name), Count: views.FormatNumber(n), Rate: rateOf(n, g.window.length()), Failed: "0", Run: spreadText(spreadOf(x, "duration_ms"))}
+		p := views.WorkPart{Name: shown(name), URL: g.page(other, name), Count: views.FormatNumber(n), Rate: rateOf(n, g.window.length()), Failed: "0", Run: spreadText(spreadOf(x, "duration_ms"))}
 		if bad := sumOf(x, countFailures); bad > 0 {
 			p.Failing, p.Failed = true, views.FormatNumber(bad)
 		}
@@ -503,7 +503,7 @@ func (w *work) runs(ctx context.Context, order string, filters ...query.Filter) 
 
 func (w *work) workRun(r *query.Row) views.WorkRun {
 	id, span := r.TraceID.String(), r.SpanID.String()
-	v := views.WorkRun{Service: w.service(workEnd{Service: r.Service}), Name: r.Name, URL: "/t/" + id + "/" + span, ThreadURL: "/thread/" + id + "?span=" + span,
+	v := views.WorkRun{Service: w.service(workEnd{Service: r.Service}), Name: rowName(r.Name), URL: "/t/" + id + "/" + span, ThreadURL: "/thread/" + id + "?span=" + span,
 		Duration: ui.Duration(r.DurationNano), Failed: r.Error, Start: time.Unix(0, r.StartUnixNano).UTC()}
 	for _, x := range r.Values {
 		if text, missing := valueText(x); !missing && text != "" && v.Problem == "" {
