@@ -177,7 +177,7 @@ func (b *board) block(ctx context.Context, i int) (views.BoardBlock, error) {
 	block := &b.Blocks[i]
 	id := string(b.Investigation.ID)
 	v := views.BoardBlock{InvestigationID: id, ID: string(block.ID), Kind: string(block.Kind), Position: block.Position, Title: block.Title,
-		Href: block.Locator, By: block.CreatedByName, At: nanoTime(block.CreatedUnixNano), Now: b.now, Text: block.Text, URL: block.URL,
+		Href: block.Locator, By: block.CreatedByName, At: nanoTime(block.CreatedUnixNano), EditedBy: block.EditedByName, Now: b.now, Text: block.Text, URL: block.URL,
 		Seen: b.Investigation.Offset, CanWrite: b.canWrite, AnnotateRef: uuid.NewString(), Annotations: b.annotations(block.ID),
 		State: string(block.State), Done: block.Done, Assignee: block.Assignee, AssigneeName: block.AssigneeName, Due: timeAt(block.DueUnixNano)}
 	if block.Kind == collab.KindLink && v.Title == "" {

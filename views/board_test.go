@@ -35,7 +35,7 @@ func boardBlocks(write bool) []BoardBlock {
 	span.Hypotheses = []HypothesisChoice{{"b_1", "Build 7f3c1e9d", "for"}, {"b_1b", "Postgres", ""}}
 	span.Card.Span = &SpanCard{Service: "dealers-api", Name: "GET /dealers/:id/stock", DurationNano: 611e6, Start: boardAt(1), Error: "too slow", Path: []string{"POST /quotes", "GET /quotes"},
 		Attributes: []CardAttribute{{"db.rows", "18204"}}, More: 4, Share: 33, TraceText: "trace of 1.84 s"}
-	span.Annotations = []BoardAnnotation{{ID: "a_1", ByID: "u_1", By: "Mara Tan", HTML: "<p>The stock query lost its <code>LIMIT</code>.</p>", Text: "x", At: boardAt(7), Now: boardNow, Where: "seen in its trace too", Mine: write, CanWrite: write, Seen: 12, Back: "/i/i_1#a_1", Versions: 2, ReplyRef: "ref-reply",
+	span.Annotations = []BoardAnnotation{{ID: "a_1", ByID: "u_1", By: "Mara Tan", HTML: "<p>The stock query lost its <code>LIMIT</code>.</p>", Text: "x", At: boardAt(7), Now: boardNow, Where: "seen in its trace too", Mine: write, CanWrite: write, Seen: 12, Back: "/i/i_1#a_1", Versions: 2, EditedBy: "Jo", ReplyRef: "ref-reply",
 		Reactions: []ReactionView{{"agree", []string{"Mara Tan", "Jo"}, true}, {"thanks", nil, false}},
 		Replies:   []BoardAnnotation{{ID: "a_2", ByID: "u_2", By: hostileText, HTML: "<p>Which build?</p>", Text: "Which build?", At: boardAt(8), Now: boardNow, CanWrite: write, Reply: true, Versions: 1}}},
 		{ID: "a_3", ByID: "u_2", By: "Jo", HTML: "<p>Pool?</p>", Text: hostileText, At: boardAt(7), Now: boardNow, CanWrite: write, Versions: 1, Resolved: boardAt(9), ResolvedBy: "Mara Tan"},

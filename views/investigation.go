@@ -118,6 +118,7 @@ type BoardBlock struct {
 	Title           string
 	Href            string // of the live view
 	By              string
+	EditedBy        string // who wrote its title or text last, if that is not By
 	At              time.Time
 	Now             time.Time
 	Frozen          *FrozenMark
@@ -141,6 +142,14 @@ type BoardBlock struct {
 	Picture      *PictureView
 
 	Card CardBody
+}
+
+// edited says who wrote the title or text of a block, if that is somebody else.
+func (b BoardBlock) edited() string {
+	if b.EditedBy == "" {
+		return ""
+	}
+	return ", edited by " + b.EditedBy
 }
 
 // threadHref is the thread of the span or trace that the block shows, or "".
