@@ -46,7 +46,7 @@ func CorrelationsPage(v Correlations) templ.Component {
 				}()
 			}
 			ctx = templ.InitializeContext(ctx)
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 1, "<section class=\"Card Stack\" aria-labelledby=\"about-title\"><h2 class=\"Card-title\" id=\"about-title\">What this is for</h2><p>Links, parents and the ids of messages, jobs and requests under their usual names are joined without any setting. If your applications record an id of their own on both sides, as <code>app.outbox_id</code> where a message is sent and <code>app.event_id</code> where it is handled, say so here. Hops found this way are marked as inferred.</p></section>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 1, "<section class=\"Card Stack\" aria-labelledby=\"about-title\"><h2 class=\"Card-title\" id=\"about-title\">What this is for</h2><p>Links, parents and the ids of messages, jobs and requests under their usual names are joined without any setting (of requests those of 8 signs and more: shorter ones are mostly counters). If your applications record an id of their own on both sides, as <code>app.outbox_id</code> where a message is sent and <code>app.event_id</code> where it is handled, say so here. Hops found this way are marked as inferred.</p></section>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
