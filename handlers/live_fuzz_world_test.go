@@ -158,7 +158,7 @@ func (w *fuzzWorld) merge() error {
 		_, _, err = w.own.CreateEntry(w.admin, other.ID, collab.EntryNew{Text: "It began there."})
 	}
 	if err == nil {
-		_, err = w.own.MergeInvestigation(w.admin, other.ID, collab.MergeNew{Into: w.inv})
+		_, err = w.own.MergeInvestigation(w.admin, other.ID, collab.MergeNew{Into: w.inv, Sure: true})
 	}
 	return err
 }
