@@ -155,22 +155,6 @@ func (b BoardBlock) overdue() bool {
 	return b.Kind == "task" && !b.Done && !b.Due.IsZero() && !b.Due.After(b.Now)
 }
 
-func (h BoardHead) impactLabel() string {
-	if h.ImpactStart.IsZero() && h.ImpactEnd.IsZero() {
-		return "impact unknown"
-	}
-	span := func(t time.Time, none string) string {
-		if t.IsZero() {
-			return none
-		}
-		if t.Truncate(24*time.Hour) != h.Now.UTC().Truncate(24*time.Hour) {
-			return t.UTC().Format("2006-01-02 15:04")
-		}
-		return t.UTC().Format("15:04")
-	}
-	return "impact " + span(h.ImpactStart, "?") + " – " + span(h.ImpactEnd, "now")
-}
-
 // utcInput is a moment as a datetime-local field has it, in UTC.
 func utcInput(t time.Time) string {
 	if t.IsZero() {

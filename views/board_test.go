@@ -122,14 +122,6 @@ func TestHeadSaysWhatIsDue(t *testing.T) {
 	if h.Status = "resolved"; h.overdue() || h.dueLabel() != "no update due" {
 		t.Errorf("what is resolved: %q", h.dueLabel())
 	}
-	h.ImpactStart = boardAt(1)
-	if got := h.impactLabel(); got != "impact 14:01 – now" {
-		t.Errorf("impact: %q", got)
-	}
-	h.ImpactStart, h.ImpactEnd = boardAt(1).Add(-48*time.Hour), boardAt(6)
-	if got := h.impactLabel(); got != "impact 2026-11-20 14:01 – 14:06" {
-		t.Errorf("impact: %q", got)
-	}
 }
 
 func boardPage(write bool, blocks []BoardBlock) Board {

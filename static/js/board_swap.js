@@ -3,7 +3,7 @@
 import { mountAll, unmountAll } from "./mount.js";
 import { localFields } from "./local_fields.js";
 import { letGo } from "./press.js";
-import { clock } from "./time.js";
+import { clock, dayClock, zone } from "./time.js";
 
 /**
  * Fetches a part of the page, null if it is gone. It comes when nothing is pressed,
@@ -127,7 +127,7 @@ export function localise(root) {
   for (const t of times) {
     const d = new Date(t.dateTime);
     if (Number.isNaN(d.getTime())) continue;
-    t.textContent = clock(d).slice(11, 16);
-    t.title = clock(d);
+    t.textContent = dayClock(d, new Date());
+    t.title = `${clock(d)} ${zone(d)}`;
   }
 }

@@ -1,4 +1,4 @@
-import { number, span, tick, value } from "./chart_format.js";
+import { number, span, value } from "./chart_format.js";
 import { bands, cellAt } from "./heatmap_select.js";
 import { place } from "./chart_lines.js";
 
@@ -16,7 +16,6 @@ export function mount(figure) {
   tip.className = "Chart-tip";
   tip.hidden = true;
   figure.append(tip);
-  localTimes(figure, data);
   const { width, height } = plot.viewBox.baseVal;
   let start = null;
 
@@ -89,11 +88,4 @@ export function mount(figure) {
     box.remove();
     tip.remove();
   };
-}
-
-// The server labels the axis in UTC; here the browser's zone is known.
-function localTimes(figure, data) {
-  const labels = [...figure.querySelectorAll("[data-milli]")];
-  const step = labels.length > 1 ? Number(labels[1].dataset.milli) - Number(labels[0].dataset.milli) : 60_000;
-  for (const l of labels) l.textContent = tick(Number(l.dataset.milli), step, data.to - data.from);
 }

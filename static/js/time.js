@@ -33,7 +33,22 @@ export function moment(t) {
   return `${clock(t)}.${String(t.getMilliseconds()).padStart(3, "0")}`;
 }
 
-function zone(t) {
+/**
+ * The time of day in the browser's zone, with the date if that is not today's; the
+ * same as ui.DayClock.
+ * @param {Date} t
+ * @param {Date} now
+ * @returns {string}
+ */
+export function dayClock(t, now) {
+  const hour = clock(t).slice(11, 16);
+  if (clock(t).slice(0, 10) === clock(now).slice(0, 10)) return hour;
+  const day = `${t.getDate()} ${["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"][t.getMonth()]}`;
+  return t.getFullYear() === now.getFullYear() ? `${day} ${hour}` : `${day} ${t.getFullYear()} ${hour}`;
+}
+
+/** The short name of the browser's zone at a moment. */
+export function zone(t) {
   const part = new Intl.DateTimeFormat(undefined, { timeZoneName: "short" }).formatToParts(t).find((p) => p.type === "timeZoneName");
   return part ? part.value : "";
 }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { ago, clock, moment } from "./time.js";
+import { ago, clock, dayClock, moment } from "./time.js";
 
 const now = Date.UTC(2026, 10, 22, 14, 3, 11);
 
@@ -20,4 +20,11 @@ test("clock has one order everywhere", () => {
 
 test("a moment is a clock to the millisecond", () => {
   assert.equal(moment(new Date(2026, 0, 2, 3, 4, 5, 7)), "2026-01-02 03:04:05.007");
+});
+
+test("a time of day has its date unless that is today's", () => {
+  const today = new Date(2026, 10, 22, 14, 3, 11);
+  assert.equal(dayClock(new Date(2026, 10, 22, 9, 4), today), "09:04");
+  assert.equal(dayClock(new Date(2026, 10, 21, 23, 59), today), "21 Nov 23:59");
+  assert.equal(dayClock(new Date(2025, 10, 22, 9, 4), today), "22 Nov 2025 09:04");
 });

@@ -9,6 +9,19 @@ import (
 	"time"
 )
 
+// DayClock is the time of day of t in UTC, with the date if that is not now's; the
+// same as dayClock of static/js/time.js.
+func DayClock(t, now time.Time) string {
+	t, now = t.UTC(), now.UTC()
+	switch {
+	case t.Year() != now.Year():
+		return t.Format("2 Jan 2006 15:04")
+	case t.YearDay() != now.YearDay():
+		return t.Format("2 Jan 15:04")
+	}
+	return t.Format("15:04")
+}
+
 // Ago says how long before now t was, in words: "just now", "3 min ago".
 func Ago(t, now time.Time) string {
 	d := now.Sub(t)

@@ -51,3 +51,20 @@ func TestFieldTellsItsError(t *testing.T) {
 		t.Errorf("field: unescaped value in %s", b.String())
 	}
 }
+
+func TestDayClock(t *testing.T) {
+	now := time.Date(2026, 11, 22, 14, 3, 11, 0, time.UTC)
+	for _, c := range []struct {
+		at   time.Time
+		want string
+	}{
+		{time.Date(2026, 11, 22, 9, 4, 0, 0, time.UTC), "09:04"},
+		{time.Date(2026, 11, 21, 23, 59, 0, 0, time.UTC), "21 Nov 23:59"},
+		{time.Date(2025, 11, 22, 9, 4, 0, 0, time.UTC), "22 Nov 2025 09:04"},
+		{time.Date(2026, 11, 22, 1, 0, 0, 0, time.FixedZone("", 7200)), "21 Nov 23:00"},
+	} {
+		if got := DayClock(c.at, now); got != c.want {
+			t.Errorf("%v: got %q, want %q", c.at, got, c.want)
+		}
+	}
+}
