@@ -197,4 +197,3 @@ func TestDeletedInvestigationIsGone(t *testing.T) {
 		t.Errorf("files that still hold the value: %v", found)
 	}
 }
-

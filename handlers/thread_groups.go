@@ -36,7 +36,7 @@ type threadGroup struct {
 	waitNano int64 // the longest
 	skewNano int64 // the largest
 	busyNano int64
-	shared   bool // some of it may be of other threads
+	shared   bool  // some of it may be of other threads
 	least    int64 // how long one run took: least, median and most
 	median   int64
 	most     int64
