@@ -80,7 +80,7 @@ func threadNotices(t *graph.Thread, st threadState, selected int) []views.Notice
 	say := func(text string) { list = append(list, views.Notice{Text: text}) }
 	switch {
 	case t.Status == graph.Ambiguous:
-		say("Where this began is ambiguous: it handled a batch of messages that came from " + ui.Count(len(t.Candidates)) + " requests. What is drawn starts where all of them meet.")
+		say("Where this began is ambiguous: any of " + ui.Count(len(t.Candidates)) + " requests may have caused it, or all of them as a batch. What is drawn starts where all of them meet.")
 	case t.Circle:
 		say("This thread has no beginning: what caused it leads round in a circle. It is cut open at its earliest span.")
 	case t.Origin == nil && t.Start != nil:
