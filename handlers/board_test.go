@@ -96,7 +96,7 @@ func TestBoardKindsWithoutScripts(t *testing.T) {
 	ana.get(page+"?timeline=all").want(t, "board", 200, "The &lt;build&gt; is slow", "Block--refuted", "Block--done", "before &amp; after", "Comparison-side",
 		"ruled out “Postgres is slow”", "did: Roll back", "put GET /dealers/:id &lt;b&gt; for “The &lt;build&gt; is slow”", "! style=", "By hypothesis")
 	lanes := ana.get(page + "?view=lanes")
-	lanes.want(t, "lanes", 200, `data-lane="`+h1+`"`, "Speaks for none yet")
+	lanes.want(t, "lanes", 200, `data-lane="`+h1+`"`, "Speaks for none yet", ", in another lane")
 	at := func(part string) int { return strings.Index(lanes.body, part) }
 	if !(at(`data-lane="`+h1+`"`) < at(`id="`+span+`"`) && at(`id="`+span+`"`) < at(`data-lane="`+h2+`"`) && at(`data-lane="`+h2+`"`) < at(`id="`+trace+`"`)) {
 		t.Error("the span is not in the lane of the first hypothesis that cites it, or the trace not behind the lanes")

@@ -1,6 +1,7 @@
 package views
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -255,6 +256,13 @@ type Lane struct {
 	Head         *BoardBlock
 	For, Against []BoardBlock
 	Rest         []BoardBlock
+}
+
+// elsewhere returns of the evidence what is not among the blocks.
+func elsewhere(all []BlockRef, blocks []BoardBlock) []BlockRef {
+	return slices.DeleteFunc(slices.Clone(all), func(r BlockRef) bool {
+		return slices.ContainsFunc(blocks, func(b BoardBlock) bool { return b.ID == r.ID })
+	})
 }
 
 // LiveMark says how what a pin shows stands to its frozen copy: State is "" as
