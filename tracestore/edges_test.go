@@ -185,9 +185,13 @@ func (h *harness) wantEdges(m *graph.Memory, spans []trace.Span) {
 	if diff := gocmp.Diff(want, got, sameDuration); diff != "" {
 		h.t.Fatalf("summaries (-want +got):\n%s", diff)
 	}
-	live := map[trace.Ref]bool{}
+	live, noted := map[trace.Ref]bool{}, map[trace.Ref]bool{}
 	for i := range spans {
-		live[spans[i].Ref()] = true
+		s := &spans[i]
+		live[s.Ref()] = true
+		if slices.ContainsFunc(s.Attributes, func(a trace.Attribute) bool { return a.Key == "meta.annotation_type" }) {
+			noted[trace.Ref{TraceID: s.TraceID, SpanID: s.ParentID}] = true
+		}
 	}
 	sortHalves := func(list []graph.Half, cut bool, err error) []graph.Half {
 		h.t.Helper()
@@ -195,8 +199,9 @@ func (h *harness) wantEdges(m *graph.Memory, spans []trace.Span) {
 			h.t.Fatalf("halves: cut %v, %v", cut, err)
 		}
 		for i := range list {
-			// A note on a span may start at another moment than it.
-			if list[i].Recorded() {
+			// A note on a span may start at another moment than it; of a span one start
+			// is kept.
+			if list[i].Recorded() || noted[list[i].Of] {
 				list[i].StartUnixNano = 0
 			}
 			// Of who sent a message the trace is remembered.
