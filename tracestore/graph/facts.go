@@ -237,7 +237,7 @@ func (f *facts) side() Side {
 		return CauseSide
 	case !sh.has(consumes):
 		return 0
-	case droppedLinks(f.text(fieldDroppedLinks), f.text(fieldBatchCount), len(f.span.Links)) > 0:
+	case f.has&(1<<fieldDroppedLinks|1<<fieldBatchCount) != 0 && droppedLinks(f.span) > 0:
 		return EffectSide
 	case sh.has(again):
 		return EffectSide

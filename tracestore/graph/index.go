@@ -156,9 +156,7 @@ func (x *index) hang() {
 
 // dropped is how many links of a span its sender dropped.
 func dropped(s *trace.Span) int {
-	said, _ := s.Attribute(keyDroppedLinks)
-	batch, _ := s.Attribute(keyBatchCount)
-	n := droppedLinks(said.Text(), batch.Text(), len(s.Links))
+	n := droppedLinks(s)
 	if v, ok := s.Attribute("_dd.span_links"); ok {
 		if _, cut := datadogLinks(v.Text()); cut {
 			n++ // and perhaps more

@@ -11,20 +11,37 @@ import (
 // otherwise (OpenTelemetry specification, OTEL_SPAN_LINK_COUNT_LIMIT).
 const linkCap = 128
 
-// droppedLinks is how many links a sender dropped, given what it says of that,
-// the size of the batch and the links that are there. Not every exporter sends
-// the count of dropped links.
-func droppedLinks(said, batch string, kept int) int {
-	if said == "" && batch == "" {
-		return 0 // as of most spans: an error costs memory
-	}
-	if n, err := strconv.Atoi(said); err == nil && n > 0 {
+// droppedLinks is how many links of a span its sender dropped, by what it says of
+// that, or by the size of the batch and the links that are there: not every exporter
+// sends the count. A span with one link that names its one message says the size of
+// the batch in which that came.
+func droppedLinks(s *trace.Span) int {
+	said, _ := s.Attribute(keyDroppedLinks)
+	if text := said.Text(); text == "" {
+		// As of most spans: an error costs memory.
+	} else if n, err := strconv.Atoi(text); err == nil && n > 0 {
 		return n
 	}
-	if n := batchCount(batch); kept > 0 && n > kept {
-		return n - kept // by the sender, or messages that came without context
+	kept := len(s.Links)
+	if kept == 0 {
+		return 0
 	}
-	return 0
+	batch, _ := s.Attribute(keyBatchCount)
+	n := batchCount(batch.Text())
+	if n <= kept || kept == 1 && namesOneMessage(s) {
+		return 0
+	}
+	return n - kept // by the sender, or messages that came without context
+}
+
+// namesOneMessage reports whether a span has the id or the offset of a single message.
+func namesOneMessage(s *trace.Span) bool {
+	for _, key := range [...]string{"messaging.message.id", "messaging.message_id", "messaging.kafka.offset", "messaging.kafka.message.offset", "messaging.kafka.message_offset"} {
+		if v, ok := s.Attribute(key); ok && v.Text() != "" && v.Text()[0] != '[' {
+			return true
+		}
+	}
+	return false
 }
 
 // batchCount is how many messages a span says that it handles, 0 if it does not.

@@ -325,3 +325,31 @@ func FuzzHalves(f *testing.F) {
 		}
 	})
 }
+
+// A span that names its one message and has its link knows its cause, however large
+// the batch was in which the message came.
+func TestOneMessageOfABatch(t *testing.T) {
+	batch := trace.Attribute{Key: keyBatchCount, Value: trace.Int(39)}
+	id := trace.Attribute{Key: "messaging.message.id", Value: trace.String("4b97cc0e")}
+	link := trace.Link{TraceID: trace.ID{1}, SpanID: trace.SpanID{2}}
+	for _, tt := range []struct {
+		attrs []trace.Attribute
+		links int
+		want  int
+	}{
+		{[]trace.Attribute{batch, id}, 1, 0},
+		{[]trace.Attribute{batch}, 1, 38},
+		{[]trace.Attribute{batch, id}, 2, 37},
+		{[]trace.Attribute{batch, id}, 0, 0},
+		{[]trace.Attribute{batch, {Key: "messaging.message.id", Value: trace.JSON(`["a","b"]`)}}, 1, 38},
+		{[]trace.Attribute{id, {Key: keyDroppedLinks, Value: trace.Int(3)}}, 1, 3},
+	} {
+		s := trace.Span{Kind: trace.KindConsumer, Attributes: tt.attrs}
+		for range tt.links {
+			s.Links = append(s.Links, link)
+		}
+		if got := droppedLinks(&s); got != tt.want {
+			t.Errorf("%d links, %v: %d dropped, want %d", tt.links, tt.attrs, got, tt.want)
+		}
+	}
+}
