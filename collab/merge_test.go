@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"redthread/seeds"
 )
 
 func TestMergeText(t *testing.T) {
@@ -107,8 +109,7 @@ func randomEdit(r *rand.Rand, lines []string) string {
 // What holds of every merge: it is the same whoever merges, an edit alone is
 // taken as it is, nothing appears that nobody wrote, and what both kept stays.
 func TestMergeTextProperties(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := seeds.One(t)
 	r := rand.New(rand.NewPCG(seed, 3))
 	merged := 0
 	for range 20_000 {

@@ -2,23 +2,18 @@ package handlers
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"os"
-	"strconv"
 	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"redthread/collab"
+	"redthread/seeds"
 )
 
-// liveSeeds is how many seeds the fuzz runs: 20, or REDTHREAD_SEEDS, or 1,000
-// under soak.
+// liveSeeds is how many seeds the fuzz runs: 20, or 1,000 under soak.
 func liveSeeds() int {
-	if n, err := strconv.Atoi(os.Getenv("REDTHREAD_SEEDS")); err == nil && n > 0 {
-		return n
-	}
 	if os.Getenv("REDTHREAD_SOAK") != "" {
 		return 1000
 	}
@@ -30,24 +25,18 @@ func liveSeeds() int {
 // people loses access and gets it back, a server dies between the commit of a change
 // and its announcement, and NATS stops and starts. At the end every board is the
 // server's, the log adds up to it, each page has seen each change once, in the same
-// order, and nobody did or saw a thing while they had no access. REDTHREAD_SEED runs
-// one. A run mostly waits: -parallel runs more than there are processors.
+// order, and nobody did or saw a thing while they had no access. A run mostly waits:
+// -parallel runs more than there are processors.
 func TestLiveFuzz(t *testing.T) {
 	site := newSite(t)
 	site.addTrace()
-	seeds := make([]uint64, liveSeeds())
-	for i := range seeds {
-		seeds[i] = rand.Uint64()
-	}
-	if one, err := strconv.ParseUint(os.Getenv("REDTHREAD_SEED"), 10, 64); err == nil {
-		seeds = []uint64{one}
-	}
+	first, runs := seeds.Many(t, liveSeeds())
 	sum := fuzzSum{kinds: map[collab.ChangeType]*atomic.Int64{}}
 	for _, typ := range fuzzKinds {
 		sum.kinds[typ] = &atomic.Int64{}
 	}
 	t.Run("seeds", func(t *testing.T) {
-		for _, seed := range seeds {
+		for seed := first; seed != first+uint64(runs); seed++ {
 			t.Run(fmt.Sprint(seed), func(t *testing.T) {
 				t.Parallel()
 				defer func() {
@@ -65,15 +54,15 @@ func TestLiveFuzz(t *testing.T) {
 	for _, typ := range fuzzKinds {
 		n := sum.kinds[typ].Load()
 		kinds += fmt.Sprintf(", %s %d", typ, n)
-		if n == 0 && len(seeds) >= 200 {
-			t.Errorf("%d seeds made no %s", len(seeds), typ)
+		if n == 0 && runs >= 200 {
+			t.Errorf("%d seeds made no %s", runs, typ)
 		}
 	}
 	if t.Failed() {
 		return
 	}
 	t.Logf("%d seeds: %d changes, %d received by %d pages; %d cuts, %d stalls (%d readers shed), %d deaths between commit and announcement, %d announcements lost, %d stops of NATS, %d times access was taken and given back; nothing lost, doubled or out of order",
-		len(seeds), sum.changes.Load(), sum.received.Load(), sum.pages.Load(), sum.cuts.Load(), sum.stalls.Load(), sum.shed.Load(), sum.deaths.Load(), sum.unsaid.Load(), sum.stops.Load(), sum.barred.Load())
+		runs, sum.changes.Load(), sum.received.Load(), sum.pages.Load(), sum.cuts.Load(), sum.stalls.Load(), sum.shed.Load(), sum.deaths.Load(), sum.unsaid.Load(), sum.stops.Load(), sum.barred.Load())
 	t.Logf("of these%s", kinds[1:])
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"redthread/seeds"
 	"redthread/tracestore/graph"
 	"redthread/tracestore/trace"
 	"redthread/views"
@@ -410,7 +411,7 @@ func TestTicksDiffer(t *testing.T) {
 			t.Errorf("%d ns in steps of %d: %q, want %q", c.nano, c.step, got, c.want)
 		}
 	}
-	seed := rand.Uint64()
+	seed := seeds.One(t)
 	r := rand.New(rand.NewPCG(seed, 4))
 	for range 3000 {
 		from := r.Int64N(1 << uint(1+r.IntN(55)))
@@ -454,7 +455,7 @@ func TestThreadZoomOfAnyAddress(t *testing.T) {
 
 // Whatever the thread, the map is bounded, finite and well-formed.
 func TestThreadMapOfAnyThread(t *testing.T) {
-	seed := rand.Uint64()
+	seed := seeds.One(t)
 	r := rand.New(rand.NewPCG(seed, 3))
 	works := []graph.Work{graph.WorkRequest, graph.WorkMessage, graph.WorkJob, graph.WorkOther}
 	for round := range 60 {

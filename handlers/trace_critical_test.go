@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"redthread/seeds"
 	"redthread/tracestore/trace"
 )
 
@@ -62,7 +63,7 @@ func TestCriticalPath(t *testing.T) {
 
 // The path covers the root's time exactly once, whatever the tree.
 func TestCriticalPathCoversTheRoot(t *testing.T) {
-	seed := rand.Uint64()
+	seed := seeds.One(t)
 	r := rand.New(rand.NewPCG(seed, 5))
 	for range 300 {
 		n := 1 + r.IntN(60)

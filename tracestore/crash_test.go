@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"redthread/seeds"
 	"redthread/tracestore/ingestlog"
 	"redthread/tracestore/ingestlog/logtest"
 	"redthread/tracestore/memtable"
@@ -138,8 +139,7 @@ func TestFlushRetryLeavesNothing(t *testing.T) {
 // TestCrashAtRandom crashes again and again while several senders append, who
 // send a batch again until it is acknowledged.
 func TestCrashAtRandom(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
+	seed := seeds.One(t)
 	rng := rand.New(rand.NewPCG(seed, 1))
 	h := start(t, Options{FlushRows: 400})
 	const rounds, perBatch = 6, 30

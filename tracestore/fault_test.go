@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"redthread/seeds"
 	"redthread/tracestore/query"
 	"redthread/tracestore/segment"
 	"redthread/tracestore/trace"
@@ -24,8 +25,7 @@ func soak() bool { return os.Getenv("REDTHREAD_SOAK") != "" }
 
 // seeded prints the seed of a random test.
 func seeded(t *testing.T) *rand.Rand {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := seeds.One(t)
 	return rand.New(rand.NewPCG(seed, 17))
 }
 

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"redthread/seeds"
 	"redthread/tracestore/otlp"
 	"redthread/tracestore/trace"
 )
@@ -75,8 +76,7 @@ const lastBeforeKill = 1000
 // it again on the same folder each time, and then asks for every acknowledged
 // trace: all spans there, none twice.
 func TestCrash(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := seeds.One(t)
 	r := rand.New(rand.NewPCG(seed, 1))
 	dir := t.TempDir()
 	var acked []sentTrace

@@ -18,6 +18,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"redthread/collab/live"
+	"redthread/seeds"
 )
 
 // crashRounds is how often the server dies between commit and announcement.
@@ -80,8 +81,7 @@ func (w *watcher) watch(p *process, inv, token string, until int64) error {
 // confirmed is in the log once, and every watcher gets every change in its order,
 // also the one of which nobody was told.
 func TestLiveCrash(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := seeds.One(t)
 	r := rand.New(rand.NewPCG(seed, 4))
 	faulty := filepath.Join(t.TempDir(), "redthread")
 	build := exec.Command("go", "build", "-tags", "faults", "-o", faulty, ".")

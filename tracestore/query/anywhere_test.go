@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"redthread/seeds"
 	"redthread/tracestore/column"
 	"redthread/tracestore/trace"
 )
@@ -16,7 +17,7 @@ import (
 // TestSearchAnywhere: the rows with a text in any column, against a plain look at
 // each row; in stored blocks and in those of memory.
 func TestSearchAnywhere(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
+	seed := seeds.One(t)
 	has := func(s *trace.Span, text string) bool {
 		return s.Name == text || s.Service == text || s.Environment == text || s.StatusMessage == text ||
 			slices.ContainsFunc(s.Attributes, func(a trace.Attribute) bool {

@@ -7,12 +7,11 @@ import (
 	"maps"
 	"math"
 	"math/rand/v2"
-	"os"
 	"slices"
-	"strconv"
 	"testing"
 	"time"
 
+	"redthread/seeds"
 	"redthread/tracestore/column"
 	"redthread/tracestore/trace"
 )
@@ -264,14 +263,7 @@ func randomBubbleUp(rng *rand.Rand) BubbleUp {
 // TestBubbleUpAgainstReference compares random selections of random rows, also
 // with bounds so small that values are left out and counted anew.
 func TestBubbleUpAgainstReference(t *testing.T) {
-	seed, runs := uint64(time.Now().UnixNano()), 100
-	if v := os.Getenv("QUERY_SEED"); v != "" {
-		n, err := strconv.ParseUint(v, 10, 64)
-		if err != nil {
-			t.Fatal(err)
-		}
-		seed, runs = n, 1
-	}
+	seed, runs := seeds.Many(t, 100)
 	for i := range runs {
 		bubbleRunOnce(t, seed+uint64(i))
 		if t.Failed() {
@@ -288,7 +280,7 @@ func bubbleRunOnce(t *testing.T, seed uint64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	where := fmt.Sprintf("QUERY_SEED=%d %s", seed, text)
+	where := fmt.Sprintf("REDTHREAD_SEED=%d %s", seed, text)
 	p, err := CompileBubbleUp(b, testNow)
 	if err != nil {
 		t.Fatalf("%s: CompileBubbleUp: %v", where, err)

@@ -9,17 +9,17 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"redthread/seeds"
 	"redthread/tracestore/column"
 	"redthread/tracestore/trace"
 )
 
 // TestExpressionReadsAgain: an expression that is written out reads as the same.
 func TestExpressionReadsAgain(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
+	seed := seeds.One(t)
 	rng := rand.New(rand.NewPCG(seed, 2))
 	for range 2000 {
 		want := randomExpr(rng, rng.IntN(6), append(randomColumns, "with space", "1st", `quo"te`))
@@ -37,7 +37,7 @@ func TestExpressionReadsAgain(t *testing.T) {
 // TestExpressionsAgainstReference evaluates random expressions for single spans.
 // Queries with calculated fields are in TestAgainstReference.
 func TestExpressionsAgainstReference(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
+	seed := seeds.One(t)
 	rng := rand.New(rand.NewPCG(seed, 3))
 	spans := randomSpans(rng, 300)
 	for range 20_000 {

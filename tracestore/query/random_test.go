@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"strconv"
 	"testing"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"redthread/seeds"
 	"redthread/tracestore/column"
 	"redthread/tracestore/trace"
 )
@@ -168,23 +168,9 @@ func operatorKind(cs []Calculation) opKind {
 }
 
 // TestAgainstReference runs random queries over random rows cut into random
-// blocks. QUERY_SEED repeats one run, QUERY_RUNS says how many.
+// blocks.
 func TestAgainstReference(t *testing.T) {
-	seed, runs := uint64(time.Now().UnixNano()), 300
-	if v := os.Getenv("QUERY_SEED"); v != "" {
-		n, err := strconv.ParseUint(v, 10, 64)
-		if err != nil {
-			t.Fatal(err)
-		}
-		seed, runs = n, 1
-	}
-	if v := os.Getenv("QUERY_RUNS"); v != "" {
-		n, err := strconv.Atoi(v)
-		if err != nil {
-			t.Fatal(err)
-		}
-		runs = n
-	}
+	seed, runs := seeds.Many(t, 300)
 	for i := range runs {
 		compareRun(t, seed+uint64(i))
 		if t.Failed() {
@@ -201,7 +187,7 @@ func compareRun(t *testing.T, seed uint64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	where := fmt.Sprintf("QUERY_SEED=%d %s", seed, text)
+	where := fmt.Sprintf("REDTHREAD_SEED=%d %s", seed, text)
 	p, err := Compile(spec, testNow)
 	if err != nil {
 		t.Fatalf("%s: Compile: %v", where, err)

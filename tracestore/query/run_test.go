@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"redthread/seeds"
 	"redthread/tracestore/column"
 	"redthread/tracestore/trace"
 )
@@ -207,7 +208,7 @@ func TestAutomaticGranularity(t *testing.T) {
 }
 
 func TestSearchAgainstReference(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
+	seed := seeds.One(t)
 	for i := range 100 {
 		rng := rand.New(rand.NewPCG(seed+uint64(i), 2))
 		spans := randomSpans(rng, 1+rng.IntN(400))

@@ -10,10 +10,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"redthread/seeds"
 	"redthread/tracestore/column"
 	"redthread/tracestore/memtable"
 	"redthread/tracestore/segment/segmenttest"
@@ -76,8 +76,7 @@ func compacted(t testing.TB, inputs []*File, o CompactOptions) (*File, Compacted
 // once, whatever their keys, types, events and links, traces together, and a
 // whole sidecar.
 func TestCompact(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
+	seed := seeds.One(t)
 	rng := rand.New(rand.NewPCG(seed, 3))
 	for round := range 3 {
 		var inputs []*File

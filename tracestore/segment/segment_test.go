@@ -11,10 +11,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"redthread/seeds"
 	"redthread/tracestore/column"
 	"redthread/tracestore/memtable"
 	"redthread/tracestore/segment/segmenttest"
@@ -150,8 +150,7 @@ func allSpans(t testing.TB, blocks []column.Block) []trace.Span {
 // TestRoundTrip writes random rows and wants the same rows, in the same order,
 // with the same attributes in their order, and the same columns.
 func TestRoundTrip(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
+	seed := seeds.One(t)
 	for _, rows := range []int{1, 63, 6000} {
 		m, want := table(t, seed, rows)
 		f := write(t, m)

@@ -30,7 +30,7 @@
 //
 // # Encodings
 //
-//	BOOLEAN     RLE
+//	BOOLEAN     RLE, true never as a repetition: some readers misread it
 //	INT64       RLE_DICTIONARY up to 4,096 different values in a row group and if
 //	            they are repeated, else DELTA_BINARY_PACKED
 //	DOUBLE      likewise, else PLAIN

@@ -137,8 +137,8 @@ func readAll(b []byte) {
 	}
 }
 
-// seeds are small files of many kinds.
-func seeds(t testing.TB) (out [][]byte) {
+// smallFiles are small files of many kinds.
+func smallFiles(t testing.TB) (out [][]byte) {
 	for i := range uint64(6) {
 		rng := rand.New(rand.NewPCG(i, 3))
 		groups := []int{1 + rng.IntN(20), 1 + rng.IntN(40)}[:1+i%2]
@@ -153,7 +153,7 @@ func seeds(t testing.TB) (out [][]byte) {
 
 // FuzzFile wants no panic and no memory without bound of any bytes.
 func FuzzFile(f *testing.F) {
-	for _, b := range seeds(f) {
+	for _, b := range smallFiles(f) {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -167,7 +167,7 @@ func FuzzFile(f *testing.F) {
 // FuzzFooter gives the bytes to the footer's parser, which a whole file's checksum
 // keeps a fuzzer away from.
 func FuzzFooter(f *testing.F) {
-	for _, b := range seeds(f) {
+	for _, b := range smallFiles(f) {
 		n := int(b[len(b)-8]) | int(b[len(b)-7])<<8 | int(b[len(b)-6])<<16
 		f.Add(b[len(b)-8-n : len(b)-8])
 	}
@@ -185,7 +185,7 @@ func FuzzFooter(f *testing.F) {
 // TestDamage flips bytes of whole files: reading says so or gives an answer.
 func TestDamage(t *testing.T) {
 	rng := rand.New(rand.NewPCG(9, 9))
-	for _, whole := range seeds(t) {
+	for _, whole := range smallFiles(t) {
 		for range 300 {
 			b := bytes.Clone(whole)
 			for range 1 + rng.IntN(4) {

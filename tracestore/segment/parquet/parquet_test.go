@@ -10,11 +10,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	oracle "github.com/parquet-go/parquet-go"
 
+	"redthread/seeds"
 	"redthread/tracestore/column"
 )
 
@@ -201,8 +201,7 @@ func writeSamples(t testing.TB, samples []sample, groups []int, effort Effort) [
 }
 
 func TestRoundTrip(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
+	seed := seeds.One(t)
 	for i := range uint64(12) {
 		rng := rand.New(rand.NewPCG(seed, i))
 		groups := []int{[]int{1, 7, 64, 3000, 40000}[rng.IntN(5)], 1 + rng.IntN(9000)}[:1+rng.IntN(2)]
@@ -229,6 +228,36 @@ func TestRoundTrip(t *testing.T) {
 			}
 		}
 		sameAsOracle(t, b, samples, groups)
+	}
+}
+
+// TestBooleansInRuns writes runs of true and false of every length around the least
+// repetition, and columns of one value: other readers read them too.
+func TestBooleansInRuns(t *testing.T) {
+	for n := 1; n <= 80; n++ {
+		var s [4]sample
+		for i := range s {
+			s[i].column = Column{Path: []string{fmt.Sprint(i)}, Type: Boolean}
+			s[i].rows = [][]uint32{nil}
+			var v Values
+			for k := range 200 {
+				v.Ints = append(v.Ints, [4]int64{1, 0, int64(k / n & 1), int64(k/n+1) & 1}[i])
+			}
+			v.Ints = v.Ints[:max(n, 200*(i&2)/2)]
+			s[i].values = []Values{v}
+		}
+		for _, samples := range [][]sample{s[:2], s[2:]} {
+			groups := []int{len(samples[0].values[0].Ints)}
+			b := writeSamples(t, samples, groups, Fast)
+			f, err := Open(bytes.NewReader(b), int64(len(b)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for j := range samples {
+				sameValues(t, &samples[j], f.Chunk(0, j), 0, groups[0])
+			}
+			sameAsOracle(t, b, samples, groups)
+		}
 	}
 }
 

@@ -202,8 +202,15 @@ func appendHybrid(dst []byte, values []uint32, width uint) []byte {
 // zeroes pads the last group of a packed run.
 var zeroes [32]byte
 
-// appendBits writes n values of one bit, the first bits of set.
-func appendBits(dst []byte, set []byte, n int) []byte {
+// appendLevels writes n levels of one bit, the first bits of set.
+func appendLevels(dst []byte, set []byte, n int) []byte { return appendBits(dst, set, n, true) }
+
+// appendBooleans writes n booleans, the first bits of set. Ones are not written as
+// a repetition: parquet-go up to 0.32 at least reads one true and seven false in
+// place of every eight.
+func appendBooleans(dst []byte, set []byte, n int) []byte { return appendBits(dst, set, n, false) }
+
+func appendBits(dst []byte, set []byte, n int, repeatOnes bool) []byte {
 	from := 0 // byte that is not written yet
 	flush := func(to int) {
 		if to > from {
@@ -214,7 +221,7 @@ func appendBits(dst []byte, set []byte, n int) []byte {
 	whole := n / 8
 	for i := 0; i < whole; {
 		b := set[i]
-		if b != 0 && b != 0xff {
+		if b != 0 && (b != 0xff || !repeatOnes) {
 			i++
 			continue
 		}

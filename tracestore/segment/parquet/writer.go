@@ -184,7 +184,7 @@ func (w *Writer) encoder(c *Column, v *Values, n int) (e chunkEncoder, dict int)
 				set[i>>3] |= byte(x&1) << (i & 7)
 			}
 			at := len(dst)
-			dst = appendBits(append(dst, 0, 0, 0, 0), set, to-from)
+			dst = appendBooleans(append(dst, 0, 0, 0, 0), set, to-from)
 			binary.LittleEndian.PutUint32(dst[at:], uint32(len(dst)-at-4))
 			return dst
 		}}, -1
@@ -296,13 +296,13 @@ func (w *Writer) cut(c *Column, rows []uint32, n, total int, e chunkEncoder) {
 		case AtMostOne:
 			p.entries, p.nulls = p.rows, p.rows-(to-from)
 			w.presence(rows, from, to, row, end)
-			w.raw = appendBits(w.raw, w.levels, p.entries)
+			w.raw = appendLevels(w.raw, w.levels, p.entries)
 			p.defBytes = len(w.raw) - p.from
 		case Many:
 			p.entries, p.nulls = w.nesting(rows[from:to], row, end)
-			w.raw = appendBits(w.raw, w.reps, p.entries)
+			w.raw = appendLevels(w.raw, w.reps, p.entries)
 			p.repBytes = len(w.raw) - p.from
-			w.raw = appendBits(w.raw, w.levels, p.entries)
+			w.raw = appendLevels(w.raw, w.levels, p.entries)
 			p.defBytes = len(w.raw) - p.from - p.repBytes
 		}
 		p.values = len(w.raw)
