@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"redthread/tracestore/graph"
 	"redthread/tracestore/query"
 	"redthread/tracestore/traffic"
 )
@@ -478,90 +477,6 @@ func greater(a, b *float64) *float64 {
 		return b
 	}
 	return a
-}
-
-// threadGraph is the map of one thread: its legs as nodes and edges.
-func threadGraph(t *graph.Thread) *serviceGraph {
-	g := newServiceGraph()
-	times, waits := map[string][]float64{}, map[string][]float64{}
-	join := func(from, service, topic string, work graph.Work, count, errors float64) []string {
-		to := g.node(mapService, service)
-		to.Count += count
-		to.Errors += errors
-		kind := mapTopic
-		switch {
-		case from == "":
-			return nil
-		case work == graph.WorkJob:
-			kind = mapJob
-		case work != graph.WorkMessage:
-			topic = ""
-		}
-		src := nodeID(mapService, from)
-		if topic == "" {
-			if from == service {
-				return nil
-			}
-			e := g.edge(src, to.ID, mapCall)
-			e.Count += count
-			e.Errors += errors
-			return []string{src + "\n" + to.ID}
-		}
-		toID := to.ID
-		via := g.node(kind, topic)
-		via.Count += count
-		via.Sent += count
-		via.Errors += errors
-		g.edge(src, via.ID, mapSend).Count += count
-		handle := g.edge(via.ID, toID, mapHandle)
-		handle.Count += count
-		handle.Errors += errors
-		return []string{via.ID + "\n" + toID, via.ID}
-	}
-	for i := range t.Legs {
-		l := &t.Legs[i]
-		from := ""
-		if l.Cause >= 0 {
-			from = t.Legs[l.Cause].Service
-		}
-		failed := 0.0
-		if l.Errors > 0 {
-			failed = 1
-		}
-		keys := join(from, l.Service, l.Topic, l.Work, 1, failed)
-		for _, k := range append(keys, nodeID(mapService, l.Service)) {
-			times[k] = append(times[k], float64(l.DurationNano)/1e6)
-			waits[k] = append(waits[k], float64(l.WaitNano)/1e6)
-		}
-	}
-	for i := range t.Folds {
-		f := &t.Folds[i]
-		hidden := f.Traces - f.Shown
-		if hidden <= 0 || f.Cause < 0 || f.Service == "" {
-			continue
-		}
-		topic := ""
-		if f.Example >= 0 {
-			topic = t.Legs[f.Example].Topic
-		}
-		join(t.Legs[f.Cause].Service, f.Service, topic, f.Work, float64(hidden), float64(min(f.Failed, hidden)))
-	}
-	for i := range g.Nodes {
-		g.Nodes[i].P95MS = p95Of(times[g.Nodes[i].ID])
-		if g.Nodes[i].Kind != mapService {
-			g.Nodes[i].WaitMS = p95Of(waits[g.Nodes[i].ID])
-		}
-	}
-	for i := range g.Edges {
-		e := &g.Edges[i]
-		key := e.From + "\n" + e.To
-		e.P95MS = p95Of(times[key])
-		if e.Kind == mapHandle {
-			e.WaitMS = p95Of(waits[key])
-		}
-	}
-	g.sort()
-	return g
 }
 
 // p95Of is the nearest rank.

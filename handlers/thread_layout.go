@@ -9,7 +9,6 @@ import (
 	"unicode/utf8"
 
 	"redthread/tracestore/graph"
-	"redthread/tracestore/trace"
 	"redthread/views"
 	"redthread/views/ui"
 )
@@ -355,22 +354,22 @@ const maxDots = 12
 // dot is the message between a cause and what it brought; of several each that
 // has room stands at its own time.
 func (m *threadMap) dot(r *mapRow) views.ThreadDot {
-	sent := map[trace.Ref]bool{}
+	sent := newSendings()
 	var others []float64
 	folded := 0
 	for _, g := range r.brought {
 		for _, i := range m.groups[g].legs {
 			l := &m.t.Legs[i]
-			if at := m.begin(l) - l.WaitNano; !sent[l.From.Ref] && m.outside(at, at) == 0 {
+			if at := m.begin(l) - l.WaitNano; !sent.spans[l.From.Ref] && m.outside(at, at) == 0 {
 				others = append(others, m.scale.x(at))
 			}
-			sent[l.From.Ref] = true
+			sent.add(l, i)
 		}
 		for _, i := range m.groups[g].folds {
 			folded += m.t.Folds[i].Traces
 		}
 	}
-	text := countOf(len(sent), "message", "messages")
+	text := countOf(sent.count(), "message", "messages")
 	if folded > 0 {
 		text = "messages to " + ui.Count(folded) + " receipts"
 	}
@@ -380,7 +379,7 @@ func (m *threadMap) dot(r *mapRow) views.ThreadDot {
 	onPath := slices.ContainsFunc(r.brought, func(g int) bool { return m.pathIn[g] })
 	at := m.sentAt(r)
 	x := m.scale.x(at)
-	v := views.ThreadDot{X: xPercent(x), TextX: xPercent(x), Y: r.y + mapBarDown + mapBarHeight/2, Several: len(sent) > 1 || folded > 0, Path: onPath, Text: text, Title: m.groups[r.group].topic,
+	v := views.ThreadDot{X: xPercent(x), TextX: xPercent(x), Y: r.y + mapBarDown + mapBarHeight/2, Several: sent.count() > 1 || folded > 0, Path: onPath, Text: text, Title: m.groups[r.group].topic,
 		Out: m.outside(at, at) != 0}
 	slices.Sort(others)
 	drawn, last := []float64{x}, x
