@@ -113,9 +113,9 @@ func (w *work) serviceGraph(ctx context.Context) (*serviceGraph, error) {
 	}
 	err := askAll(ctx,
 		func(ctx context.Context) error { return w.askServices(ctx, g) },
-		ask(&ends, w.ask(groups, measures, sided...)),
+		ask(&ends, w.ask(groups, w.counting(measures), sided...)),
 		ask(&endsBad, w.ask(groups, calculations(), append(slices.Clone(sided), failed)...)),
-		ask(&sums, w.ask(groups[:3], measures, sided...)),
+		ask(&sums, w.ask(groups[:3], w.counting(measures), sided...)),
 		func(ctx context.Context) (err error) { calls, err = w.calls(ctx); return err },
 	)
 	if err != nil {
@@ -267,7 +267,7 @@ func (g *serviceGraph) addWork(sums, ends, bad *query.Result) {
 			n := g.node(kind, name)
 			switch {
 			case side == traffic.Sends:
-				n.Sent, _ = numberOf(x.Data["COUNT"])
+				n.Sent = sentOf(x)
 			case !handled[n.ID]:
 				handled[n.ID] = side == traffic.Handles
 				n.Count, _ = numberOf(x.Data["COUNT"])
@@ -285,7 +285,7 @@ func (g *serviceGraph) addWork(sums, ends, bad *query.Result) {
 			count, _ := numberOf(x.Data["COUNT"])
 			e := g.edge
 			if side == traffic.Sends {
-				fn(nil, e(service, id, mapSend), count, x)
+				fn(nil, e(service, id, mapSend), sentOf(x), x)
 			} else {
 				fn(g.node(kind, name), e(id, service, mapHandle), count, x)
 			}

@@ -1,8 +1,10 @@
 package handlers
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -199,13 +201,21 @@ func (v *serviceView) charts(ctx context.Context) ([]views.ExploreChart, error) 
 func (v *serviceView) part(ctx context.Context, title, unit, column string, filters []query.Filter, link func(string) string) (views.WorkParts, error) {
 	p := views.WorkParts{Title: title, Unit: unit}
 	groups := []string{column}
-	all, err := v.run(ctx, v.ask(groups, append(calculations("P50", "P95", "P99"), countFailures), filters...), maxServiceRows, calculationNamed("COUNT"), false)
+	measures := append(calculations("P50", "P95", "P99"), countFailures)
+	if unit == "Sent" {
+		measures = v.counting(measures)
+	}
+	all, err := v.run(ctx, v.ask(groups, measures, filters...), maxServiceRows, calculationNamed("COUNT"), false)
 	if err != nil {
 		return p, err
 	}
-	for _, x := range all.Results {
+	list := slices.Clone(all.Results)
+	if column == traffic.Class {
+		list = oneClassEach(list)
+	}
+	for _, x := range list {
 		name, missing := valueText(x.Data[column])
-		n, _ := numberOf(x.Data["COUNT"])
+		n := sentOf(x)
 		r := views.WorkPart{Name: shown(name), Count: views.FormatNumber(n), Rate: rateOf(n, v.window.length()), Failed: "0", Run: spreadText(spreadOf(x, "duration_ms"))}
 		switch {
 		case missing:
@@ -226,6 +236,37 @@ func (v *serviceView) part(ctx context.Context, title, unit, column string, filt
 		p.Note = fmt.Sprintf("the %d most frequent", maxServiceRows)
 	}
 	return p, nil
+}
+
+// oneClassEach shares out the groups of what sent jobs of several classes in one go.
+// How long that took is told of the first alone.
+func oneClassEach(groups []query.Group) []query.Group {
+	var out []query.Group
+	for _, g := range groups {
+		names := traffic.Classes(textOf(g.Data[traffic.Class]))
+		if names == nil {
+			names = []string{textOf(g.Data[traffic.Class])}
+		}
+		spans, _ := numberOf(g.Data["COUNT"])
+		for _, name := range names {
+			n := spans
+			if len(names) == 1 {
+				n = sentOf(g)
+			}
+			i := slices.IndexFunc(out, func(o query.Group) bool { return textOf(o.Data[traffic.Class]) == name })
+			if i < 0 {
+				i = len(out)
+				out = append(out, query.Group{Data: maps.Clone(g.Data)})
+				out[i].Data[sentName] = 0.0
+				if name != "" {
+					out[i].Data[traffic.Class] = name
+				}
+			}
+			out[i].Data[sentName] = sentOf(out[i]) + n
+		}
+	}
+	slices.SortStableFunc(out, func(a, b query.Group) int { return cmp.Compare(sentOf(b), sentOf(a)) })
+	return out
 }
 
 // callers are who calls the service, and whom it calls.

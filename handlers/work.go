@@ -221,6 +221,29 @@ var (
 	countRetries  = query.Calculation{Op: "SUM", Column: traffic.Retries}
 )
 
+// countSent counts what spans sent, which may be several jobs each.
+var countSent = query.Calculation{Op: "SUM", Column: traffic.Jobs}
+
+// sentName is the number of what was sent in an answer.
+const sentName = "SUM(" + traffic.Jobs + ")"
+
+// counting adds to calculations what counts the sent.
+func (w *work) counting(list []query.Calculation) []query.Calculation {
+	if w.words.Bulks() {
+		list = append(list, countSent)
+	}
+	return list
+}
+
+// sentOf is how much spans of a group sent.
+func sentOf(g query.Group) float64 {
+	if n, ok := numberOf(g.Data[sentName]); ok {
+		return n
+	}
+	n, _ := numberOf(g.Data["COUNT"])
+	return n
+}
+
 // failuresName is the number of failures in an answer.
 const failuresName = "SUM(" + traffic.Failures + ")"
 
@@ -255,8 +278,8 @@ func (w *work) list(ctx context.Context, k workKind, only ...query.Filter) ([]wo
 		measures = append(measures, countRetries)
 	}
 	err := askAll(ctx,
-		ask(&ends, []string{k.column, traffic.Side, "service.name", "messaging.system"}, calculations()),
-		ask(&sides, []string{k.column, traffic.Side}, measures),
+		ask(&ends, []string{k.column, traffic.Side, "service.name", "messaging.system"}, w.counting(calculations())),
+		ask(&sides, []string{k.column, traffic.Side}, w.counting(measures)),
 	)
 	if err != nil {
 		return nil, nil, err
@@ -282,18 +305,48 @@ type workTable struct {
 	stats []workStat
 }
 
-// of is the row of a group, its side and its count; nil if it has no row.
-func (t *workTable) of(g query.Group) (*workStat, string, float64) {
-	name, missing := valueText(g.Data[t.kind.column])
-	if missing {
-		name = ""
-	}
-	side, _ := valueText(g.Data[traffic.Side])
+// named is how many of one name a group has.
+type named struct {
+	name string // "": the spans do not say
+	n    float64
+}
+
+// of are the names of a group, its side, and how many it has of each: jobs of several
+// classes may be sent in one go.
+func (t *workTable) of(g query.Group) (list []named, side string) {
+	name := textOf(g.Data[t.kind.column])
+	side, _ = valueText(g.Data[traffic.Side])
 	n, _ := numberOf(g.Data["COUNT"])
-	if i, ok := t.at[name]; ok {
-		return &t.stats[i], side, n
+	if side != traffic.Sends {
+		return []named{{name, n}}, side
 	}
-	return nil, side, n
+	if t.kind == classes {
+		for _, class := range traffic.Classes(name) {
+			if i := slices.IndexFunc(list, func(x named) bool { return x.name == class }); i >= 0 {
+				list[i].n += n
+				continue
+			}
+			list = append(list, named{class, n})
+		}
+	}
+	if list == nil {
+		list = []named{{name, sentOf(g)}}
+	}
+	return list, side
+}
+
+// row is that of a name, which may be new.
+func (t *workTable) row(name string) *workStat {
+	at, ok := t.at[name]
+	if !ok {
+		at = len(t.stats)
+		t.at[name] = at
+		t.stats = append(t.stats, workStat{Name: name, Systems: []string{}, Producers: []workEnd{}, Consumers: []workEnd{}})
+		if t.tries {
+			t.stats[at].Retried = new(float64)
+		}
+	}
+	return &t.stats[at]
 }
 
 // addSides makes the rows. What was taken in counts as handled only where no span
@@ -301,31 +354,22 @@ func (t *workTable) of(g query.Group) (*workStat, string, float64) {
 func (t *workTable) addSides(res *query.Result) {
 	for _, pass := range []string{traffic.Handles, traffic.Receives, traffic.Sends} {
 		for _, g := range res.Results {
-			stat, side, n := t.of(g)
+			list, side := t.of(g)
 			if side != pass {
 				continue
 			}
-			if stat == nil {
-				name, missing := valueText(g.Data[t.kind.column])
-				if missing {
-					name = ""
-				}
-				t.at[name] = len(t.stats)
-				t.stats = append(t.stats, workStat{Name: name, Systems: []string{}, Producers: []workEnd{}, Consumers: []workEnd{}})
-				stat = &t.stats[len(t.stats)-1]
-				if t.tries {
-					stat.Retried = new(float64)
-				}
-			}
-			switch {
-			case side == traffic.Sends:
-				stat.Sent = n
-			case stat.Handled == 0:
-				stat.Handled, stat.received = n, side == traffic.Receives
-				stat.RunMS, stat.WaitMS = spreadOf(g, "duration_ms"), spreadOf(g, traffic.WaitMS)
-				stat.Failed = sumOf(g, countFailures)
-				if t.tries && side == traffic.Handles {
-					*stat.Retried = sumOf(g, countRetries)
+			for _, x := range list {
+				stat := t.row(x.name)
+				switch {
+				case side == traffic.Sends:
+					stat.Sent += x.n
+				case stat.Handled == 0:
+					stat.Handled, stat.received = x.n, side == traffic.Receives
+					stat.RunMS, stat.WaitMS = spreadOf(g, "duration_ms"), spreadOf(g, traffic.WaitMS)
+					stat.Failed = sumOf(g, countFailures)
+					if t.tries && side == traffic.Handles {
+						*stat.Retried = sumOf(g, countRetries)
+					}
 				}
 			}
 		}
@@ -342,21 +386,21 @@ func (t *workTable) addEnds(res *query.Result) {
 		return append(list, workEnd{service, n})
 	}
 	for _, g := range res.Results {
-		stat, side, n := t.of(g)
-		if stat == nil {
-			continue
-		}
-		service, missing := valueText(g.Data["service.name"])
-		if missing {
-			service = ""
-		}
-		if system, none := valueText(g.Data["messaging.system"]); !none && !slices.Contains(stat.Systems, system) {
-			stat.Systems = append(stat.Systems, system)
-		}
-		if side == traffic.Sends {
-			stat.Producers = add(stat.Producers, service, n)
-		} else if (side == traffic.Receives) == stat.received {
-			stat.Consumers = add(stat.Consumers, service, n)
+		list, side := t.of(g)
+		for _, x := range list {
+			at, ok := t.at[x.name]
+			if !ok {
+				continue
+			}
+			stat, service := &t.stats[at], textOf(g.Data["service.name"])
+			if system, none := valueText(g.Data["messaging.system"]); !none && !slices.Contains(stat.Systems, system) {
+				stat.Systems = append(stat.Systems, system)
+			}
+			if side == traffic.Sends {
+				stat.Producers = add(stat.Producers, service, x.n)
+			} else if (side == traffic.Receives) == stat.received {
+				stat.Consumers = add(stat.Consumers, service, x.n)
+			}
 		}
 	}
 	for i := range t.stats {

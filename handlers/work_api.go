@@ -85,18 +85,14 @@ func (s *Server) showWorkJSON(c echo.Context, k workKind) error {
 	if err != nil {
 		return err
 	}
-	g := &workPage{work: w, kind: k, name: pathName(c)}
-	if err := g.findSource(ctx); err != nil {
-		return err
-	}
-	stats, _, err := w.list(ctx, k, g.named()...)
+	g := newWorkPage(w, k, pathName(c))
+	known, err := g.measure(ctx)
 	if err != nil {
 		return fmt.Errorf("%s %q: %w", k.noun, g.name, err)
 	}
-	if len(stats) == 0 {
+	if !known {
 		return echo.ErrNotFound
 	}
-	g.stat = stats[0]
 	found, err := w.causesOf(ctx, g.handled()...)
 	if err != nil {
 		return err

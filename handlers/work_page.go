@@ -49,6 +49,8 @@ type workPage struct {
 	// source, where there is one, is passed by every span of the name: a column that
 	// is stored is read far quicker than one that is calculated.
 	source []query.Filter
+	// bulks says that spans may send jobs of this class among others.
+	bulks bool
 }
 
 // showWork answers the page of a topic, a queue or a class.
@@ -60,7 +62,7 @@ func (s *Server) showWork(c echo.Context, k workKind) error {
 		return err
 	}
 	name := pathName(c)
-	g := &workPage{work: w, kind: k, name: name}
+	g := newWorkPage(w, k, name)
 	if c.QueryParam(paramPart) == partCauses {
 		m := views.WorkPage{Noun: k.noun, Jobs: k.jobs, Now: s.Now()}
 		if err := g.fillCauses(ctx, &m); err != nil {
@@ -98,6 +100,16 @@ func (s *Server) showWork(c echo.Context, k workKind) error {
 	return render(c, http.StatusOK, views.WorkShowPage(m))
 }
 
+func newWorkPage(w *work, k workKind, name string) *workPage {
+	g := &workPage{work: w, kind: k, name: name}
+	if g.bulks = k == classes && w.words.Bulks(); g.bulks {
+		of := *w
+		of.words = w.words.Of(name)
+		g.work = &of
+	}
+	return g
+}
+
 // pathName is the name at the end of an address. One with a slash or the like comes
 // escaped.
 func pathName(c echo.Context) string {
@@ -112,11 +124,20 @@ func pathName(c echo.Context) string {
 
 // of are the filters of this topic, queue or class.
 func (g *workPage) of(more ...query.Filter) []query.Filter {
-	return g.sided(g.kind.jobs, append(g.named(), more...)...)
+	return g.sided(g.kind.jobs, append(g.all(), more...)...)
 }
 
+// named are the filters of spans that are of this name alone, as those that handle it.
 func (g *workPage) named() []query.Filter {
-	return append(slices.Clone(g.source), query.Filter{Column: g.kind.column, Op: "=", Value: g.name})
+	return append(slices.Clone(g.source), equals(g.kind.column, g.name))
+}
+
+// all are the filters of all spans that have to do with it.
+func (g *workPage) all() []query.Filter {
+	if g.bulks {
+		return []query.Filter{equals(traffic.IsClass, true)}
+	}
+	return g.named()
 }
 
 // findSource finds the source. There is none where several attributes have the name
@@ -168,7 +189,7 @@ func (g *workPage) handled(more ...query.Filter) []query.Filter {
 	if g.stat.received {
 		side = traffic.Receives
 	}
-	return g.of(append([]query.Filter{{Column: traffic.Side, Op: "=", Value: side}}, more...)...)
+	return g.sided(g.kind.jobs, append(append(g.named(), equals(traffic.Side, side)), more...)...)
 }
 
 // sent are the filters of the spans that sent it.
@@ -184,11 +205,12 @@ func (g *workPage) measure(ctx context.Context) (bool, error) {
 	if err := g.findSource(ctx); err != nil {
 		return false, err
 	}
-	stats, _, err := g.list(ctx, g.kind, g.named()...)
-	if err != nil || len(stats) == 0 {
+	stats, _, err := g.list(ctx, g.kind, g.all()...)
+	at := slices.IndexFunc(stats, func(x workStat) bool { return x.Name == g.name }) // others may have been sent with it
+	if err != nil || at < 0 {
 		return false, err
 	}
-	g.stat, g.measured = stats[0], true
+	g.stat, g.measured = stats[at], true
 	return true, nil
 }
 
@@ -311,7 +333,11 @@ func (g *workPage) facts() []views.WorkFact {
 		{Name: handled, Value: views.FormatNumber(x.Handled), Note: rateOf(x.Handled, length)},
 	}
 	for i, of := range [][]query.Filter{g.sent(), g.handled()} {
-		if st := g.ask([]string{"service.name", "name"}, calculations(), of...); facts[i].Value != "0" {
+		counts := calculations()
+		if i == 0 {
+			counts = g.counting(counts)
+		}
+		if st := g.ask([]string{"service.name", "name"}, counts, of...); facts[i].Value != "0" {
 			facts[i].URL = st.address(nil)
 		}
 	}
@@ -342,7 +368,7 @@ func (g *workPage) charts(ctx context.Context) ([]views.ExploreChart, error) {
 		calcs = append(calcs, query.Calculation{Op: "HEATMAP", Column: traffic.WaitMS})
 	}
 	st := g.ask(nil, append(calcs, query.Calculation{Op: "COUNT"}), g.handled()...)
-	rates := g.ask([]string{traffic.Side}, append(calculations(), countFailures), g.of()...)
+	rates := g.ask([]string{traffic.Side}, g.counting(append(calculations(), countFailures)), g.of()...)
 	step := bucketStep(g.window, maxChartBuckets)
 	var res, byside *query.Result
 	series := func(into **query.Result, st exploreState) func(context.Context) error {
@@ -364,8 +390,12 @@ func (g *workPage) charts(ctx context.Context) ([]views.ExploreChart, error) {
 		word = "run"
 	}
 	axis := chartTime(g.window, step)
+	sent := "COUNT"
+	if g.words.Bulks() {
+		sent = sentName
+	}
 	out := []views.ExploreChart{{Line: rateChart(axis, step,
-		rateLine{byside, traffic.Side, traffic.Sends, "COUNT", "sent", "Service--0"},
+		rateLine{byside, traffic.Side, traffic.Sends, sent, "sent", "Service--0"},
 		rateLine{byside, traffic.Side, side, "COUNT", word, "Service--2"},
 		rateLine{byside, traffic.Side, side, failuresName, "failed", "Work--failed"})}}
 	for i, c := range calcs {
@@ -420,7 +450,11 @@ func (g *workPage) ends(ctx context.Context, filters []query.Filter, grouped boo
 	if grouped && !g.kind.jobs {
 		groups = append(groups, traffic.Group)
 	}
-	all, err := g.run(ctx, g.ask(groups, append(calculations("P50", "P95", "P99"), countFailures), filters...), maxEndRows, calculationNamed("COUNT"), false)
+	measures := append(calculations("P50", "P95", "P99"), countFailures)
+	if !grouped {
+		measures = g.counting(measures)
+	}
+	all, err := g.run(ctx, g.ask(groups, measures, filters...), maxEndRows, calculationNamed("COUNT"), false)
 	if err != nil {
 		return nil, err
 	}
@@ -430,7 +464,7 @@ func (g *workPage) ends(ctx context.Context, filters []query.Filter, grouped boo
 		if missing {
 			service = ""
 		}
-		n, _ := numberOf(x.Data["COUNT"])
+		n := sentOf(x)
 		r := views.WorkEndRow{Service: g.service(workEnd{service, n}), Count: views.FormatNumber(n), Rate: rateOf(n, g.window.length()), Failed: "0",
 			Run: spreadText(spreadOf(x, "duration_ms"))}
 		r.Span, _ = valueText(x.Data["name"])

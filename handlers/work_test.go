@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"net/http"
 	"net/url"
@@ -114,7 +115,19 @@ func TestMessagesAndJobsOfCaptures(t *testing.T) {
 	if got := byName["SendEmailJob"]; got.Handled != 9 || got.Sent != 8 {
 		t.Errorf("SendEmailJob (Sidekiq): %+v", got)
 	}
-	one := answerOf[workDetail](t, b, "/api/v1/jobs/SendEmailJob")
+	// BullMQ sends 14 of them in twos.
+	if got := byName["RecalculateQuotes"]; got.Handled != 15 || got.Sent != 15 || len(got.Producers) != 1 || got.Producers[0] != (workEnd{"worker-uk", 15}) {
+		t.Errorf("RecalculateQuotes: %+v", got)
+	}
+	if got, ok := byName[""]; ok {
+		t.Errorf("jobs without a class: %+v", got)
+	}
+	one := answerOf[workDetail](t, b, "/api/v1/jobs/RecalculateQuotes")
+	if one.Handled != 15 || one.Sent != 15 {
+		t.Errorf("the page of RecalculateQuotes: %+v", one)
+	}
+	b.get("/services/worker-uk").want(t, "a service that sends in bulk", http.StatusOK, "RecalculateQuotes</a>", "!RecalculateQuotes&#34;", ">15<")
+	one = answerOf[workDetail](t, b, "/api/v1/jobs/SendEmailJob")
 	if one.Handled != 9 || one.Waited != 9 || one.EdgeWaitMS == nil || len(one.Origins) == 0 || one.Origins[0].Name == "" {
 		t.Errorf("SendEmailJob: %+v", one)
 	}
@@ -145,6 +158,37 @@ func TestMessagesAndJobsOfCaptures(t *testing.T) {
 	b.get("/messages/uk.quote-requested?range=1m").want(t, "a short window", http.StatusOK, "Nothing of uk.quote-requested", "The last 2 h")
 }
 
+// TestSentInBulk: of jobs of several classes that one span sends each counts for its own.
+func TestSentInBulk(t *testing.T) {
+	s := newSite(t)
+	var spans []trace.Span
+	for i, classes := range []string{`["PriceJob","MailJob","PriceJob"]`, `["Mail.Job","odd \"job\""]`} {
+		spans = append(spans, trace.Span{TraceID: trace.ID{6, 15: byte(i + 1)}, SpanID: trace.SpanID{1}, Service: "worker", Name: "addBulk low", Kind: trace.KindProducer,
+			StartUnixNano: s.Now().Add(-10 * time.Minute).UnixNano(), DurationNano: 1e6, Attributes: []trace.Attribute{{Key: "bullmq.queue.name", Value: trace.String("low")},
+				{Key: "bullmq.queue.operation", Value: trace.String("addBulk")}, {Key: "bullmq.job.bulk.count", Value: trace.Int(int64(strings.Count(classes, `",`) + 1))},
+				{Key: "bullmq.job.bulk.names", Value: trace.JSON(classes)}}})
+	}
+	s.feed(spans)
+	b := s.as(collab.RoleMember)
+	sent := map[string]float64{}
+	for _, x := range answerOf[workList](t, b, "/api/v1/jobs").Results {
+		sent[x.Name] = x.Sent
+	}
+	want := map[string]float64{"PriceJob": 2, "MailJob": 1, "Mail.Job": 1, `odd "job"`: 1}
+	if !maps.Equal(sent, want) {
+		t.Errorf("sent by class: %v, want %v", sent, want)
+	}
+	for class, n := range want {
+		if got := answerOf[workDetail](t, b, "/api/v1/jobs/"+url.PathEscape(class)); got.Sent != n || got.Name != class {
+			t.Errorf("%s: %v sent, want %v", got.Name, got.Sent, n)
+		}
+	}
+	if got := answerOf[workDetail](t, b, "/api/v1/queues/low"); got.Sent != 5 {
+		t.Errorf("the queue: %v sent, want 5", got.Sent)
+	}
+	b.get("/services/worker").want(t, "its service", http.StatusOK, "Jobs it sets off", "PriceJob", "Mail.Job", "odd &#34;job&#34;", "![&#34;PriceJob")
+}
+
 func TestServiceMapOfCaptures(t *testing.T) {
 	b := capturedSite(t)
 	g := answerOf[serviceGraph](t, b, "/api/v1/service-map")
@@ -157,6 +201,7 @@ func TestServiceMapOfCaptures(t *testing.T) {
 		"topic:uk.quote-requested → service:dealer-consumer-uk": 12,
 		"service:worker-uk → topic:uk.price-changed":            8,
 		"queue:mailers → service:worker-uk":                     9,
+		"service:worker-uk → queue:uk-recalc":                   15,
 	} {
 		if got := edges[want]; got.Count != count {
 			t.Errorf("%s: %v, want %v", want, got.Count, count)

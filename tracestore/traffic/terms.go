@@ -11,6 +11,8 @@
 package traffic
 
 import (
+	"encoding/json"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,10 +36,19 @@ const (
 	// Counted by their sums, beside the count of all.
 	Failures = "work.failures" // 1 for a failure, else 0
 	Retries  = "work.retries"  // 1 for a further attempt, else 0
+	Jobs     = "work.jobs"     // how many it sent in one go, nearly always 1
 	// Of the span that sent it, which is the parent, or the cause in another trace.
 	SenderService = "work.sender.service"
 	SenderName    = "work.sender.name"
 	SentWaitMS    = "work.sent_wait_ms" // from the end of the sending to the start
+	// IsClass is whether a span has to do with the class of [Vocabulary.Of].
+	IsClass = "work.is_class"
+)
+
+// What BullMQ says of jobs that are sent in one go (bullmq-otel, addBulk).
+const (
+	bulkCount = "bullmq.job.bulk.count"
+	bulkNames = "bullmq.job.bulk.names" // a list, each as often as it is sent
 )
 
 // The sides of a message or job.
@@ -135,6 +146,7 @@ type Vocabulary struct {
 	others []query.Filter
 	tries  bool
 	nests  bool
+	bulks  bool
 	// Where the name of a topic or class may stand.
 	topics, classes []source
 }
@@ -265,6 +277,9 @@ func NewVocabulary(columns []query.ColumnInfo) *Vocabulary {
 		v.classes = append(v.classes, source{"code.namespace", "="})
 		classes = append(classes, call("IF", call("IN", col("messaging.system"), text("active_job"), text("activejob")), col("code.namespace")))
 	}
+	if has(bulkNames) {
+		classes = append(classes, col(bulkNames))
+	}
 	// Que, Resque and others put it into the name of the span: "PricingJob process".
 	named := call("REG_VALUE", col("name"), "`^(.+?)(?: (?:publish|process|send|create|receive|enqueue|perform))?$`")
 	if has("bullmq.queue.operation") { // "add queue.Name"; its other spans are not named for a job
@@ -303,6 +318,11 @@ func NewVocabulary(columns []query.ColumnInfo) *Vocabulary {
 	v.tries = retry != "false"
 	add(Failures, call("IF", col("error"), "1", "0"))
 	add(Retries, call("IF", col(Retry), "1", "0"))
+	if v.bulks = has(bulkCount) && has(bulkNames); v.bulks {
+		add(Jobs, call("IF", call("EXISTS", col(bulkCount)), call("INT", col(bulkCount)), "1"))
+	} else {
+		add(Jobs, "1")
+	}
 	add(SenderService, fromSender(func(scope string) string { return col(scope + "service.name") }))
 	add(SenderName, fromSender(func(scope string) string { return col(scope + "name") }))
 	add(SentWaitMS, fromSender(func(scope string) string {
@@ -381,6 +401,40 @@ func (v *Vocabulary) Tries() bool { return v.tries }
 // Nests reports whether there may be runs that two spans tell of, see [Nested].
 func (v *Vocabulary) Nests() bool { return v.nests }
 
+// Bulks reports whether one span may send several jobs, see [Jobs]. Their [Class] is
+// the list of their classes then, see [Classes].
+func (v *Vocabulary) Bulks() bool { return v.bulks }
+
+// Classes are those that a [Class] which is a list names, each as often as it stands
+// there; nil if it is none.
+func Classes(class string) (list []string) {
+	if !strings.HasPrefix(class, `["`) || json.Unmarshal([]byte(class), &list) != nil {
+		return nil
+	}
+	return list
+}
+
+// Of returns the vocabulary for questions about one class: [IsClass] tells its spans,
+// those too that send others with it, and [Jobs] how many of this class were sent.
+func (v *Vocabulary) Of(class string) *Vocabulary {
+	of := *v
+	of.fields = slices.Clone(v.fields)
+	is := call("EQUALS", col(Class), text(class))
+	if v.bulks {
+		var quoted strings.Builder // as it stands in the list
+		e := json.NewEncoder(&quoted)
+		e.SetEscapeHTML(false)
+		if e.Encode(class) == nil {
+			pattern := text(regexp.QuoteMeta(strings.TrimSuffix(quoted.String(), "\n")))
+			is = or(is, call("REG_MATCH", col(bulkNames), pattern))
+			i := slices.IndexFunc(of.fields, func(f query.CalculatedField) bool { return f.Name == Jobs })
+			of.fields[i].Expression = call("IF", call("EXISTS", col(bulkNames)), call("REG_COUNT", col(bulkNames), pattern), "1")
+		}
+	}
+	of.fields = append(of.fields, query.CalculatedField{Name: IsClass, Expression: is})
+	return &of
+}
+
 // Waits are the attributes by which senders tell how long a message or job
 // waited; none if they do not.
 func (v *Vocabulary) Waits() []string { return v.waits }
@@ -411,7 +465,7 @@ func (v *Vocabulary) Fields(wanted ...string) []query.CalculatedField {
 // Calculated reports whether a column is one of the vocabulary's.
 func Calculated(name string) bool {
 	switch name {
-	case Side, IsJob, Topic, Class, WaitMS, Retry, Group, Nested, Failures, Retries, SenderService, SenderName, SentWaitMS:
+	case Side, IsJob, Topic, Class, WaitMS, Retry, Group, Nested, Failures, Retries, Jobs, IsClass, SenderService, SenderName, SentWaitMS:
 		return true
 	}
 	return false
