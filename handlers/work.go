@@ -200,13 +200,15 @@ type workStat struct {
 	Sent      float64   `json:"sent"`
 	Handled   float64   `json:"handled"`
 	Failed    float64   `json:"failed"`
-	Retried   *float64  `json:"retried"` // runs that were a further attempt; nil: the senders do not tell attempts apart
+	Retried   *float64  `json:"retried"` // runs that were a further attempt, by what the senders say or by their ids; nil: not known
 	RunMS     *spread   `json:"run_ms"`
 	WaitMS    *spread   `json:"wait_ms"` // as the senders measured
 	Producers []workEnd `json:"producers"`
 	Consumers []workEnd `json:"consumers"`
 	// received: nothing says that it was handled, only that it was taken in.
 	received bool
+	// repeated are those of Retried that are known by their ids.
+	repeated float64
 }
 
 // workEnd is a service that sends or handles.
@@ -284,9 +286,12 @@ func (w *work) list(ctx context.Context, k workKind, only ...query.Filter) ([]wo
 	if err != nil {
 		return nil, nil, err
 	}
-	t := workTable{kind: k, tries: w.words.Tries(), at: map[string]int{}}
+	t := workTable{kind: k, tries: w.tries(k), at: map[string]int{}}
 	t.addSides(sides)
 	t.addEnds(ends)
+	if err := w.addRepeats(ctx, &t); err != nil {
+		return nil, nil, err
+	}
 	slices.SortStableFunc(t.stats, func(a, b workStat) int {
 		return cmp.Or(cmp.Compare(b.Handled, a.Handled), cmp.Compare(b.Sent, a.Sent), cmp.Compare(a.Name, b.Name))
 	})
@@ -295,6 +300,47 @@ func (w *work) list(ctx context.Context, k workKind, only ...query.Filter) ([]wo
 		notes = append(notes, fmt.Sprintf("There are more %s than can be listed: these are the %d with the most spans.", k.nouns, len(t.stats)))
 	}
 	return t.stats, notes, nil
+}
+
+// tries reports whether further attempts are told of a kind.
+func (w *work) tries(k workKind) bool {
+	return w.words.Tries() || k.jobs && w.words.Identifies()
+}
+
+// maxRepeated is up to how many runs it is counted how often one was tried again: the
+// query language counts so many distinct values exactly.
+const maxRepeated = 100_000
+
+// addRepeats counts the further attempts of jobs whose senders do not tell: of runs
+// with one id all but the first are. Only what failed is tried again.
+func (w *work) addRepeats(ctx context.Context, t *workTable) error {
+	var list []any
+	for i := range t.stats {
+		if x := &t.stats[i]; x.Failed > 0 && x.Name != "" && x.Retried != nil {
+			list = append(list, x.Name)
+		}
+	}
+	if !t.kind.jobs || !w.words.Identifies() || len(list) == 0 {
+		return nil
+	}
+	runs, ids := query.Calculation{Op: "COUNT_DISTINCT", Column: "trace.span_id"}, query.Calculation{Op: "COUNT_DISTINCT", Column: traffic.Run}
+	// Both are counted without the sample rate.
+	st := w.ask([]string{t.kind.column}, []query.Calculation{{Op: "COUNT"}, runs, ids}, w.sided(true, query.Filter{Column: t.kind.column, Op: "in", Value: list},
+		equals(traffic.Side, traffic.Handles), query.Filter{Column: traffic.Run, Op: "exists"})...)
+	res, err := w.run(ctx, st, query.MaxLimitNoSeries, calculationNamed("COUNT"), false)
+	if err != nil {
+		return fmt.Errorf("further attempts: %w", err)
+	}
+	for _, g := range res.Results {
+		stat := t.row(textOf(g.Data[t.kind.column]))
+		if n := sumOf(g, runs); n > maxRepeated {
+			stat.Retried = nil
+		} else if stat.Retried != nil {
+			stat.repeated = n - sumOf(g, ids)
+			*stat.Retried += stat.repeated
+		}
+	}
+	return nil
 }
 
 // workTable puts the answers of several queries together by name.

@@ -72,7 +72,7 @@ func (s *Server) listWork(c echo.Context, k workKind) error {
 	}
 	q := c.QueryParams()
 	m := views.WorkList{Page: p, Nav: w.nav(k.path), Title: title, Noun: k.noun, Nouns: k.nouns, Window: windowLabel(w.window), Now: s.Now(), Notes: notes,
-		Jobs: k.jobs, Search: cleanText(q.Get("q")), Action: k.path, HasWaits: len(w.words.Waits()) > 0, HasTries: w.words.Tries(), All: len(stats)}
+		Jobs: k.jobs, Search: cleanText(q.Get("q")), Action: k.path, HasWaits: len(w.words.Waits()) > 0, HasTries: w.tries(k), All: len(stats)}
 	m.Page.Styles, m.Page.Wide = []string{"css/explore.css", "css/home.css", "css/work.css"}, true
 	keep := url.Values{}
 	if m.Search != "" {
@@ -143,7 +143,7 @@ func (w *work) workColumns(k workKind, order string, keep url.Values) []views.Wo
 	}
 	list := []views.WorkColumn{{Name: strings.ToUpper(k.noun[:1]) + k.noun[1:], Sort: "name"}, {Name: "Sent by"}, {Name: "Handled by"}, {Name: "Sent", Sort: "sent", Number: true},
 		{Name: handled, Sort: "handled", Number: true}, {Name: "Rate over time", Hidden: true}, {Name: "Failed", Sort: "failed", Number: true}}
-	if w.words.Tries() {
+	if w.tries(k) {
 		list = append(list, views.WorkColumn{Name: "Retries", Number: true})
 	}
 	list = append(list, views.WorkColumn{Name: "Run p50", Number: true}, views.WorkColumn{Name: "p95", Sort: "p95", Number: true}, views.WorkColumn{Name: "p99", Number: true})
@@ -200,6 +200,7 @@ func (w *work) listRow(k workKind, x *workStat, sparks map[string][]float64) vie
 		st.Tab = tabTraces
 		r.FailedURL = st.address(nil)
 	}
+	r.Retried = missingText
 	if x.Retried != nil {
 		r.Retried = views.FormatNumber(*x.Retried)
 	}

@@ -352,6 +352,9 @@ func (g *workPage) facts() []views.WorkFact {
 		again := views.WorkFact{Name: "Retries", Value: views.FormatNumber(*x.Retried)}
 		if *x.Retried > 0 {
 			st := g.ask([]string{"service.name", "name"}, calculations(), g.handled(equals(traffic.Retry, true))...)
+			if x.repeated > 0 { // those that ran most often stand first
+				st = g.ask([]string{traffic.Run}, calculations(), g.handled(query.Filter{Column: traffic.Run, Op: "exists"})...)
+			}
 			again.Note, again.URL = shareOf(*x.Retried, x.Handled), st.address(nil)
 		}
 		facts = append(facts, again)

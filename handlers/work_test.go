@@ -112,8 +112,13 @@ func TestMessagesAndJobsOfCaptures(t *testing.T) {
 	if got := byName["SendEmail"]; got.Handled != 17 || got.Retried == nil || *got.Retried != 1 || got.Failed != 1 {
 		t.Errorf("SendEmail (BullMQ): %+v, retried %v", got, *got.Retried)
 	}
-	if got := byName["SendEmailJob"]; got.Handled != 9 || got.Sent != 8 {
-		t.Errorf("SendEmailJob (Sidekiq): %+v", got)
+	if got := byName["SendEmailJob"]; got.Handled != 9 || got.Sent != 8 || got.Retried == nil || *got.Retried != 1 {
+		t.Errorf("SendEmailJob (Sidekiq), of which one id ran twice: %+v, retried %v", got, *got.Retried)
+	}
+	for _, class := range []string{"NotifyDealers", "NotifyDealersJob", "RecalculateQuotes", "SyncDealer"} {
+		if got := byName[class]; got.Retried == nil || *got.Retried != 0 {
+			t.Errorf("%s: %+v, retried %v", class, got, got.Retried)
+		}
 	}
 	// BullMQ sends 14 of them in twos.
 	if got := byName["RecalculateQuotes"]; got.Handled != 15 || got.Sent != 15 || len(got.Producers) != 1 || got.Producers[0] != (workEnd{"worker-uk", 15}) {
@@ -153,6 +158,7 @@ func TestMessagesAndJobsOfCaptures(t *testing.T) {
 	b.get("/messages/uk.quote-requested?part=causes").want(t, "what caused a topic", http.StatusOK, "from the end of what sent it to its start", "POST /quotes", "/thread/", "!<html", "!Who handles")
 	b.get("/messages/uk.quote-requested?part=all").want(t, "all of a topic", http.StatusOK, "from the end of what sent it to its start", "POST /quotes", "Who handles", "!part=causes")
 	b.get("/jobs/SendEmail").want(t, "a class", http.StatusOK, "Queues", "uk-mail", "Latest failures", "Which requests set it off", "worker-de")
+	b.get("/jobs/SendEmailJob").want(t, "a class that was tried again", http.StatusOK, `<dt>Retries</dt>`, "work.run")
 	b.get("/queues/mailers").want(t, "a queue", http.StatusOK, "Job classes of this queue", "SendEmailJob")
 	b.get("/jobs/Nobody").want(t, "an unknown class", http.StatusOK, "Nothing of Nobody", "No span of any time")
 	b.get("/messages/uk.quote-requested?range=1m").want(t, "a short window", http.StatusOK, "Nothing of uk.quote-requested", "The last 2 h")

@@ -37,6 +37,9 @@ const (
 	Failures = "work.failures" // 1 for a failure, else 0
 	Retries  = "work.retries"  // 1 for a further attempt, else 0
 	Jobs     = "work.jobs"     // how many it sent in one go, nearly always 1
+	// Run is the id of a job whose sender does not tell attempts apart: what runs twice
+	// under one was tried again. Ids may count within a service and environment only.
+	Run = "work.run"
 	// Of the span that sent it, which is the parent, or the cause in another trace.
 	SenderService = "work.sender.service"
 	SenderName    = "work.sender.name"
@@ -68,6 +71,7 @@ var names = struct {
 	jobs []string
 	// attempts count from 1, retries from 0.
 	attempts, retries []string
+	ids               []string // of jobs, the same in each attempt
 	waitMS, waitSec   []string
 	// framework are set by ActiveJob, whose jobs another library may run and tell of too.
 	framework []string
@@ -118,6 +122,8 @@ var names = struct {
 		"messaging.active_job.executions", "rails.active_job.execution.counter", "oban.job.attempt"},
 	retries: []string{"messaging.delayed_job.attempts", "delayed_job.attempts", "sidekiq.job.retry_count", "messaging.sidekiq.retry_count",
 		"messaging.message.retry.count", "celery.retries"},
+	ids: []string{"messaging.message.id", "sidekiq.job.id", "sidekiq.jid", "que.job.id", "delayed_job.id", "active_job.job.id", "rq.job.id", "good_job.job.id",
+		"solid_queue.job.id", "faktory.job.jid", "job.id"},
 	waitMS: []string{
 		"job.latency_ms",
 		"messaging.lag_ms",
@@ -147,6 +153,7 @@ type Vocabulary struct {
 	tries  bool
 	nests  bool
 	bulks  bool
+	ids    bool
 	// Where the name of a topic or class may stand.
 	topics, classes []source
 }
@@ -163,7 +170,7 @@ func NewVocabulary(columns []query.ColumnInfo) *Vocabulary {
 	}
 	present := func(list []string) (out []string) {
 		for _, n := range list {
-			if has(n) || n == "messaging.destination.name" && has("messaging.destination") ||
+			if has(n) || n == "messaging.message.id" && has("messaging.message_id") || n == "messaging.destination.name" && has("messaging.destination") ||
 				n == "messaging.consumer.group.name" && (has("messaging.kafka.consumer.group") || has("messaging.kafka.consumer_group")) {
 				out = append(out, n)
 			}
@@ -316,6 +323,14 @@ func NewVocabulary(columns []query.ColumnInfo) *Vocabulary {
 	}
 	add(Retry, retry)
 	v.tries = retry != "false"
+	if ids := present(names.ids); len(ids) > 0 {
+		silent := call("AND", col(IsJob), call("EXISTS", coalesce(columnsOf(ids))))
+		for _, n := range append(present(names.attempts), present(names.retries)...) {
+			silent = call("AND", silent, call("NOT", call("EXISTS", col(n))))
+		}
+		add(Run, call("IF", silent, call("CONCAT", col("environment"), text(" "), col("service.name"), text(" "), coalesce(columnsOf(ids)))))
+		v.ids = true
+	}
 	add(Failures, call("IF", col("error"), "1", "0"))
 	add(Retries, call("IF", col(Retry), "1", "0"))
 	if v.bulks = has(bulkCount) && has(bulkNames); v.bulks {
@@ -398,6 +413,9 @@ func (v *Vocabulary) Others() []query.Filter { return v.others }
 // Tries reports whether senders tell attempts apart.
 func (v *Vocabulary) Tries() bool { return v.tries }
 
+// Identifies reports whether jobs have ids, see [Run].
+func (v *Vocabulary) Identifies() bool { return v.ids }
+
 // Nests reports whether there may be runs that two spans tell of, see [Nested].
 func (v *Vocabulary) Nests() bool { return v.nests }
 
@@ -465,7 +483,7 @@ func (v *Vocabulary) Fields(wanted ...string) []query.CalculatedField {
 // Calculated reports whether a column is one of the vocabulary's.
 func Calculated(name string) bool {
 	switch name {
-	case Side, IsJob, Topic, Class, WaitMS, Retry, Group, Nested, Failures, Retries, Jobs, IsClass, SenderService, SenderName, SentWaitMS:
+	case Side, IsJob, Topic, Class, WaitMS, Retry, Group, Nested, Failures, Retries, Jobs, Run, IsClass, SenderService, SenderName, SentWaitMS:
 		return true
 	}
 	return false
