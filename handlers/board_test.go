@@ -84,7 +84,7 @@ func TestBoardKindsWithoutScripts(t *testing.T) {
 	h2 := add("kind", "hypothesis", "title", "Postgres is slow")
 	job := add("kind", "task", "title", "Roll back", "assignee", s.users[collab.RoleMember].ID)
 	add("kind", "comparison", "side", span, "side", trace, "title", "before & after")
-	ana.post(page+"/blocks", "kind", "comparison", "side", span, "side", span).want(t, "a comparison with itself", 400, "two different pins")
+	ana.post(page+"/blocks", "kind", "comparison", "side", span, "side", span).want(t, "a comparison with itself", 422, "two different pins")
 
 	// Evidence: for one, against the other; the same again from an old page asks.
 	ana.post(page+"/blocks/"+span+"/cite", "seen", "7", "hypothesis", h1, "side", "for").wantRedirect(t, "cite", page+"#"+span)
@@ -123,7 +123,7 @@ func TestBoardKindsWithoutScripts(t *testing.T) {
 	vi.get(src, "If-None-Match", got.header.Get("ETag")).want(t, "picture again", http.StatusNotModified)
 	ana.get(page).want(t, "board with a picture", 200, `src="`+src+`"`, `alt="The &lt;graph&gt;"`, `width="4"`)
 	for what, bad := range map[string][]byte{"svg": []byte(`<svg onload="alert(1)"/>`), "nothing": nil, "too large": append(smallPNG(t), make([]byte, collab.MaxPictureBytes)...)} {
-		ana.upload(page+"/blocks", bad, "kind", "picture", "title", "x").want(t, what, 400)
+		ana.upload(page+"/blocks", bad, "kind", "picture", "title", "x").want(t, what, 422)
 	}
 	ana.upload(page+"/blocks", make([]byte, maxBodyBytes), "kind", "picture", "title", "x").want(t, "beyond the limit of bodies", 413)
 	ana.post(page+"/blocks/"+pic+"/delete").wantRedirect(t, "delete", page)

@@ -162,6 +162,13 @@ func (s *Server) handleError(err error, c echo.Context) {
 	if f.Status == http.StatusUnauthorized {
 		c.Response().Header().Set("WWW-Authenticate", `Bearer realm="redthread"`)
 	}
+	done, againErr := s.again(c, err)
+	if againErr != nil {
+		s.Log.WarnContext(c.Request().Context(), "form cannot come back", "request_id", requestIDOf(c), "error", againErr)
+	}
+	if done {
+		return
+	}
 	if err := s.writeError(c, f); err != nil {
 		s.Log.DebugContext(c.Request().Context(), "write error answer", "request_id", requestIDOf(c), "error", err)
 	}

@@ -236,12 +236,12 @@ func utcField(name string, v *string) (*int64, error) {
 		return &none, nil
 	}
 	for _, layout := range []string{"2006-01-02T15:04:05", "2006-01-02T15:04"} {
-		if t, err := time.Parse(layout, *v); err == nil && t.Unix() > 0 {
+		if t, err := time.Parse(layout, strings.Replace(strings.TrimSpace(*v), " ", "T", 1)); err == nil && t.Year() >= 2000 && t.Year() < 2100 {
 			n := t.UnixNano()
 			return &n, nil
 		}
 	}
-	return nil, &collab.InvalidError{Field: name, Message: "Write a time as 2026-11-22 14:03, in UTC."}
+	return nil, &collab.InvalidError{Field: name, Message: "Write a time as 2026-11-22 14:03, in UTC, between the years 2000 and 2100."}
 }
 
 // maxDueMinutes is the longest time until an update is due.

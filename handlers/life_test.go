@@ -91,7 +91,7 @@ func TestHeadForms(t *testing.T) {
 	}
 	bad := func(what string, form ...string) {
 		t.Helper()
-		bo.post(page, append([]string{"seen", fmt.Sprint(inv().Offset)}, form...)...).want(t, what, http.StatusBadRequest)
+		bo.post(page, append([]string{"seen", fmt.Sprint(inv().Offset)}, form...)...).want(t, what, http.StatusUnprocessableEntity)
 	}
 	if got := post("next update", "next_update", "30"); got.NextUpdateUnixNano != now.Add(30*time.Minute).UnixNano() {
 		t.Errorf("next update at %d", got.NextUpdateUnixNano)
@@ -146,7 +146,7 @@ func TestHeadForms(t *testing.T) {
 	bo.get("/investigations?severity=sev9").want(t, "an unknown severity", http.StatusBadRequest)
 	bo.get(page).want(t, "suggested, but where fewer see it nothing is offered to come", http.StatusOK, "Stuck jobs</a> is about the same request", "!Merge it into this")
 	bo.get("/i/"+string(other.ID)).want(t, "suggested, asking", http.StatusOK, "Slow quotes</a> is about the same request", "Merge it into this…", `name="sure" value="1" required`, "Whoever may see this one sees it then", "!type=\"hidden\" name=\"sure\"", `!<option value="`+string(id)+`"`)
-	bo.post("/i/"+string(other.ID)+"/merge", "into", string(id)).want(t, "unsure", http.StatusBadRequest)
+	bo.post("/i/"+string(other.ID)+"/merge", "into", string(id)).want(t, "unsure", http.StatusUnprocessableEntity)
 	bo.post("/i/"+string(other.ID)+"/merge", "into", string(id), "sure", "1").wantRedirect(t, "merge", page)
 	if a := bo.get("/i/" + string(other.ID) + "?view=lanes"); a.status != http.StatusTemporaryRedirect || a.header.Get("Location") != page+"?view=lanes" {
 		t.Errorf("the old address: %d to %q", a.status, a.header.Get("Location"))

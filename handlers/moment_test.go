@@ -57,7 +57,7 @@ func TestAnnotateAMoment(t *testing.T) {
 	}
 	b.get("/t/"+boardTrace).want(t, "the trace", 200, "+1.5 ms to +20 ms")
 	for _, bad := range [][]string{{"at", "yesterday"}, {"at", "-1", "base", base}, {"at", "NaN", "base", base}, {"at", "1", "base", "x"}, {"until", "2026-11-22T14:05"}, {"at", "2026-11-22T14:05", "until", "2026-11-22T14:03"}} {
-		b.post("/annotations", append([]string{"trace_id", boardTrace, "text", "x"}, bad...)...).want(t, strings.Join(bad, " "), 400)
+		b.post("/annotations", append([]string{"trace_id", boardTrace, "text", "x"}, bad...)...).want(t, strings.Join(bad, " "), 422)
 	}
 	// Muting is a person's own.
 	b.post("/i/"+id+"/mute", "muted", "true").wantRedirect(t, "mute", "/i/"+id)

@@ -167,8 +167,11 @@ func TestBoardGolden(t *testing.T) {
 		"compare":  ComparePage(Compare{Page: boardPage(true, nil).Page, Title: "QuotesController#create", State: "changed", Back: "/i/i_1#b_3", Href: "/t/1", FrozenAt: boardAt(3), FrozenBy: "Robin", FrozenSHA256: "9c", LiveSHA256: "e2", Frozen: blocks[3].Card, Live: blocks[3].Card, Changes: []ValueChange{{"span late", "", "web-uk: late, 2 s"}, {"spans", "3", hostileText}}, MoreChanges: 2}),
 		"gone":     ComparePage(Compare{Page: boardPage(true, nil).Page, Title: "x", State: "gone", Back: "/i/i_1", FrozenAt: boardAt(3), FrozenBy: "Robin", FrozenSHA256: "9c", Frozen: blocks[2].Card}),
 		"conflict": ConflictPage(Conflict{Page: boardPage(true, nil).Page, Action: "/i/i_1/blocks/b_8", Field: "text", Label: "text", Yours: hostileText, Theirs: "theirs", Seen: 13, Ref: "r", Back: "/i/i_1#b_8", Long: true}),
-		"offer":    OfferFragment(OfferView{InvestigationID: "i_1", Text: "x", Offers: []Offer{{Ref: "r", Kind: "trace", TraceID: "0af7", Title: hostileText}, {Ref: "s", Kind: "link", URL: "https://x.example/?a&b", Title: "https://x.example/?a&b"}}}),
-		"unknown":  OfferPage(OfferView{Page: boardPage(true, nil).Page, InvestigationID: "i_1", Text: "x"}),
+		"again": AgainPage(Again{Page: boardPage(true, nil).Page, Message: "Give it a title.", Action: "/i/i_1/blocks", Back: "/i/i_1", BackLabel: "Back to the board", Keep: []Option{{"task", "kind"}}, Fields: []AgainField{
+			{Name: "title", Label: "Title", Wrong: true}, {Name: "text", Label: "Text", Long: true, Value: hostileText},
+			{Name: "assignee", Label: "Given to", Value: "u_1", Options: []Option{{"", "nobody"}, {"u_1", hostileText}}}, {Name: "due", Label: "Due (UTC, optional)", Value: "tomorrow"}}}),
+		"offer":   OfferFragment(OfferView{InvestigationID: "i_1", Text: "x", Offers: []Offer{{Ref: "r", Kind: "trace", TraceID: "0af7", Title: hostileText}, {Ref: "s", Kind: "link", URL: "https://x.example/?a&b", Title: "https://x.example/?a&b"}}}),
+		"unknown": OfferPage(OfferView{Page: boardPage(true, nil).Page, InvestigationID: "i_1", Text: "x"}),
 	})
 	if got := strings.Count(renderPage(t, BoardPage(many)), `class="Board-break"`); got != 2 {
 		t.Errorf("26 blocks have %d breaks, want 2", got)

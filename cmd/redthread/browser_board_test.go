@@ -104,6 +104,32 @@ func TestBrowserBoard(t *testing.T) {
 	a.fill(`form[data-form="note"] textarea`, "It *waits*")
 	a.until("the preview shows it", `document.querySelector(".Preview:not([hidden]) em")?.textContent === "waits"`)
 
+	// What is begun in any of the forms is there after a reload.
+	begun := map[string]string{"hypothesis": "text", "task": "title", "picture": "title", "link": "url", "comparison": "title"}
+	for kind, field := range begun {
+		value[bool](a, fmt.Sprintf(`(() => {
+			const form = document.querySelector('[data-key="compose-%s"] form'), field = form.elements.namedItem(%s);
+			field.value = "begun: %s";
+			field.dispatchEvent(new Event("input", { bubbles: true }));
+			for (const s of form.querySelectorAll("select")) s.selectedIndex = 1 - s.selectedIndex;
+			return form.querySelector("select")?.dispatchEvent(new Event("input", { bubbles: true })) ?? true;
+		})()`, kind, jsonText(field), kind))
+	}
+	a.open(board)
+	a.until("A is connected", `document.querySelector(".Investigation").dataset.live === "on"`)
+	for kind, field := range begun {
+		a.until("what was begun is there", fmt.Sprintf(`(() => {
+			const form = document.querySelector('[data-key="compose-%s"] form'), field = form.elements.namedItem(%s);
+			return field.value === "begun: %s" && [...form.querySelectorAll("select")].map((s) => s.selectedIndex).join("");
+		})() === %s`, kind, jsonText(field), kind, map[string]string{"task": `"1"`, "comparison": `"10"`, "hypothesis": `""`, "picture": `""`, "link": `""`}[kind]))
+	}
+	value[bool](a, `document.querySelector('[data-key="compose-hypothesis"]').open = true`) // one is open at a time
+	a.fill(`[data-key="compose-hypothesis"] [name="title"]`, "Dealer 18 is down")
+	a.click(`[data-key="compose-hypothesis"] button[type="submit"]`)
+	b.until("B sees the second hypothesis", blockWith("hypothesis", "begun: hypothesis")+` === 1`)
+	a.open(board)
+	a.until("what was sent is not begun any more", `document.querySelector('[data-key="compose-hypothesis"] textarea').value === "" && document.querySelector('[data-key="compose-task"] input[name="title"]').value !== ""`)
+
 	// In the lanes the span stands against; dropped on the other side, it is for.
 	a.open(board + "?view=lanes")
 	a.until("A is connected", `document.querySelector(".Investigation").dataset.live === "on"`)

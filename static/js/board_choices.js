@@ -1,6 +1,8 @@
 // What the forms of a board offer depends on the blocks that stand on it, which
 // come and go while the page is open: hypotheses to cite for, pins to compare.
 
+import { touched } from "./board_swap.js";
+
 /**
  * Brings the choices up to date; called after each drawing of the board.
  * @param {HTMLElement} el
@@ -25,12 +27,12 @@ export function refreshChoices(el) {
   if (views) views.hidden = hypotheses.length === 0 && !el.querySelector('[data-part="lanes"]');
 }
 
-/** Fills a select, keeping what is chosen. What is there already stays, with what the server says of it. */
+/** Fills a select, keeping what is chosen: of those that stand beside each other, by whoever chose. What is there already stays, with what the server says of it. */
 function fill(select, options, first = 0) {
   const have = new Map([...select.options].map((o) => [o.value, o]));
   const same = options.length === have.size && options.every((o) => have.has(o.value));
   if (same) return;
-  const chosen = have.size > 0 ? select.value : undefined;
+  const chosen = have.size > 0 && (first === 0 || touched(select)) ? select.value : undefined;
   select.replaceChildren(
     ...options.map((o) => {
       const option = have.get(o.value) ?? document.createElement("option");
@@ -41,5 +43,10 @@ function fill(select, options, first = 0) {
       return option;
     }),
   );
-  select.value = options.some((o) => o.value === chosen) ? chosen : (options[first]?.value ?? "");
+  if (options.some((o) => o.value === chosen)) {
+    select.value = chosen;
+    return;
+  }
+  select.value = options[first]?.value ?? "";
+  for (const o of select.options) o.defaultSelected = o.selected; // as it is drawn
 }

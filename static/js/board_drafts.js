@@ -1,17 +1,19 @@
 // Drafts on an investigation's page: what is typed survives a reload of the tab
 // and a block that somebody else deletes.
 import { toast } from "./toast.js";
-import { typed } from "./board_swap.js";
+import { touched, typed } from "./board_swap.js";
 
 // Drafts: the text fields of a form with data-draft, per tab.
 const draftKey = (form) => `redthread:draft:${form.dataset.draft}`;
 
+/** The fields that a draft can hold, of which a form may have several of one name. A file is its owner's alone. */
+const fieldsOf = (form) => [...form.elements].filter((f) => f.name && !/^(hidden|file|submit|button|checkbox|radio)$/.test(f.type) && "value" in f);
+
 /** Keeps what was typed into a form. */
 export function keep(form) {
-  const values = {};
-  for (const f of form.elements) if (f.name && f.type !== "hidden" && "defaultValue" in f && f.value !== f.defaultValue) values[f.name] = f.value;
+  const values = fieldsOf(form).flatMap((f, nth) => (touched(f) ? [[nth, f.name, f.value]] : []));
   try {
-    if (Object.keys(values).length === 0) sessionStorage.removeItem(draftKey(form));
+    if (values.length === 0) sessionStorage.removeItem(draftKey(form));
     else sessionStorage.setItem(draftKey(form), JSON.stringify({ values, seen: form.elements.namedItem("seen")?.value, ref: form.elements.namedItem("ref")?.value }));
   } catch {
     // A full or forbidden storage costs the draft's survival of a reload only.
@@ -29,9 +31,11 @@ export function restoreDrafts(root) {
     const raw = sessionStorage.getItem(draftKey(form));
     if (!raw) continue;
     const { values, seen, ref } = JSON.parse(raw);
-    for (const [name, value] of Object.entries(values)) {
-      const field = form.elements.namedItem(name);
-      if (field && "value" in field) field.value = value;
+    const fields = fieldsOf(form);
+    for (const [nth, name, value] of values) {
+      const field = fields[nth]?.name === name ? fields[nth] : fields.find((f) => f.name === name);
+      // What was chosen may be gone.
+      if (field && !(field instanceof HTMLSelectElement && ![...field.options].some((o) => o.value === value))) field.value = value;
     }
     if (seen && form.elements.namedItem("seen")) form.elements.namedItem("seen").value = seen;
     // Sent already, but without an answer, it is not made twice.
