@@ -260,18 +260,61 @@ func enqueues(s *trace.Span) bool {
 	if s.Kind == trace.KindServer || s.Kind == trace.KindConsumer {
 		return false
 	}
-	name := strings.ToLower(s.Name)
-	return strings.Contains(name, "enqueue") || strings.Contains(name, "perform_async") || strings.Contains(name, "perform_later")
+	for i := 0; i+len("enqueue") <= len(s.Name); i++ { // of nearly all spans that arrive: no lower-case copy
+		switch rest := s.Name[i:]; rest[0] | 0x20 {
+		case 'e':
+			if beginsWith(rest, "enqueue") {
+				return true
+			}
+		case 'p':
+			if beginsWith(rest, "perform_async") || beginsWith(rest, "perform_later") {
+				return true
+			}
+		}
+	}
+	return false
 }
 
-// placeholder reports whether an id is what is written where there is none.
-func placeholder(id string) bool {
-	switch strings.ToLower(id) {
-	case "undefined", "null", "none", "nil", "nan", "unknown", "n/a", "-", "-1", "":
-		return true
+// beginsWith reports whether a text begins with another, which is in lower case.
+func beginsWith(text, lower string) bool {
+	if len(text) < len(lower) {
+		return false
 	}
-	same := strings.ReplaceAll(id, "-", "")
-	return strings.Trim(same, "0") == "" || len(same) >= 16 && strings.Trim(same, same[:1]) == ""
+	for i := range len(lower) {
+		c := text[i]
+		if 'A' <= c && c <= 'Z' {
+			c |= 0x20
+		}
+		if c != lower[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// placeholder reports whether an id is what is written where there is none: a word
+// that says so, zeros, or one and the same character all along. Dashes do not count.
+func placeholder(id string) bool {
+	if len(id) <= len("undefined") {
+		switch strings.ToLower(id) {
+		case "undefined", "null", "none", "nil", "nan", "unknown", "n/a", "-", "-1", "":
+			return true
+		}
+	}
+	const long = 16
+	n, first := 0, byte('0')
+	for i := range len(id) {
+		switch c := id[i]; {
+		case c == '-':
+			continue
+		case n == 0:
+			first = c
+		case c != first:
+			return false
+		}
+		n++
+	}
+	return first == '0' || n >= long
 }
 
 // opaque returns an id that is unique by itself, wherever it was made, in its

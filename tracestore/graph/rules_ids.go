@@ -274,7 +274,12 @@ func RequestKey(id string) Key { return KeyOf("request", strings.ToLower(id)) }
 
 func routerService(name string) bool {
 	const router = "heroku-router"
-	return len(name) >= len(router) && strings.Contains(strings.ToLower(name), router)
+	for i := 0; i+len(router) <= len(name); i++ {
+		if beginsWith(name[i:], router) {
+			return true
+		}
+	}
+	return false
 }
 
 // offerCorrelations offers what the settings say.
