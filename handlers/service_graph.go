@@ -38,6 +38,8 @@ type mapNode struct {
 	Sent    float64  `json:"sent"`
 	Spans   float64  `json:"spans"`
 	Members []string `json:"members"`
+	// service is the one whose messages have no name, see [serviceGraph.via].
+	service string
 }
 
 // mapEdge is what went from one node to another.
@@ -78,6 +80,32 @@ func (g *serviceGraph) node(kind, name string) *mapNode {
 		i = len(g.Nodes)
 		g.at[id] = i
 		g.Nodes = append(g.Nodes, mapNode{ID: id, Kind: kind, Name: name, Members: []string{}})
+	}
+	return &g.Nodes[i]
+}
+
+// Of what has no name nothing says that it is the same: who sends it and who handles it
+// have a node each.
+const (
+	sentBy   = "-sent-by" // after the kind, before the service, in the id
+	handedTo = "-handed-to"
+)
+
+// via is the node of a topic or queue that a service sends to or handles from.
+func (g *serviceGraph) via(kind, name, side, service string) *mapNode {
+	if name != "" {
+		return g.node(kind, name)
+	}
+	end := handedTo
+	if side == traffic.Sends {
+		end = sentBy
+	}
+	id := nodeID(kind+end, service)
+	i, ok := g.at[id]
+	if !ok {
+		i = len(g.Nodes)
+		g.at[id] = i
+		g.Nodes = append(g.Nodes, mapNode{ID: id, Kind: kind, Members: []string{}, service: service})
 	}
 	return &g.Nodes[i]
 }
@@ -153,13 +181,16 @@ func (w *work) addSenders(ctx context.Context, g *serviceGraph) error {
 	slices.SortFunc(list, func(a, b *mapNode) int { return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.ID, b.ID)) })
 	list = list[:min(len(list), maxSenderless)]
 	for _, n := range list {
-		id, kind, name := n.ID, n.Kind, n.Name
+		id, kind, of := n.ID, n.Kind, []query.Filter{equals(traffic.Topic, nameOrNil(n.Name)), notSent}
+		if n.Name == "" {
+			of = append(of, equals("service.name", nameOrNil(n.service)))
+		}
 		some, scale := *w, 1.0
 		if n.Count > senderlessRuns { // the newest of them stand for all
 			scale = n.Count / senderlessRuns
 			some.window.Range, some.window.From = "", w.window.To.Add(-time.Duration(float64(w.window.length())/scale))
 		}
-		res, err := some.run(ctx, some.ask([]string{traffic.SenderService}, calculations(), w.sided(kind == mapQueue, equals(traffic.Topic, nameOrNil(name)), notSent)...),
+		res, err := some.run(ctx, some.ask([]string{traffic.SenderService}, calculations(), w.sided(kind == mapQueue, of...)...),
 			query.MaxLimit, calculationNamed("COUNT"), false)
 		if err != nil {
 			return err
@@ -257,14 +288,20 @@ func (g *serviceGraph) addWork(sums, ends, bad *query.Result) {
 		return kind, textOf(x.Data[traffic.Topic]), textOf(x.Data[traffic.Side])
 	}
 	wait := "P95(" + traffic.WaitMS + ")"
+	totals := slices.DeleteFunc(slices.Clone(sums.Results), func(x query.Group) bool { _, name, _ := of(x); return name == "" })
+	for _, x := range ends.Results {
+		if _, name, _ := of(x); name == "" {
+			totals = append(totals, x)
+		}
+	}
 	handled := map[string]bool{} // by single spans, so that what polled for them does not count
 	for _, pass := range []string{traffic.Handles, traffic.Receives, traffic.Sends} {
-		for _, x := range sums.Results {
+		for _, x := range totals {
 			kind, name, side := of(x)
 			if side != pass {
 				continue
 			}
-			n := g.node(kind, name)
+			n := g.via(kind, name, side, textOf(x.Data["service.name"]))
 			switch {
 			case side == traffic.Sends:
 				n.Sent = sentOf(x)
@@ -278,7 +315,8 @@ func (g *serviceGraph) addWork(sums, ends, bad *query.Result) {
 	each := func(res *query.Result, fn func(n *mapNode, e *mapEdge, count float64, x query.Group)) {
 		for _, x := range res.Results {
 			kind, name, side := of(x)
-			id, service := nodeID(kind, name), g.node(mapService, textOf(x.Data["service.name"])).ID
+			from := textOf(x.Data["service.name"])
+			id, service := g.via(kind, name, side, from).ID, g.node(mapService, from).ID
 			if side == traffic.Receives && handled[id] {
 				continue
 			}
@@ -287,7 +325,7 @@ func (g *serviceGraph) addWork(sums, ends, bad *query.Result) {
 			if side == traffic.Sends {
 				fn(nil, e(service, id, mapSend), sentOf(x), x)
 			} else {
-				fn(g.node(kind, name), e(id, service, mapHandle), count, x)
+				fn(g.via(kind, name, side, from), e(id, service, mapHandle), count, x)
 			}
 		}
 	}
@@ -445,7 +483,7 @@ func (g *serviceGraph) merge(kind string, ids []string) {
 		if len(n.Members) > 0 {
 			into.Members = append(into.Members, n.Members...)
 		} else {
-			into.Members = append(into.Members, n.Name)
+			into.Members = append(into.Members, cmp.Or(n.Name, n.title()))
 		}
 	}
 	into.Name = strconv.Itoa(len(into.Members)) + " " + kind + "s"

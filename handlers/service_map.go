@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -191,7 +192,15 @@ func (n *mapNode) title() string {
 	case n.Kind == mapService:
 		return "(no service name)"
 	}
-	return "(no " + n.Kind + " named)"
+	return n.short() + " · " + cmp.Or(shown(n.service), "(no service name)")
+}
+
+// short is the title where there is little room.
+func (n *mapNode) short() string {
+	if n.Name == "" && n.Kind != mapService {
+		return "(no " + n.Kind + " named)"
+	}
+	return n.title()
 }
 
 // page is where a node leads.
@@ -299,6 +308,14 @@ func (s *Server) showEdgeTraces(c echo.Context) error {
 	from, fromName, ok := strings.Cut(cleanText(c.QueryParam("source")), ":")
 	to, toName, okay := strings.Cut(cleanText(c.QueryParam("target")), ":")
 	nodes := []string{mapService, mapTopic, mapQueue}
+	for _, n := range []struct {
+		kind, name *string
+		end        string
+	}{{&from, &fromName, handedTo}, {&to, &toName, sentBy}} {
+		if kind, cut := strings.CutSuffix(*n.kind, n.end); cut && (kind == mapTopic || kind == mapQueue) {
+			*n.kind, *n.name = kind, ""
+		}
+	}
 	if !ok || !okay || !slices.Contains(nodes, from) || !slices.Contains(nodes, to) || from != mapService && to != mapService {
 		return &query.InvalidError{Field: "source", Message: "Want the ids of two nodes of the map, as in service:web-uk."}
 	}
@@ -403,14 +420,14 @@ func (v *mapView) draw(m *views.ServiceMap) {
 	}
 	names := map[string][]string{} // by kind
 	for i := range g.Nodes {
-		if n := &g.Nodes[i]; len(n.Members) == 0 {
+		if n := &g.Nodes[i]; len(n.Members) == 0 && n.Name != "" {
 			names[n.Kind] = append(names[n.Kind], n.title())
 		}
 	}
 	for i := range g.Nodes {
 		n := &g.Nodes[i]
 		box := v.box(n, l.nodes[i])
-		box.Short = clipName(n.title(), sharedStart(names[n.Kind]), maxNodeRunes)
+		box.Short = clipName(n.short(), sharedStart(names[n.Kind]), maxNodeRunes)
 		m.Nodes = append(m.Nodes, box)
 	}
 }

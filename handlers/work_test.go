@@ -257,6 +257,52 @@ func TestServiceMapOfCaptures(t *testing.T) {
 	b.get("/services/nobody").want(t, "an unknown service", http.StatusOK, "Nothing of nobody")
 }
 
+// TestNamelessOnTheMap: what has no topic or queue name does not join services that
+// have nothing to do with each other.
+func TestNamelessOnTheMap(t *testing.T) {
+	s := newSite(t)
+	at := s.Now().Add(-10 * time.Minute).UnixNano()
+	span := func(n byte, service string, kind trace.Kind, links ...trace.Link) trace.Span {
+		return trace.Span{TraceID: trace.ID{7, 15: n}, SpanID: trace.SpanID{n}, Service: service, Name: "work", Kind: kind, StartUnixNano: at + int64(n)*1e9, DurationNano: 1e6,
+			Links: links, Attributes: []trace.Attribute{{Key: "messaging.system", Value: trace.String("kafka")}}}
+	}
+	web := span(3, "web", trace.KindServer)
+	s.feed([]trace.Span{span(1, "sender", trace.KindProducer), span(2, "stranger", trace.KindConsumer), web, span(4, "handler", trace.KindConsumer, trace.Link{TraceID: web.TraceID, SpanID: web.SpanID})})
+	b := s.as(collab.RoleMember)
+	g := answerOf[serviceGraph](t, b, "/api/v1/service-map")
+	next := map[string][]string{}
+	for _, e := range g.Edges {
+		next[e.From] = append(next[e.From], e.To)
+	}
+	reached := func(from string) map[string]bool {
+		seen, todo := map[string]bool{}, []string{from}
+		for len(todo) > 0 {
+			at := todo[0]
+			todo = todo[1:]
+			if !seen[at] {
+				seen[at] = true
+				todo = append(todo, next[at]...)
+			}
+		}
+		return seen
+	}
+	if r := reached("service:sender"); len(r) != 2 || r["service:stranger"] || r["service:handler"] {
+		t.Errorf("sender reaches %v", r)
+	}
+	if r := reached("service:web"); len(r) != 3 || !r["service:handler"] {
+		t.Errorf("web reaches %v, want the handler of what it caused", r)
+	}
+	a := b.get("/services")
+	a.want(t, "the map", http.StatusOK, "(no topic named) · sender", "(no topic named) · stranger")
+	for _, x := range []struct {
+		way string
+		n   string
+	}{{"source=service:sender&target=topic-sent-by:sender", "1 matched"}, {"source=topic-handed-to:stranger&target=service:stranger", "1 matched"}} {
+		b.get(b.get("/service-map/traces?"+x.way).header.Get("Location")).want(t, x.way, http.StatusOK, x.n)
+	}
+	b.get("/services?focus=topic-handed-to:handler").want(t, "around one", http.StatusOK, "web", "!stranger")
+}
+
 // TestThreadMap: the map of one thread has its services and messages only.
 func TestMapOfOneThread(t *testing.T) {
 	b := capturedSite(t)
