@@ -87,13 +87,24 @@ func (r RuleID) Kind() Kind {
 // KeyOf hashes the parts of a key: FNV-1a with a zero byte after each part,
 // then the last mix of MurmurHash3, since FNV alone spreads short ids badly.
 func KeyOf(parts ...string) Key {
-	h := uint64(0xcbf29ce484222325)
+	h := keyStart
 	for _, p := range parts {
 		for i := 0; i < len(p); i++ {
-			h = (h ^ uint64(p[i])) * 0x100000001b3
+			h = h.add(p[i])
 		}
-		h *= 0x100000001b3
+		h = h.add(0)
 	}
+	return h.key()
+}
+
+// keyHash is the hash of the bytes of a key so far.
+type keyHash uint64
+
+const keyStart = keyHash(0xcbf29ce484222325)
+
+func (h keyHash) add(b byte) keyHash { return (h ^ keyHash(b)) * 0x100000001b3 }
+
+func (h keyHash) key() Key {
 	h ^= h >> 33
 	h *= 0xff51afd7ed558ccd
 	h ^= h >> 33

@@ -3,6 +3,7 @@ package graph
 import (
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"redthread/tracestore/trace"
 )
@@ -269,8 +270,33 @@ func (f *facts) router() bool {
 		f.values[fieldForwarded] != nil && f.values[fieldDyno] != nil
 }
 
-// RequestKey is the key of a request's id.
-func RequestKey(id string) Key { return KeyOf("request", strings.ToLower(id)) }
+// RequestKey is the key of a request's id, however it is written. Runs of edges are
+// merged by it: it makes no copy.
+func RequestKey[T string | []byte](id T) Key {
+	h := requestStart
+	for i := range len(id) {
+		c := id[i]
+		if c >= utf8.RuneSelf {
+			return KeyOf(requestPart, strings.ToLower(string(id)))
+		}
+		if 'A' <= c && c <= 'Z' {
+			c |= 0x20
+		}
+		h = h.add(c)
+	}
+	return h.add(0).key()
+}
+
+const requestPart = "request"
+
+// requestStart is the hash of the first part of a request's key.
+var requestStart = func() keyHash {
+	h := keyStart
+	for i := range len(requestPart) {
+		h = h.add(requestPart[i])
+	}
+	return h.add(0)
+}()
 
 func routerService(name string) bool {
 	const router = "heroku-router"

@@ -161,32 +161,51 @@ func (r *colReader) text(limit int) string { return string(r.bytes(r.count(min(l
 
 // bitWriter packs numbers of any width.
 type bitWriter struct {
-	b []byte
-	n int // bits
+	b   []byte
+	acc uint64 // what is not in b yet
+	n   int    // bits in acc, less than 64
 }
 
-// put appends the lowest width bits of v.
+// reset empties the writer, whose memory stays.
+func (w *bitWriter) reset() { *w = bitWriter{b: w.b[:0]} }
+
+// put appends the lowest width bits of v, at most 64.
 func (w *bitWriter) put(v uint64, width int) {
-	for width > 0 {
-		if w.n&7 == 0 {
-			w.b = append(w.b, 0)
-		}
-		free := 8 - w.n&7
-		take := min(free, width)
-		w.b[len(w.b)-1] |= byte(v&(1<<take-1)) << (w.n & 7)
-		v >>= take
-		w.n += take
-		width -= take
+	v &= 1<<width - 1
+	w.acc |= v << w.n
+	if w.n += width; w.n >= 64 {
+		w.b = binary.LittleEndian.AppendUint64(w.b, w.acc)
+		w.n -= 64
+		w.acc = v >> (width - w.n)
 	}
+}
+
+// copy appends bits of b from bit at on.
+func (w *bitWriter) copy(b []byte, at, n int) {
+	for r := (bitReader{b: b, at: at}); n > 0; n -= 56 {
+		width := min(n, 56)
+		w.put(r.take(width), width)
+	}
+}
+
+// bytes returns all that was written, the last byte filled with zeros. Nothing may be
+// written after that.
+func (w *bitWriter) bytes() []byte {
+	for ; w.n > 0; w.n -= 8 {
+		w.b = append(w.b, byte(w.acc))
+		w.acc >>= 8
+	}
+	return w.b
 }
 
 // rice appends v as v>>k zeros, a one, and the lowest k bits: of numbers around
 // 2^k this is the shortest.
 func (w *bitWriter) rice(v uint64, k int) {
-	for q := v >> k; q > 0; q -= min(q, 32) {
-		w.put(0, int(min(q, 32)))
+	q := v >> k
+	for ; q >= 32; q -= 32 {
+		w.put(0, 32)
 	}
-	w.put(1, 1)
+	w.put(1<<q, int(q)+1)
 	w.put(v, k)
 }
 

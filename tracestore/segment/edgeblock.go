@@ -43,6 +43,7 @@ type edgeTrace struct {
 	// the request id among what is kept: it is not stored a second time. 0: none,
 	// else the side, from bit 2 on the rule, and from bit 6 on the place in Kept.
 	request uint32
+	key     graph.Key // of it
 }
 
 // edgeSpan is a span that stands at the end of an edge, or for its trace. Its
@@ -53,17 +54,6 @@ type edgeSpan struct {
 }
 
 const unknownStart = math.MinInt64
-
-// half returns the half that request speaks of.
-func (t *edgeTrace) half() (h graph.Half, ok bool) {
-	if t.request == 0 {
-		return h, false
-	}
-	h = graph.Half{Of: trace.Ref{TraceID: t.sum.TraceID, SpanID: t.sum.SpanID}, Side: graph.Side(t.request & 3), Rule: graph.RuleID(t.request >> 2 & 15),
-		Key: graph.RequestKey(t.sum.Kept[t.request>>6].Value.Str)}
-	h.StartUnixNano = floorDiv(t.sum.RootStartUnixNano, millisecond) * millisecond
-	return h, true
-}
 
 // requestOf is request for a half, 0 if it has to be stored.
 func requestOf(sum *graph.Summary, h *graph.Half) uint32 {
@@ -224,71 +214,6 @@ const (
 	traceColumns
 	traceRaw = traceDigits + 1
 )
-
-// encodeTraces writes traces, which are in order. Those whose strings nameID knows
-// have its number.
-func encodeTraces(dst []byte, traces []edgeTrace, nameID func(*graph.Summary) (uint32, bool), keyID func(string) uint32) []byte {
-	c := make([]col, traceColumns)
-	head := &c[traceHead]
-	head.uvarint(uint64(len(traces)))
-	var steps, starts, durations bitWriter
-	steps.steps(head, len(traces), func(i int) uint64 { return binary.BigEndian.Uint64(traces[i].sum.TraceID[:]) >> 24 })
-	least, most := int64(math.MaxInt64), int64(math.MinInt64)
-	for i := range traces {
-		start := floorDiv(traces[i].sum.StartUnixNano, grain)
-		least, most = min(least, start), max(most, start)
-	}
-	width := bits.Len64(uint64(most - least))
-	head.uvarint(zigzag(least))
-	head.uvarint(uint64(width))
-	kept := keptWriter{}
-	for i := range traces {
-		t := &traces[i]
-		s := &t.sum
-		c[traceIDs] = append(c[traceIDs], s.TraceID[5:]...)
-		start := floorDiv(s.StartUnixNano, grain)
-		starts.put(uint64(start-least), width)
-		c[traceCounts].uvarint(uint64(len(t.spans)))
-		ms := floorDiv(s.StartUnixNano, millisecond)
-		for _, span := range t.spans {
-			c[traceSpanIDs] = append(c[traceSpanIDs], span.id[:]...)
-			if span.start == unknownStart {
-				c[traceSpanStarts].uvarint(0)
-			} else {
-				c[traceSpanStarts].uvarint(zigzag(span.start-ms) + 1)
-			}
-		}
-		c[traceSpans].uvarint(uint64(s.Spans))
-		c[traceErrors].uvarint(uint64(s.Errors))
-		c[traceMessages].uvarint(uint64(s.Messages))
-		c[traceJobs].uvarint(uint64(s.Jobs))
-		c[traceRequests].uvarint(uint64(s.Requests))
-		c[traceRequest].uvarint(uint64(t.request))
-		c[traceShapes].uvarint(uint64(kept.add(s.Kept, keyID)))
-		if s.Spans == 0 {
-			continue
-		}
-		c[traceRoots].uvarint(uint64(max(0, t.span(s.SpanID))))
-		c[traceRootStarts].uvarint(zigzag(floorDiv(s.RootStartUnixNano, grain) - start))
-		duration := durationCode(s.DurationNano)
-		durations.put(duration, durationBits)
-		c[traceExponents].uvarint(duration >> durationBits)
-		if id, ok := nameID(s); ok {
-			c[traceNameLow] = append(c[traceNameLow], byte(id+1))
-			c[traceNameHigh].uvarint(uint64(id+1) >> 8)
-		} else {
-			c[traceNameLow] = append(c[traceNameLow], 0)
-			c[traceNameHigh].uvarint(0)
-			c[traceNames].text(string(appendNames(nil, s)))
-		}
-	}
-	c[traceIDSteps], c[traceStarts], c[traceDurations], c[traceDigits] = steps.b, starts.b, durations.b, kept.digits.b
-	head.uvarint(uint64(len(kept.shapes)))
-	for _, s := range kept.shapes {
-		*head = append(*head, s...)
-	}
-	return encodeColumns(dst, c, traceRaw)
-}
 
 func floorDiv(a, b int64) int64 {
 	q := a / b

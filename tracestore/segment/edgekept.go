@@ -1,7 +1,6 @@
 package segment
 
 import (
-	"strings"
 	"sync/atomic"
 
 	"redthread/tracestore/graph"
@@ -18,6 +17,14 @@ const (
 	digitMark   = 0 // a digit in a form
 	digitEscape = 1 // the next byte stands for itself
 )
+
+// hexValue is the value of each byte as a digit, plus one; 0: it is none.
+var hexValue = func() (out [256]byte) {
+	for i := range hexDigits {
+		out[hexDigits[i]] = byte(i) + 1
+	}
+	return out
+}()
 
 // digitBits is how many bits up to three decimal digits take.
 var digitBits = [...]int{0, 4, 7, 10}
@@ -38,71 +45,11 @@ func (f *keptForm) bits() int {
 	return 4 * f.digits
 }
 
-// keptWriter takes the values of a block.
-type keptWriter struct {
-	shapes []string
-	of     map[string]int
-	digits bitWriter
-	shape  col
-	form   []byte
-	value  []byte // digits
-}
-
-// add takes what a trace keeps and returns the number of its shape; 0: nothing.
-func (w *keptWriter) add(list []trace.Attribute, keyID func(string) uint32) int {
-	if len(list) == 0 {
-		return 0
-	}
-	w.shape = w.shape[:0]
-	w.shape.uvarint(uint64(len(list)))
-	for _, a := range list {
-		w.form, w.value = w.form[:0], w.value[:0]
-		decimal := uint64(1)
-		for k := 0; k < len(a.Value.Str); k++ {
-			ch := a.Value.Str[k]
-			if d := strings.IndexByte(hexDigits, ch); d >= 0 {
-				if w.value = append(w.value, byte(d)); d > 9 {
-					decimal = 0
-				}
-				ch = digitMark
-			} else if ch == digitMark || ch == digitEscape {
-				w.form = append(w.form, digitEscape)
-			}
-			w.form = append(w.form, ch)
-		}
-		w.shape.uvarint(uint64(keyID(a.Key))<<1 | decimal)
-		w.shape.text(string(w.form))
-		if decimal == 0 {
-			for _, d := range w.value {
-				w.digits.put(uint64(d), 4)
-			}
-			continue
-		}
-		for rest := w.value; len(rest) > 0; {
-			n, v := min(3, len(rest)), uint64(0)
-			for _, d := range rest[:n] {
-				v = 10*v + uint64(d)
-			}
-			w.digits.put(v, digitBits[n])
-			rest = rest[n:]
-		}
-	}
-	if w.of == nil {
-		w.of = map[string]int{}
-	}
-	id, ok := w.of[string(w.shape)]
-	if !ok {
-		w.shapes = append(w.shapes, string(w.shape))
-		id = len(w.shapes)
-		w.of[string(w.shape)] = id
-	}
-	return id
-}
-
 // keptBlock is what the traces of a block keep. Texts are made when they are asked
 // for, of all traces at once if those of many are.
 type keptBlock struct {
 	shapes [][]keptForm // from 1 on
+	sizes  []uint32     // bits of the digits of each shape
 	of     []uint16     // by trace
 	from   []uint32     // by trace, where its digits begin
 	digits []byte
@@ -142,10 +89,10 @@ func (k *keptBlock) readShapes(r *colReader, keys []string) {
 
 // place finds where the digits of each trace are, given the number of its shape.
 func (k *keptBlock) place(shapes *colReader, n int) {
-	sizes := make([]int, len(k.shapes))
+	k.sizes = make([]uint32, len(k.shapes))
 	for i, shape := range k.shapes {
 		for f := range shape {
-			sizes[i] += shape[f].bits()
+			k.sizes[i] += uint32(shape[f].bits())
 		}
 	}
 	k.of, k.from = make([]uint16, n), make([]uint32, n)
@@ -153,7 +100,7 @@ func (k *keptBlock) place(shapes *colReader, n int) {
 	for i := range k.of {
 		s := shapes.count(len(k.shapes) - 1)
 		k.of[i], k.from[i] = uint16(s), uint32(at)
-		at += sizes[s]
+		at += int(k.sizes[s])
 	}
 	if (at+7)/8 != len(k.digits) {
 		shapes.bad = true
@@ -224,35 +171,9 @@ func (k *keptBlock) append(out []trace.Attribute, text *[]byte, i int, ends *[]i
 	r := bitReader{b: k.digits, at: int(k.from[i])}
 	shape := k.shapes[k.of[i]]
 	for n := range shape {
-		f := &shape[n]
 		from := len(*text)
-		var group [3]byte
-		have, left := 0, f.digits
-		for at := 0; at < len(f.form); at++ {
-			ch := f.form[at]
-			switch {
-			case ch == digitEscape:
-				at++
-				ch = f.form[at]
-			case ch == digitMark && !f.decimal:
-				ch = hexDigits[r.take(4)]
-			case ch == digitMark:
-				if have == 0 {
-					have = min(3, left)
-					left -= have
-					v := r.take(digitBits[have])
-					for d := have - 1; d >= 0; d-- {
-						group[d] = '0' + byte(v%10)
-						v /= 10
-					}
-					copy(group[3-have:], group[:have])
-				}
-				ch = group[3-have]
-				have--
-			}
-			*text = append(*text, ch)
-		}
-		a := trace.Attribute{Key: f.key}
+		*text = shape[n].text(*text, &r)
+		a := trace.Attribute{Key: shape[n].key}
 		if ends != nil {
 			*ends = append(*ends, len(*text))
 		} else {
@@ -261,4 +182,45 @@ func (k *keptBlock) append(out []trace.Attribute, text *[]byte, i int, ends *[]i
 		out = append(out, a)
 	}
 	return out
+}
+
+// value appends the text of value n of trace i.
+func (k *keptBlock) value(dst []byte, i, n int) []byte {
+	shape := k.shapes[k.of[i]]
+	at := int(k.from[i])
+	for f := range shape[:n] {
+		at += shape[f].bits()
+	}
+	return shape[n].text(dst, &bitReader{b: k.digits, at: at})
+}
+
+// text appends the text of a value, whose digits are next.
+func (f *keptForm) text(dst []byte, r *bitReader) []byte {
+	var group [3]byte
+	have, left := 0, f.digits
+	for at := 0; at < len(f.form); at++ {
+		ch := f.form[at]
+		switch {
+		case ch == digitEscape:
+			at++
+			ch = f.form[at]
+		case ch == digitMark && !f.decimal:
+			ch = hexDigits[r.take(4)]
+		case ch == digitMark:
+			if have == 0 {
+				have = min(3, left)
+				left -= have
+				v := r.take(digitBits[have])
+				for d := have - 1; d >= 0; d-- {
+					group[d] = '0' + byte(v%10)
+					v /= 10
+				}
+				copy(group[3-have:], group[:have])
+			}
+			ch = group[3-have]
+			have--
+		}
+		dst = append(dst, ch)
+	}
+	return dst
 }

@@ -87,7 +87,7 @@ func encodeCauses(dst []byte, list []causeRecord) []byte {
 		c[causeFlags].uvarint(flags)
 		c[causeDropped].uvarint(zigzag(int64(h.dropped)))
 	}
-	c[causeSteps], c[causeTargets] = steps.b, targets.b
+	c[causeSteps], c[causeTargets] = steps.bytes(), targets.bytes()
 	return encodeColumns(dst, c, causeHead)
 }
 
@@ -148,7 +148,7 @@ func encodeEffects(dst []byte, list []effectRecord) []byte {
 	for i := range list {
 		of.put(uint64(list[i].of), width)
 	}
-	c[effectSteps], c[effectOf] = steps.b, of.b
+	c[effectSteps], c[effectOf] = steps.bytes(), of.bytes()
 	return encodeColumns(dst, c, effectHead)
 }
 
@@ -205,7 +205,7 @@ func encodeEnds(dst []byte, list []endRecord) []byte {
 		c[endDropped].uvarint(zigzag(int64(h.dropped)))
 		of.put(uint64(h.of), width)
 	}
-	c[endSteps], c[endOf] = steps.b, of.b
+	c[endSteps], c[endOf] = steps.bytes(), of.bytes()
 	return encodeColumns(dst, c, endHead)
 }
 
@@ -259,7 +259,7 @@ func encodeRequests(dst []byte, list []requestRecord) []byte {
 	for i := range list {
 		blocks.put(uint64(list[i].block), width)
 	}
-	c[requestSteps], c[requestBlocks] = steps.b, blocks.b
+	c[requestSteps], c[requestBlocks] = steps.bytes(), blocks.bytes()
 	return encodeColumns(dst, c, requestHead)
 }
 

@@ -499,25 +499,32 @@ func (r *edgeReader) summary(b *traceBlock, i int, out *graph.Summary) (bool, er
 	if s.spans == 0 {
 		return false, nil
 	}
-	var n names
-	switch {
-	case s.names == 0:
-		var err error
-		if n, err = readNames(b.names[s.inline]); err != nil {
-			return false, r.e.corrupt(-1, err)
-		}
-	case int(s.names) > len(r.strings.names):
-		return false, r.e.corrupt(-1, errEdges)
-	default:
-		n = r.strings.names[s.names-1]
+	n, err := r.names(b, s)
+	if err != nil {
+		return false, err
 	}
 	*out = graph.Summary{
 		TraceID: b.ids[i], SpanID: b.spanIDs[b.first[i]-b.first[0]+s.root], Root: n.root, RootStartUnixNano: s.rootStart,
-		Service: n.service, Name: n.name, Route: n.route, Kind: n.kind, Environment: n.environment,
-		StartUnixNano: s.start, DurationNano: s.duration, Spans: int(s.spans), Errors: int(s.errors), Caused: n.caused,
+		Service: n.service, Name: n.name, Route: n.route, Kind: n.kind, Environment: n.environment, Caused: n.caused,
+		StartUnixNano: s.start, DurationNano: s.duration, Spans: int(s.spans), Errors: int(s.errors),
 		Messages: int(s.messages), Jobs: int(s.jobs), Requests: int(s.requests), Kept: b.kept.list(i),
 	}
 	return true, nil
+}
+
+// names are the strings of a summary.
+func (r *edgeReader) names(b *traceBlock, s *traceNumbers) (names, error) {
+	if s.names == 0 {
+		n, err := readNames(b.names[s.inline])
+		if err != nil {
+			return n, r.e.corrupt(-1, err)
+		}
+		return n, nil
+	}
+	if int(s.names) > len(r.strings.names) {
+		return names{}, r.e.corrupt(-1, errEdges)
+	}
+	return r.strings.names[s.names-1], nil
 }
 
 // request returns the half that the summary of a trace speaks of, see edgeTrace.

@@ -76,8 +76,16 @@ func FuzzEdges(f *testing.F) {
 	}
 	for n, list := range [][]graph.Half{halves, halves[:1], nil} {
 		o := orderEdges(list, []graph.Summary{sum})
-		names := func(*graph.Summary) (uint32, bool) { return 0, n < 2 }
-		f.Add(plainBlock(f, encodeTraces(nil, o.traces, names, func(string) uint32 { return 0 }), traceColumns),
+		w := newEdgesWriter(nil)
+		if n == 2 {
+			w.nameBytes = maxNameBytes // no room for another one
+		}
+		for i := range o.traces {
+			if err := w.trace(&o.traces[i]); err != nil {
+				f.Fatal(err)
+			}
+		}
+		f.Add(plainBlock(f, w.block.append(nil), traceColumns),
 			plainBlock(f, encodeCauses(nil, o.causes), causeColumns), plainBlock(f, encodeEffects(nil, o.effects), effectColumns),
 			plainBlock(f, encodeEnds(nil, o.ends), endColumns),
 			plainBlock(f, encodeRequests(nil, []requestRecord{{requestPart(graph.RequestKey("c0ffee-17")), 0}}), requestColumns),

@@ -43,9 +43,13 @@ type orderedEdges struct {
 // itself, or by a summary.
 type place struct {
 	hi, lo, span uint64
-	at           int32
+	at           uint32
 	what         uint8
 }
+
+// saidByTrace is in the place of the ordinal of a span whose half the summary of its
+// trace speaks of.
+const saidByTrace = math.MaxUint32
 
 const (
 	placeOf = iota
@@ -67,23 +71,12 @@ func mereSender(h *graph.Half) bool {
 func orderEdges(halves []graph.Half, summaries []graph.Summary) *orderedEdges {
 	places := make([]place, 0, 2*len(halves)+len(summaries))
 	add := func(r trace.Ref, at int, what uint8) {
-		places = append(places, place{binary.BigEndian.Uint64(r.TraceID[:]), binary.BigEndian.Uint64(r.TraceID[8:]), binary.BigEndian.Uint64(r.SpanID[:]), int32(at), what})
+		places = append(places, place{binary.BigEndian.Uint64(r.TraceID[:]), binary.BigEndian.Uint64(r.TraceID[8:]), binary.BigEndian.Uint64(r.SpanID[:]), uint32(at), what})
 	}
 	for i := range summaries {
 		add(trace.Ref{TraceID: summaries[i].TraceID, SpanID: summaries[i].SpanID}, i, placeSummary)
 	}
-	senders := map[trace.ID]int{}
 	for i := range halves {
-		if mereSender(&halves[i]) {
-			senders[halves[i].Of.TraceID]++
-		}
-	}
-	sender := make([]bool, len(halves))
-	for i := range halves {
-		if sender[i] = mereSender(&halves[i]) && senders[halves[i].Of.TraceID] <= maxSenders; sender[i] {
-			add(trace.Ref{TraceID: halves[i].Of.TraceID}, i, placeSender)
-			continue
-		}
 		add(halves[i].Of, i, placeOf)
 		if halves[i].Recorded() {
 			add(halves[i].Target, i, placeTarget)
@@ -99,12 +92,15 @@ func orderEdges(halves []graph.Half, summaries []graph.Summary) *orderedEdges {
 		return cmp.Compare(a.span, b.span)
 	})
 	o := &orderedEdges{traces: make([]edgeTrace, 0, len(summaries))}
+	sender := make([]bool, len(halves))
 	ofs, targets := make([]uint32, len(halves)), make([]uint32, len(halves))
 	spans := make([]edgeSpan, 0, len(places))
 	for i := 0; i < len(places); {
-		from, j := i, i
-		for j < len(places) && places[j].hi == places[i].hi && places[j].lo == places[i].lo {
-			j++
+		from, j, senders := i, i, 0
+		for ; j < len(places) && places[j].hi == places[i].hi && places[j].lo == places[i].lo; j++ {
+			if places[j].what == placeOf && mereSender(&halves[places[j].at]) {
+				senders++
+			}
 		}
 		o.traces = append(o.traces, edgeTrace{})
 		t := &o.traces[len(o.traces)-1]
@@ -112,7 +108,8 @@ func orderEdges(halves []graph.Half, summaries []graph.Summary) *orderedEdges {
 		least := int64(math.MaxInt64)
 		for ; i < j; i++ {
 			p := &places[i]
-			if p.what == placeSender {
+			if senders > 0 && senders <= maxSenders && p.what == placeOf && mereSender(&halves[p.at]) {
+				p.what, sender[p.at] = placeSender, true
 				ofs[p.at] = uint32(len(o.traces) - 1)
 				least = min(least, halves[p.at].StartUnixNano)
 				continue
@@ -143,9 +140,18 @@ func orderEdges(halves []graph.Half, summaries []graph.Summary) *orderedEdges {
 			t.sum.StartUnixNano = least
 		}
 		t.spans = spans[first:len(spans):len(spans)]
-		for k := j - 1; k >= 0 && places[k].hi == places[j-1].hi && places[k].lo == places[j-1].lo; k-- {
-			if places[k].what == placeOf && t.request == 0 {
-				t.request = requestOf(&t.sum, &halves[places[k].at])
+		for k := j - 1; k >= from && t.request == 0; k-- {
+			if p := &places[k]; p.what == placeOf {
+				if t.request = requestOf(&t.sum, &halves[p.at]); t.request != 0 {
+					t.key = halves[p.at].Key
+				}
+			}
+		}
+		if t.request != 0 {
+			for k := from; k < j; k++ {
+				if p := &places[k]; p.what == placeOf && t.says(&halves[p.at]) {
+					ofs[p.at] = saidByTrace
+				}
 			}
 		}
 		if t.request == 0 && slices.ContainsFunc(places[from:j], func(p place) bool { return p.what == placeOf && t.inherits(&halves[p.at]) }) {
@@ -169,17 +175,13 @@ func (t *edgeTrace) inherits(h *graph.Half) bool {
 	return h.Recorded() && !h.Unsampled && h.Of.SpanID == t.sum.SpanID && h.Target.TraceID != t.sum.TraceID
 }
 
+// says reports whether a half is the one that request speaks of.
+func (t *edgeTrace) says(h *graph.Half) bool {
+	return h.Key == t.key && h.Of.SpanID == t.sum.SpanID && uint32(h.Side)|uint32(h.Rule)<<2 == t.request&0x3f && h.Dropped == 0 && !h.Recorded()
+}
+
 // records makes the records of halves.
 func (o *orderedEdges) records(halves []graph.Half, ofs, targets []uint32, sender []bool) {
-	request := map[uint32]graph.Half{} // by the ordinal of the span
-	first := uint32(0)
-	for i := range o.traces {
-		t := &o.traces[i]
-		if h, ok := t.half(); ok {
-			request[first+uint32(t.span(t.sum.SpanID))] = h
-		}
-		first += uint32(len(t.spans))
-	}
 	for i := range halves {
 		h := &halves[i]
 		if h.Recorded() {
@@ -192,7 +194,7 @@ func (o *orderedEdges) records(halves []graph.Half, ofs, targets []uint32, sende
 			o.ends = append(o.ends, endRecord{key: h.Key, of: ofs[i], side: uint8(h.Side), rule: uint8(h.Rule), sender: true, start: start})
 			continue
 		}
-		if q, ok := request[ofs[i]]; ok && q.Key == h.Key && q.Rule == h.Rule && q.Side == h.Side && h.Dropped == 0 {
+		if ofs[i] == saidByTrace {
 			continue
 		}
 		if h.Side&graph.EffectSide != 0 {
@@ -212,10 +214,15 @@ func (o *orderedEdges) records(halves []graph.Half, ofs, targets []uint32, sende
 // Records that are equal in these orders are one edge: of a row that came twice.
 
 func compareCauses(a, b causeRecord) int {
-	if a.of != b.of {
+	switch {
+	case a.of != b.of:
 		return cmp.Compare(a.of, b.of)
+	case a.target != b.target:
+		return cmp.Compare(a.target, b.target)
+	case a.key != b.key:
+		return cmp.Compare(a.key, b.key)
 	}
-	return cmp.Or(cmp.Compare(a.target, b.target), cmp.Compare(a.key, b.key), cmp.Compare(a.rule, b.rule))
+	return cmp.Compare(a.rule, b.rule)
 }
 
 func compareEffects(a, b effectRecord) int {
@@ -226,18 +233,29 @@ func compareEffects(a, b effectRecord) int {
 }
 
 func compareEnds(a, b endRecord) int {
-	bit := func(b bool) int {
-		if b {
-			return 1
+	switch {
+	case a.key>>32 != b.key>>32:
+		return cmp.Compare(a.key>>32, b.key>>32)
+	case a.sender != b.sender:
+		if b.sender {
+			return -1
 		}
-		return 0
+		return 1
+	case a.of != b.of:
+		return cmp.Compare(a.of, b.of)
+	case a.key != b.key:
+		return cmp.Compare(a.key, b.key)
+	case a.rule != b.rule:
+		return cmp.Compare(a.rule, b.rule)
 	}
-	return cmp.Or(cmp.Compare(a.key>>32, b.key>>32), cmp.Compare(bit(a.sender), bit(b.sender)), cmp.Compare(a.of, b.of),
-		cmp.Compare(a.key, b.key), cmp.Compare(a.rule, b.rule), cmp.Compare(a.start, b.start))
+	return cmp.Compare(a.start, b.start)
 }
 
 func compareRequests(a, b requestRecord) int {
-	return cmp.Or(cmp.Compare(a.part, b.part), cmp.Compare(a.block, b.block))
+	if a.part != b.part {
+		return cmp.Compare(a.part, b.part)
+	}
+	return cmp.Compare(a.block, b.block)
 }
 
 // edgesWriter packs records into blocks, section by section.
@@ -249,8 +267,7 @@ type edgesWriter struct {
 	records [edgeSections]int
 	info    EdgesInfo
 
-	pending   []edgeTrace
-	size      int    // of the strings of pending
+	block     traceWriter
 	spans     uint32 // of the traces that were added
 	spansOut  uint32 // of those that were written
 	names     []string
@@ -261,15 +278,19 @@ type edgesWriter struct {
 	requests  []requestRecord
 	traces    uint32 // that were added
 	min, max  int64
-	block     []byte
+	out       []byte // a block that is written
 	text      []byte
+}
+
+func newEdgesWriter(b *bufio.Writer) *edgesWriter {
+	return &edgesWriter{w: b, nameAt: map[string]uint32{}, keyAt: map[string]uint32{}, min: math.MaxInt64, max: math.MinInt64}
 }
 
 // writeRun writes the file that fill fills.
 func writeRun(path string, step Step, fill func(*edgesWriter) error) (EdgesInfo, error) {
 	var w *edgesWriter
 	file, err := writeFile(path, step, func(b *bufio.Writer) error {
-		w = &edgesWriter{w: b, nameAt: map[string]uint32{}, keyAt: map[string]uint32{}, min: math.MaxInt64, max: math.MinInt64}
+		w = newEdgesWriter(b)
 		if err := fill(w); err != nil {
 			return err
 		}
@@ -287,75 +308,16 @@ func (w *edgesWriter) put(section int, first []byte, items int, span uint32) err
 	var entry [edgesIndexBytes]byte
 	copy(entry[:16], first)
 	binary.LittleEndian.PutUint64(entry[16:], uint64(w.offset))
-	binary.LittleEndian.PutUint32(entry[24:], uint32(len(w.block)))
+	binary.LittleEndian.PutUint32(entry[24:], uint32(len(w.out)))
 	binary.LittleEndian.PutUint32(entry[28:], uint32(items))
-	binary.LittleEndian.PutUint32(entry[32:], crc32.Checksum(w.block, castagnoli))
+	binary.LittleEndian.PutUint32(entry[32:], crc32.Checksum(w.out, castagnoli))
 	binary.LittleEndian.PutUint32(entry[36:], span)
 	w.index = append(w.index, entry[:]...)
-	w.offset += int64(len(w.block))
+	w.offset += int64(len(w.out))
 	w.blocks[section]++
 	w.records[section] += items
-	_, err := w.w.Write(w.block)
+	_, err := w.w.Write(w.out)
 	return err
-}
-
-// trace adds a trace, in the order of ids. The next one may use its memory only
-// when the block is written: spans and what is kept stay the caller's.
-func (w *edgesWriter) trace(t *edgeTrace) error {
-	w.pending = append(w.pending, *t)
-	w.traces++
-	w.spans += uint32(len(t.spans))
-	if s := &t.sum; s.Spans > 0 {
-		w.info.Traces++
-		w.min, w.max = min(w.min, s.StartUnixNano), max(w.max, s.StartUnixNano)
-		w.size += len(s.Service) + len(s.Name) + len(s.Route) + len(s.Environment)
-	}
-	if len(w.pending) == edgesBlockItems || w.size >= edgesBlockBytes {
-		return w.flush()
-	}
-	return nil
-}
-
-func (w *edgesWriter) flush() error {
-	if len(w.pending) == 0 {
-		return nil
-	}
-	for i := range w.pending {
-		if h, ok := w.pending[i].half(); ok {
-			w.requests = append(w.requests, requestRecord{requestPart(h.Key), uint32(w.blocks[traceSection])})
-		}
-	}
-	w.block = encodeTraces(w.block[:0], w.pending, w.name, w.key)
-	err := w.put(traceSection, w.pending[0].sum.TraceID[:], len(w.pending), w.spansOut)
-	w.spansOut, w.size = w.spans, 0
-	clear(w.pending)
-	w.pending = w.pending[:0]
-	return err
-}
-
-// name returns the number of a summary's strings, or false if there are too many.
-func (w *edgesWriter) name(s *graph.Summary) (uint32, bool) {
-	w.text = appendNames(w.text[:0], s)
-	if id, ok := w.nameAt[string(w.text)]; ok {
-		return id, true
-	}
-	if len(w.names) == maxNames || w.nameBytes+len(w.text) > maxNameBytes {
-		return 0, false
-	}
-	id, text := uint32(len(w.names)), string(w.text)
-	w.nameBytes += len(text)
-	w.names, w.nameAt[text] = append(w.names, text), id
-	return id, true
-}
-
-// key returns the number of a key of what is kept. The settings name them.
-func (w *edgesWriter) key(key string) uint32 {
-	id, ok := w.keyAt[key]
-	if !ok {
-		id = uint32(len(w.keys))
-		w.keys, w.keyAt[key] = append(w.keys, key), id
-	}
-	return id
 }
 
 func ordinalKey(n uint32) []byte { return binary.BigEndian.AppendUint32(nil, n) }
@@ -386,7 +348,7 @@ func putAll[T any](w *edgesWriter, section int, list iter.Seq[T], number func(*T
 		if len(block) == 0 {
 			return nil
 		}
-		w.block = encode(w.block[:0], block)
+		w.out = encode(w.out[:0], block)
 		err := w.put(section, ordinalKey(number(&block[0])), len(block), 0)
 		block = block[:0]
 		return err

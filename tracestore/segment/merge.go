@@ -109,6 +109,10 @@ type mergeInput struct {
 	spans    uint32   // of the blocks so far
 	ordinals []uint32 // in the new run, by that in this one
 	traces   []mergedTrace
+
+	names    []uint32 // in the new run, plus one, by those in this one; 0: not known
+	shapes   []uint16 // in the new block, by those in b; 0: not known
+	shapesOf int      // the new block
 }
 
 // mergedTrace says what became of a trace of an input.
@@ -149,7 +153,7 @@ func (in *mergeInput) advance() (bool, error) {
 			return false, in.r.e.corrupt(in.r.e.offset(in.block), errEdges)
 		}
 		in.spans = b.first[len(b.ids)]
-		if in.b, in.at = b, 0; len(b.ids) > 0 {
+		if in.b, in.at, in.shapes = b, 0, in.shapes[:0]; len(b.ids) > 0 {
 			return true, nil
 		}
 	}
@@ -159,12 +163,42 @@ func (in *mergeInput) advance() (bool, error) {
 // traces writes the traces of all inputs.
 func (m *edgeMerge) traces(w *edgesWriter) error {
 	return m.walk(func(id trace.ID, of []*mergeInput) error {
+		if len(of) == 1 { // as nearly all are
+			in := of[0]
+			in.merged(w, in.b.sums[in.at].start)
+			for i := range in.b.first[in.at+1] - in.b.first[in.at] {
+				in.ordinals = append(in.ordinals, w.spans+i)
+			}
+			return w.copy(in)
+		}
 		t := edgeTrace{sum: graph.Summary{TraceID: id}}
 		if err := m.join(w, &t, of); err != nil {
 			return err
 		}
 		return w.trace(&t)
 	})
+}
+
+// name returns the number of a trace's strings in the new run, plus one, or else the
+// strings themselves.
+func (in *mergeInput) name(w *edgesWriter, s *traceNumbers) (id uint32, inline string, err error) {
+	if s.names > 0 && int(s.names) <= len(in.names) && in.names[s.names-1] > 0 {
+		return in.names[s.names-1], "", nil
+	}
+	n, err := in.r.names(in.b, s)
+	if err != nil {
+		return 0, "", err
+	}
+	if id = w.name(&graph.Summary{Service: n.service, Name: n.name, Route: n.route, Environment: n.environment, Kind: n.kind, Root: n.root, Caused: n.caused}); id == 0 {
+		return 0, string(w.text), nil
+	}
+	if s.names > 0 {
+		if in.names == nil {
+			in.names = make([]uint32, len(in.r.strings.names))
+		}
+		in.names[s.names-1] = id
+	}
+	return id, "", nil
 }
 
 // walk calls fn for each trace, in the order of ids, with the inputs that have it.
@@ -207,7 +241,7 @@ func (m *edgeMerge) walk(fn func(id trace.ID, of []*mergeInput) error) error {
 	return nil
 }
 
-// join makes one trace of what the inputs know of it.
+// join makes one trace of what several inputs know of it.
 func (m *edgeMerge) join(w *edgesWriter, t *edgeTrace, of []*mergeInput) error {
 	var some bool
 	start := int64(0)
@@ -233,17 +267,6 @@ func (m *edgeMerge) join(w *edgesWriter, t *edgeTrace, of []*mergeInput) error {
 	}
 	for _, in := range of {
 		in.merged(w, t.sum.StartUnixNano)
-	}
-	if len(of) == 1 {
-		in := of[0]
-		from, to := in.b.first[in.at]-in.b.first[0], in.b.first[in.at+1]-in.b.first[0]
-		t.spans = make([]edgeSpan, to-from)
-		for i := range t.spans {
-			t.spans[i] = edgeSpan{in.b.spanIDs[from+uint32(i)], in.b.starts[from+uint32(i)]}
-			in.ordinals = append(in.ordinals, w.spans+uint32(i))
-		}
-		t.request = in.b.sums[in.at].request
-		return nil
 	}
 	for _, in := range of {
 		for k := in.b.first[in.at] - in.b.first[0]; k < in.b.first[in.at+1]-in.b.first[0]; k++ {
@@ -274,7 +297,7 @@ func (m *edgeMerge) join(w *edgesWriter, t *edgeTrace, of []*mergeInput) error {
 			continue
 		}
 		if q := requestOf(&t.sum, &h); q != 0 && (t.request == 0 || t.request == q) {
-			t.request = q
+			t.request, t.key = q, h.Key
 			continue
 		}
 		at := ordinal(h.Of.SpanID)
@@ -330,11 +353,30 @@ type cursor[T any] struct {
 	at   T
 }
 
-// merge yields the records of all cursors in order, of equal ones the first. It
-// stops early at an error, which it leaves in failed.
+// merge yields the records of all cursors in order, of equal ones one. It stops early
+// at an error, which it leaves in failed.
 func merge[T any](cursors []*cursor[T], compare func(a, b T) int, failed *error) iter.Seq[T] {
 	return func(yield func(T) bool) {
-		var open []*cursor[T]
+		var heap []*cursor[T] // the least on top
+		// sink moves the cursor at i down to its place.
+		sink := func(i int) {
+			c := heap[i]
+			for {
+				child := 2*i + 1
+				if child >= len(heap) {
+					break
+				}
+				if child+1 < len(heap) && compare(heap[child+1].at, heap[child].at) < 0 {
+					child++
+				}
+				if compare(c.at, heap[child].at) <= 0 {
+					break
+				}
+				heap[i] = heap[child]
+				i = child
+			}
+			heap[i] = c
+		}
 		// advance reports whether the cursor has another record.
 		advance := func(c *cursor[T]) (ok bool) {
 			var err error
@@ -345,27 +387,26 @@ func merge[T any](cursors []*cursor[T], compare func(a, b T) int, failed *error)
 		}
 		for _, c := range cursors {
 			if advance(c) {
-				open = append(open, c)
+				heap = append(heap, c)
 			}
 		}
-		for len(open) > 0 && *failed == nil {
-			least := 0
-			for i, c := range open[1:] {
-				if compare(c.at, open[least].at) < 0 {
-					least = i + 1
+		for i := len(heap)/2 - 1; i >= 0; i-- {
+			sink(i)
+		}
+		var last T
+		for some := false; len(heap) > 0 && *failed == nil; {
+			top := heap[0]
+			if !some || compare(top.at, last) != 0 {
+				if last, some = top.at, true; !yield(last) {
+					return
 				}
 			}
-			out := open[least].at
-			for i := len(open) - 1; i >= 0; i-- {
-				for compare(open[i].at, out) == 0 {
-					if !advance(open[i]) {
-						open = slices.Delete(open, i, i+1)
-						break
-					}
-				}
+			if !advance(top) {
+				heap[0] = heap[len(heap)-1]
+				heap = heap[:len(heap)-1]
 			}
-			if *failed != nil || !yield(out) {
-				return
+			if len(heap) > 1 {
+				sink(0)
 			}
 		}
 	}

@@ -197,7 +197,9 @@ func (e *Edges) Rewrite(path string, c Correction, fresh bool, step Step) (info 
 						return err
 					}
 					t.sum.TraceID, t.sum.StartUnixNano = b.ids[i], b.sums[i].start
-					t.request = b.sums[i].request
+					if q, ok := b.request(i); ok {
+						t.request, t.key = b.sums[i].request, q.Key
+					}
 				}
 				for k := b.first[i]; k < b.first[i+1]; k++ {
 					if used[k] {
