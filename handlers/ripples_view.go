@@ -240,7 +240,7 @@ func unknownRow(u *graph.RippleUnknown) views.RippleUnknown {
 		Effects: ui.Count(u.Effects()), Jobs: ui.Count(u.Jobs), Messages: ui.Count(u.Messages), Errors: ui.Count(u.Errors), HasErrors: u.Errors > 0,
 		Over: views.Spark{Values: floats(u.Over), Label: "these traces over time"}}
 	if u.Status == graph.Ambiguous {
-		row.Title, row.Words, row.Advice = "Several possible origins", "work on a batch of messages that came from different requests", ""
+		row.Title, row.Words, row.Advice = "Several possible origins", "work on a batch of messages that came from requests of different endpoints", ""
 	}
 	by := u.By[:min(len(u.By), maxUnknownWorks)]
 	row.By, row.More = workRows(by), len(u.By)-len(by)
@@ -285,6 +285,9 @@ func rippleOpen(d *graph.RippleDetail, deploys []deploy, st ripplesState) *views
 	}
 	fact("Errors", ui.Count(d.Errors), failed)
 	fact("Traces", ui.Count(d.RippleEndpoint.Traces), "")
+	if d.Several > 0 {
+		o.Note = countOf(d.Several, "trace is", "traces are") + " work on batches of messages from several of its threads: counted once in these sums, and in none of the threads below."
+	}
 	fact("Busy", ui.Duration(d.BusyNano), "")
 	if d.Spreading > 0 {
 		fact("Last effect p50, p95, max", ui.Duration(d.LastP50Nano)+", "+ui.Duration(d.LastP95Nano)+", "+ui.Duration(d.Longest.LastEffectNano), "")

@@ -592,6 +592,21 @@ func TestOneAnswerOfThreads(t *testing.T) {
 	for _, x := range answerOf[struct{ Largest []thread }](t, b, "/api/v1/ripples?range=2h").Largest {
 		listed[x.TraceID] = x.Ripple
 	}
+	// Work on batches of one endpoint is in its line, though in none of its threads.
+	type line struct {
+		graph.Endpoint
+		Jobs    int `json:"jobs"`
+		Several int `json:"of_several_threads"`
+	}
+	for _, e := range answerOf[struct{ Endpoints []line }](t, b, "/api/v1/ripples?range=2h").Endpoints {
+		if e.Service != "web-de" || e.Name != "POST /quotes" {
+			continue
+		}
+		if e.Jobs != 13 || e.Several == 0 {
+			t.Errorf("POST /quotes of web-de set off %d jobs, %d traces of several of its threads; want 13 jobs", e.Jobs, e.Several)
+		}
+		b.get("/ripples?range=2h&service=web-de&name=POST+%2Fquotes&in="+e.Environment).want(t, "its batches", http.StatusOK, "work on batches of messages from several of its threads")
+	}
 	shared, compared := 0, 0
 	for _, x := range answer.Results {
 		id, err := trace.ParseID(fmt.Sprint(x.Data["trace.trace_id"]))

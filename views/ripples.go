@@ -98,6 +98,7 @@ type RippleOpen struct {
 	Service, Class, Name, Environment string
 	CloseURL, ExploreURL              string
 	Facts                             []ThreadFact
+	Note                              string // what the facts are to be read by
 	Charts                            []RippleChart
 	Parts                             []RipplePart
 	Threads                           []RippleThread

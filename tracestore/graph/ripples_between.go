@@ -57,6 +57,9 @@ type RippleEndpoint struct {
 	Kind trace.Kind `json:"kind"`
 	RippleMeasures
 	Before RippleMeasures `json:"before"` // in the time before
+	// Several of the traces are of one of its threads, and it is not known which: work on
+	// a batch of messages of several of them. They are counted here once, and in no thread.
+	Several int `json:"of_several_threads"`
 	// LastP50Nano and LastP95Nano are of the time to the last effect, of the
 	// threads that set something off.
 	LastP50Nano int64        `json:"last_effect_p50_nano,string"`
@@ -153,8 +156,8 @@ const (
 )
 
 // RipplesBetween counts the traces of a time by the endpoint where their threads
-// begin. Each is counted once: those with several possible origins, or none that
-// is known, on lines of their own with the reason. The measures are those of
+// begin. Each is counted once: those with several possible origins of different
+// endpoints, or none that is known, on lines of their own with the reason. The measures are those of
 // [Graph.Ripples]. It needs a [WindowSource].
 func (g *Graph) RipplesBetween(ctx context.Context, q RippleQuery) (*RippleReport, error) {
 	w := &windowScan{q: q, names: names{raw: map[rawName]int32{}, at: map[workName]int32{}, endpoints: map[Endpoint]int32{}}}
@@ -254,6 +257,10 @@ type windowScan struct {
 
 	threads []threadSum // those of the time
 	before  []threadSum
+
+	// agreed is by node what [windowScan.agree] found: place plus one, -1: none; 0: not
+	// looked at. It may be shorter.
+	agreed []int32
 }
 
 // threadSum is what a thread did in a time.
@@ -279,6 +286,9 @@ func (w *windowScan) run(ctx context.Context) (*RippleReport, error) {
 	if err := w.origins(ctx, inTime); err != nil {
 		return nil, err
 	}
+	if err := w.agree(ctx, inTime); err != nil {
+		return nil, err
+	}
 	out := &RippleReport{Endpoints: []RippleEndpoint{}, Unknown: []RippleUnknown{}, Largest: []RippleThread{}, Longest: []RippleThread{},
 		Failing: []RippleThread{}, Cut: w.cut || !whole}
 	for at := range inTime {
@@ -296,7 +306,7 @@ func (w *windowScan) run(ctx context.Context) (*RippleReport, error) {
 		}
 	}
 	w.gather(inTime)
-	w.endpoints(out)
+	w.endpoints(out, inTime)
 	w.unknown(out, inTime)
 	by := func(less func(a, b *threadSum) int) []RippleThread { return w.top(w.threads, w.q.Threads, less) }
 	out.Largest, out.Longest, out.Failing = by(w.larger), by(w.longer), by(w.failing)
@@ -317,6 +327,11 @@ func (w *windowScan) origins(ctx context.Context, inTime int) error {
 			ids = append(ids, w.nodes[o].id)
 		}
 	}
+	return w.lookUpNames(ctx, ids)
+}
+
+// lookUpNames sees traces outside the time.
+func (w *windowScan) lookUpNames(ctx context.Context, ids []trace.ID) error {
 	for chunk := range slices.Chunk(ids, originChunk) {
 		sums, err := w.g.edges.Summaries(ctx, chunk)
 		if err != nil {
@@ -331,11 +346,109 @@ func (w *windowScan) origins(ctx context.Context, inTime int) error {
 	return nil
 }
 
+// agree finds the endpoint of those traces that may be of several threads, if all of
+// these begin at it.
+func (w *windowScan) agree(ctx context.Context, inTime int) error {
+	w.agreed = make([]int32, len(w.nodes))
+	candidates := map[int32][]int32{} // by the trace where they came together
+	var ids []trace.ID
+	seen := map[trace.ID]bool{}
+	for at := range int32(inTime) {
+		if w.nodes[at].status != originAmbiguous {
+			continue
+		}
+		of := w.together(at)
+		if _, ok := candidates[of]; ok {
+			continue
+		}
+		list := w.mayBegin(of)
+		candidates[of] = list
+		for _, o := range list {
+			if id := w.nodes[o].id; !w.info(o).known && !seen[id] {
+				seen[id] = true
+				ids = append(ids, id)
+			}
+		}
+	}
+	if err := w.lookUpNames(ctx, ids); err != nil {
+		return err
+	}
+	for at := range int32(inTime) {
+		if w.nodes[at].status != originAmbiguous {
+			continue
+		}
+		of := w.together(at)
+		if w.agreed[of] == 0 {
+			w.agreed[of] = w.placeOf(candidates[of])
+		}
+		w.agreed[at] = w.agreed[of]
+	}
+	return nil
+}
+
+// together is the trace at which the ways to an ambiguous one came together: it has
+// the same candidates.
+func (w *windowScan) together(at int32) int32 {
+	for range w.nodes {
+		n := &w.nodes[at]
+		if n.tangled() || n.causes != 1 || n.flags&mayBegin != 0 || w.nodes[n.cause].status != originAmbiguous || w.nodes[n.cause].tangled() || int(n.cause) >= len(w.agreed) {
+			break
+		}
+		at = n.cause
+	}
+	return at
+}
+
+// mayBegin are the candidates of an ambiguous trace, nil if they are not all known.
+func (w *windowScan) mayBegin(at int32) []int32 {
+	if w.nodes[at].tangled() {
+		var list []int32
+		for _, ref := range w.candidates(at) {
+			list = append(list, w.node(ref.TraceID))
+		}
+		return list
+	}
+	list, ok := w.candidateNodes(at, nil)
+	if !ok {
+		return nil
+	}
+	return list
+}
+
+// placeOf is the place of the one endpoint of some traces plus one, -1 if there is
+// not one.
+func (w *windowScan) placeOf(list []int32) int32 {
+	place := int32(-1)
+	for i, o := range list {
+		info := w.info(o)
+		if !info.known {
+			return -1
+		}
+		p := w.names.place[info.endpoint] + 1
+		if i > 0 && p != place {
+			return -1
+		}
+		place = p
+	}
+	return place
+}
+
+// endpointAgreed is the place of the endpoint that all candidates of a trace have.
+func (w *windowScan) endpointAgreed(at int32) (place int32, ok bool) {
+	if int(at) >= len(w.agreed) || w.agreed[at] <= 0 || w.nodes[at].status != originAmbiguous {
+		return 0, false
+	}
+	return w.agreed[at] - 1, true
+}
+
 // inEnvironment reports whether a trace is of the environment that is asked for:
 // that of its origin, or its own where no single origin is known.
 func (w *windowScan) inEnvironment(at int32) bool {
 	if w.q.Environment == "" {
 		return true
+	}
+	if place, ok := w.endpointAgreed(at); ok {
+		return w.names.list[place].Environment == w.q.Environment
 	}
 	of := &w.infos[at]
 	if n := &w.nodes[at]; n.status == originFound && w.infos[n.origin].known {

@@ -13,7 +13,7 @@ import (
 
 // TestRipplesBetween: the lines of a time are what asking for each trace gives.
 func TestRipplesBetween(t *testing.T) {
-	lines := 0
+	lines, several := 0, 0
 	for seed := range uint64(120) {
 		rng := rand.New(rand.NewPCG(seed, 2))
 		var spans []trace.Span
@@ -38,13 +38,14 @@ func TestRipplesBetween(t *testing.T) {
 		if rng.IntN(3) == 0 {
 			q.Environment = "de"
 		}
-		lines += checkReport(t, name, spans, q)
+		n, of := checkReport(t, name, spans, q)
+		lines, several = lines+n, several+of
 		if t.Failed() {
 			return
 		}
 	}
-	if lines == 0 {
-		t.Error("no lines were compared")
+	if lines == 0 || several == 0 {
+		t.Errorf("%d lines were compared, with %d traces of several threads", lines, several)
 	}
 }
 
@@ -52,9 +53,30 @@ func TestRipplesBetween(t *testing.T) {
 type bruteLine struct {
 	threads, before map[trace.ID]*Ripple
 	over            int
+	several         int
+	of, ofBefore    Ripple // what is of one of several threads
 }
 
-func checkReport(t *testing.T, name string, spans []trace.Span, q RippleQuery) int {
+// agreed is the endpoint of all candidates, if they have one.
+func agreed(t *testing.T, m *Memory, o *Origin) (e Endpoint, ok bool) {
+	if o.Status != Ambiguous || len(o.Origins) > MaxCandidates {
+		return e, false
+	}
+	for i := range o.Origins {
+		sum, known, err := m.TraceSummary(context.Background(), o.Origins[i].TraceID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		of := Endpoint{sum.Environment, sum.Service, EndpointName(sum.Name, sum.Route)}
+		if !known || i > 0 && of != e {
+			return e, false
+		}
+		e = of
+	}
+	return e, len(o.Origins) > 1
+}
+
+func checkReport(t *testing.T, name string, spans []trace.Span, q RippleQuery) (lines, several int) {
 	t.Helper()
 	ctx := context.Background()
 	g, m := testGraph(t, spans, Options{})
@@ -78,6 +100,21 @@ func checkReport(t *testing.T, name string, spans []trace.Span, q RippleQuery) i
 		}
 		now := sum.StartUnixNano >= q.From
 		one := Ripple{Traces: 1, Spans: sum.Spans, Messages: sum.Messages, Jobs: sum.Jobs, Requests: sum.Requests, Errors: sum.Errors, BusyNano: sum.DurationNano}
+		if e, ok := agreed(t, m, o); ok {
+			if q.Environment == "" || e.Environment == q.Environment {
+				if want[e] == nil {
+					want[e] = &bruteLine{threads: map[trace.ID]*Ripple{}, before: map[trace.ID]*Ripple{}}
+				}
+				if now {
+					want[e].several++
+					want[e].of.sum(&one)
+					want[e].over += one.Effects()
+				} else {
+					want[e].ofBefore.sum(&one)
+				}
+			}
+			continue
+		}
 		if o.Status != Found {
 			if now && (q.Environment == "" || sum.Environment == q.Environment) {
 				key := string(o.Status) + o.Reason
@@ -127,10 +164,14 @@ func checkReport(t *testing.T, name string, spans []trace.Span, q RippleQuery) i
 			t.Errorf("%s: there is no endpoint %+v", name, got.Endpoint)
 			continue
 		}
-		if m := total(w.threads, q.From); got.RippleMeasures != m {
+		m := total(w.threads, q.From)
+		m.Ripple.sum(&w.of)
+		if got.RippleMeasures != m || got.Several != w.several {
 			t.Errorf("%s: %+v is %+v, want %+v", name, got.Endpoint, got.RippleMeasures, m)
 		}
-		if m := total(w.before, q.Before); got.Before != m {
+		m = total(w.before, q.Before)
+		m.Ripple.sum(&w.ofBefore)
+		if got.Before != m {
 			t.Errorf("%s: %+v before is %+v, want %+v", name, got.Endpoint, got.Before, m)
 		}
 		over := 0
@@ -190,7 +231,42 @@ func checkReport(t *testing.T, name string, spans []trace.Span, q RippleQuery) i
 	if len(got) != len(unknown) {
 		t.Errorf("%s: without an origin: %v, want %v", name, slices.Collect(maps.Keys(got)), slices.Collect(maps.Keys(unknown)))
 	}
-	return len(want)
+	for _, w := range want {
+		several += w.several
+	}
+	return len(want), several
+}
+
+// TestRipplesOfBatch: work on a batch of messages of one endpoint is that endpoint's,
+// though not of a known thread of it; of several endpoints it is nobody's.
+func TestRipplesOfBatch(t *testing.T) {
+	var w workload
+	batch := func(a, b string) {
+		var sent []trace.Ref
+		for _, name := range []string{a, b} {
+			_, api := w.request(name)
+			sent = append(sent, w.enqueue(api, "api", "Recalculate"))
+		}
+		run := w.perform(sent[0], false, "worker", "Recalculate", link(sent[1]))
+		w.perform(w.enqueue(run, "worker", "Mail"), false, "mailer", "Mail")
+	}
+	batch("POST /quotes", "POST /quotes")
+	batch("POST /quotes", "POST /cars")
+	g, _ := testGraph(t, w.spans, Options{})
+	report, err := g.RipplesBetween(context.Background(), RippleQuery{From: dayOne, To: dayOne + w.now + 1, Buckets: 4, Threads: 2, Open: &Endpoint{Service: "web", Name: "POST /quotes"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(report.Endpoints) != 2 || len(report.Unknown) != 1 || report.Unknown[0].Status != Ambiguous || report.Unknown[0].Traces != 2 {
+		t.Fatalf("%+v", report)
+	}
+	e := report.Endpoints[0]
+	if e.Name != "POST /quotes" || e.Threads != 3 || e.Several != 2 || e.Jobs != 2 || e.Messages != 4 || e.Traces != 5 || e.Largest.Jobs != 0 {
+		t.Errorf("POST /quotes: %+v, want 3 threads, and two runs that are of one of them", e)
+	}
+	if d := report.Open; d == nil || len(d.SetsOff) != 2 || d.SetsOff[0].Traces != 1 {
+		t.Errorf("it sets off %+v, want both runs", report.Open)
+	}
 }
 
 // TestRippleDetail: one endpoint, opened.

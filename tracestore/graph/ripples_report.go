@@ -9,7 +9,7 @@ import (
 )
 
 // endpoints groups the threads by where they begin.
-func (w *windowScan) endpoints(out *RippleReport) {
+func (w *windowScan) endpoints(out *RippleReport, inTime int) {
 	w.byName()
 	at := map[int32]int{}
 	for rest := w.threads; len(rest) > 0; {
@@ -21,16 +21,35 @@ func (w *windowScan) endpoints(out *RippleReport) {
 		out.Endpoints = append(out.Endpoints, w.endpoint(rest[:n]))
 		rest = rest[n:]
 	}
-	for i := range w.before {
-		t := &w.before[i]
-		k, ok := at[t.name]
+	of := func(name int32) *RippleEndpoint {
+		k, ok := at[name]
 		if !ok {
 			k = len(out.Endpoints)
-			at[t.name] = k
-			e := &w.names.list[t.name]
+			at[name] = k
+			e := &w.names.list[name]
 			out.Endpoints = append(out.Endpoints, RippleEndpoint{Endpoint: e.Endpoint, Kind: e.kind, Over: make([]int, w.q.Buckets)})
 		}
-		out.Endpoints[k].Before.add(t, w.infos[t.origin].start < w.q.Before)
+		return &out.Endpoints[k]
+	}
+	for i := range w.before {
+		t := &w.before[i]
+		of(t.name).Before.add(t, w.infos[t.origin].start < w.q.Before)
+	}
+	for i := range int32(inTime) {
+		name, ok := w.endpointAgreed(i)
+		if !ok || !w.inEnvironment(i) {
+			continue
+		}
+		e, info := of(name), &w.infos[i]
+		if info.start < w.q.From {
+			e.Before.Ripple.addEffect(info)
+			continue
+		}
+		e.Ripple.addEffect(info)
+		e.Several++
+		if w.q.Buckets > 0 {
+			e.Over[w.bucket(info.start)] += info.effects(false)
+		}
 	}
 	if w.q.Buckets > 0 {
 		for i := range w.infos {
@@ -67,6 +86,14 @@ func (i *traceInfo) effects(itself bool) int {
 	var r Ripple
 	r.add(i, i, itself)
 	return r.Effects()
+}
+
+// addEffect counts a trace of which it is not known whose effect it is, and so not
+// how long after.
+func (r *Ripple) addEffect(i *traceInfo) {
+	last := r.LastEffectNano
+	r.add(i, i, false)
+	r.LastEffectNano = last
 }
 
 // endpoint sums up the threads of one endpoint, of which there is at least one.
@@ -199,7 +226,7 @@ func (w *windowScan) unknown(out *RippleReport, inTime int) {
 		if n.status == originFound && w.infos[n.origin].known {
 			continue
 		}
-		if !w.inEnvironment(int32(i)) {
+		if _, ok := w.endpointAgreed(int32(i)); ok || !w.inEnvironment(int32(i)) {
 			continue
 		}
 		key := line{n.status, n.why}
@@ -218,12 +245,10 @@ func (w *windowScan) unknown(out *RippleReport, inTime int) {
 		}
 		u := &out.Unknown[k]
 		if info.start < w.q.From {
-			u.Before.add(info, info, false)
-			u.Before.LastEffectNano = 0
+			u.Before.addEffect(info)
 			continue
 		}
-		u.Ripple.add(info, info, false)
-		u.Ripple.LastEffectNano = 0 // of what, is not known
+		u.Ripple.addEffect(info)
 		if w.q.Buckets > 0 {
 			u.Over[w.bucket(info.start)] += info.effects(false)
 		}
@@ -337,6 +362,8 @@ func (w *windowScan) detail(out *RippleReport, inTime int) {
 	set := newWorks()
 	for i := range inTime {
 		if n := &w.nodes[i]; n.status == originFound && n.origin != int32(i) && of[n.origin] && w.counts(&w.infos[i]) {
+			set.add(w, int32(i))
+		} else if name, ok := w.endpointAgreed(int32(i)); ok && w.names.list[name].Endpoint == *w.q.Open && w.counts(&w.infos[i]) {
 			set.add(w, int32(i))
 		}
 	}
