@@ -61,6 +61,8 @@ type serviceGraph struct {
 	Edges []mapEdge `json:"edges"`
 	// Every: calls are counted in one of so many traces, and multiplied.
 	Every int `json:"calls_from_one_trace_in"`
+	// WaitsOf: the waits are those of so many, the newest; 0: of all.
+	WaitsOf int `json:"waits_of_newest"`
 
 	at    map[string]int
 	links map[[2]string]int
@@ -155,11 +157,75 @@ func (w *work) serviceGraph(ctx context.Context) (*serviceGraph, error) {
 		e := g.edge(g.node(mapService, c.Caller).ID, g.node(mapService, c.Callee).ID, mapCall)
 		e.Count, e.Errors, e.P95MS = c.Count, c.Errors, &c.P95
 	}
-	if err := w.addSenders(ctx, g); err != nil {
+	var waits, waitsEach *query.Result
+	newest := w.newest(g)
+	sent := []query.Calculation{{Op: "COUNT"}, {Op: "P95", Column: traffic.SentWaitMS}}
+	taken := append(slices.Clone(sided), notSent)
+	err = askAll(ctx,
+		func(ctx context.Context) error { return w.addSenders(ctx, g) },
+		ask(&waits, newest.ask(groups[:3], sent, taken...)),
+		ask(&waitsEach, newest.ask(groups, sent, taken...)),
+	)
+	if err != nil {
 		return nil, err
 	}
+	g.addWaits(waits, waitsEach)
 	g.sort()
 	return g, nil
+}
+
+// maxMapWaits is of how many messages and jobs the map looks up what sent them, to
+// tell how long they waited (some microseconds each).
+const maxMapWaits = 3000
+
+// newest asks about as much of the end of the time as has so many messages and jobs.
+func (w *work) newest(g *serviceGraph) *work {
+	handled := 0.0
+	for i := range g.Nodes {
+		if n := &g.Nodes[i]; n.Kind != mapService {
+			handled += n.Count
+		}
+	}
+	some := *w
+	if handled > maxMapWaits {
+		g.WaitsOf = maxMapWaits
+		some.window.Range, some.window.From = "", w.window.To.Add(-time.Duration(float64(w.window.length())*maxMapWaits/handled))
+	}
+	return &some
+}
+
+// addWaits tells how long messages and jobs waited from the end of what sent them,
+// where their senders did not measure it.
+func (g *serviceGraph) addWaits(nodes, edges *query.Result) {
+	wait := "P95(" + traffic.SentWaitMS + ")"
+	for _, pass := range []string{traffic.Handles, traffic.Receives} {
+		for _, x := range append(slices.Clone(nodes.Results), edges.Results...) {
+			kind, name, side := workOf(x)
+			if side != pass {
+				continue
+			}
+			service, each := x.Data["service.name"]
+			if name != "" && !each {
+				if i, ok := g.at[nodeID(kind, name)]; ok && g.Nodes[i].WaitMS == nil {
+					g.Nodes[i].WaitMS = millis(x, wait)
+				}
+				continue
+			}
+			if !each {
+				continue
+			}
+			via := nodeID(kind, name)
+			if name == "" {
+				via = nodeID(kind+handedTo, textOf(service))
+			}
+			if i, ok := g.links[[2]string{via, nodeID(mapService, textOf(service))}]; ok && g.Edges[i].WaitMS == nil {
+				g.Edges[i].WaitMS = millis(x, wait)
+			}
+			if i, ok := g.at[via]; ok && name == "" && g.Nodes[i].WaitMS == nil {
+				g.Nodes[i].WaitMS = millis(x, wait)
+			}
+		}
+	}
 }
 
 const (
@@ -278,26 +344,28 @@ func (g *serviceGraph) addServices(spans, enter, bad, begin *query.Result) {
 	}
 }
 
+// workOf tells the topic or queue of a group, and which side it is of.
+func workOf(x query.Group) (kind, name, side string) {
+	kind = mapTopic
+	if v, _ := valueText(x.Data[traffic.IsJob]); v == "true" {
+		kind = mapQueue
+	}
+	return kind, textOf(x.Data[traffic.Topic]), textOf(x.Data[traffic.Side])
+}
+
 // addWork adds topics and queues, and who sends to them and handles from them.
 func (g *serviceGraph) addWork(sums, ends, bad *query.Result) {
-	of := func(x query.Group) (kind, name, side string) {
-		kind = mapTopic
-		if v, _ := valueText(x.Data[traffic.IsJob]); v == "true" {
-			kind = mapQueue
-		}
-		return kind, textOf(x.Data[traffic.Topic]), textOf(x.Data[traffic.Side])
-	}
 	wait := "P95(" + traffic.WaitMS + ")"
-	totals := slices.DeleteFunc(slices.Clone(sums.Results), func(x query.Group) bool { _, name, _ := of(x); return name == "" })
+	totals := slices.DeleteFunc(slices.Clone(sums.Results), func(x query.Group) bool { _, name, _ := workOf(x); return name == "" })
 	for _, x := range ends.Results {
-		if _, name, _ := of(x); name == "" {
+		if _, name, _ := workOf(x); name == "" {
 			totals = append(totals, x)
 		}
 	}
 	handled := map[string]bool{} // by single spans, so that what polled for them does not count
 	for _, pass := range []string{traffic.Handles, traffic.Receives, traffic.Sends} {
 		for _, x := range totals {
-			kind, name, side := of(x)
+			kind, name, side := workOf(x)
 			if side != pass {
 				continue
 			}
@@ -314,7 +382,7 @@ func (g *serviceGraph) addWork(sums, ends, bad *query.Result) {
 	}
 	each := func(res *query.Result, fn func(n *mapNode, e *mapEdge, count float64, x query.Group)) {
 		for _, x := range res.Results {
-			kind, name, side := of(x)
+			kind, name, side := workOf(x)
 			from := textOf(x.Data["service.name"])
 			id, service := g.via(kind, name, side, from).ID, g.node(mapService, from).ID
 			if side == traffic.Receives && handled[id] {

@@ -153,6 +153,9 @@ func (v *mapView) fill(m *views.ServiceMap) {
 	if g.Every > 1 {
 		m.Notes = append(m.Notes, fmt.Sprintf("Calls are counted in one of %d traces, chosen by their ids, and multiplied; services, messages and jobs are counted in full.", g.Every))
 	}
+	if g.WaitsOf > 0 {
+		m.Notes = append(m.Notes, "Where senders do not measure it, waits are told from the newest "+views.FormatNumber(float64(g.WaitsOf))+" messages and jobs.")
+	}
 	v.draw(m)
 }
 

@@ -213,6 +213,21 @@ func TestServiceMapOfCaptures(t *testing.T) {
 			t.Errorf("%s: %v, want %v", want, got.Count, count)
 		}
 	}
+	waits := 0
+	for _, n := range g.Nodes {
+		if n.Kind != mapService && n.WaitMS == nil {
+			t.Errorf("how long %s waited is not known", n.ID)
+		} else if n.ID == "queue:mailers" {
+			waits++
+			one := answerOf[workDetail](t, b, "/api/v1/queues/mailers")
+			if e := edges["queue:mailers → service:worker-uk"]; one.EdgeWaitMS == nil || *n.WaitMS != one.EdgeWaitMS.P95 || e.WaitMS == nil || *e.WaitMS != *n.WaitMS {
+				t.Errorf("%s waited %v, its page says %+v, its edge %v", n.ID, *n.WaitMS, one.EdgeWaitMS, e.WaitMS)
+			}
+		}
+	}
+	if waits != 1 {
+		t.Error("there is no queue of mailers")
+	}
 	if e, ok := edges["service:web-uk → service:quotes-api-uk"]; !ok || e.Kind != mapCall || e.Count < 4 {
 		t.Errorf("web-uk calls quotes-api-uk: %+v", e)
 	}
