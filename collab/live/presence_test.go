@@ -446,34 +446,41 @@ func TestSlowReaderLosesCursorsFirst(t *testing.T) {
 	l := &memoryLog{epoch: "e1"}
 	h := newHub(t, l, Options{Queue: 16})
 	slow := join(t, h, 0, "", -1)
-	const others = 3 * maxEphemeral
-	last := ""
-	for i := range others {
-		s := join(t, h, 1+i, "", -1)
-		s.SetCursor(&Cursor{Block: fmt.Sprint("b_", i), Offset: -1})
-		last = fmt.Sprint("b_", i)
+	// Nothing is taken from it before all is there.
+	waits := func(what string, ok func() bool) {
+		t.Helper()
+		for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+			slow.mu.Lock()
+			done, n := ok(), len(slow.ephemeral)
+			slow.mu.Unlock()
+			if n > maxEphemeral {
+				t.Fatalf("%d messages without an offset wait, want at most %d", n, maxEphemeral)
+			}
+			if done {
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("does not wait for the slow reader: %s", what)
+			}
+		}
 	}
-	// Another reader at the place has been told the last: so has the slow one.
-	fast := join(t, h, 1, "", -1)
-	waitFor(t, fast, TypeCursor, "the last cursor", func(m CursorMoved) bool { return m.Cursor != nil && m.Cursor.Block == last })
+	waits("hello", func() bool { return slow.greeted })
+	const others = 3 * maxEphemeral
+	for i := range others {
+		join(t, h, 1+i, "", -1).SetCursor(&Cursor{Block: fmt.Sprint("b_", i), Offset: -1})
+	}
+	waits("as many cursors as fit", func() bool { return len(slow.ephemeral) == maxEphemeral })
 	for o := int64(1); o <= 14; o++ {
 		h.Announce(l.append(1))
 	}
-	wantChanges(t, fast, 1, 14)
+	waits("hello and 14 changes", func() bool { return len(slow.pending) == 15 && len(slow.ephemeral) == maxEphemeral })
 	if m := nextAny(t, slow); m.Type != TypeHello {
 		t.Fatalf("first %+v, want hello", m)
 	}
 	wantChanges(t, slow, 1, 14)
-	cursors := 0
 	for m, err := slow.Take(); m != nil || err != nil; m, err = slow.Take() {
 		if err != nil {
 			t.Fatalf("sent away: %v", err)
 		}
-		if strings.Contains(string(m), TypeCursor) {
-			cursors++
-		}
-	}
-	if cursors > maxEphemeral {
-		t.Errorf("%d cursors waited, want at most %d", cursors, maxEphemeral)
 	}
 }
