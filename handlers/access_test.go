@@ -92,6 +92,7 @@ func hiddenRoutes(h *hiddenBoard) map[string]string {
 		"PUT /api/v1/annotations/:annotation/reactions/:reaction":    "",
 		"DELETE /api/v1/annotations/:annotation/reactions/:reaction": "",
 		"POST /i/:id/blocks":                                         form("kind", "note", "text", "x"),
+		"GET /i/:id/blocks":                                          "",
 		"GET /i/:id/blocks/:block":                                   "",
 		"GET /i/:id/blocks/:block/compare":                           "",
 		"POST /i/:id/blocks/:block":                                  form("seen", "1", "title", "changed"),

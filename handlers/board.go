@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -309,4 +310,33 @@ func (s *Server) showBlock(c echo.Context) error {
 		return render(c, http.StatusOK, views.BoardBlockFragment(v))
 	}
 	return collab.ErrNotFound
+}
+
+// maxShownBlocks is how many blocks one request asks for: with their ids a tenth of
+// the longest address.
+const maxShownBlocks = 100
+
+// showBlocks answers GET /i/:id/blocks?id=…&id=… with these blocks alone, as far as
+// they are there: those of a burst of changes come in one.
+func (s *Server) showBlocks(c echo.Context) error {
+	b, err := s.readBoard(c)
+	if err != nil {
+		return err
+	}
+	asked := c.QueryParams()["id"]
+	if len(asked) == 0 || len(asked) > maxShownBlocks {
+		return &collab.InvalidError{Field: "id", Message: "Name one block at least, and " + strconv.Itoa(maxShownBlocks) + " at most."}
+	}
+	var list []views.BoardBlock
+	for i := range b.Blocks {
+		if !slices.Contains(asked, string(b.Blocks[i].ID)) {
+			continue
+		}
+		v, err := b.block(c.Request().Context(), i)
+		if err != nil {
+			return err
+		}
+		list = append(list, v)
+	}
+	return render(c, http.StatusOK, views.BoardBlockFragments(list))
 }

@@ -304,3 +304,21 @@ func TestEvidenceOutlivesRetention(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Several blocks come in one answer, without those that are gone or stand elsewhere.
+func TestSeveralBlocksAtOnce(t *testing.T) {
+	s := newSite(t)
+	ana := s.as(collab.RoleMember)
+	inv, other := ana.openInvestigation("Slow quotes"), ana.openInvestigation("Another")
+	add := func(inv collab.Investigation, text string) string {
+		var b collab.Block
+		ana.api("POST", "/api/v1/investigations/"+string(inv.ID)+"/blocks", `{"kind":"note","text":"`+text+`"}`, 201, &b)
+		return string(b.ID)
+	}
+	one, two, three, far := add(inv, "first"), add(inv, "second"), add(inv, "third"), add(other, "far away")
+	ana.api("DELETE", "/api/v1/investigations/"+string(inv.ID)+"/blocks/"+three, "", 204, nil)
+	at := "/i/" + string(inv.ID) + "/blocks"
+	s.as(collab.RoleViewer).get(at+"?id="+two+"&id="+three+"&id="+far+"&id="+one).want(t, "two of four", http.StatusOK, `data-block="`+one+`"`, `data-block="`+two+`"`, "!"+three, "!"+far, "!far away", "!<html")
+	ana.get(at).want(t, "none", http.StatusBadRequest)
+	ana.get(at+"?"+strings.Repeat("id="+one+"&", maxShownBlocks+1)).want(t, "too many", http.StatusBadRequest)
+}

@@ -153,6 +153,7 @@ func (s *Server) routes() []route {
 		{groupPage, post, "/i/:id/timeline/:entry", accessMember, s.updateTimelineEntry},
 		{groupPage, post, "/i/:id/timeline/:entry/delete", accessMember, s.deleteTimelineEntry},
 		{groupPage, post, "/i/:id/blocks", accessMember, s.createBlock},
+		{groupPage, get, "/i/:id/blocks", accessViewer, s.showBlocks},
 		{groupPage, get, "/i/:id/blocks/:block", accessViewer, s.showBlock},
 		{groupPage, get, "/i/:id/blocks/:block/compare", accessViewer, s.comparePin},
 		{groupPage, post, "/i/:id/blocks/:block", accessMember, s.updateBlock},

@@ -104,6 +104,30 @@ func TestBrowserBoard(t *testing.T) {
 	a.fill(`form[data-form="note"] textarea`, "It *waits*")
 	a.until("the preview shows it", `document.querySelector(".Preview:not([hidden]) em")?.textContent === "waits"`)
 
+	// Changes that come at once are fetched at once.
+	value[bool](b, `dispatchEvent(new Event("offline"))`)
+	b.until("B is not connected", `document.querySelector(".Investigation").dataset.live === "off"`)
+	const burst = 20
+	var notes [burst]investigationState
+	for i := range notes {
+		if got := p.api(http.MethodPost, api+"/blocks", map[string]any{"kind": "note", "text": fmt.Sprintf("burst %d", i)}, &notes[i]); got != 201 {
+			t.Fatalf("write a note: %d", got)
+		}
+	}
+	value[bool](b, `performance.clearResourceTimings() ?? dispatchEvent(new Event("online"))`)
+	b.until("B sees them all", blockWith("note", "burst ")+fmt.Sprintf(` === %d`, burst))
+	if got := value[int](b, `performance.getEntriesByType("resource").filter((e) => /\/blocks[?/]/.test(e.name)).length`); got > burst/2 {
+		t.Errorf("%d changes that came at once took %d requests", burst, got)
+	}
+	for _, n := range notes {
+		if got := p.api(http.MethodDelete, api+"/blocks/"+n.ID, nil, nil); got != 204 {
+			t.Fatalf("delete a note: %d", got)
+		}
+	}
+	for _, tab := range []*tab{a, b} {
+		tab.until("they are gone", blockWith("note", "burst ")+` === 0`)
+	}
+
 	// What is begun in any of the forms is there after a reload.
 	begun := map[string]string{"hypothesis": "text", "task": "title", "picture": "title", "link": "url", "comparison": "title"}
 	for kind, field := range begun {

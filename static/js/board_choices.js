@@ -16,7 +16,8 @@ export function refreshChoices(el) {
   const pins = titled(["span", "trace", "thread", "query"]).map((p) => ({ value: p.value, label: `${p.kind}: ${p.label}` }));
   for (const details of el.querySelectorAll(".Block-cite")) {
     details.hidden = hypotheses.length === 0;
-    fill(details.querySelector("select"), hypotheses);
+    const select = details.querySelector("select");
+    if (select) fill(select, hypotheses); // else it is not drawn yet
   }
   const compare = el.querySelector('[data-key="compose-comparison"]');
   if (compare) {

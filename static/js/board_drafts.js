@@ -2,9 +2,11 @@
 // and a block that somebody else deletes.
 import { toast } from "./toast.js";
 import { touched, typed } from "./board_swap.js";
+import { unfold } from "./folded.js";
 
 // Drafts: the text fields of a form with data-draft, per tab.
-const draftKey = (form) => `redthread:draft:${form.dataset.draft}`;
+const draftKeys = "redthread:draft:";
+const draftKey = (form) => draftKeys + form.dataset.draft;
 
 /** The fields that a draft can hold, of which a form may have several of one name. A file is its owner's alone. */
 const fieldsOf = (form) => [...form.elements].filter((f) => f.name && !/^(hidden|file|submit|button|checkbox|radio)$/.test(f.type) && "value" in f);
@@ -27,6 +29,10 @@ export function forget(form) {
 
 /** Puts kept drafts back into the forms of root. */
 export function restoreDrafts(root) {
+  const begun = Object.keys(sessionStorage).filter((k) => k.startsWith(draftKeys)).map((k) => `data-draft="${k.slice(draftKeys.length)}"`);
+  for (const kept of begun.length > 0 ? root.querySelectorAll("details > noscript") : []) {
+    if (begun.some((b) => kept.textContent.includes(b))) unfold(kept.parentElement);
+  }
   for (const form of root.querySelectorAll("form[data-draft]")) {
     const raw = sessionStorage.getItem(draftKey(form));
     if (!raw) continue;

@@ -3,6 +3,7 @@
 // a block becomes evidence. Without scripts the menu of a block does all this.
 import { bind, isTyping } from "./keys.js";
 import { dropPlace } from "./board_place.js";
+import { unfold } from "./folded.js";
 
 /** @param {HTMLElement} el */
 export function takeOrder(el) {
@@ -67,6 +68,7 @@ export function takeOrder(el) {
     form.requestSubmit();
   };
   const cite = (block, side) => {
+    unfold(block.querySelector(".Block-cite"));
     const form = block.querySelector('form[data-form="cite"]');
     const lane = side.closest("[data-lane]").dataset.lane;
     const home = block.closest("[data-lane]").dataset.lane;
@@ -110,7 +112,7 @@ export function takeOrder(el) {
   };
 }
 
-const movable = (block) => block.querySelector('form[data-form="move"], form[data-form="cite"]') !== null;
+const movable = (block) => block.querySelector('form[data-form="move"], .Block-cite') !== null;
 
 /** Whether the pointer is over the lower half of a block. */
 function behind(block, e) {

@@ -1,6 +1,7 @@
 // Swapping parts of an investigation's page without losing what somebody does in
 // them: text, focus, what is unfolded.
 import { mountAll, unmountAll } from "./mount.js";
+import { fold, unfold, unfolded } from "./folded.js";
 import { localFields } from "./local_fields.js";
 import { letGo } from "./press.js";
 import { clock, dayClock, zone } from "./time.js";
@@ -12,14 +13,30 @@ import { clock, dayClock, zone } from "./time.js";
  * @param {string} [selector] of the part in what comes; default: its first element
  */
 export async function fragment(path, selector) {
-  const res = await fetch(path, { headers: selector ? {} : { "HX-Request": "true" } });
+  const doc = await fetched(path, selector ? {} : { "HX-Request": "true" });
+  const el = selector ? doc?.querySelector(selector) : doc?.body.firstElementChild;
+  return el ? document.adoptNode(el) : null;
+}
+
+/**
+ * Fetches several parts of the page at once, as [fragment] does one.
+ * @param {string} path
+ * @returns {Promise<Element[]>} those that are there
+ */
+export async function fragments(path) {
+  const doc = await fetched(path, { "HX-Request": "true" });
+  return [...(doc?.body.children ?? [])].map((el) => document.adoptNode(el));
+}
+
+async function fetched(path, headers) {
+  const res = await fetch(path, { headers });
   if (!res.ok && res.status !== 404) throw new Error(String(res.status));
   const text = await res.text();
   await letGo();
   if (res.status === 404) return null;
   const doc = new DOMParser().parseFromString(text, "text/html");
-  const el = selector ? doc.querySelector(selector) : doc.body.firstElementChild;
-  return el ? document.adoptNode(el) : null;
+  fold(doc);
+  return doc;
 }
 
 /** Puts fresh in the place of old and carries over what the person does there. */
@@ -28,9 +45,13 @@ export function replace(old, fresh) {
   const said = new Map([...old.querySelectorAll("form > .Form-said")].map((e) => [formKey(e.parentElement), e]));
   const focus = focusOf(old);
   const open = [...old.querySelectorAll("details[open]")].map((d) => detailsKey(old, d));
+  const drawn = [...old.querySelectorAll("details[data-key]")].filter(unfolded).map((d) => detailsKey(old, d));
   unmountAll(old);
   old.replaceWith(fresh);
-  for (const d of fresh.querySelectorAll("details")) if (open.includes(detailsKey(fresh, d))) d.open = true;
+  for (const d of fresh.querySelectorAll("details")) {
+    if (drawn.includes(detailsKey(fresh, d))) unfold(d);
+    if (open.includes(detailsKey(fresh, d))) d.open = true;
+  }
   for (const form of fresh.querySelectorAll("form")) {
     if (said.has(formKey(form))) form.append(said.get(formKey(form)));
     const was = kept.get(formKey(form));
@@ -79,7 +100,7 @@ export function touched(field) {
 }
 
 export const formKey = (form) => `${form.dataset.form} ${new URL(form.action, location.href).pathname} ${form.elements.namedItem("pin_id")?.value ?? ""}${form.elements.namedItem("parent_id")?.value ?? ""} ${form.querySelector('input[name="kind"]')?.value ?? ""}`;
-const detailsKey = (root, d) => d.dataset.key ?? String([...root.querySelectorAll("details:not([data-key])")].indexOf(d));
+const detailsKey = (root, d) => d.dataset.key ? `${d.closest("[data-block]")?.dataset.block ?? ""} ${d.dataset.key}` : String([...root.querySelectorAll("details:not([data-key])")].indexOf(d));
 
 const texts = "textarea, input[type=text], input:not([type])";
 

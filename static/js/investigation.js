@@ -7,7 +7,8 @@ import { refreshChoices } from "./board_choices.js";
 import { keep, rescue, restoreDrafts } from "./board_drafts.js";
 import { takeForms } from "./board_forms.js";
 import { takeOrder } from "./board_order.js";
-import { fragment, localise, replace } from "./board_swap.js";
+import { fragment, fragments, localise, replace } from "./board_swap.js";
+import { takeFolded } from "./folded.js";
 import { afterPress } from "./press.js";
 import { follow } from "./live.js";
 import { stale } from "./live_log.js";
@@ -15,6 +16,9 @@ import { takeTimeline } from "./timeline.js";
 import { avatar, el as make } from "./presence_parts.js";
 import { whereWords } from "./presence_words.js";
 
+const GATHER = 50; // milliseconds: what changes meanwhile is fetched in one
+const MOST_BLOCKS = 100; // of one request: maxShownBlocks of handlers/board.go
+const AGAIN = 1500; // milliseconds, after what failed
 const HERE_SHOWN = 6; // hereShown of views/investigation.go
 
 /** @param {HTMLElement} el */
@@ -65,11 +69,13 @@ export function mount(el) {
     }
     return found;
   };
-  const schedule = () => {
-    clearTimeout(timer);
-    timer = setTimeout(() => {
-      drawing = drawing.then(draw);
-    }, 30);
+  const schedule = (millis = GATHER) => {
+    timer ??= setTimeout(() => {
+      drawing = drawing.then(() => {
+        timer = undefined;
+        return draw();
+      });
+    }, millis);
   };
 
   // draw fetches what is stale. If that fails it stays stale and is tried again.
@@ -87,7 +93,7 @@ export function mount(el) {
     if (head) jobs.push(swap(`${base}/head`, document.getElementById("board-head")));
     if (notes) jobs.push(swap(`${base}/remarks`, document.getElementById("board-notes")));
     if (all) jobs.push(swap(`${base}?view=lanes`, part("lanes"), "#board-lanes"));
-    for (const b of blocks) jobs.push(drawBlock(b));
+    for (let i = 0; i < blocks.length; i += MOST_BLOCKS) jobs.push(drawBlocks(blocks.slice(i, i + MOST_BLOCKS)));
     if (words || to > drawnTo) {
       // It comes when it comes: nothing else waits for it.
       timeline.draw().catch(() => {
@@ -102,10 +108,7 @@ export function mount(el) {
       dirty.head ||= head;
       dirty.notes ||= notes;
       for (const b of blocks) dirty.blocks.add(b);
-      clearTimeout(timer);
-      timer = setTimeout(() => {
-        drawing = drawing.then(draw);
-      }, 1500);
+      schedule(AGAIN);
     }
     showEmpty();
   };
@@ -114,10 +117,13 @@ export function mount(el) {
     const empty = part("empty");
     if (empty) empty.hidden = part("blocks").querySelector("[data-block]") !== null;
   };
-  const drawBlock = async (b) => {
-    const fresh = await fragment(`${base}/blocks/${encodeURIComponent(b)}`);
-    if (!fresh) return remove(b);
-    const old = document.getElementById(b);
+  const drawBlocks = async (ids) => {
+    const found = await fragments(`${base}/blocks?${new URLSearchParams(ids.map((b) => ["id", b]))}`);
+    for (const fresh of found) drawBlock(fresh);
+    for (const b of ids) if (!found.some((f) => f.dataset.block === b)) remove(b);
+  };
+  const drawBlock = (fresh) => {
+    const old = document.getElementById(fresh.dataset.block);
     if (old) {
       replace(old, fresh);
       place(fresh);
@@ -207,6 +213,10 @@ export function mount(el) {
   const timeline = takeTimeline(el, base);
   const forms = takeForms(el);
   const order = takeOrder(el);
+  const unfoldNoMore = takeFolded(el, (details) => {
+    localise(details);
+    refreshChoices(el);
+  });
 
   const change = (e) => {
     const form = e.target.closest('form[data-form="state"]');
@@ -251,6 +261,7 @@ export function mount(el) {
     clearTimeout(timer);
     forms.close();
     order.close();
+    unfoldNoMore();
     timeline.close();
     el.removeEventListener("change", change);
     el.removeEventListener("input", input);
