@@ -3,7 +3,10 @@ package graph
 import (
 	"context"
 	"fmt"
+	"math"
+	"runtime"
 	"testing"
+	"time"
 
 	"redthread/tracestore/trace"
 )
@@ -94,4 +97,43 @@ func BenchmarkOrigins(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(ids)), "ns/trace")
+}
+
+// BenchmarkShortBatches sets what the origins of batches take that have more messages
+// than links against what those of the same batches take that do not say so.
+func BenchmarkShortBatches(b *testing.B) {
+	const batches = 30_000
+	ask := func(short bool) func() time.Duration {
+		var w workload
+		for range batches {
+			_, api := w.request("POST /quotes")
+			sent := w.send(api, "api", "quotes")
+			if short {
+				w.receive(sent, number(keyBatchCount, 3))
+			} else {
+				w.receive(sent)
+			}
+		}
+		g, _ := testGraph(b, w.spans, Options{})
+		ids := distinct(traceIDs(w.spans), len(w.spans))
+		return func() time.Duration {
+			began := time.Now()
+			if _, err := g.Origins(b.Context(), ids); err != nil {
+				b.Fatal(err)
+			}
+			if _, err := g.RipplesBetween(b.Context(), RippleQuery{From: dayOne, To: dayOne + int64(time.Hour), Buckets: 1}); err != nil {
+				b.Fatal(err)
+			}
+			return time.Since(began)
+		}
+	}
+	short, whole := ask(true), ask(false)
+	least := [2]time.Duration{math.MaxInt64, math.MaxInt64} // the others waited for something else
+	for b.Loop() {
+		runtime.GC()
+		least[0] = min(least[0], short())
+		runtime.GC()
+		least[1] = min(least[1], whole())
+	}
+	b.ReportMetric(least[0].Seconds()/least[1].Seconds(), "short/whole")
 }

@@ -182,6 +182,9 @@ func (f *facts) add(h Half) {
 	h.StartUnixNano = f.span.StartUnixNano
 	if h.Side&EffectSide != 0 && f.has&(1<<fieldDroppedLinks|1<<fieldBatchCount|hasDatadogLinks) != 0 {
 		h.Dropped = int32(dropped(f.span))
+		if h.Dropped > 0 && short(f.span) {
+			h.Dropped = -h.Dropped
+		}
 		if len(f.span.Links) == 0 && receivedBelow(f.span) {
 			h.Dropped = max(h.Dropped, int32(batchCount(f.text(fieldBatchCount))-1)) // it may be below the first of them
 		}

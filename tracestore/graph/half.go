@@ -33,7 +33,7 @@ type Half struct {
 	Unsampled     bool      // recorded: the sender knew that the cause would not be kept
 	Target        trace.Ref // recorded: the cause; without a span id if only its trace was recorded
 	Key           Key
-	Dropped       int32 // effect: how many links of the span its sender dropped, 0 for nearly all
+	Dropped       int32 // effect: how many links of the span its sender dropped, 0 for nearly all; below 0: so many messages of its batch came without context
 	StartUnixNano int64 // of the span Of; an index may keep it to the millisecond, rounded down
 }
 

@@ -55,6 +55,7 @@ type index struct {
 	gone       []target       // what caused the spans that are no longer there
 	dropped    []trace.SpanID // those of them whose senders dropped links
 	lost       bool           // and not all of these were found by ids
+	short      bool           // they are all messages that came without context
 
 	senders   map[string]int32 // producers by topic, none where there are several
 	senderKey map[Key]int32    // and by what they offer
@@ -121,7 +122,7 @@ func (r *Rules) read(s *trace.Span) span {
 	}
 	if batch, ok := s.Attribute(keyBatchCount); ok {
 		n.batch = int32(batchCount(batch.Text()))
-		n.short = n.dropped > 0 && len(s.Links) < linkCap && !saysDropped(s)
+		n.short = n.dropped > 0 && short(s)
 	}
 	if n.shape, n.topic = shapeOf(s); n.shape.has(consumes) {
 		n.handles = r.identity(s)
@@ -163,6 +164,13 @@ func dropped(s *trace.Span) int {
 		}
 	}
 	return n
+}
+
+// short reports whether the links that a span lacks are those of messages of its batch
+// that came without context: the sender does not say that it dropped any.
+func short(s *trace.Span) bool {
+	_, batch := s.Attribute(keyBatchCount)
+	return batch && len(s.Links) < linkCap && !saysDropped(s)
 }
 
 // take keeps a half that the span offers.

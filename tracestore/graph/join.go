@@ -156,16 +156,17 @@ func (g *Graph) recall(ctx context.Context, x *index) error {
 	for _, t := range found {
 		if t.TraceID != x.trace && !slices.ContainsFunc(x.gone, func(o target) bool { return o.Ref == t.Ref }) {
 			lost--
-			if !slices.ContainsFunc(halves, func(h Half) bool { return h.Of == t.at && h.Dropped > 0 }) {
+			if !slices.ContainsFunc(halves, func(h Half) bool { return h.Of == t.at && h.Dropped != 0 }) {
 				x.gone = slices.DeleteFunc(x.gone, func(o target) bool { return o.at == t.at && o.by < byMessageID }) // sent again
 			}
 			x.gone = append(x.gone, t)
 		}
 	}
 	for _, h := range halves {
-		if h.Dropped > 0 && !slices.Contains(x.dropped, h.Of.SpanID) {
+		if h.Dropped != 0 && !slices.Contains(x.dropped, h.Of.SpanID) {
 			x.dropped = append(x.dropped, h.Of.SpanID)
-			lost += h.Dropped
+			x.short = h.Dropped < 0 && (x.short || len(x.dropped) == 1)
+			lost += max(h.Dropped, -h.Dropped)
 		}
 	}
 	x.lost = len(x.dropped) > 0 && lost > 0

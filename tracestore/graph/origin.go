@@ -260,7 +260,11 @@ func (w *walk) recall(k int, id trace.SpanID) {
 		list = x.gone // the links of its messages stand for those dropped
 	}
 	if x.lost && slices.ContainsFunc(list, func(t target) bool { return slices.Contains(x.dropped, t.at.SpanID) }) {
-		w.endings = append(w.endings, ending{stop: k, hops: hops, span: x.summary.origin(), reason: LinksDropped, expired: true, incomplete: incomplete})
+		e := ending{stop: k, hops: hops, span: x.summary.origin(), reason: LinksDropped, expired: true, incomplete: incomplete}
+		if x.short {
+			e.reason = NotRecorded
+		}
+		w.endings = append(w.endings, e)
 	}
 	if slices.ContainsFunc(list, func(t target) bool { return t.unsure }) {
 		w.endAtSummary(k, x.summary)

@@ -109,6 +109,7 @@ const (
 	mayPoll    // its root is no request, and no receipt: a loop may be
 	byKey      // by is the key that the span sent
 	mayBegin   // a chain by itself too, whatever its id says
+	isShort    // more caused the root than is known, see chunkFlags
 )
 
 type originStatus uint8
@@ -221,7 +222,7 @@ func (s *originSearch) answer(at int32) TraceOrigin {
 	case originUnknown:
 		out.Reason = reasonTexts[n.why]
 	}
-	if n.causes == 1 {
+	if n.causes == 1 && n.flags&isShort == 0 {
 		if out.Cause.TraceID = s.nodes[n.cause].id; n.flags&byKey != 0 {
 			out.causeKey = keyOut(n.by)
 		} else {
@@ -532,7 +533,12 @@ func (s *originSearch) decide(circle []int32, order int32) {
 			take(originFound, at, noReason)
 		}
 		for k := range n.causes {
-			if m := &s.nodes[s.causeAt(n, k)]; m.low != order {
+			m := &s.nodes[s.causeAt(n, k)]
+			if n.flags&isShort != 0 && (m.low == order || m.tangled() || m.status == originUnknown && m.why != n.reason && m.flags&isKnown != 0) {
+				n.flags |= isTangled // which reason comes first only spans tell
+				tangled = true
+			}
+			if m.low != order {
 				tangled = tangled || m.tangled()
 				take(m.status, m.origin, m.why)
 			}

@@ -153,6 +153,9 @@ type chunkCause struct {
 
 type chunkFlags struct {
 	tangled, apart, cut bool
+	// missing is why not all is known that caused the root, though links say some of
+	// it: what its spans say besides does not change that.
+	missing reasonCode
 }
 
 // take puts what was read of a chunk into the nodes.
@@ -176,6 +179,9 @@ func (s *originSearch) take(chunk []int32, got *chunkCauses) {
 		switch {
 		case got.flags[pos].cut:
 			n.reason, s.cut = reasonCut, true
+		case got.flags[pos].missing != noReason:
+			n.reason = got.flags[pos].missing
+			n.flags |= isShort
 		case slices.ContainsFunc(list, func(c chunkCause) bool { return c.unsure }):
 			if n.flags&isBeginning == 0 {
 				n.reason = reasonNotRecorded
@@ -289,6 +295,7 @@ func (g *Graph) readCauses(ctx context.Context, ids []trace.ID, base int, got *c
 	var (
 		recorded []placed
 		asked    = make([]placedHalf, 0, len(halves))
+		shorts   []lacking
 	)
 	h := 0
 	for i := range ids {
@@ -303,16 +310,20 @@ func (g *Graph) readCauses(ctx context.Context, ids []trace.ID, base int, got *c
 		if len(list) > 1 { // those of one span together
 			slices.SortStableFunc(list, func(a, b Half) int { return bytes.Compare(a.Of.SpanID[:], b.Of.SpanID[:]) })
 		}
+		known, flags := &got.known[base+i], &got.flags[base+i]
 		for k := range list {
 			e := &list[k]
-			if e.Dropped > 0 || e.Target.TraceID == e.Of.TraceID {
-				got.flags[base+i].tangled, got.flags[base+i].apart = true, true
+			switch {
+			case e.Target.TraceID == e.Of.TraceID, e.Dropped != 0 && (e.Of.SpanID != known.span || known.flags&hasRoot == 0):
+				flags.tangled, flags.apart = true, true
+			case e.Dropped != 0:
+				shorts = append(shorts, lacking{i, max(e.Dropped, -e.Dropped), e.Dropped < 0})
 			}
 			switch {
-			case e.Rule == byReceipt && got.known[base+i].flags&mayPoll == 0: // below what enqueued it
+			case e.Rule == byReceipt && known.flags&mayPoll == 0: // below what enqueued it
 			case !e.recorded():
-				if got.known[base+i].flags&mayPoll != 0 && e.Of.SpanID != got.known[base+i].span {
-					got.flags[base+i].tangled, got.flags[base+i].apart = true, true
+				if known.flags&mayPoll != 0 && e.Of.SpanID != known.span {
+					flags.tangled, flags.apart = true, true
 				}
 				asked = append(asked, placedHalf{e, i})
 			case e.Target.TraceID != e.Of.TraceID:
@@ -333,12 +344,16 @@ func (g *Graph) readCauses(ctx context.Context, ids []trace.ID, base int, got *c
 			t.SpanID, t.loose = keyIn(senders[i].Key), true
 		}
 	}
-	var list []target
-	r, f, w := 0, 0, 0
+	var list, also []target
+	r, f, w, sh := 0, 0, 0, 0
 	for i := range ids {
-		list = list[:0]
+		list, also = list[:0], also[:0]
 		for ; r < len(recorded) && recorded[r].pos == i; r++ {
 			list = append(list, recorded[r].target)
+		}
+		var lacks lacking // of the root
+		for ; sh < len(shorts) && shorts[sh].pos == i; sh++ {
+			lacks = shorts[sh]
 		}
 		for f < len(found) {
 			for wanted[w].Of != found[f].at {
@@ -352,9 +367,11 @@ func (g *Graph) readCauses(ctx context.Context, ids []trace.ID, base int, got *c
 			if t.TraceID == t.at.TraceID || slices.ContainsFunc(list, func(o target) bool { return o.Ref == t.Ref }) {
 				continue
 			}
-			if wanted[w].Dropped > 0 {
+			if wanted[w].Dropped != 0 {
 				if !slices.ContainsFunc(list, func(o target) bool { return o.at == t.at && o.by < byMessageID }) {
 					list = append(list, *t)
+				} else if t.at.SpanID == got.known[base+i].span {
+					also = append(also, *t)
 				}
 				continue
 			}
@@ -362,11 +379,31 @@ func (g *Graph) readCauses(ctx context.Context, ids []trace.ID, base int, got *c
 			list = slices.DeleteFunc(list, func(o target) bool { return o.at == t.at && o.by < byMessageID })
 			list = append(list, *t)
 		}
+		if lacks.links > 0 {
+			flags := &got.flags[base+i]
+			linked := slices.ContainsFunc(list, func(o target) bool { return o.at.SpanID == got.known[base+i].span && o.by < byMessageID })
+			switch {
+			case !linked || int(lacks.links) <= len(also):
+				flags.tangled, flags.apart = true, true
+			case lacks.short:
+				flags.missing, list = reasonNotRecorded, append(list, also...)
+			default:
+				flags.missing, list = reasonLinksDropped, append(list, also...)
+			}
+		}
 		if len(list) > 0 {
 			got.add(base+i, list)
 		}
 	}
 	return nil
+}
+
+// lacking is how many links the root of the trace at a position lacks, and whether
+// they are of messages that came without context.
+type lacking struct {
+	pos   int
+	links int32
+	short bool
 }
 
 // placedHalf is a half of the index with the position of its trace.
@@ -434,7 +471,7 @@ func (c *chunkCauses) add(pos int, list []target) {
 		}
 		c.causes = append(c.causes, chunkCause{pos: int32(pos), ref: t.Ref, loose: t.loose, unsure: t.unsure})
 	}
-	if len(c.causes)-from > 1 {
+	if len(c.causes)-from > 1 && flags.missing == noReason {
 		flags.tangled = true
 	}
 }

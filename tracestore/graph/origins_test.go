@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"testing"
+	"time"
 
 	"redthread/tracestore/trace"
 )
@@ -74,6 +75,85 @@ func TestOriginsInNumbers(t *testing.T) {
 			t.Errorf("no origin was %s: %v", s, statuses)
 		}
 	}
+}
+
+// TestShortBatches: of batches that have more messages than links edges tell that their
+// origin is not known, while their spans are there and after that. It would take a
+// millisecond for each to read them.
+func TestShortBatches(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		opts   []opt
+		reason string
+	}{
+		{"of three messages", []opt{number(keyBatchCount, 3)}, NotRecorded},
+		{"with the ids of others", []opt{number(keyBatchCount, 3), attr("messaging.message.ids", "4b97cc0e4b97cc0e"), attr("messaging.batch.id", "1")}, NotRecorded},
+		{"whose sender dropped links", []opt{number(keyBatchCount, 3), number(keyDroppedLinks, 2)}, LinksDropped},
+	} {
+		var w workload
+		receipts, whole := shortBatches(&w, 50, tt.opts...)
+		g, m := testGraph(t, w.spans, Options{})
+		ids := distinct(traceIDs(w.spans), len(w.spans))
+		before := m.reads.Load()
+		got, err := g.Origins(t.Context(), ids)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := g.RipplesBetween(t.Context(), RippleQuery{From: dayOne, To: dayOne + int64(time.Hour), Buckets: 1}); err != nil {
+			t.Fatal(err)
+		}
+		if n := m.reads.Load() - before; n > 0 {
+			t.Errorf("%s: %d traces were read", tt.name, n)
+		}
+		short := 0
+		for _, expired := range []bool{false, true} {
+			for i, id := range ids {
+				if expired {
+					m.Expire(id)
+				}
+				o, err := g.TraceOrigin(t.Context(), id)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got[i].Status != o.Status || got[i].Reason != o.Reason || got[i].Apart {
+					t.Errorf("%s, expired %t: origin of %s is %+v, alone %s %s", tt.name, expired, id, got[i], o.Status, o.Reason)
+				}
+				if o.Reason == tt.reason {
+					short++
+				}
+			}
+		}
+		if want := 2 * len(receipts); short != want || len(whole) == 0 {
+			t.Errorf("%s: %d are short, want %d", tt.name, short, want)
+		}
+	}
+}
+
+// shortBatches writes requests that send a message each, and batches with the link of
+// one of them: in short with the attributes, in whole without.
+func shortBatches(w *workload, n int, opts ...opt) (short, whole []trace.Ref) {
+	for range n {
+		_, api := w.request("POST /quotes")
+		sent := w.send(api, "api", "quotes")
+		short = append(short, w.receive(sent, opts...))
+		whole = append(whole, w.receive(sent))
+	}
+	return short, whole
+}
+
+// receive writes the receipt of messages in a trace of its own, with one link and a
+// span below it.
+func (w *workload) receive(sent trace.Ref, opts ...opt) trace.Ref {
+	r := w.add(w.newTrace(), trace.SpanID{}, "dealers", "quotes process", trace.KindConsumer, append([]opt{kafka("process", "quotes"), link(sent)}, opts...)...)
+	w.add(r.TraceID, r.SpanID, "dealers", "handle", trace.KindInternal)
+	return r
+}
+
+func traceIDs(spans []trace.Span) (ids []trace.ID) {
+	for i := range spans {
+		ids = append(ids, spans[i].TraceID)
+	}
+	return ids
 }
 
 // candidatesOf are the candidates of an origin as [Graph.Origins] tells them.

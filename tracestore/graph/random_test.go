@@ -39,7 +39,9 @@ func randomWorkload(rng *rand.Rand) []trace.Span {
 			for range 1 + rng.IntN(3) {
 				sent = append(sent, w.send(pick(), "api", "quotes"))
 			}
-			w.add(w.newTrace(), trace.SpanID{}, "dealers", "quotes process", trace.KindConsumer, kafka("process", "quotes"), link(sent...))
+			// Half of them say how many messages there were, which may be more than came with context.
+			w.add(w.newTrace(), trace.SpanID{}, "dealers", "quotes process", trace.KindConsumer, kafka("process", "quotes"), link(sent...),
+				number(keyBatchCount, rng.IntN(2)*(1+rng.IntN(4))))
 		case 5, 6:
 			w.perform(w.enqueue(cause, "worker", "Mail"), rng.IntN(2) == 0, "worker", "Mail")
 		case 7:
@@ -61,7 +63,7 @@ func randomWorkload(rng *rand.Rand) []trace.Span {
 				w.add(w.newTrace(), trace.SpanID{}, "dealers", "process quotes", trace.KindConsumer, kafka("process", "quotes"), attr("messaging.message.id", ids[0]))
 			case 1:
 				w.add(w.newTrace(), trace.SpanID{}, "dealers", "process quotes", trace.KindConsumer, kafka("process", "quotes"), link(pick()),
-					number(keyDroppedLinks, rng.IntN(4)), func(s *trace.Span) {
+					number([]string{keyDroppedLinks, keyBatchCount}[rng.IntN(2)], rng.IntN(4)), func(s *trace.Span) {
 						s.Attributes = append(s.Attributes, trace.Attribute{Key: "messaging.message.ids", Value: trace.JSON("[" + strings.Join(list, ",") + "]")})
 					})
 			default:
