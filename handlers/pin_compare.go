@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"net/http"
+	"regexp"
 	"sync"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 
 	"redthread/collab"
 	"redthread/views"
+	"redthread/views/ui"
 )
 
 // liveMarks keeps how pins compared when somebody last looked. It is a memory
@@ -82,9 +84,7 @@ func (s *Server) comparePin(c echo.Context) error {
 	v := views.Compare{Page: page, Title: block.Title, State: string(cmp.State), Back: "/i/" + string(block.InvestigationID) + "#" + string(block.ID),
 		Href: block.Locator, FrozenAt: nanoTime(block.Evidence.FrozenUnixNano), FrozenBy: block.Evidence.FrozenByName, FrozenSHA256: cmp.FrozenSHA256, LiveSHA256: cmp.LiveSHA256,
 		MoreChanges: cmp.More}
-	for _, ch := range cmp.Changes {
-		v.Changes = append(v.Changes, views.ValueChange{What: ch.What, Frozen: clipRunes(ch.Frozen, 400), Live: clipRunes(ch.Live, 400)})
-	}
+	v.Changes = valueChanges(cmp.Changes)
 	frozen, err := s.pinCard(ctx, block)
 	if err != nil {
 		return err
@@ -99,6 +99,37 @@ func (s *Server) comparePin(c echo.Context) error {
 	}
 	return render(c, http.StatusOK, views.ComparePage(v))
 }
+
+// valueChanges are differences as the page lists them: those that read alike, as of
+// the edges of a storm, are one line, and a duration says its nanoseconds only where
+// nothing else tells two apart.
+func valueChanges(list []collab.Difference) []views.ValueChange {
+	var out []views.ValueChange
+	at := map[views.ValueChange]int{}
+	times := map[int]int{}
+	for _, d := range list {
+		if was, is := nanoTail.ReplaceAllString(d.Frozen, ""), nanoTail.ReplaceAllString(d.Live, ""); was != is {
+			d.Frozen, d.Live = was, is
+		}
+		ch := views.ValueChange{What: d.What, Frozen: clipRunes(d.Frozen, 400), Live: clipRunes(d.Live, 400)}
+		i, known := at[ch]
+		if !known {
+			i = len(out)
+			at[ch] = i
+			out = append(out, ch)
+		}
+		times[i]++
+	}
+	for i, n := range times {
+		if n > 1 {
+			out[i].What += " ×" + ui.Count(n)
+		}
+	}
+	return out
+}
+
+// nanoTail is what exactDuration adds.
+var nanoTail = regexp.MustCompile(` \(\d+ ns\)$`)
 
 // comparePinJSON answers GET /api/v1/investigations/:id/pins/:block/compare.
 func (s *Server) comparePinJSON(c echo.Context) error {

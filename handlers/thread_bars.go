@@ -189,8 +189,13 @@ func (m *threadMap) groupBar(r *mapRow) views.ThreadBar {
 
 // tookWords tell how long the runs of a group took.
 func tookWords(g *threadGroup) string {
-	if g.least == g.most {
+	switch {
+	case g.runs == 1:
+		return ui.Duration(g.most)
+	case g.least == g.most:
 		return ui.Duration(g.most) + " each"
+	case g.runs == 2:
+		return ui.Duration(g.least) + " and " + ui.Duration(g.most)
 	}
 	return "min " + ui.Duration(g.least) + ", median " + ui.Duration(g.median) + ", max " + ui.Duration(g.most)
 }

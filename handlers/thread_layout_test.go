@@ -157,7 +157,7 @@ func TestThreadMap(t *testing.T) {
 		t.Fatalf("%d bars, dots %+v", len(m.Bars), m.Dots)
 	}
 	group := m.Bars[3]
-	if !group.Stack || group.Text != "×2 · min 50 ms, median 50 ms, max 70 ms" || group.Warn != "1 failed" || !group.Selected || !group.Folded || group.OutlineX == "" {
+	if !group.Stack || group.Text != "×2 · 50 ms and 70 ms" || group.Warn != "1 failed" || !group.Selected || !group.Folded || group.OutlineX == "" {
 		t.Errorf("folded group: %+v", group)
 	}
 	onPath, inferred := 0, 0

@@ -37,7 +37,11 @@ func (s *Server) showTrace(c echo.Context) error {
 		return err
 	}
 	if len(spans) == 0 {
-		return s.traceMissing(c, http.StatusNotFound, views.NoTrace{TraceID: st.trace, SpanID: st.span, Href: st.href()})
+		left, err := s.expiredTrace(ctx, id)
+		if err != nil {
+			return err
+		}
+		return s.traceMissing(c, http.StatusNotFound, views.NoTrace{TraceID: st.trace, SpanID: st.span, Href: st.href(), Expired: left})
 	}
 	near, err := s.neighbours(ctx, id)
 	if err != nil {
@@ -280,6 +284,17 @@ func (s *Server) traceMissing(c echo.Context, status int, v views.NoTrace) error
 	}
 	p.Styles = traceStyles
 	return render(c, status, views.TraceMissing(p, v))
+}
+
+// expiredTrace is what is left of a trace without spans; nil if nothing is.
+func (s *Server) expiredTrace(ctx context.Context, id trace.ID) (*views.ExpiredTrace, error) {
+	sums, err := s.Store.Summaries(ctx, []trace.ID{id})
+	if err != nil || len(sums) == 0 || sums[0].Spans == 0 {
+		return nil, err
+	}
+	sum := &sums[0]
+	return &views.ExpiredTrace{Name: rowName(sum.Name), Service: shown(sum.Service), Class: views.ServiceClass(sum.Service), Start: nanoTime(sum.StartUnixNano),
+		Duration: ui.Duration(sum.DurationNano), Spans: sum.Spans}, nil
 }
 
 // lostWords says that spans which are not here may have been in damaged files; ""

@@ -6,11 +6,14 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"redthread/collab"
 	"redthread/tracestore"
+	"redthread/tracestore/graph"
+	"redthread/tracestore/ingestlog/logtest"
 	"redthread/tracestore/otlp"
 	"redthread/tracestore/trace"
 	"redthread/views"
@@ -224,4 +227,33 @@ func TestThreadPageUnknown(t *testing.T) {
 	viewer.get("/thread/"+again.TraceID.String()).want(t, "on the thread", http.StatusOK, apart...)
 	viewer.get("/thread/"+orphan.TraceID.String()).want(t, "not arrived", http.StatusOK, "has not arrived", "Thread through process lost")
 	viewer.get("/t/"+orphan.TraceID.String()).want(t, "not arrived", http.StatusOK, "not known: the span it names has not arrived", "!this is the origin")
+}
+
+// Of a trace whose spans are past their time the page tells what is left, and not that
+// nothing came.
+func TestExpiredTracePage(t *testing.T) {
+	var age atomic.Int64
+	log, _ := logtest.Start(t, t.TempDir())
+	store, err := tracestore.Open(t.Context(), tracestore.Options{Dir: t.TempDir(), Log: log, MinFreeBytes: 1,
+		SpanRetention: time.Hour, Now: func() time.Time { return time.Now().Add(time.Duration(age.Load())) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	s := newSite(t, func(d *Deps) { d.Store, d.Graph = store, graph.New(store, graph.Options{}) })
+	s.addTrace()
+	if err := store.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	age.Store(int64(3 * time.Hour))
+	if err := store.Maintain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b := s.as(collab.RoleViewer)
+	b.get("/t/"+boardTrace).want(t, "page", 404, "past their time", `href="/thread/`+boardTrace+`"`, "!Just sent?")
+	b.get("/t/4bf92f3577b34da6a3ce929d0e0e4736").want(t, "another", 404, "Just sent?", "!past their time")
 }

@@ -344,11 +344,25 @@ type NoTrace struct {
 	Rest    int    // spans of the trace that are here, if only the span is not
 	Thread  bool   // its thread was asked for
 	Lost    string // what was lost with damaged files, "" if nothing was
+	Expired *ExpiredTrace
+}
+
+// ExpiredTrace is what is left of a trace whose spans are past their time.
+type ExpiredTrace struct {
+	Name, Service, Class string
+	Start                time.Time
+	Duration             string
+	Spans                int
 }
 
 func (v NoTrace) heading() string {
-	if v.Rest > 0 {
+	switch {
+	case v.Rest > 0:
 		return "This span has not arrived"
+	case v.Expired != nil && v.Lost != "":
+		return "The spans of this trace are gone"
+	case v.Expired != nil:
+		return "The spans of this trace are past their time"
 	}
 	return "No span of this trace has arrived"
 }

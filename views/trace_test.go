@@ -63,8 +63,10 @@ func TestTraceGolden(t *testing.T) {
 		"trace-empty":   traceBody(TracePage{TraceID: "0a"}),
 		"panel-missing": SpanPanelFragment(SpanPanel{TraceID: "0a", SpanID: "09", Name: "Parent that never arrived", Missing: true, Close: "/t/0a"}),
 		"absent":        traceMissing(NoTrace{TraceID: "0a", Href: "/t/0a", Explore: "/explore"}),
-		"absent-span":   traceMissing(NoTrace{TraceID: "0a", SpanID: "02", Href: "/t/0a/02", Explore: "/explore", Rest: 12}),
-		"invalid":       traceMissing(NoTrace{Invalid: hostileName}),
+		"expired": traceMissing(NoTrace{TraceID: "0a", Href: "/t/0a", Expired: &ExpiredTrace{Name: "Quotes::Controller#create" + hostileName, Service: hostileName,
+			Class: "Service--3", Start: time.Date(2026, 11, 22, 14, 0, 0, 0, time.UTC), Duration: "1.84 s", Spans: 214}}),
+		"absent-span": traceMissing(NoTrace{TraceID: "0a", SpanID: "02", Href: "/t/0a/02", Explore: "/explore", Rest: 12}),
+		"invalid":     traceMissing(NoTrace{Invalid: hostileName}),
 	} {
 		compareGolden(t, "trace", name, c)
 	}

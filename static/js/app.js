@@ -3,6 +3,7 @@
 
 import { listen } from "./keys.js";
 import { mountAll } from "./mount.js";
+import { open as openPalette } from "./palette.js";
 import { watchPresses } from "./press.js";
 import { toast } from "./toast.js";
 
@@ -14,5 +15,5 @@ document.addEventListener("htmx:responseError", (e) => {
 document.addEventListener("htmx:sendError", () => toast("The server cannot be reached. Nothing was changed.", "warn"));
 
 watchPresses(window); // before all others, so that what they do about a press waits
-listen(mountAll(document));
+listen(mountAll(document), openPalette);
 import("./presence.js").then((m) => m.begin());

@@ -4,7 +4,6 @@
 // bind one key at once are a fault, which the console tells and a test looks for.
 import { toast } from "./toast.js";
 import { forget, visit } from "./palette_recent.js";
-import { open as openPalette } from "./palette.js";
 import { activeKeys, chordKey, conflictsOf } from "./keys_list.js";
 
 const chordMillis = 1200;
@@ -86,8 +85,9 @@ const go = (path) => () => location.assign(path);
  * Begins to listen to the keys of the whole page, once its modules have bound
  * theirs. What was pressed before is heard then.
  * @param {Promise<unknown>} ready
+ * @param {(text?: string) => void} openPalette what Ctrl K does
  */
-export function listen(ready) {
+export function listen(ready, openPalette) {
   const find = document.querySelector(".TopBar-input");
   bind("shell", [
     ...(find ? [{ key: "Ctrl K", shown: [mac ? "⌘" : "Ctrl", "K"], does: "go anywhere, do anything", listed: true }] : []),
