@@ -146,7 +146,7 @@ func (n *AnnotationNew) clean() error {
 		return &InvalidError{"anchor", "Anchor it to an investigation, a pin or a trace."}
 	}
 	if a.AtUnixNano < 0 {
-		return &InvalidError{"anchor.at_unix_nano", "A moment is nanoseconds since 1970."}
+		return &InvalidError{"anchor.at_unix_nano", "A moment lies after 1970."}
 	}
 	if a.UntilUnixNano != 0 && (a.AtUnixNano == 0 || a.UntilUnixNano <= a.AtUnixNano) {
 		return &InvalidError{"anchor.until_unix_nano", "A time ends after it begins."}

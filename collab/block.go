@@ -146,8 +146,8 @@ func (u *BlockUpdate) check(kind BlockKind) error {
 		return &InvalidError{"assignee", "Only a task is given to somebody."}
 	case u.DueUnixNano != nil && kind != KindTask:
 		return &InvalidError{"due_unix_nano", "Only a task is due."}
-	case u.DueUnixNano != nil && *u.DueUnixNano < 0:
-		return &InvalidError{"due_unix_nano", "A time is nanoseconds since 1970, 0 for none."}
+	case u.DueUnixNano != nil:
+		return checkTime("due_unix_nano", *u.DueUnixNano)
 	case u.State != nil:
 		return checkHypothesisState(*u.State)
 	}
@@ -203,9 +203,7 @@ func (b *BlockNew) clean() (Locator, error) {
 		return l, err
 	case KindNote:
 	case KindTask:
-		if b.DueUnixNano < 0 {
-			return l, &InvalidError{"due_unix_nano", "A time is nanoseconds since 1970, 0 for none."}
-		}
+		return l, checkTime("due_unix_nano", b.DueUnixNano)
 	case KindLink:
 		b.URL, err = cleanURL(b.URL)
 		return l, err

@@ -60,7 +60,8 @@ func TestWhoMayTakeAnInvestigationAway(t *testing.T) {
 	attempts("who made themselves lead")
 	mustUpdate(t, s, who.bo, inv.ID, InvestigationUpdate{Lead: text("")})
 	mustUpdate(t, s, who.bo, inv.ID, InvestigationUpdate{Lead: text("u_olga")})
-	if got := mustUpdate(t, s, olga, inv.ID, InvestigationUpdate{Visibility: ptr(VisibilityTeam)}); got.Visibility != VisibilityTeam {
+	team := mustTeam(t, s, who.ana, "Dealers", nil, "u_vi")
+	if got := mustUpdate(t, s, olga, inv.ID, InvestigationUpdate{Visibility: ptr(VisibilityTeam), Teams: map[TeamID]bool{team.ID: true}}); got.Visibility != VisibilityTeam {
 		t.Errorf("whom others made lead: %+v", got)
 	}
 	// What an alert opened, whoever takes care of it has.
@@ -77,7 +78,11 @@ func TestMergeSaysWhoSeesWhat(t *testing.T) {
 	memberOf(t, s, "u_olga", "Olga Ruiz")
 	open := func(title string, v Visibility, asked ...string) *Investigation {
 		t.Helper()
-		inv, _, err := s.CreateInvestigation(who.bo, InvestigationNew{Title: title, Visibility: v})
+		n := InvestigationNew{Title: title, Visibility: v}
+		if v == VisibilityTeam {
+			n.Teams = TeamsNew{mustTeam(t, s, who.ana, "Dealers", nil, "u_vi").ID}
+		}
+		inv, _, err := s.CreateInvestigation(who.bo, n)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -128,7 +133,8 @@ func TestMergeSaysWhoSeesWhat(t *testing.T) {
 func TestAuditOfInvestigations(t *testing.T) {
 	s, who, _ := openBoards(t)
 	a, b, hidden := mustOpen(t, s, who.bo, "a"), mustOpen(t, s, who.bo, "b"), mustOpen(t, s, who.bo, "hidden")
-	mustUpdate(t, s, who.bo, hidden.ID, InvestigationUpdate{Visibility: ptr(VisibilityTeam)})
+	team := mustTeam(t, s, who.ana, "Dealers", nil, "u_vi")
+	mustUpdate(t, s, who.bo, hidden.ID, InvestigationUpdate{Visibility: ptr(VisibilityTeam), Teams: map[TeamID]bool{team.ID: true}})
 	mustUpdate(t, s, who.bo, hidden.ID, InvestigationUpdate{Visibility: ptr(VisibilityPrivate)})
 	if _, err := s.MergeInvestigation(who.bo, a.ID, MergeNew{Into: b.ID}); err != nil {
 		t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 
 func TestInboxTellsWhoItConcerns(t *testing.T) {
 	s, who, _ := openBoards(t)
+	mayWrite(t, s, "u_vi")
 	inv := mustOpen(t, s, who.ana, "Slow quotes")
 	mustBlock(t, s, who.bo, inv.ID, BlockNew{Kind: KindNote, Text: "@Ana Lima @Bo Olsen look"})
 	lead := "u_vi"

@@ -1,6 +1,10 @@
 package collab
 
 import (
+	"bytes"
+	"encoding/json"
+	"maps"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -123,12 +127,46 @@ type InvestigationNew struct {
 
 	Kind       InvestigationKind `json:"kind"`
 	Visibility Visibility        `json:"visibility"`
-	Teams      []TeamID          `json:"teams"`
+	Teams      TeamsNew          `json:"teams"`
+	// What an update sets, too: a second change, in the same transaction.
+	NextUpdateUnixNano  *int64             `json:"next_update_unix_nano,string"`
+	ImpactStartUnixNano *int64             `json:"impact_start_unix_nano,string"`
+	ImpactEndUnixNano   *int64             `json:"impact_end_unix_nano,string"`
+	People              map[string]*string `json:"people"`
+	Services            map[string]*bool   `json:"services"`
 	// Pin, if set, is the first block: change 2 of the same transaction.
 	Pin *BlockNew `json:"pin,omitempty"`
 	// Template names one of [Templates], whose blocks are put on the board in the
 	// same transaction; empty: none.
 	Template string `json:"template"`
+}
+
+// TeamsNew are the teams asked into a new investigation. In JSON they are a list, or
+// as in an update an object of team → true.
+type TeamsNew []TeamID
+
+// UnmarshalJSON reads either.
+func (t *TeamsNew) UnmarshalJSON(raw []byte) error {
+	if bytes.HasPrefix(bytes.TrimSpace(raw), []byte("{")) {
+		var in map[TeamID]bool
+		if err := json.Unmarshal(raw, &in); err != nil {
+			return err
+		}
+		maps.DeleteFunc(in, func(_ TeamID, asked bool) bool { return !asked })
+		*t = slices.Sorted(maps.Keys(in))
+		return nil
+	}
+	return json.Unmarshal(raw, (*[]TeamID)(t))
+}
+
+// life reports whether anything is set that an update sets.
+func (n *InvestigationNew) life() bool {
+	return n.NextUpdateUnixNano != nil || n.ImpactStartUnixNano != nil || n.ImpactEndUnixNano != nil || len(n.People) > 0 || len(n.Services) > 0
+}
+
+func (n *InvestigationNew) update() InvestigationUpdate {
+	return InvestigationUpdate{NextUpdateUnixNano: n.NextUpdateUnixNano, ImpactStartUnixNano: n.ImpactStartUnixNano, ImpactEndUnixNano: n.ImpactEndUnixNano,
+		People: n.People, Services: n.Services}
 }
 
 // InvestigationUpdate changes the fields that are not nil. Seen is the offset

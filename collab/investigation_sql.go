@@ -199,6 +199,11 @@ func (s *Store) CreateInvestigation(ctx context.Context, n InvestigationNew) (in
 	if err != nil {
 		return nil, false, err
 	}
+	if later := n.update(); n.life() {
+		if err := later.clean(); err != nil {
+			return nil, false, err
+		}
+	}
 	template, err := templateByID(n.Template)
 	if err != nil {
 		return nil, false, err
@@ -245,7 +250,20 @@ func (s *Store) CreateInvestigation(ctx context.Context, n InvestigationNew) (in
 				return err
 			}
 		}
-		if n.Pin != nil || len(template.Blocks) > 0 {
+		if n.life() {
+			u := n.update()
+			u.Seen = &inv.Offset
+			if n.Pin != nil || len(template.Blocks) > 0 {
+				if inv, err = investigationByID(ctx, w.tx, inv.ID); err != nil {
+					return err
+				}
+				u.Seen = &inv.Offset
+			}
+			if err := w.updateInvestigation(ctx, inv, u); err != nil {
+				return err
+			}
+		}
+		if n.Pin != nil || len(template.Blocks) > 0 || n.life() {
 			if inv, err = investigationByID(ctx, w.tx, inv.ID); err != nil {
 				return err
 			}
@@ -290,6 +308,11 @@ func (s *Store) insertInvestigation(ctx context.Context, w *work, n Investigatio
 			return nil, err
 		}
 		data["teams"] = teams
+	}
+	if n.Visibility == VisibilityTeam {
+		if err := w.checkHasTeam(ctx, id); err != nil {
+			return nil, err
+		}
 	}
 	if _, err := w.log(ctx, id, InvestigationCreated, string(id), n.Ref, data); err != nil {
 		return nil, err
@@ -341,11 +364,21 @@ func (s *Store) UpdateInvestigation(ctx context.Context, id InvestigationID, u I
 	return inv, nil
 }
 
-// findLead returns the id of an active user, named by id, email or name. Empty
-// stays empty.
+// findLead returns the id of an active user who may write, named by id, email or
+// name. Empty stays empty.
 func findLead(ctx context.Context, q querier, who string) (string, error) {
-	id, _, err := findActive(ctx, q, "lead", who)
-	return id, err
+	id, name, err := findActive(ctx, q, "lead", who)
+	if err != nil || id == "" {
+		return id, err
+	}
+	var role Role
+	if err := q.QueryRowContext(ctx, `SELECT role FROM users WHERE id = ?`, id).Scan(&role); err != nil {
+		return "", fmt.Errorf("role of %s: %w", id, translate(err))
+	}
+	if !role.AtLeast(RoleMember) {
+		return "", &InvalidError{"lead", name + " only reads, and a lead changes things. Choose somebody who may write."}
+	}
+	return id, nil
 }
 
 // findAssignee returns the id and name of whom a task is given to, who has to be

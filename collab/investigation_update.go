@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -57,8 +58,11 @@ func (u *InvestigationUpdate) clean() error {
 		}
 	}
 	for field, t := range map[string]*int64{"next_update_unix_nano": u.NextUpdateUnixNano, "impact_start_unix_nano": u.ImpactStartUnixNano, "impact_end_unix_nano": u.ImpactEndUnixNano} {
-		if t != nil && *t < 0 {
-			return &InvalidError{field, "A time is nanoseconds since 1970, 0 for none."}
+		if t == nil {
+			continue
+		}
+		if err := checkTime(field, *t); err != nil {
+			return err
 		}
 	}
 	for who, role := range u.People {
@@ -78,6 +82,21 @@ func (u *InvestigationUpdate) clean() error {
 		if in != nil && *in && strings.Contains(name, "*") {
 			return &InvalidError{"services", "Name one service; a pattern is for what a team owns."}
 		}
+	}
+	return nil
+}
+
+// The years in which what people say of an investigation can be: what is further off
+// is a slip, such as seconds for nanoseconds.
+var (
+	firstTime = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC).UnixNano()
+	lastTime  = time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC).UnixNano()
+)
+
+// checkTime refuses a time that nobody means; 0 is none.
+func checkTime(field string, at int64) error {
+	if at != 0 && (at < firstTime || at >= lastTime) {
+		return &InvalidError{field, "Give a time between the years 2000 and 2100, or none."}
 	}
 	return nil
 }
@@ -180,8 +199,16 @@ func (w *work) updateInvestigation(ctx context.Context, inv *Investigation, u In
 	if err != nil || len(e.set) == 0 {
 		return err
 	}
+	if inv.ImpactStartUnixNano == 0 && inv.ImpactEndUnixNano > 0 {
+		return &InvalidError{"impact_end_unix_nano", "Say when the impact began, too: what is over has begun."}
+	}
 	if inv.ImpactStartUnixNano > 0 && inv.ImpactEndUnixNano > 0 && inv.ImpactEndUnixNano < inv.ImpactStartUnixNano {
 		return &InvalidError{"impact_end_unix_nano", "The impact cannot be over before it began."}
+	}
+	if inv.Visibility == VisibilityTeam && inv.Visibility != old.Visibility {
+		if err := w.checkHasTeam(ctx, inv.ID); err != nil {
+			return err
+		}
 	}
 	if inv.Lead != old.Lead {
 		if inv.LeadSinceUnixNano = w.now; inv.Lead == "" {
@@ -355,6 +382,18 @@ func (w *work) dropTeam(ctx context.Context, id InvestigationID, team TeamID) er
 	}
 	_, err = w.log(ctx, id, InvestigationUpdated, string(id), "", map[string]any{"id": id, "fields": e.set, "was": e.was})
 	return err
+}
+
+// checkHasTeam refuses what only members of teams may see and no team was asked into.
+func (w *work) checkHasTeam(ctx context.Context, id InvestigationID) error {
+	var has bool
+	if err := w.tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM investigation_teams WHERE investigation_id = ?)`, id).Scan(&has); err != nil {
+		return fmt.Errorf("teams of %s: %w", id, err)
+	}
+	if !has {
+		return &InvalidError{"visibility", "Ask a team in first: there is none yet whose members could see it."}
+	}
+	return nil
 }
 
 func (w *work) putPerson(ctx context.Context, id InvestigationID, user, role string) error {

@@ -411,7 +411,7 @@ const (
 
 func checkHappened(at, now int64) error {
 	if at < now-maxAgeOfEntry || at > now+maxAhead {
-		return &InvalidError{"happened_unix_nano", "Say when it happened, in nanoseconds since 1970: within the last 20 years, or a year from now."}
+		return &InvalidError{"happened_unix_nano", "Say when it happened: within the last 20 years, or up to a year from now."}
 	}
 	return nil
 }

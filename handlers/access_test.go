@@ -185,10 +185,10 @@ func newHiddenBoard(t *testing.T) *hiddenBoard {
 	var a collab.Annotation
 	owner.api("POST", "/api/v1/annotations", `{"anchor":{"pin_id":"`+string(h.pin)+`"},"text":"`+hiddenWord+` remark for @theviewer"}`, 201, &a)
 	h.remark = a.ID
-	owner.api("PATCH", base, fmt.Sprintf(`{"seen":%d,"status":"mitigated","next_update_unix_nano":"5"}`, 100), 400, nil)
+	owner.api("PATCH", base, fmt.Sprintf(`{"seen":%d,"status":"mitigated","next_update_unix_nano":"1900000000000000000"}`, 100), 400, nil)
 	var now collab.Investigation
 	owner.api("GET", base, "", 200, &now)
-	owner.api("PATCH", base, fmt.Sprintf(`{"seen":%d,"status":"mitigated","next_update_unix_nano":"5"}`, now.Offset), 200, nil)
+	owner.api("PATCH", base, fmt.Sprintf(`{"seen":%d,"status":"mitigated","next_update_unix_nano":"1900000000000000000"}`, now.Offset), 200, nil)
 	h.secrets = []string{hiddenWord, string(h.id), string(h.pin), string(h.picture), string(h.remark)}
 	return h
 }

@@ -27,6 +27,53 @@ func readJSON(c echo.Context, v any) error {
 	return decodeStrict(body, v)
 }
 
+// readFields is readJSON that tells which of the fields are null, which is not the
+// same as left out.
+func readFields(c echo.Context, v any) (empty map[string]bool, err error) {
+	body, err := io.ReadAll(c.Request().Body)
+	if err != nil {
+		return nil, fmt.Errorf("read body: %w", err)
+	}
+	if err := decodeStrict(body, v); err != nil {
+		return nil, err
+	}
+	return nullFields(body)
+}
+
+// nullFields are the fields of a JSON object that are null.
+func nullFields(body []byte) (map[string]bool, error) {
+	var fields map[string]json.RawMessage
+	if err := decodeJSON(body, &fields); err != nil {
+		return nil, err
+	}
+	empty := map[string]bool{}
+	for name, raw := range fields {
+		if string(raw) == "null" {
+			empty[name] = true
+		}
+	}
+	return empty, nil
+}
+
+// clearEmpty takes away what an update says is null: the lead and the times. The
+// others are never empty.
+func clearEmpty(u *collab.InvestigationUpdate, empty map[string]bool) error {
+	for _, name := range []string{"title", "status", "severity", "kind", "visibility"} {
+		if empty[name] {
+			return &collab.InvalidError{Field: name, Message: "This is never empty. Say what it is to be, or leave the field out."}
+		}
+	}
+	if empty["lead"] {
+		u.Lead = new(string)
+	}
+	for name, at := range map[string]**int64{"next_update_unix_nano": &u.NextUpdateUnixNano, "impact_start_unix_nano": &u.ImpactStartUnixNano, "impact_end_unix_nano": &u.ImpactEndUnixNano} {
+		if empty[name] {
+			*at = new(int64)
+		}
+	}
+	return nil
+}
+
 // decodeStrict is decodeJSON for what programs send over HTTP, where a field that
 // does not exist is a mistake of which its sender should hear.
 func decodeStrict(body []byte, v any) error {
@@ -164,8 +211,12 @@ func (s *Server) listInvestigations(c echo.Context) error {
 // createInvestigationJSON answers POST /api/v1/investigations.
 func (s *Server) createInvestigationJSON(c echo.Context) error {
 	var n collab.InvestigationNew
-	if err := readJSON(c, &n); err != nil {
+	empty, err := readFields(c, &n)
+	if err != nil {
 		return err
+	}
+	if empty["lead"] {
+		n.Lead = new(string) // nobody; left out, it is whoever opens it
 	}
 	inv, fresh, err := s.Collab.CreateInvestigation(c.Request().Context(), n)
 	if err != nil {
@@ -226,7 +277,11 @@ func (s *Server) showInvestigationJSON(c echo.Context) error {
 // updateInvestigationJSON answers PATCH /api/v1/investigations/:id.
 func (s *Server) updateInvestigationJSON(c echo.Context) error {
 	var u collab.InvestigationUpdate
-	if err := readJSON(c, &u); err != nil {
+	empty, err := readFields(c, &u)
+	if err != nil {
+		return err
+	}
+	if err := clearEmpty(&u, empty); err != nil {
 		return err
 	}
 	inv, err := s.Collab.UpdateInvestigation(c.Request().Context(), investigationParam(c), u)

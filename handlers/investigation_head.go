@@ -98,7 +98,9 @@ func (b *board) headPeople(h *views.BoardHead, teams []collab.Team) {
 	h.Leads = []views.Option{{Value: "", Label: "nobody"}}
 	known := inv.Lead == ""
 	for _, u := range b.people {
-		h.Leads = append(h.Leads, views.Option{Value: u.ID, Label: u.Name})
+		if u.Role.AtLeast(collab.RoleMember) || u.ID == inv.Lead {
+			h.Leads = append(h.Leads, views.Option{Value: u.ID, Label: u.Name})
+		}
 		known = known || u.ID == inv.Lead
 		if !in[u.ID] && u.ID != inv.Lead {
 			h.OtherPeople = append(h.OtherPeople, views.Option{Value: u.ID, Label: u.Name})

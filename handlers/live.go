@@ -252,6 +252,13 @@ func (k *socket) do(ctx context.Context, req *live.Request) (int64, error) {
 		if err := decodeJSON(req.Data, &u); err != nil {
 			return 0, err
 		}
+		empty, err := nullFields(req.Data)
+		if err == nil {
+			err = clearEmpty(&u, empty)
+		}
+		if err != nil {
+			return 0, err
+		}
 		u.Ref = req.Ref
 		inv, err := store.UpdateInvestigation(ctx, k.id, u)
 		if err != nil {
