@@ -5,13 +5,17 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"testing"
-	"time"
 
-	"redthread/tracestore/ingestlog/logtest"
+	"redthread/tracestore/column"
+	"redthread/tracestore/graph"
 	"redthread/tracestore/memtable"
+	"redthread/tracestore/otlp"
+	"redthread/tracestore/segment"
+	"redthread/tracestore/trace"
 )
 
 // edgeBenchBodies are the export requests that BenchmarkEdgeCost takes in: those of
@@ -45,73 +49,109 @@ func edgeBenchBodies(b *testing.B) (bodies [][]byte, rows int) {
 	return bodies, rows
 }
 
-// BenchmarkEdgeCost measures what the edge index costs at ingest: the same requests
-// are taken in with it and without, in turn, until all is on disk and merged, and the
-// processor time of the one is set against that of the other. There are as many
-// flushes as the first level of merges needs; a store that keeps on merges each run
-// twice more, which is counted as twice what the first time took.
-func BenchmarkEdgeCost(b *testing.B) {
-	bodies, rows := edgeBenchBodies(b)
-	const flushes = mergeRuns
-	// ingest returns the processor time for all, and for the merges of edges alone.
-	ingest := func(none bool) (all, merges time.Duration, bytes int64) {
-		log, stop := logtest.Start(b, b.TempDir())
-		defer stop()
-		s, err := Open(b.Context(), Options{Dir: b.TempDir(), Log: log, MinFreeBytes: 1, FlushRows: 1 << 30, FlushBytes: maxFlushBytes})
-		if err != nil {
-			b.Fatal(err)
-		}
-		defer s.Close()
-		s.edges.Store(&memtable.Edges{None: none})
-		runtime.GC()
-		began := cpu(b)
-		for i := range flushes {
-			for _, raw := range bodies[i*len(bodies)/flushes : (i+1)*len(bodies)/flushes] {
-				if _, err := s.Append(b.Context(), Batch{Format: FormatOTLPProto, Raw: raw}); err != nil {
-					b.Fatal(err)
+// edgeTable decodes requests into a memtable as the writer does, with what the
+// decoder and the table do for edges or without. Without, no key has a mark and no
+// row a link or the kind of a consumer, so that no row is looked at.
+func edgeTable(b *testing.B, with bool, d *otlp.Decoder, recent *memtable.Recent, bodies [][]byte, round uint64) *memtable.Table {
+	mem := memtable.NewAfter(nil, recent, memtable.Edges{})
+	for _, raw := range bodies {
+		if _, err := d.DecodeRows(otlp.Traces, raw, otlp.Arrival{UnixNano: testClock.UnixNano()}, func(r *column.Row) error {
+			hash := column.Mix(r.Hash(), round) // other rows each time
+			if !with {
+				if r.Links = nil; r.Kind == trace.KindConsumer {
+					r.Kind = trace.KindInternal
 				}
 			}
-			if err := s.Flush(b.Context()); err != nil {
-				b.Fatal(err)
-			}
-		}
-		before := cpu(b)
-		if err := s.Maintain(b.Context()); err != nil {
+			_, err := mem.AddRow(r, hash)
+			return err
+		}); err != nil {
 			b.Fatal(err)
 		}
-		merges = cpu(b) - before
-		if st := s.Stats(); int(st.AppendedRowsTotal) < rows || st.EdgeRuns != 1 {
-			b.Fatalf("%d of %d rows, %d runs", st.AppendedRowsTotal, rows, st.EdgeRuns)
-		}
-		return cpu(b) - began, merges, s.Stats().EdgeBytes
+		mem.Publish()
+	}
+	if with == (len(mem.Halves()) == 0) {
+		b.Fatalf("%d halves", len(mem.Halves()))
+	}
+	return mem
+}
+
+// BenchmarkEdgeCost measures what the edge index costs at ingest, in processor time
+// of all that runs, the garbage collector too:
+//
+//   - looking at rows: the same requests go into memtables with it and without, in
+//     turn, and the one is set against the other;
+//   - the run of edges of a flush: summaries, halves in order, the file;
+//   - merging: of as many flushes as one merge joins. A store that keeps on merges
+//     each run once a level, so that it counts maxRunLevel times.
+//
+// What it reports are medians: of 40 pairs of memtables, of 40 flushes and of 5 merges,
+// per span, and their sum as us/span.
+func BenchmarkEdgeCost(b *testing.B) {
+	bodies, rows := edgeBenchBodies(b)
+	const flushes, rounds = mergeRuns, 5
+	var decoders [2]otlp.Decoder
+	var recents [2]*memtable.Recent
+	decoders[1].UseMarks(graph.DefaultRules().Marks)
+	for i := range recents {
+		recents[i] = memtable.NewRecent(recentRows)
+	}
+	// timed is the processor time that fn takes, in microseconds a span of n.
+	timed := func(n int, fn func()) float64 {
+		runtime.GC() // of what came before
+		began := cpu(b)
+		fn()
+		return float64((cpu(b) - began).Nanoseconds()) / 1e3 / float64(n)
+	}
+	median := func(list []float64) float64 {
+		slices.Sort(list)
+		return list[len(list)/2]
 	}
 	b.Run(fmt.Sprintf("rows=%d", rows), func(b *testing.B) {
-		var more, ratio, merge []float64
-		var size int64
-		const pairs = 5
-		ingest(false) // until the heap has the size that it keeps
-		for i := range pairs {
-			var with, without, merges time.Duration
-			if i%2 == 0 {
-				with, merges, size = ingest(false)
+		var look, flush, merge []float64
+		dir, size := b.TempDir(), int64(0)
+		for round := range uint64(rounds + 1) { // the first until the heap has the size that it keeps
+			var runs []*segment.Edges
+			for i := range flushes {
+				part := bodies[i*len(bodies)/flushes : (i+1)*len(bodies)/flushes]
+				var tables [2]*memtable.Table
+				var took [2]float64
+				for k := range tables {
+					with := (k + i + int(round)) % 2 // which comes first changes
+					took[with] = timed(rows/flushes, func() {
+						tables[with] = edgeTable(b, with == 1, &decoders[with], recents[with], part, round)
+					})
+				}
+				path := filepath.Join(dir, fmt.Sprint(i, ".edges"))
+				wrote := timed(tables[1].Rows(), func() {
+					if _, err := segment.WriteEdges(path, tables[1].Halves(), tables[1].Summaries(), nil); err != nil {
+						b.Fatal(err)
+					}
+				})
+				runs = append(runs, segment.OpenEdges(path, segment.NewCache(1<<20)))
+				if round > 0 {
+					look, flush = append(look, took[1]-took[0]), append(flush, wrote)
+				}
 			}
-			without, _, _ = ingest(true)
-			if i%2 == 1 {
-				with, merges, size = ingest(false)
+			merged := timed(rows, func() {
+				info, err := segment.MergeEdges(filepath.Join(dir, "merged.edges"), runs, nil)
+				if err != nil {
+					b.Fatal(err)
+				}
+				size = info.SizeBytes
+			})
+			if round > 0 {
+				merge = append(merge, merged)
 			}
-			perSpan := func(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e3 / float64(rows) }
-			b.Logf("with edges %.2f us of processor time a span, of which merging them %.2f; without %.2f", perSpan(with), perSpan(merges), perSpan(without))
-			with += (maxRunLevel - 1) * merges
-			more, ratio, merge = append(more, perSpan(with-without)), append(ratio, with.Seconds()/without.Seconds()), append(merge, perSpan(merges))
+			for _, e := range runs {
+				e.Close()
+			}
 		}
-		median := func(list []float64) float64 {
-			slices.Sort(list)
-			return list[len(list)/2]
-		}
+		l, f, m := median(look), median(flush), median(merge)
 		b.ReportMetric(0, "ns/op")
-		b.ReportMetric(median(more), "us/span")
-		b.ReportMetric(median(ratio), "with/without")
-		b.ReportMetric(median(merge), "us/span/merge")
+		b.ReportMetric(l, "us/span-look")
+		b.ReportMetric(f, "us/span-flush")
+		b.ReportMetric(m, "us/span-merge")
+		b.ReportMetric(l+f+maxRunLevel*m, "us/span")
 		b.ReportMetric(float64(size)/float64(rows), "bytes/span")
 	})
 }

@@ -68,11 +68,7 @@ func (w *writer) useRules(edges *memtable.Edges) {
 	if rules == nil {
 		rules = graph.DefaultRules()
 	}
-	if edges.None {
-		w.decoder.UseMarks(nil)
-	} else {
-		w.decoder.UseMarks(rules.Marks)
-	}
+	w.decoder.UseMarks(rules.Marks)
 	if w.table != nil {
 		w.table.mem.UseRules(*edges)
 	}

@@ -58,9 +58,6 @@ func New() *Table { return NewAfter(nil, NewRecent(defaultRecent), Edges{}) }
 type Edges struct {
 	Rules *graph.Rules // nil: those without correlations
 	Kept  []string     // the attributes that summaries keep; nil: graph.DefaultKept
-	// None has it find nothing out, neither edges nor summaries: what that costs is
-	// measured against it.
-	None bool
 }
 
 // NewAfter returns an empty table that drops the rows recent has already, and adds
@@ -105,11 +102,7 @@ func (t *Table) AddRow(r *column.Row, hash uint64) (bool, error) {
 // look finds out what a row means for edges: it takes their halves, and returns
 // flags.
 func (t *Table) look(r *column.Row) (flags uint8) {
-	edges := t.edges.Load()
-	if edges.None {
-		return 0
-	}
-	rules := edges.Rules
+	rules := t.edges.Load().Rules
 	receipt, offer := graph.MayReceive(r.Marks, &r.Span), rules.MayOffer(r.Marks, r.EventMarks, &r.Span)
 	if !receipt && !offer {
 		return 0
@@ -345,9 +338,6 @@ func (t *Table) Between(from, to int64) (ids []trace.ID) {
 // Summaries returns the summaries of all traces in no order. Their strings alias
 // the table.
 func (t *Table) Summaries() []graph.Summary {
-	if t.edges.Load().None {
-		return nil
-	}
 	t.index.mu.RLock()
 	defer t.index.mu.RUnlock()
 	blocks := t.rootBlocks()

@@ -52,9 +52,6 @@ func BenchmarkEdges(b *testing.B) {
 		tables = append(tables, m)
 	}
 	dir := b.TempDir()
-	if d := os.Getenv("KEEP_EDGES"); d != "" {
-		dir = d
-	}
 	var list []*Edges
 	for i := range tables {
 		list = append(list, OpenEdges(filepath.Join(dir, fmt.Sprint(i, ".edges")), NewCache(1<<20)))
