@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -66,6 +67,9 @@ type exploreState struct {
 	// The clauses as typed, with what is wrong with them; where there is no
 	// error they say the same as Spec.
 	Clauses map[string][]clause
+	// implied are calculated fields of Spec that the store knows too: they need not be
+	// said.
+	implied map[string]bool
 	// Error is a fault that belongs to no clause.
 	Error string
 	// Fresh says that nothing was asked: the page shows a first question.
@@ -369,7 +373,9 @@ func (st *exploreState) address(change func(url.Values)) string {
 
 // specJSON is the query as the API takes it, with the window made absolute.
 func (st *exploreState) specJSON() string {
-	b, err := json.Marshal(st.bound())
+	spec := st.bound()
+	spec.CalculatedFields = slices.DeleteFunc(slices.Clone(spec.CalculatedFields), func(f query.CalculatedField) bool { return st.implied[f.Name] })
+	b, err := json.Marshal(spec)
 	if err != nil {
 		return "{}"
 	}

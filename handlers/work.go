@@ -143,7 +143,12 @@ func (w *work) ask(groups []string, calculations []query.Calculation, filters ..
 		names = append(names, f.Column)
 	}
 	st.Spec.CalculatedFields = w.words.Fields(names...)
+	// The store knows them by their names: addresses say only those of this page.
+	st.implied = map[string]bool{}
 	for _, f := range st.Spec.CalculatedFields {
+		if st.implied[f.Name] = !w.words.Special(f.Name); st.implied[f.Name] {
+			continue
+		}
 		st.Clauses[paramCalculated] = append(st.Clauses[paramCalculated], clause{Text: quoteColumn(f.Name) + " = " + f.Expression})
 	}
 	return st

@@ -164,6 +164,39 @@ func TestMessagesAndJobsOfCaptures(t *testing.T) {
 	b.get("/messages/uk.quote-requested?range=1m").want(t, "a short window", http.StatusOK, "Nothing of uk.quote-requested", "The last 2 h")
 }
 
+// TestWorkLinksAreReadable: links to Explore say what they ask in the words of these
+// pages, which queries know, and get the same answer.
+func TestWorkLinksAreReadable(t *testing.T) {
+	b := capturedSite(t)
+	page := b.get("/jobs/SendEmail").body
+	n := 0
+	for _, part := range strings.Split(page, `href="/explore?`)[1:] {
+		q, err := url.ParseQuery(strings.ReplaceAll(part[:strings.IndexByte(part, '"')], "&amp;", "&"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		n++
+		for _, f := range q["f"] {
+			if len(f) > 200 || strings.Contains(f, "OR(OR(") {
+				t.Errorf("a link has the calculated field %s", f)
+			}
+		}
+	}
+	if n < 5 {
+		t.Fatalf("%d links to Explore", n)
+	}
+	one := answerOf[workDetail](t, b, "/api/v1/jobs/SendEmail")
+	for query, want := range map[string]float64{
+		`"calculations":[{"op":"COUNT"}],"filters":[{"column":"work.class","op":"=","value":"SendEmail"},{"column":"work.side","op":"=","value":"process"}]`:                                                                         one.Handled,
+		`"calculations":[{"op":"COUNT"}],"calculated_fields":[{"name":"mine","expression":"EQUALS($work.class, \"SendEmail\")"}],"filters":[{"column":"mine","op":"=","value":true},{"column":"work.side","op":"=","value":"send"}]`: one.Sent,
+	} {
+		b.api(http.MethodPost, "/api/v1/query", `{"time_range":7200,`+query+`}`, http.StatusOK, nil).want(t, query, http.StatusOK, fmt.Sprintf(`"COUNT":%v`, want))
+	}
+	b.get("/explore?range=2h&v=COUNT&g=work.class&w="+url.QueryEscape("work.side = process")).want(t, "Explore in these words", http.StatusOK, "RecalculateQuotes", "NotifyDealersJob")
+	b.api(http.MethodPost, "/api/v1/query", `{"time_range":7200,"calculations":[{"op":"P95","column":"work.wait_ms"}],"calculated_fields":[{"name":"x","expression":"EQUALS(1"}]}`, http.StatusBadRequest, nil).
+		want(t, "a fault in a field of one's own", http.StatusBadRequest, "calculated_fields[0]")
+}
+
 // TestSentInBulk: of jobs of several classes that one span sends each counts for its own.
 func TestSentInBulk(t *testing.T) {
 	s := newSite(t)

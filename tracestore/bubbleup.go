@@ -15,6 +15,15 @@ func (s *Store) BubbleUp(ctx context.Context, spec query.BubbleUp) (*query.Bubbl
 
 // BubbleUpProgress is [Store.BubbleUp], whose progress can be watched meanwhile.
 func (s *Store) BubbleUpProgress(ctx context.Context, spec query.BubbleUp, progress *query.Progress) (*query.BubbleUpResult, error) {
+	names := columnsOf(spec.SelectionFilters)
+	if spec.Selection != nil {
+		names = append(names, spec.Selection.Column)
+	}
+	asked, err := s.spec(ctx, spec.Query, names...)
+	if err != nil {
+		return nil, err
+	}
+	spec.Query = asked
 	p, err := query.CompileBubbleUp(spec, s.o.Now())
 	if err != nil {
 		return nil, err

@@ -10,6 +10,11 @@ import (
 // Calls tells which services call which inside traces. Errors are those of
 // [Store.Query].
 func (s *Store) Calls(ctx context.Context, q query.Calls) (*query.CallsResult, error) {
+	fields, err := s.withWords(ctx, q.CalculatedFields, columnsOf(q.Filters))
+	if err != nil {
+		return nil, err
+	}
+	q.CalculatedFields = fields
 	p, err := query.CompileCalls(q, s.o.Now())
 	if err != nil {
 		return nil, err
@@ -27,6 +32,10 @@ func (s *Store) Calls(ctx context.Context, q query.Calls) (*query.CallsResult, e
 // Sample chooses some of the spans that match, each as likely as the others.
 // Errors are those of [Store.Query].
 func (s *Store) Sample(ctx context.Context, q query.Search) (*query.SampleResult, error) {
+	q, err := s.searchSpec(ctx, q)
+	if err != nil {
+		return nil, err
+	}
 	p, err := query.CompileSearch(q, s.o.Now())
 	if err != nil {
 		return nil, err

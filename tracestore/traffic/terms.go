@@ -154,6 +154,8 @@ type Vocabulary struct {
 	nests  bool
 	bulks  bool
 	ids    bool
+	// special says that the vocabulary is for one class, see [Vocabulary.Of].
+	special bool
 	// Where the name of a topic or class may stand.
 	topics, classes []source
 }
@@ -432,6 +434,11 @@ func Classes(class string) (list []string) {
 	return list
 }
 
+// Special reports whether a field means something else than in the vocabulary of all.
+func (v *Vocabulary) Special(field string) bool {
+	return v.special && (field == IsClass || field == Jobs)
+}
+
 // Of returns the vocabulary for questions about one class: [IsClass] tells its spans,
 // those too that send others with it, and [Jobs] how many of this class were sent.
 func (v *Vocabulary) Of(class string) *Vocabulary {
@@ -450,6 +457,7 @@ func (v *Vocabulary) Of(class string) *Vocabulary {
 		}
 	}
 	of.fields = append(of.fields, query.CalculatedField{Name: IsClass, Expression: is})
+	of.special = true
 	return &of
 }
 
@@ -480,13 +488,17 @@ func (v *Vocabulary) Fields(wanted ...string) []query.CalculatedField {
 	return out
 }
 
+// Prefix begins the names of the vocabulary.
+const Prefix = "work."
+
+// Names are the names of the vocabulary, as far as the data has them.
+func Names() []string {
+	return []string{Side, IsJob, Topic, Class, WaitMS, Retry, Group, Nested, Failures, Retries, Jobs, Run, SenderService, SenderName, SentWaitMS}
+}
+
 // Calculated reports whether a column is one of the vocabulary's.
 func Calculated(name string) bool {
-	switch name {
-	case Side, IsJob, Topic, Class, WaitMS, Retry, Group, Nested, Failures, Retries, Jobs, Run, IsClass, SenderService, SenderName, SentWaitMS:
-		return true
-	}
-	return false
+	return strings.HasPrefix(name, Prefix) && (name == IsClass || slices.Contains(Names(), name))
 }
 
 func call(function string, args ...string) string {
