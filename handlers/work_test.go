@@ -655,6 +655,7 @@ func TestOneAnswerOfThreads(t *testing.T) {
 		}
 		b.get("/ripples?range=2h&service=web-de&name=POST+%2Fquotes&in="+e.Environment).want(t, "its batches", http.StatusOK, "work on batches of messages from several of its threads")
 	}
+	b.get("/api/v1/ripples?range=2h").want(t, "waiting time, which is not known there", http.StatusOK, "busy_nano", "!waiting_nano")
 	shared, compared := 0, 0
 	for _, x := range answer.Results {
 		id, err := trace.ParseID(fmt.Sprint(x.Data["trace.trace_id"]))
