@@ -236,15 +236,8 @@ func (r *Rules) Wants(key string) bool {
 	if key == "" {
 		return false
 	}
-	if _, ok := r.field(key); ok || r.scopes[key] || shapeKeys[key] || scheduleKeys[key] {
-		return true
-	}
-	for _, p := range jobPrefixes[key[0]] {
-		if strings.HasPrefix(key, p) {
-			return true
-		}
-	}
-	return false
+	_, ok := r.field(key)
+	return ok || r.scopes[key] || shapeKeys[key] || scheduleKeys[key] || jobKey(key)
 }
 
 // shapeKeys are those that shapeOf knows beside those with a prefix.
@@ -253,7 +246,7 @@ var shapeKeys = func() map[string]bool {
 	for key := range receiptKeys {
 		out[key] = true
 	}
-	for _, key := range []string{"messaging.destination.name", "messaging.destination", "messaging.source.name", "queue.name", "job.class"} {
+	for _, key := range []string{"messaging.destination.name", "messaging.destination", "messaging.source.name", "queue.name", "job.class", "messaging.oban.worker"} {
 		out[key] = true
 	}
 	return out

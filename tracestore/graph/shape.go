@@ -64,14 +64,32 @@ var scheduleKeys = map[string]bool{
 	"job.schedule": true, "faas.cron": true, "faas.time": true, "celery.periodic": true,
 }
 
-// scheduleLengths refuses nearly all keys that are not among scheduleKeys, see
-// [Rules].
-var scheduleLengths = func() (out [256]uint64) {
-	for key := range scheduleKeys {
-		out[keyByte(key)] |= 1 << (len(key) & 63)
+// shapeLengths refuses nearly all keys that are among neither shapeKeys nor
+// scheduleKeys, see [Rules].
+var shapeLengths = func() (out [256]uint64) {
+	for _, keys := range []map[string]bool{shapeKeys, scheduleKeys} {
+		for key := range keys {
+			out[keyByte(key)] |= 1 << (len(key) & 63)
+		}
 	}
 	return out
 }()
+
+// shapeKey reports whether shapeOf may want to know of a key.
+func shapeKey(key string) bool {
+	return key != "" && (shapeLengths[keyByte(key)]>>(len(key)&63)&1 != 0 || jobKey(key))
+}
+
+// jobKey reports whether the instrumentations of job queues set a key, which is not
+// empty.
+func jobKey(key string) bool {
+	for _, p := range jobPrefixes[key[0]] {
+		if strings.HasPrefix(key, p) {
+			return true
+		}
+	}
+	return false
+}
 
 // consumeOps and produceOps are the values of messaging.operation,
 // messaging.operation.type and messaging.operation.name (semantic conventions,
@@ -94,6 +112,9 @@ func shapeOf(s *trace.Span) (sh shape, topic string) {
 	)
 	for i := range s.Attributes {
 		key, v := s.Attributes[i].Key, &s.Attributes[i].Value
+		if !shapeKey(key) {
+			continue
+		}
 		switch key {
 		case "messaging.operation", "messaging.operation.type", "messaging.operation.name":
 			op := strings.ToLower(v.Str)
@@ -141,20 +162,10 @@ func shapeOf(s *trace.Span) (sh shape, topic string) {
 			}
 			continue
 		}
-		if key == "" {
-			continue
-		}
-		if scheduleLengths[keyByte(key)]>>(len(key)&63)&1 != 0 && scheduleKeys[key] && v.Text() != "" && v.Text() != "false" {
+		if scheduleKeys[key] && v.Text() != "" && v.Text() != "false" {
 			sh |= scheduled
 		}
-		if !job {
-			for _, p := range jobPrefixes[key[0]] {
-				if strings.HasPrefix(key, p) {
-					job = true
-					break
-				}
-			}
-		}
+		job = job || jobKey(key)
 	}
 	run := kind == "job" && class != "" || spanType == "worker" || madeAt
 	if job || run {

@@ -1,6 +1,10 @@
 package graph
 
 import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"strconv"
 	"testing"
 
 	"redthread/tracestore/trace"
@@ -49,5 +53,48 @@ func TestShape(t *testing.T) {
 		if run, caused := Receipt(&s); run != tt.want.jobRun() || caused != (tt.want.has(consumes) && !tt.want.has(scheduled)) {
 			t.Errorf("%s: receipt is run=%v caused=%v of shape %04b", tt.name, run, caused, tt.want)
 		}
+	}
+}
+
+// TestShapeKeys: every key that shapeOf reads is one that it is told of, and that the
+// graph has read from where spans are stored.
+func TestShapeKeys(t *testing.T) {
+	file, err := parser.ParseFile(token.NewFileSet(), "shape.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := 0
+	ast.Inspect(file, func(n ast.Node) bool {
+		if sw, ok := n.(*ast.SwitchStmt); !ok {
+			return true
+		} else if tag, ok := sw.Tag.(*ast.Ident); !ok || tag.Name != "key" {
+			return true
+		}
+		ast.Inspect(n.(*ast.SwitchStmt).Body, func(n ast.Node) bool {
+			if _, ok := n.(*ast.SwitchStmt); ok {
+				return false // of values
+			}
+			if c, ok := n.(*ast.CaseClause); ok {
+				for _, e := range c.List {
+					lit, ok := e.(*ast.BasicLit)
+					if !ok {
+						continue
+					}
+					key, err := strconv.Unquote(lit.Value)
+					if err != nil {
+						t.Fatal(err)
+					}
+					keys++
+					if !shapeKey(key) || !DefaultRules().Wants(key) {
+						t.Errorf("%s is read but not known", key)
+					}
+				}
+			}
+			return true
+		})
+		return false
+	})
+	if keys < 20 {
+		t.Fatalf("%d keys were found in shape.go", keys)
 	}
 }
