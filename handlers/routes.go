@@ -164,6 +164,7 @@ func (s *Server) routes() []route {
 		{groupAPI, get, "/i/:id/blocks/:block/picture", accessViewer, s.showPicture},
 		{groupPage, get, "/i/:id/offer", accessMember, s.showOffer},
 		{groupAPI, post, "/preview", accessViewer, s.showPreview},
+		{groupAPI, get, "/mentions", accessMember, s.listMentions},
 		{groupPage, post, "/annotations", accessMember, s.createAnnotation},
 		{groupPage, post, "/annotations/:annotation", accessMember, s.updateAnnotation},
 		{groupPage, post, "/annotations/:annotation/delete", accessMember, s.deleteAnnotation},

@@ -1,6 +1,7 @@
 package views
 
 import (
+	"net/url"
 	"strconv"
 	"time"
 )
@@ -148,3 +149,7 @@ type TextVersion struct {
 
 // maxAnnotationsInFull is how many annotations a list shows at their full height.
 const maxAnnotationsInFull = 6
+
+// mentionURL asks whom a text can name that is read by who may see something: an
+// investigation, or what an annotation is in.
+func mentionURL(what, id string) string { return "/mentions?" + what + "=" + url.QueryEscape(id) }

@@ -1203,7 +1203,7 @@ func BoardNotesFragment(n BoardNotes) templ.Component {
 			return templ_7745c5c3_Err
 		}
 		if n.CanWrite {
-			templ_7745c5c3_Err = annotateForm(n.InvestigationID, "", n.Ref, "remark:"+n.InvestigationID, "Say something about it all").Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = annotateForm(n.InvestigationID, n.InvestigationID, "", n.Ref, "remark:"+n.InvestigationID, "Say something about it all").Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

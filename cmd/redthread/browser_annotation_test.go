@@ -72,7 +72,18 @@ func TestBrowserAnnotations(t *testing.T) {
 	remark := `.Block--span .Annotations > .Annotation-thread`
 	bob.until("Bob reads the remark", `document.querySelector(`+jsonText(remark)+`)?.textContent.includes("for every quote") ?? false`)
 	bob.click(remark + ` .Annotation-reply > summary`)
-	bob.fill(remark+` .Annotation-reply textarea`, "Since which build, @Ann?")
+	// Whom he can name is offered: Escape leaves it, Enter takes it.
+	bob.fill(remark+` .Annotation-reply textarea`, "Since which build, @a")
+	offered := `document.querySelector('.Mentions [aria-selected="true"] .Mentions-name')?.textContent === "Ann" && document.activeElement.role === "combobox"
+		&& document.activeElement.getAttribute("aria-activedescendant") === document.querySelector('.Mentions [aria-selected="true"]').id`
+	bob.until("Ann is offered", offered)
+	bob.key("Escape")
+	bob.until("the list is gone", `document.querySelector(".Mentions") === null && document.activeElement.role !== "combobox"`)
+	bob.write("n")
+	bob.until("Ann is offered again", offered)
+	bob.key("ArrowDown")
+	bob.key("Enter")
+	bob.until("her name stands there", `document.activeElement.value === "Since which build, @Ann " && document.querySelector(".Mentions") === null`)
 	bob.click(remark + ` .Annotation-reply button`)
 	ann.until("Ann reads the reply below it", `document.querySelector(`+jsonText(remark+" .Annotation-replies")+`)?.textContent.includes("Since which build") ?? false`)
 	ann.until("Ann's inbox counts up", `parseInt(document.getElementById("inbox-badge").textContent) === 1`)
