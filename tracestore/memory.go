@@ -11,7 +11,7 @@ const (
 	// tableShare: the memtable that grows may take a sixth, and the frozen one
 	// that is being written as much again. The writer waits while there are two.
 	tableShare = 6
-	// cacheShare: decoded columns that queries have read.
+	// cacheShare: decoded columns that queries have read, and pages with rows of traces.
 	cacheShare = 6
 	// bodyShare: bodies that are being read, validated and logged. Beyond it
 	// requests are refused with ErrOverloaded.

@@ -108,7 +108,7 @@ func fixedWidth(key string) int {
 
 // cached decodes through the cache and names the file in errors.
 func cached[T any](b *block, p part, name string, load func() (T, int64, error)) (T, error) {
-	v, err := b.f.cache.get(cacheKey{b.f.id, b.group, p, name}, func() (any, int64, error) {
+	v, err := b.f.cache.get(cacheKey{file: b.f.id, group: b.group, part: p, name: name}, func() (any, int64, error) {
 		v, n, err := load()
 		return v, n, err
 	})

@@ -8,7 +8,8 @@ import (
 	"redthread/tracestore/column"
 )
 
-// Cache keeps decoded columns within a limit of bytes. Those that were asked for
+// Cache keeps decoded columns, and pages of those of which single rows were read, within
+// a limit of bytes. Those that were asked for
 // once go first, the oldest before the others: a scan over more than the cache
 // holds pushes out its own columns and not those in daily use. It is shared by all
 // segments of a store and may be used by several goroutines at once.
@@ -31,6 +32,7 @@ type cacheKey struct {
 	group int
 	part  part
 	name  string
+	at    int64 // of a page: where in the file
 }
 
 // part is a sort of thing that a row group has by name. Names are the senders':
@@ -46,6 +48,7 @@ const (
 	partLinks                // *column.Links
 	partRecord               // *columnRecord of the sidecar, by number
 	partEdges                // a block of a run of edges, by number
+	partPage                 // *parquet.Page, by where it begins
 )
 
 type cacheEntry struct {

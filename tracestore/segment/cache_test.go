@@ -12,7 +12,7 @@ func TestCache(t *testing.T) {
 	loads := 0
 	ask := func(file uint64, group int, bytes int64) {
 		t.Helper()
-		got, err := c.get(cacheKey{file, group, partColumn, "c"}, func() (any, int64, error) {
+		got, err := c.get(cacheKey{file: file, group: group, part: partColumn, name: "c"}, func() (any, int64, error) {
 			loads++
 			return group, bytes, nil
 		})
@@ -49,10 +49,10 @@ func TestCache(t *testing.T) {
 		}
 	}
 	ask(4, 0, 2000) // more than the limit is not kept
-	if _, ok := c.peek(cacheKey{4, 0, partColumn, "c"}); ok {
+	if _, ok := c.peek(cacheKey{file: 4, part: partColumn, name: "c"}); ok {
 		t.Error("an entry beyond the limit is kept")
 	}
-	if _, err := c.get(cacheKey{5, 0, partColumn, "c"}, func() (any, int64, error) { return nil, 0, errors.New("damaged") }); err == nil {
+	if _, err := c.get(cacheKey{file: 5, part: partColumn, name: "c"}, func() (any, int64, error) { return nil, 0, errors.New("damaged") }); err == nil {
 		t.Error("an error is lost")
 	}
 	for file := range uint64(6) {

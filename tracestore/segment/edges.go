@@ -46,7 +46,7 @@ import (
 // it was is said by the trace where the thread begins.
 const (
 	edgesMagic       = "rted"
-	edgesVersion     = 4
+	edgesVersion     = 5
 	edgesFooterBytes = 100
 	edgesIndexBytes  = 40
 )
@@ -251,7 +251,7 @@ func (e *Edges) load(block int) (b []byte, err error) {
 
 // cachedBlock returns an unpacked block of a section.
 func cachedBlock[T any](e *Edges, block int, decode func([]byte) (T, int64, error)) (T, error) {
-	v, err := e.cache.get(cacheKey{e.id, block, partEdges, ""}, func() (any, int64, error) {
+	v, err := e.cache.get(cacheKey{file: e.id, group: block, part: partEdges}, func() (any, int64, error) {
 		raw, err := e.load(block)
 		if err != nil {
 			return nil, 0, err
@@ -276,7 +276,7 @@ type runStrings struct {
 }
 
 func (e *Edges) strings() (*runStrings, error) {
-	v, err := e.cache.get(cacheKey{e.id, -1, partEdges, ""}, func() (any, int64, error) {
+	v, err := e.cache.get(cacheKey{file: e.id, group: -1, part: partEdges}, func() (any, int64, error) {
 		raw, err := e.read(e.footer.strings, e.footer.stringsLen, e.footer.stringsSum)
 		if err != nil {
 			return nil, 0, err

@@ -250,7 +250,7 @@ func (x *index) records(cache *Cache, file uint64, key string) (out []*columnRec
 	hash, n := keyHash(key), len(x.keys)/keyBytes
 	i := sort.Search(n, func(i int) bool { return binary.LittleEndian.Uint32(x.keys[i*keyBytes:]) >= hash })
 	for ; i < n && binary.LittleEndian.Uint32(x.keys[i*keyBytes:]) == hash; i++ {
-		v, err := cache.get(cacheKey{file, recordGroup, partRecord, strconv.Itoa(i)}, func() (any, int64, error) {
+		v, err := cache.get(cacheKey{file: file, group: recordGroup, part: partRecord, name: strconv.Itoa(i)}, func() (any, int64, error) {
 			e := x.keys[i*keyBytes:]
 			packed, err := x.part(x.recordAt, int64(binary.LittleEndian.Uint32(e[4:])), int64(binary.LittleEndian.Uint32(e[8:])))
 			if err != nil {

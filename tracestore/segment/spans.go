@@ -66,6 +66,8 @@ type picked struct {
 	// up is left out: the status message, the trace state, the time of arrival. nil:
 	// all.
 	want func(key string) bool
+	// placed says that the spans have their trace ids already.
+	placed bool
 }
 
 // pick reads the values of rows in column number leaf: from the decoded column if
@@ -74,24 +76,34 @@ func (b *block) pick(leaf int, rows []uint32) (at []uint32, v parquet.Values, er
 	c := b.r.file.Chunk(b.group, leaf)
 	def := &b.r.file.Columns()[leaf]
 	if def.Shape != parquet.Many {
-		if x, ok := b.f.cache.peek(cacheKey{b.f.id, b.group, partColumn, def.Path[0]}); ok {
+		if x, ok := b.f.cache.peek(cacheKey{file: b.f.id, group: b.group, part: partColumn, name: def.Path[0]}); ok {
 			at, v = pickVector(x.(*column.Vector), rows)
 			return at, v, nil
 		}
 	}
-	head := new(parquet.Head)
-	if c.HasHead() {
-		if head, err = cached(b, partHead, strconv.Itoa(leaf), func() (*parquet.Head, int64, error) {
-			h, err := c.Head()
+	head, err := cached(b, partHead, strconv.Itoa(leaf), func() (*parquet.Head, int64, error) {
+		h, err := c.Head()
+		if err != nil {
+			return nil, 0, err
+		}
+		return h, h.Bytes() + entryBytes, nil
+	})
+	if err != nil {
+		return nil, v, err
+	}
+	return c.At(rows, head, func(at int64, load func() (*parquet.Page, error)) (*parquet.Page, error) {
+		v, err := b.f.cache.get(cacheKey{file: b.f.id, group: b.group, part: partPage, at: at}, func() (any, int64, error) {
+			p, err := load()
 			if err != nil {
 				return nil, 0, err
 			}
-			return h, h.Bytes() + entryBytes, nil
-		}); err != nil {
-			return nil, v, err
+			return p, p.Bytes() + entryBytes, nil
+		})
+		if err != nil {
+			return nil, err
 		}
-	}
-	return c.At(rows, head)
+		return v.(*parquet.Page), nil
+	})
 }
 
 // pickVector takes the values of rows from a decoded column.
@@ -143,7 +155,7 @@ func (p *picked) read() error {
 
 func (p *picked) fixedColumns() error {
 	for leaf, info := range column.FixedColumns() {
-		if p.want != nil && (info.Key == column.StatusMessage || info.Key == column.TraceState || info.Key == column.Arrived) {
+		if p.placed && info.Key == column.TraceID || p.want != nil && (info.Key == column.StatusMessage || info.Key == column.TraceState || info.Key == column.Arrived) {
 			continue
 		}
 		if err := p.fixed(leaf, info.Key); err != nil {

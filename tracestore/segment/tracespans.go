@@ -142,7 +142,10 @@ func (b *block) readTraces(traces []*TraceRows, claims []claim, base int, of []t
 	if len(kept) == 0 {
 		return nil
 	}
-	p := picked{b: b, rows: kept, spans: make([]trace.Span, len(kept)), want: want}
+	p := picked{b: b, rows: kept, spans: make([]trace.Span, len(kept)), want: want, placed: true}
+	for i, of := range owners {
+		p.spans[i].TraceID = traces[of].ID
+	}
 	if err := p.read(); err != nil {
 		return b.corrupt(err)
 	}

@@ -130,8 +130,10 @@ func readAll(b []byte) {
 				_, _, _ = c.Flat()
 			}
 			if h, err := c.Head(); err == nil && rows > 0 {
-				_, _, _ = c.At([]uint32{0}, h)
-				_, _, _ = c.At([]uint32{uint32(rows / 2), uint32(rows - 1)}, h)
+				keep := keeper()
+				_, _, _ = c.At([]uint32{0}, h, keep)
+				_, _, _ = c.At([]uint32{uint32(rows / 2), uint32(rows - 1)}, h, keep)
+				_, _, _ = c.At([]uint32{uint32(rows - 1)}, h, nil)
 			}
 		}
 	}
@@ -232,7 +234,9 @@ func decodePage(typ Type, shape Shape, encoding Encoding, codec uint8, entries, 
 	_ = f.append(&p, n)
 	for _, long := range []bool{false, true} {
 		k := picker{def: def, s: s, dict: dict, long: long}
-		_, _ = k.read(codec, body, &h, 0, 0, []uint32{0, 1, 7, 500})
+		if p, err := s.data(def, codec, &h, body); err == nil {
+			_, _ = k.take(p, 0, []uint32{0, 1, 7, 500})
+		}
 	}
 }
 

@@ -116,6 +116,11 @@ type page struct {
 	encoding   Encoding
 	reps, defs []byte
 	values     []byte
+
+	// Of a page that is kept, decoded: the levels, and the values if they are
+	// differences. nil: not yet.
+	repBits, defBits column.Bitmap
+	ints             []int64
 }
 
 // scratch is what reading a column needs for a while.

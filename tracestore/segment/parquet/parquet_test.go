@@ -335,7 +335,22 @@ func sameValues(t *testing.T, s *sample, c Chunk, group, total int) {
 	}
 }
 
-// sameAt reads some rows only.
+// keeper returns a Keep that keeps all pages.
+func keeper() Keep {
+	pages := map[int64]*Page{}
+	return func(at int64, load func() (*Page, error)) (*Page, error) {
+		if p := pages[at]; p != nil {
+			return p, nil
+		}
+		p, err := load()
+		if err == nil {
+			pages[at] = p
+		}
+		return p, err
+	}
+}
+
+// sameAt reads some rows only: from pages that are not kept, that are to be, and that are.
 func sameAt(t *testing.T, rng *rand.Rand, s *sample, c Chunk, group, total int) {
 	t.Helper()
 	want := s.byRow(group, total)
@@ -343,6 +358,7 @@ func sameAt(t *testing.T, rng *rand.Rand, s *sample, c Chunk, group, total int) 
 	if err != nil {
 		t.Fatal(err)
 	}
+	keep := keeper()
 	for range 5 {
 		var ask []uint32
 		for range 1 + rng.IntN(60) {
@@ -350,22 +366,24 @@ func sameAt(t *testing.T, rng *rand.Rand, s *sample, c Chunk, group, total int) 
 		}
 		slices.Sort(ask)
 		ask = slices.Compact(ask)
-		rows, v, err := c.At(ask, d)
-		if err != nil {
-			t.Fatalf("%+v: %v", s.column, err)
-		}
-		got := map[uint32][]string{}
-		for i, r := range rows {
-			got[r] = append(got[r], s.text(&v, i))
-		}
-		for _, r := range ask {
-			if !slices.Equal(want[r], got[r]) {
-				t.Fatalf("%+v row %d of %d: %q, want %q", s.column, r, total, got[r], want[r])
+		for _, keep := range []Keep{nil, keep, keep} {
+			rows, v, err := c.At(ask, d, keep)
+			if err != nil {
+				t.Fatalf("%+v: %v", s.column, err)
 			}
-			delete(got, r)
-		}
-		if len(got) > 0 {
-			t.Fatalf("values of rows not asked for: %v", got)
+			got := map[uint32][]string{}
+			for i, r := range rows {
+				got[r] = append(got[r], s.text(&v, i))
+			}
+			for _, r := range ask {
+				if !slices.Equal(want[r], got[r]) {
+					t.Fatalf("%+v row %d of %d: %q, want %q", s.column, r, total, got[r], want[r])
+				}
+				delete(got, r)
+			}
+			if len(got) > 0 {
+				t.Fatalf("values of rows not asked for: %v", got)
+			}
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
+	"slices"
 
 	"redthread/tracestore/column"
 )
@@ -16,6 +17,7 @@ type picker struct {
 	dict *Values
 	long bool // ids go to out as they are, to be resolved
 	s    *scratch
+	keep Keep
 
 	rows []uint32
 	out  Values
@@ -24,23 +26,86 @@ type picker struct {
 	repeat bool   // lastID is valid
 }
 
-// read takes the values of those of the rows that are in the page at the start of
-// b, and returns how many rows the page has, the first of which is row first. The
-// page's header is h of n bytes.
-func (k *picker) read(codec uint8, b []byte, h *pageHeader, n, first int, rows []uint32) (int, error) {
-	body, _, err := k.s.body(b, h, n)
-	if err != nil {
-		return 0, err
+// Page is a decompressed page, with memory of its own.
+type Page struct{ page }
+
+// Bytes is the memory that the page takes.
+func (p *Page) Bytes() int64 {
+	return int64(cap(p.values)+8*(cap(p.repBits)+cap(p.defBits)+cap(p.ints))) + 256
+}
+
+// Keep returns a page that was kept, by where it begins in the file, or has it made.
+type Keep func(at int64, load func() (*Page, error)) (*Page, error)
+
+// page returns the page at a place of the file, decompressed: one that is kept, or
+// else what unpacked makes.
+func (k *picker) page(at int64, unpacked func() (page, error)) (page, error) {
+	if k.keep == nil {
+		return unpacked()
 	}
-	p, err := k.s.data(k.def, codec, h, body)
+	kept, err := k.keep(at, func() (*Page, error) {
+		raw := k.s.raw
+		k.s.raw = nil // what is decompressed goes to the page
+		p, err := unpacked()
+		fresh := k.s.raw != nil
+		k.s.raw = raw
+		if err == nil {
+			err = k.decode(&p)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if !fresh {
+			p.values = slices.Clone(p.values) // they were not compressed
+		}
+		p.reps, p.defs = nil, nil
+		return &Page{p}, nil
+	})
 	if err != nil {
-		return 0, err
+		return page{}, err
 	}
+	return kept.page, nil
+}
+
+// decode decodes of a page that is to be kept what would be every time.
+func (k *picker) decode(p *page) error {
+	switch k.def.Shape {
+	case AtMostOne:
+		k.s.defs = emptyBits(k.s.defs, p.entries)
+		if _, err := decodeBits(k.s.defs, 0, p.entries, p.defs); err != nil {
+			return err
+		}
+		p.defBits = slices.Clone(k.s.defs)
+	case Many:
+		rows, err := k.s.levels(p)
+		if err != nil {
+			return err
+		}
+		p.rows, p.repBits, p.defBits = rows, slices.Clone(k.s.reps), slices.Clone(k.s.defs)
+	}
+	if k.def.Type == Int64 && p.encoding == Delta {
+		n, err := deltaCount(p.values, p.entries)
+		if err != nil {
+			return err
+		}
+		p.ints = make([]int64, n)
+		if err := decodeDelta(p.ints, p.values); err != nil {
+			return err
+		}
+		p.values = nil
+	}
+	return nil
+}
+
+// take takes the values of those of the rows that are in a page, and returns how many
+// rows the page has, the first of which is row first.
+func (k *picker) take(p page, first int, rows []uint32) (_ int, err error) {
 	total := p.rows
-	if k.def.Shape == Many {
+	if k.def.Shape == Many && p.defBits == nil {
 		if total, err = k.s.levels(&p); err != nil {
 			return 0, err
 		}
+		p.repBits, p.defBits = k.s.reps, k.s.defs
 	}
 	rows = rows[:rowsBefore(rows, first+total)]
 	if len(rows) == 0 {
@@ -58,7 +123,7 @@ func (k *picker) read(codec uint8, b []byte, h *pageHeader, n, first int, rows [
 			return 0, err
 		}
 	case Many:
-		places = k.many(places, p.entries, first, rows)
+		places = k.many(places, &p, first, rows)
 	}
 	k.s.places = places
 	if len(places) == 0 {
@@ -86,30 +151,34 @@ func (s *scratch) levels(p *page) (rows int, err error) {
 
 // present finds the values of those of the rows that have one.
 func (k *picker) present(places []int32, p *page, first int, rows []uint32) ([]int32, error) {
-	n := int(rows[len(rows)-1]) - first + 1
-	k.s.defs = emptyBits(k.s.defs, n)
-	if _, err := decodeBits(k.s.defs, 0, n, p.defs); err != nil {
-		return places, err
+	defs := p.defBits
+	if defs == nil {
+		n := int(rows[len(rows)-1]) - first + 1
+		k.s.defs = emptyBits(k.s.defs, n)
+		if _, err := decodeBits(k.s.defs, 0, n, p.defs); err != nil {
+			return places, err
+		}
+		defs = k.s.defs
 	}
 	word, before := 0, 0
 	for _, r := range rows {
 		i := int(r) - first
-		if !k.s.defs.Has(i) {
+		if !defs.Has(i) {
 			continue
 		}
 		for ; word < i>>6; word++ {
-			before += bits.OnesCount64(k.s.defs[word])
+			before += bits.OnesCount64(defs[word])
 		}
-		places = append(places, int32(before+bits.OnesCount64(k.s.defs[word]&(1<<(uint(i)&63)-1))))
+		places = append(places, int32(before+bits.OnesCount64(defs[word]&(1<<(uint(i)&63)-1))))
 		k.rows = append(k.rows, r)
 	}
 	return places, nil
 }
 
-// many finds the values of rows by the levels in reps and defs: a row begins at
-// each zero of reps, a one of defs is a value.
-func (k *picker) many(places []int32, entries, first int, rows []uint32) []int32 {
-	reps, defs := k.s.reps, k.s.defs
+// many finds the values of rows by the levels of a page: a row begins at each zero of
+// the repetition levels, a one of the definition levels is a value.
+func (k *picker) many(places []int32, p *page, first int, rows []uint32) []int32 {
+	entries, reps, defs := p.entries, p.repBits, p.defBits
 	entry, begun, value := 0, 0, 0 // rows begun and values before entry
 	for _, r := range rows {
 		target := int(r) - first
@@ -177,16 +246,23 @@ func (k *picker) values(p *page, places []int32) error {
 	case Int64:
 		switch p.encoding {
 		case Delta:
-			n, err := deltaCount(p.values, p.entries)
-			if err != nil || last >= n {
+			ints := p.ints
+			if ints == nil {
+				n, err := deltaCount(p.values, p.entries)
+				if err != nil {
+					return errDelta
+				}
+				k.s.ints = grow(k.s.ints, n)
+				if err := decodeDelta(k.s.ints, p.values); err != nil {
+					return err
+				}
+				ints = k.s.ints
+			}
+			if last >= len(ints) {
 				return errDelta
 			}
-			k.s.ints = grow(k.s.ints, n)
-			if err := decodeDelta(k.s.ints, p.values); err != nil {
-				return err
-			}
 			for _, i := range places {
-				k.out.Ints = append(k.out.Ints, k.s.ints[i])
+				k.out.Ints = append(k.out.Ints, ints[i])
 			}
 			return nil
 		case Plain:

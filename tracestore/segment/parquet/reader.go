@@ -240,8 +240,8 @@ func (c Chunk) each(s *scratch, dict func(*Values), fn func(*page) error) error 
 }
 
 // Head is what must be read of a chunk before some of its rows can be: its
-// dictionary, unless it is long, and where the pages stand if they are many. It
-// holds no bytes of the file and may be kept.
+// dictionary, unless it is long, and where the pages stand. It holds no bytes of the
+// file and may be kept.
 type Head struct {
 	dict   *Values
 	long   int // bytes of the page of a long dictionary, read frame by frame; 0: none
@@ -271,6 +271,10 @@ func (c Chunk) Head() (*Head, error) {
 		if h.places, err = c.index(s); err != nil {
 			return nil, c.wrap(err)
 		}
+	} else if places, err := c.walk(s); err != nil {
+		return nil, c.wrap(err)
+	} else {
+		h.places = places
 	}
 	if m.dict {
 		if err := c.dictionary(s, h); err != nil {
@@ -280,8 +284,38 @@ func (c Chunk) Head() (*Head, error) {
 	return h, nil
 }
 
-// HasHead reports whether Head reads anything.
-func (c Chunk) HasHead() bool { return c.meta().dict || c.meta().indexSize > 0 }
+// walk finds where the pages of a chunk without an offset index stand; none if they do
+// not say how many rows they have.
+func (c Chunk) walk(s *scratch) ([]place, error) {
+	m := c.meta()
+	b, err := c.readAt(s, m.offset, int(m.size))
+	if err != nil {
+		return nil, err
+	}
+	var pages []place
+	for first := 0; len(b) > 0 && first < c.rows(); {
+		h, n, err := readHeader(b)
+		if err != nil {
+			return nil, err
+		}
+		if h.packed > len(b)-n {
+			return nil, errSize
+		}
+		rows := h.rows
+		if c.def().Shape != Many {
+			rows = h.entries
+		}
+		if h.typ != pageDictionary {
+			if rows <= 0 {
+				return nil, nil
+			}
+			pages = append(pages, place{m.offset + int64(int(m.size)-len(b)), int32(n + h.packed), int32(first)})
+			first += rows
+		}
+		b = b[n+h.packed:]
+	}
+	return pages, nil
+}
 
 // headerBytes is more than a header of a dictionary page takes, of this package.
 const headerBytes = 64
@@ -325,8 +359,8 @@ func (c Chunk) readable() error {
 // At reads the values of some rows, which ascend, and of the pages only those that
 // hold them. at holds the row of each value: a row has as many as the column's
 // shape allows. Byte arrays come with a dictionary of their own, which may hold a
-// value more than once.
-func (c Chunk) At(rows []uint32, h *Head) (at []uint32, v Values, err error) {
+// value more than once. Pages are kept by keep, unless it is nil.
+func (c Chunk) At(rows []uint32, h *Head, keep Keep) (at []uint32, v Values, err error) {
 	if err := c.readable(); err != nil {
 		return nil, v, c.wrap(err)
 	}
@@ -335,7 +369,7 @@ func (c Chunk) At(rows []uint32, h *Head) (at []uint32, v Values, err error) {
 	}
 	s := scratches.Get().(*scratch)
 	defer s.release()
-	k := picker{def: c.def(), dict: h.dict, long: h.long > 0, s: s, rows: make([]uint32, 0, len(rows))}
+	k := picker{def: c.def(), dict: h.dict, long: h.long > 0, s: s, keep: keep, rows: make([]uint32, 0, len(rows))}
 	if len(h.places) > 0 {
 		err = c.atPlaces(&k, rows, h.places)
 	} else {
@@ -358,15 +392,26 @@ func (c Chunk) atPlaces(k *picker, rows []uint32, places []place) error {
 		if here == 0 {
 			continue
 		}
-		b, err := c.readAt(k.s, p.offset, int(p.size))
+		unpacked := func() (page, error) {
+			b, err := c.readAt(k.s, p.offset, int(p.size))
+			if err != nil {
+				return page{}, err
+			}
+			h, n, err := readHeader(b)
+			if err != nil {
+				return page{}, err
+			}
+			body, _, err := k.s.body(b, &h, n)
+			if err != nil {
+				return page{}, err
+			}
+			return k.s.data(k.def, c.meta().codec, &h, body)
+		}
+		page, err := k.page(p.offset, unpacked)
 		if err != nil {
 			return err
 		}
-		h, n, err := readHeader(b)
-		if err != nil {
-			return err
-		}
-		got, err := k.read(c.meta().codec, b, &h, n, int(p.firstRow), rows[:here])
+		got, err := k.take(page, int(p.firstRow), rows[:here])
 		if err != nil {
 			return err
 		}
@@ -403,7 +448,17 @@ func (c Chunk) atWalk(k *picker, rows []uint32) error {
 			got = h.entries
 		}
 		if got < 0 || rowsBefore(rows, first+got) > 0 {
-			if got, err = k.read(m.codec, b, &h, n, first, rows); err != nil {
+			page, err := k.page(m.offset+int64(int(m.size)-len(b)), func() (page, error) {
+				body, _, err := k.s.body(b, &h, n)
+				if err != nil {
+					return page{}, err
+				}
+				return k.s.data(k.def, m.codec, &h, body)
+			})
+			if err != nil {
+				return err
+			}
+			if got, err = k.take(page, first, rows); err != nil {
 				return err
 			}
 			rows = rows[rowsBefore(rows, first+got):]
