@@ -70,6 +70,8 @@ func unknownWords(reason string) string {
 		return "not recorded: its sender left nothing that says for certain what caused it"
 	case graph.Expired:
 		return "no longer known: the spans are past their time"
+	case graph.TooMany:
+		return "not known: more than a thousand spans share the value by which a correlation of the settings joins it"
 	case graph.Cut:
 		return "not known: the chain behind it is longer than is followed at once"
 	}
@@ -90,6 +92,8 @@ func whatToDo(reason string) string {
 		return "Let its library record a parent or a link, or an id that both sides have and nothing else has; attributes of your own that mean the same thing are joined in Settings, Correlations."
 	case graph.Expired:
 		return "Keep spans longer (--span-retention): what caused what is kept for longer than the spans, but not every detail."
+	case graph.TooMany:
+		return "Choose attributes for the correlation, in Settings, Correlations, whose values name one thing."
 	case graph.Cut:
 		return "Open its cause and ask again from there."
 	}

@@ -287,6 +287,7 @@ var originReasons = map[string]string{
 	graph.LinksDropped: "the sender dropped links",
 	graph.NotRecorded:  "nothing says for certain what caused it",
 	graph.Expired:      "what caused it has expired",
+	graph.TooMany:      "too many spans share the value of the correlation that joins it",
 	graph.Cut:          "the search was cut",
 }
 

@@ -70,6 +70,7 @@ var reasons = map[string]string{
 	"not_arrived": "a span that it names has not arrived", "sampled_out": "a span that it names was sampled out by its sender",
 	"links_dropped": "a sender dropped links, as it may carry only so many", "not_recorded": "a sender left nothing that says for certain what caused it",
 	"expired": "the spans are past their time", "cut": "the chain is longer than is followed at once",
+	"too_many": "more than a thousand spans share the value by which a correlation of the settings joins it",
 }
 
 func reasonText(reason string) string {

@@ -122,7 +122,11 @@ func (x *index) causesAt(i int32) causes {
 	if sent, _ := x.sentAgain(i); sent && x.ambient(i) {
 		return causes{unknown: NotRecorded} // whoever sent it first
 	}
+	crowded := n.crowded && n.parent == Root
 	if !n.shape.has(consumes) {
+		if crowded {
+			return causes{unknown: TooMany}
+		}
 		return causes{}
 	}
 	var cs causes
@@ -133,6 +137,9 @@ func (x *index) causesAt(i int32) causes {
 	if len(cs.list) == 0 && cs.unknown == "" && n.parent >= 0 && n.kind == trace.KindConsumer && x.ambient(i) &&
 		!(job && x.root >= 0 && x.spans[x.root].shape.has(scheduled)) {
 		cs.unknown = NotRecorded // somebody sent it; only a person's or a clock's work runs jobs where it stands
+	}
+	if crowded && len(cs.list) == 0 && cs.unknown == "" {
+		cs.unknown = TooMany
 	}
 	return cs
 }

@@ -269,6 +269,8 @@ const (
 	LinksDropped = "links_dropped"
 	NotRecorded  = "not_recorded"
 	Expired      = "expired"
+	// TooMany is that more spans than [Options.MaxEnds] share the value of a correlation.
+	TooMany = "too_many"
 	// Cut is not about the data: the chain is longer than [Options.MaxReads].
 	Cut = "cut"
 )

@@ -27,6 +27,7 @@ type span struct {
 	links         []target // recorded, each once
 	inferred      []target // found by ids, see session.join
 	keys          []Half   // what ids may join
+	crowded       bool     // a correlation joins it to too many to name any, and nothing else to any
 }
 
 // target is what a span says, or its ids do, that it was caused by.
@@ -56,6 +57,7 @@ type index struct {
 	dropped    []trace.SpanID // those of them whose senders dropped links
 	lost       bool           // and not all of these were found by ids
 	short      bool           // they are all messages that came without context
+	crowded    []trace.SpanID // of those of them that are crowded, as in span
 
 	senders   map[string]int32 // producers by topic, none where there are several
 	senderKey map[Key]int32    // and by what they offer

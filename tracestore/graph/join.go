@@ -54,7 +54,7 @@ func (g *Graph) join(ctx context.Context, xs []*index, from int) error {
 			}
 		}
 	}
-	found, err := g.ends(ctx, wanted)
+	found, crowded, err := g.ends(ctx, wanted)
 	if err != nil {
 		return err
 	}
@@ -74,6 +74,11 @@ func (g *Graph) join(ctx context.Context, xs []*index, from int) error {
 				n.links = nil // its poller's, at best
 			}
 		}
+	}
+	for _, i := range crowded {
+		p := at[wanted[i].Of]
+		n := &p.x.spans[p.at]
+		n.crowded = len(n.links)+len(n.inferred) == 0
 	}
 	for len(found) > 0 {
 		p, to := at[found[0].at], 1
@@ -148,9 +153,12 @@ func (g *Graph) recall(ctx context.Context, x *index) error {
 		}
 	}
 	slices.SortStableFunc(wanted, func(a, b Half) int { return compareRefs(a.Of, b.Of) })
-	found, err := g.ends(ctx, wanted)
+	found, crowded, err := g.ends(ctx, wanted)
 	if err != nil {
 		return err
+	}
+	for _, i := range crowded {
+		x.crowded = append(x.crowded, wanted[i].Of.SpanID)
 	}
 	var lost int32
 	for _, t := range found {
@@ -176,26 +184,27 @@ func (g *Graph) recall(ctx context.Context, x *index) error {
 
 // ends finds the causes of effects by what they have in common, in the order of
 // the effects, of which those of one span stand together. For each span only
-// those rules speak that are the surest of those that found something.
-func (g *Graph) ends(ctx context.Context, effects []Half) ([]target, error) {
-	out, senders, err := g.looseEnds(ctx, effects)
+// those rules speak that are the surest of those that found something. Crowded are
+// the places of effects that a correlation joins to too many to name any.
+func (g *Graph) ends(ctx context.Context, effects []Half) (out []target, crowded []int, err error) {
+	out, senders, crowded, err := g.looseEnds(ctx, effects)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := g.placeSenders(ctx, senders); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for i := range out {
 		out[i].Ref, out[i].key = senders[i].Of, senders[i].Key
 	}
-	return out, nil
+	return out, crowded, nil
 }
 
 // looseEnds is ends, but of who sent a message maybe only the trace is given; senders
 // has the halves of the targets.
-func (g *Graph) looseEnds(ctx context.Context, effects []Half) (out []target, senders []Half, err error) {
+func (g *Graph) looseEnds(ctx context.Context, effects []Half) (out []target, senders []Half, crowded []int, err error) {
 	if len(effects) == 0 {
-		return nil, nil, nil
+		return nil, nil, nil, nil
 	}
 	keys := make([]Key, len(effects))
 	for i := range effects {
@@ -205,7 +214,7 @@ func (g *Graph) looseEnds(ctx context.Context, effects []Half) (out []target, se
 	keys = slices.Compact(keys)
 	ends, _, err := g.edges.Ends(ctx, CauseSide, keys, g.o.MaxEnds)
 	if err != nil || len(ends) == 0 {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	slices.SortFunc(ends, func(a, b Half) int {
 		return cmp.Or(cmp.Compare(a.Key, b.Key), cmp.Compare(a.StartUnixNano, b.StartUnixNano), compareRefs(a.Of, b.Of))
@@ -215,7 +224,7 @@ func (g *Graph) looseEnds(ctx context.Context, effects []Half) (out []target, se
 	})
 	c, err := g.contexts(ctx, ends)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	from, surest := 0, 0 // of the span that is being looked at
 	for i := range effects {
@@ -232,6 +241,9 @@ func (g *Graph) looseEnds(ctx context.Context, effects []Half) (out []target, se
 			to++
 		}
 		if to-at >= g.o.MaxEnds {
+			if e.Rule == byCorrelation { // which is said to name something
+				crowded = append(crowded, i)
+			}
 			continue // no name of anything
 		}
 		if e.Rule == byReceipt {
@@ -251,7 +263,7 @@ func (g *Graph) looseEnds(ctx context.Context, effects []Half) (out []target, se
 			senders = append(senders, causes[k])
 		}
 	}
-	return out, senders, nil
+	return out, senders, crowded, nil
 }
 
 // effects lists what the spans of a trace caused, as the edge index knows it:

@@ -248,6 +248,10 @@ func (w *walk) recall(k int, id trace.SpanID) {
 	}
 	w.gone[ref] = true
 	list := x.causesOfGone(id)
+	if len(list) == 0 && (slices.Contains(x.crowded, id) || slices.Contains(x.crowded, x.summary.SpanID)) {
+		w.endings = append(w.endings, ending{stop: k, hops: len(st.hops), span: x.summary.origin(), reason: TooMany, expired: true, incomplete: st.incomplete})
+		return
+	}
 	if len(list) == 0 && !x.summary.beginsChain() {
 		list = x.gone
 	}

@@ -133,9 +133,10 @@ const (
 	reasonNotRecorded
 	reasonExpired
 	reasonCut
+	reasonTooMany
 )
 
-var reasonTexts = [...]string{"", NotArrived, SampledOut, LinksDropped, NotRecorded, Expired, Cut}
+var reasonTexts = [...]string{"", NotArrived, SampledOut, LinksDropped, NotRecorded, Expired, Cut, TooMany}
 
 func reasonCodeOf(text string) reasonCode {
 	return reasonCode(max(0, slices.Index(reasonTexts[:], text)))

@@ -335,13 +335,19 @@ func (g *Graph) readCauses(ctx context.Context, ids []trace.ID, base int, got *c
 	if err != nil {
 		return err
 	}
-	found, senders, err := g.looseEnds(ctx, wanted)
+	found, senders, crowded, err := g.looseEnds(ctx, wanted)
 	if err != nil {
 		return err
 	}
 	for i := range found {
 		if t := &found[i]; t.SpanID.IsZero() {
 			t.SpanID, t.loose = keyIn(senders[i].Key), true
+		}
+	}
+	many := map[int]bool{} // traces whose root has the value of a correlation that too many have
+	for _, k := range crowded {
+		if i := wantedPos[k]; wanted[k].Of.SpanID == got.known[base+i].span && got.known[base+i].flags&hasRoot != 0 {
+			many[i] = true
 		}
 	}
 	var list, also []target
@@ -393,6 +399,8 @@ func (g *Graph) readCauses(ctx context.Context, ids []trace.ID, base int, got *c
 		}
 		if len(list) > 0 {
 			got.add(base+i, list)
+		} else if flags := &got.flags[base+i]; many[i] && flags.missing == noReason {
+			flags.missing = reasonTooMany
 		}
 	}
 	return nil

@@ -194,3 +194,54 @@ func hasCircle(spans []trace.Span) bool {
 	}
 	return false
 }
+
+// TestCorrelationOfTooMany: where a correlation joins a span to more than it can name,
+// the span is not its own origin: its cause is not known, and the reason is told, by
+// its spans, by many at once, and when its spans are gone.
+func TestCorrelationOfTooMany(t *testing.T) {
+	rules, err := NewRules(Correlation{Name: "outbox", Means: MeansMessage, Cause: []string{"outbox.id"}, Effect: []string{"event.id"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const most = 20
+	for _, tt := range []struct {
+		name    string
+		senders int
+		kind    trace.Kind
+		status  Status
+		reason  string
+	}{
+		{"one", 1, trace.KindInternal, Found, ""},
+		{"several", 3, trace.KindInternal, Ambiguous, ""},
+		{"too many", most, trace.KindInternal, Unknown, TooMany},
+		{"too many, of a request", most + 5, trace.KindServer, Unknown, TooMany},
+		{"too many, of a message", most + 5, trace.KindConsumer, Unknown, TooMany},
+		{"none", 0, trace.KindInternal, Found, ""},
+	} {
+		var w workload
+		for range tt.senders {
+			w.add(w.newTrace(), trace.SpanID{}, "web", "POST /cars", trace.KindServer, attr("outbox.id", "o-1234567"))
+		}
+		handler := w.add(w.newTrace(), trace.SpanID{}, "relay", "relay", tt.kind, attr("event.id", "o-1234567"))
+		job := w.perform(w.enqueue(handler, "relay", "Mail"), false, "worker", "Mail")
+		g, m := testGraph(t, w.spans, Options{Rules: rules, MaxEnds: most})
+		ask := func(when string) {
+			for _, of := range []trace.Ref{handler, job} {
+				o, err := g.TraceOrigin(t.Context(), of.TraceID)
+				if err != nil {
+					t.Fatal(err)
+				}
+				many, err := g.Origins(t.Context(), []trace.ID{of.TraceID})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if o.Status != tt.status || o.Reason != tt.reason || many[0].Status != tt.status || many[0].Reason != tt.reason {
+					t.Errorf("%s%s: %s %q, of many at once %s %q; want %s %q", tt.name, when, o.Status, o.Reason, many[0].Status, many[0].Reason, tt.status, tt.reason)
+				}
+			}
+		}
+		ask("")
+		m.Expire(handler.TraceID)
+		ask(", its spans are gone")
+	}
+}

@@ -334,6 +334,7 @@ func (u *untold) add(reason string, rows int64) {
 var reasonWords = map[string]string{
 	graph.NotArrived: "the cause has not arrived", graph.SampledOut: "the cause was sampled out", graph.LinksDropped: "the sender dropped links",
 	graph.NotRecorded: "the cause was not recorded", graph.Expired: "the cause has expired", graph.Cut: "the search was cut",
+	graph.TooMany: "too many spans share the value of its correlation",
 }
 
 // take returns the number of an origin that is of so many rows, -1 if it is not
