@@ -53,6 +53,27 @@ type BoardHead struct {
 	MergeRef     string
 }
 
+// opens reports whether a menu of the head has something for whoever looks: those
+// who only read have no choices.
+func (h BoardHead) opens(key string) bool {
+	if h.CanWrite {
+		return true
+	}
+	switch key {
+	case "status":
+		return len(h.History) > 0
+	case "people":
+		return h.Lead != "" || len(h.People)+len(h.Teams) > 0
+	case "services":
+		return len(h.Services) > 0
+	case "impact":
+		return !h.ImpactStart.IsZero() || !h.ImpactEnd.IsZero()
+	case "update":
+		return h.due()
+	}
+	return false
+}
+
 // StatusEntry is a status and who set it when.
 type StatusEntry struct {
 	Status, By string
