@@ -162,19 +162,19 @@ func (s *edgeSection[T]) each(lo, hi uint32, fn func(*T) (bool, error)) error {
 }
 
 func (e *Edges) causes() edgeSection[causeRecord] {
-	return edgeSection[causeRecord]{e: e, which: causeSection, decode: decodeCauses, number: func(h *causeRecord) uint32 { return h.of }, block: -1}
+	return edgeSection[causeRecord]{e: e, which: causeSection, decode: decodeCauses, number: causeNumber, block: -1}
 }
 
 func (e *Edges) effects() edgeSection[effectRecord] {
-	return edgeSection[effectRecord]{e: e, which: effectSection, decode: decodeEffects, number: func(h *effectRecord) uint32 { return h.target }, block: -1}
+	return edgeSection[effectRecord]{e: e, which: effectSection, decode: decodeEffects, number: effectNumber, block: -1}
 }
 
 func (e *Edges) ends() edgeSection[endRecord] {
-	return edgeSection[endRecord]{e: e, which: endSection, decode: decodeEnds, number: func(h *endRecord) uint32 { return uint32(h.key >> 32) }, block: -1}
+	return edgeSection[endRecord]{e: e, which: endSection, decode: decodeEnds, number: endNumber, block: -1}
 }
 
 func (e *Edges) requests() edgeSection[requestRecord] {
-	return edgeSection[requestRecord]{e: e, which: requestSection, decode: decodeRequests, number: func(r *requestRecord) uint32 { return r.part }, block: -1}
+	return edgeSection[requestRecord]{e: e, which: requestSection, decode: decodeRequests, number: requestNumber, block: -1}
 }
 
 // Causes calls fn with the halves on the effect side of spans of some traces, until

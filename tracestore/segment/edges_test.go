@@ -305,3 +305,22 @@ func TestEdgesOfLongNames(t *testing.T) {
 		t.Fatalf("%d summaries, %v", n, err)
 	}
 }
+
+// TestSortByNumber: any list, with few different numbers or many, with those that
+// differ in some digits only, is sorted as by comparing.
+func TestSortByNumber(t *testing.T) {
+	rng := rand.New(rand.NewPCG(4, 4))
+	for _, n := range []int{0, 1, 2, 255, 256, 3000} {
+		for _, mask := range []uint64{0, 3, 0x7ff, 0x3ff000, 0xffc00000, 0xffffffff} {
+			list := make([]endRecord, n)
+			for i := range list {
+				list[i] = endRecord{key: graph.Key(rng.Uint64()&mask<<32 | rng.Uint64N(4)), of: rng.Uint32N(3)}
+			}
+			want := slices.SortedFunc(slices.Values(list), compareEnds)
+			sortByNumber(list, endNumber, compareEnds)
+			if !slices.Equal(list, want) {
+				t.Fatalf("%d records with mask %x are out of order", n, mask)
+			}
+		}
+	}
+}

@@ -82,15 +82,7 @@ func orderEdges(halves []graph.Half, summaries []graph.Summary) *orderedEdges {
 			add(halves[i].Target, i, placeTarget)
 		}
 	}
-	slices.SortFunc(places, func(a, b place) int {
-		switch {
-		case a.hi != b.hi:
-			return cmp.Compare(a.hi, b.hi)
-		case a.lo != b.lo:
-			return cmp.Compare(a.lo, b.lo)
-		}
-		return cmp.Compare(a.span, b.span)
-	})
+	sortByNumber(places, func(p *place) uint32 { return uint32(p.hi >> 32) }, comparePlaces)
 	o := &orderedEdges{traces: make([]edgeTrace, 0, len(summaries))}
 	sender := make([]bool, len(halves))
 	ofs, targets := make([]uint32, len(halves)), make([]uint32, len(halves))
@@ -202,13 +194,76 @@ func (o *orderedEdges) records(halves []graph.Half, ofs, targets []uint32, sende
 		}
 		o.ends = append(o.ends, endRecord{key: h.Key, of: ofs[i], side: uint8(h.Side), rule: uint8(h.Rule), dropped: h.Dropped})
 	}
-	slices.SortFunc(o.causes, compareCauses)
-	slices.SortFunc(o.effects, compareEffects)
-	slices.SortFunc(o.ends, compareEnds)
+	sortByNumber(o.causes, causeNumber, compareCauses)
+	sortByNumber(o.effects, effectNumber, compareEffects)
+	sortByNumber(o.ends, endNumber, compareEnds)
 	same := func(n int) bool { return n == 0 }
 	o.causes = slices.CompactFunc(o.causes, func(a, b causeRecord) bool { return same(compareCauses(a, b)) })
 	o.effects = slices.CompactFunc(o.effects, func(a, b effectRecord) bool { return same(compareEffects(a, b)) })
 	o.ends = slices.CompactFunc(o.ends, func(a, b endRecord) bool { return same(compareEnds(a, b)) })
+}
+
+// sortByNumber sorts a list whose elements are in the order of a number, and of compare
+// where that is equal, as it is of few: by 11 bits at a time, from the lowest on.
+func sortByNumber[T any](list []T, number func(*T) uint32, compare func(a, b T) int) {
+	const digit, few = 11, 256
+	if len(list) < few {
+		slices.SortFunc(list, compare)
+		return
+	}
+	var ends [3][1 << digit]int
+	for i := range list {
+		n := number(&list[i])
+		ends[0][n&(1<<digit-1)]++
+		ends[1][n>>digit&(1<<digit-1)]++
+		ends[2][n>>(2*digit)]++
+	}
+	from, to := list, make([]T, len(list))
+	for pass := range ends {
+		next, shift := &ends[pass], pass*digit
+		if next[number(&from[0])>>shift&(1<<digit-1)] == len(list) {
+			continue
+		}
+		for i, at := 0, 0; i < len(next); i++ {
+			at, next[i] = at+next[i], at
+		}
+		for i := range from {
+			n := number(&from[i]) >> shift & (1<<digit - 1)
+			to[next[n]] = from[i]
+			next[n]++
+		}
+		from, to = to, from
+	}
+	if &from[0] != &list[0] {
+		copy(list, from)
+	}
+	for i := 0; i < len(list); {
+		j, n := i+1, number(&list[i])
+		for j < len(list) && number(&list[j]) == n {
+			j++
+		}
+		if j-i > 1 {
+			slices.SortFunc(list[i:j], compare)
+		}
+		i = j
+	}
+}
+
+// The numbers that records are in the order of, and looked up by.
+
+func causeNumber(h *causeRecord) uint32     { return h.of }
+func effectNumber(h *effectRecord) uint32   { return h.target }
+func endNumber(h *endRecord) uint32         { return uint32(h.key >> 32) }
+func requestNumber(r *requestRecord) uint32 { return r.part }
+
+func comparePlaces(a, b place) int {
+	switch {
+	case a.hi != b.hi:
+		return cmp.Compare(a.hi, b.hi)
+	case a.lo != b.lo:
+		return cmp.Compare(a.lo, b.lo)
+	}
+	return cmp.Compare(a.span, b.span)
 }
 
 // Records that are equal in these orders are one edge: of a row that came twice.
@@ -327,17 +382,17 @@ func (w *edgesWriter) edges(causes iter.Seq[causeRecord], effects iter.Seq[effec
 	if err := w.flush(); err != nil {
 		return err
 	}
-	if err := putAll(w, causeSection, causes, func(h *causeRecord) uint32 { return h.of }, encodeCauses); err != nil {
+	if err := putAll(w, causeSection, causes, causeNumber, encodeCauses); err != nil {
 		return err
 	}
-	if err := putAll(w, effectSection, effects, func(h *effectRecord) uint32 { return h.target }, encodeEffects); err != nil {
+	if err := putAll(w, effectSection, effects, effectNumber, encodeEffects); err != nil {
 		return err
 	}
-	if err := putAll(w, endSection, ends, func(h *endRecord) uint32 { return uint32(h.key >> 32) }, encodeEnds); err != nil {
+	if err := putAll(w, endSection, ends, endNumber, encodeEnds); err != nil {
 		return err
 	}
-	slices.SortFunc(w.requests, compareRequests)
-	err := putAll(w, requestSection, slices.Values(w.requests), func(r *requestRecord) uint32 { return r.part }, encodeRequests)
+	sortByNumber(w.requests, requestNumber, compareRequests)
+	err := putAll(w, requestSection, slices.Values(w.requests), requestNumber, encodeRequests)
 	w.info.Links = w.records[effectSection] + w.records[endSection] + w.records[requestSection]
 	return err
 }

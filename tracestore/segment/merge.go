@@ -153,6 +153,7 @@ func (in *mergeInput) advance() (bool, error) {
 			return false, in.r.e.corrupt(in.r.e.offset(in.block), errEdges)
 		}
 		in.spans = b.first[len(b.ids)]
+		b.kept.uses.Store(math.MinInt32) // of few of its traces the texts are wanted
 		if in.b, in.at, in.shapes = b, 0, in.shapes[:0]; len(b.ids) > 0 {
 			return true, nil
 		}
