@@ -126,10 +126,13 @@ func (v *mapView) address(changes ...string) string {
 
 func (v *mapView) fill(m *views.ServiceMap) {
 	g := v.graph
+	var lost []string
 	v.seek(m)
 	if i, ok := g.at[v.focus]; ok && v.focus != "" {
 		m.Focus = g.Nodes[i].title()
 		g.keep(g.around(v.focus))
+	} else if v.focus != "" {
+		lost = append(lost, "The map has no node “"+shown(v.focus)+"” in this time: it is shown whole.")
 	}
 	if v.focus != "" || v.thread != "" || v.search != "" || v.unfold {
 		m.AllURL, m.AllText = v.link("/services"), "Whole map"
@@ -146,8 +149,8 @@ func (v *mapView) fill(m *views.ServiceMap) {
 	if v.unfold {
 		most = maxMapAll
 	}
-	m.Notes = g.fold(most, func(n *mapNode) bool { return v.found[n.ID] || n.ID == v.focus })
-	if len(m.Notes) > 0 && !v.unfold {
+	m.Notes = append(lost, g.fold(most, func(n *mapNode) bool { return v.found[n.ID] || n.ID == v.focus })...)
+	if len(m.Notes) > len(lost) && !v.unfold {
 		m.UnfoldURL = v.address(paramUnfold, "1")
 	}
 	if g.Every > 1 {

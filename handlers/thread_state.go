@@ -26,6 +26,9 @@ type threadState struct {
 	service string
 	failed  bool
 	row     int
+
+	// unread says of what of the address could not be read what was wanted.
+	unread []string
 }
 
 // openGroup is a group that is unfolded: its members from one on, in an order.
@@ -40,8 +43,14 @@ const noSelection = "none"
 // threadSorts are the columns that the table can be sorted by.
 var threadSorts = []string{"name", "service", "kind", "start", "waited", "took", "runs", "spans", "errors"}
 
-// parseThreadState reads the state. What it cannot read it leaves out: an old or
-// mangled link still opens the thread.
+// leaveOut notes a value of the address that cannot be read.
+func (st *threadState) leaveOut(name, value, want string) {
+	value, _ = clipCell(shown(cleanText(value)))
+	st.unread = append(st.unread, "The address says "+name+"="+value+", which is left out: want "+want+".")
+}
+
+// parseThreadState reads the state. What it cannot read it leaves out and notes: an
+// old or mangled link still opens the thread.
 func parseThreadState(id, span string, q url.Values) threadState {
 	st := threadState{trace: id, span: span, raw: q.Get("skew") == "off", critical: q.Get("critical") == "1",
 		table: q.Get("view") == "table", service: q.Get("service"), failed: q.Get("failed") == "1"}
@@ -49,34 +58,50 @@ func parseThreadState(id, span string, q url.Values) threadState {
 		st.sel = sel
 	} else if ref, ok := parseSelection(sel); ok {
 		st.sel = selection(ref)
+	} else if sel != "" {
+		st.leaveOut("sel", sel, "a trace id, or TRACE.SPAN")
 	}
 	for _, text := range splitKeys(q.Get("open")) {
 		part := strings.Split(text, "~")
-		g := openGroup{id: part[0], order: graph.ByStart}
+		g, good := openGroup{id: part[0], order: graph.ByStart}, len(part) <= 3
 		if len(part) > 1 {
-			if n, err := strconv.Atoi(part[1]); err == nil && n > 0 {
-				g.from = n
+			n, err := strconv.Atoi(part[1])
+			good = good && err == nil && n >= 0
+			g.from = max(n, 0)
+		}
+		if len(part) > 2 {
+			if g.order = graph.FoldOrder(part[2]); !slices.Contains([]graph.FoldOrder{graph.ByStart, graph.BySlowest, graph.ByFailed}, g.order) {
+				good, g.order = false, graph.ByStart
 			}
 		}
-		if len(part) > 2 && (part[2] == string(graph.BySlowest) || part[2] == string(graph.ByFailed)) {
-			g.order = graph.FoldOrder(part[2])
+		if !good {
+			st.leaveOut("open", text, "the id of a group, or GROUP~FIRST~ORDER with an order of "+string(graph.ByStart)+", "+string(graph.BySlowest)+" or "+string(graph.ByFailed))
 		}
 		if g.id != "" && st.opened(g.id) == nil {
 			st.open = append(st.open, g)
 		}
 	}
-	if a, b, ok := strings.Cut(q.Get("zoom"), "~"); ok {
+	if zoom := q.Get("zoom"); zoom != "" {
+		a, b, _ := strings.Cut(zoom, "~")
 		from, err1 := strconv.ParseInt(a, 10, 64)
 		to, err2 := strconv.ParseInt(b, 10, 64)
 		if err1 == nil && err2 == nil && from < to {
 			st.from, st.to = from, to
+		} else {
+			st.leaveOut("zoom", zoom, "two times in nanoseconds from the start of the thread, as in 0~5000000")
 		}
 	}
 	if s := q.Get("sort"); slices.Contains(threadSorts, strings.TrimPrefix(s, "-")) {
 		st.sort = s
+	} else if s != "" {
+		st.leaveOut("sort", s, wordList(threadSorts)+", with - before it for the largest first")
 	}
-	if n, err := strconv.Atoi(q.Get("row")); err == nil && n > 0 {
-		st.row = n
+	if row := q.Get("row"); row != "" {
+		if n, err := strconv.Atoi(row); err == nil && n > 0 {
+			st.row = n
+		} else {
+			st.leaveOut("row", row, "the number of a row, from 1")
+		}
 	}
 	return st
 }

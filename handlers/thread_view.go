@@ -40,6 +40,11 @@ func threadView(t *graph.Thread, st threadState, who requesters) views.ThreadPag
 	href := func(leg int) string { return st.selecting(t.Legs[leg].Ref) }
 	p.Sentence = threadSentence(g, path, p.By, href)
 	p.SentenceText = sentenceText(p.Sentence)
+	for _, o := range st.open {
+		if !slices.ContainsFunc(g.groups, func(grp threadGroup) bool { return grp.id == o.id }) {
+			st.leaveOut("open", o.id, "a group of this thread")
+		}
+	}
 	p.Notices = threadNotices(t, st, selected)
 	p.Candidates, p.MoreCandidates = threadCandidates(t, g, st, selected, who)
 	if p.MoreCandidates > 0 {
@@ -62,7 +67,11 @@ func threadView(t *graph.Thread, st threadState, who requesters) views.ThreadPag
 	}
 	p.CriticalHref = st.with(func(st *threadState) { st.critical = !st.critical })
 	p.CriticalOn = st.critical
-	p.Map = newThreadMap(g, st, selected, path).view()
+	m := newThreadMap(g, st, selected, path)
+	if st.zoomed() && !m.st.zoomed() {
+		p.Notices = append(p.Notices, views.Notice{Text: "The address asks for a time that this thread has nothing of: all of it is shown."})
+	}
+	p.Map = m.view()
 	return p
 }
 
@@ -109,6 +118,9 @@ func threadNotices(t *graph.Thread, st threadState, selected int) []views.Notice
 		}
 		say("Some of it may not be this thread's: a batch of messages was handled together, of which " + countOf(others, "message is", "messages are") +
 			" of other threads. The work after the batch is counted whole for each of them, so figures with “up to” are upper bounds.")
+	}
+	for _, text := range st.unread {
+		say(text)
 	}
 	list = append(list, skewNotice(t, st)...)
 	if t.Folded > 0 {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -82,7 +83,13 @@ func (s *Server) listWork(c echo.Context, k workKind) error {
 	}
 	order := q.Get("sort")
 	if workSorts[order] == nil {
+		if order != "" {
+			m.Notes = append(m.Notes, "There is no order “"+shown(cleanText(order))+"”: sort by "+wordList(slices.Sorted(maps.Keys(workSorts)))+".")
+		}
 		order = "handled"
+	}
+	if row := q.Get("from_row"); row != "" && positive(row) == 0 && row != "0" {
+		m.Notes = append(m.Notes, "“"+shown(cleanText(row))+"” is no number of a row: this is the first page.")
 	}
 	if order != "handled" {
 		keep.Set("sort", order)

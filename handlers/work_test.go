@@ -197,6 +197,29 @@ func TestWorkLinksAreReadable(t *testing.T) {
 		want(t, "a fault in a field of one's own", http.StatusBadRequest, "calculated_fields[0]")
 }
 
+// TestUnreadAddresses: what of an address cannot be read is said.
+func TestUnreadAddresses(t *testing.T) {
+	b := capturedSite(t)
+	page := b.get("/messages/uk.price-changed?part=all").body
+	at := strings.Index(page, "/thread/")
+	if at < 0 {
+		t.Fatal("no thread on the page")
+	}
+	thread := page[at : at+len("/thread/")+32]
+	b.get(thread).want(t, "a thread", http.StatusOK, "!which is left out")
+	for _, q := range []string{"zoom=abc", "zoom=9~3", "open=nothing", "open=nothing~x", "sel=xyz", "sort=moon", "row=-4"} {
+		name, value, _ := strings.Cut(q, "=")
+		b.get(thread+"?"+q).want(t, q, http.StatusOK, "The address says "+name+"="+value+", which is left out: want ")
+	}
+	b.get(thread+"?zoom=900000000000000~900000000000001").want(t, "a zoom far away", http.StatusOK, "a time that this thread has nothing of")
+	b.get(thread+"?zoom=0~5000000&view=table&sort=-took&sel=none&row=1").want(t, "what can be read", http.StatusOK, "!which is left out")
+	b.get("/jobs?sort=moon").want(t, "an order of jobs", http.StatusOK, "There is no order “moon”", "SendEmail")
+	b.get("/jobs?sort=name&from_row=x").want(t, "a row of jobs", http.StatusOK, "“x” is no number of a row")
+	b.get("/services?focus=topic%3Amoon").want(t, "a node of the map", http.StatusOK, "The map has no node “topic:moon”", "quotes-api-uk")
+	b.get("/ripples?sort=moon").want(t, "an order of ripples", http.StatusBadRequest, "Sort by")
+	b.get("/api/v1/ripples?sort=moon").want(t, "the same of the API", http.StatusBadRequest, "Sort by")
+}
+
 // TestSentInBulk: of jobs of several classes that one span sends each counts for its own.
 func TestSentInBulk(t *testing.T) {
 	s := newSite(t)
