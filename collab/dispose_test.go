@@ -162,3 +162,35 @@ func TestAuditOfInvestigations(t *testing.T) {
 		t.Errorf("the audit log says\n%q, want\n%q", got, want)
 	}
 }
+
+// Others are taken out only by those who have a say in it; oneself one takes out
+// whenever one likes.
+func TestWhoMayTakeOthersOut(t *testing.T) {
+	s, who, _ := openBoards(t)
+	olga := memberOf(t, s, "u_olga", "Olga Ruiz")
+	team := mustTeam(t, s, who.ana, "Dealers", nil, "u_vi")
+	in := func() *Investigation {
+		t.Helper()
+		inv := mustOpen(t, s, who.bo, "Slow quotes")
+		return mustUpdate(t, s, who.bo, inv.ID, InvestigationUpdate{People: map[string]*string{"u_vi": text(""), "u_olga": text("")}, Teams: map[TeamID]bool{team.ID: true}})
+	}
+	vi, herself, teams := map[string]*string{"u_vi": nil}, map[string]*string{"u_olga": nil}, map[TeamID]bool{team.ID: false}
+	for name, c := range map[string]struct {
+		ctx  context.Context
+		u    InvestigationUpdate
+		want error
+	}{
+		"somebody who takes part":       {olga, InvestigationUpdate{People: vi}, ErrForbidden},
+		"their team":                    {olga, InvestigationUpdate{Teams: teams}, ErrForbidden},
+		"oneself":                       {olga, InvestigationUpdate{People: herself}, nil},
+		"who opened it takes out":       {who.bo, InvestigationUpdate{People: vi, Teams: teams}, nil},
+		"an administrator takes out":    {who.ana, InvestigationUpdate{People: vi}, nil},
+		"who is not in is no one's end": {olga, InvestigationUpdate{People: map[string]*string{"u_ana": nil}}, nil},
+	} {
+		inv := in()
+		c.u.Seen = &inv.Offset
+		if _, err := s.UpdateInvestigation(c.ctx, inv.ID, c.u); !errors.Is(err, c.want) {
+			t.Errorf("%s: got %v, want %v", name, err, c.want)
+		}
+	}
+}

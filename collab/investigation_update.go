@@ -167,6 +167,9 @@ func (w *work) updateInvestigation(ctx context.Context, inv *Investigation, u In
 			return err
 		}
 	}
+	if err := w.mayTakeOut(ctx, inv, u); err != nil {
+		return err
+	}
 	old := *inv
 	e := &edit{inv: inv, seen: seen, set: map[string]any{}, was: map[string]any{}}
 	if u.Lead != nil {
@@ -381,6 +384,26 @@ func (w *work) dropTeam(ctx context.Context, id InvestigationID, team TeamID) er
 		return err
 	}
 	_, err = w.log(ctx, id, InvestigationUpdated, string(id), "", map[string]any{"id": id, "fields": e.set, "was": e.was})
+	return err
+}
+
+// mayTakeOut refuses that somebody is taken out by whoever has no say in it: that can
+// end what they see. Everybody may go.
+func (w *work) mayTakeOut(ctx context.Context, inv *Investigation, u InvestigationUpdate) error {
+	out := false
+	for who, role := range u.People {
+		out = out || role == nil && who != w.actor.ID && inv.asked(who) != nil
+	}
+	for team, in := range u.Teams {
+		out = out || !in && inv.hasTeam(team)
+	}
+	if !out {
+		return nil
+	}
+	ok, err := mayDispose(ctx, w.tx, inv)
+	if err == nil && !ok {
+		err = &ForbiddenError{"Only who opened it, a lead whom others made lead, or an administrator may take others out."}
+	}
 	return err
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -91,6 +92,15 @@ func (s *Server) stream(c echo.Context, id collab.InvestigationID, join func(liv
 	if !websocket.IsWebSocketUpgrade(r) {
 		return echo.NewHTTPError(http.StatusUpgradeRequired, "This address is a websocket.")
 	}
+	if !s.guard.take(actor) {
+		return s.refuseSocket(c)
+	}
+	opened := false
+	defer func() {
+		if !opened {
+			s.guard.give(actor)
+		}
+	}()
 	pref, err := s.Collab.PresencePreferences(r.Context(), actor.ID)
 	if err != nil {
 		return err
@@ -108,8 +118,22 @@ func (s *Server) stream(c echo.Context, id collab.InvestigationID, join func(liv
 		return nil // the upgrader has answered
 	}
 	sock := &socket{server: s, conn: conn, sub: sub, id: id, actor: actor}
+	opened = true
 	s.guard.add(s, sock)
 	go sock.serve(context.WithoutCancel(r.Context()))
+	return nil
+}
+
+// refuseSocket opens the socket to say that it is one too many: of a socket that is
+// not opened a page hears no reason.
+func (s *Server) refuseSocket(c echo.Context) error {
+	conn, err := liveUpgrader.Upgrade(c.Response(), c.Request(), nil)
+	if err != nil {
+		return nil // the upgrader has answered
+	}
+	message := websocket.FormatCloseMessage(live.CloseCrowded, "You have "+strconv.Itoa(maxSockets)+" pages open, the most at a time. Close some.")
+	_ = conn.WriteControl(websocket.CloseMessage, message, time.Now().Add(liveWriteTimeout))
+	_ = conn.Close() // it was told why, or is gone
 	return nil
 }
 

@@ -69,6 +69,41 @@ func (k *socket) prefer(ctx context.Context, pref live.Preferences) {
 type liveGuard struct {
 	mu      sync.Mutex
 	sockets map[*socket]bool
+	people  map[string]int // how many each person has open
+}
+
+// maxSockets is how many a person has open at a time: far more pages than anybody
+// looks at. The next is closed with a reason; the others go on. Tokens have no limit,
+// an administrator made each for a program.
+const maxSockets = 64
+
+// take counts a socket that somebody is about to open, if they may have one more.
+func (g *liveGuard) take(a collab.Actor) bool {
+	if a.Kind != collab.ActorUser {
+		return true
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.people[a.ID] >= maxSockets {
+		return false
+	}
+	if g.people == nil {
+		g.people = map[string]int{}
+	}
+	g.people[a.ID]++
+	return true
+}
+
+// give undoes take: it was not opened, or is closed.
+func (g *liveGuard) give(a collab.Actor) {
+	if a.Kind != collab.ActorUser {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.people[a.ID]--; g.people[a.ID] <= 0 {
+		delete(g.people, a.ID)
+	}
 }
 
 func (g *liveGuard) add(s *Server, k *socket) {
@@ -82,6 +117,7 @@ func (g *liveGuard) add(s *Server, k *socket) {
 }
 
 func (g *liveGuard) remove(k *socket) {
+	g.give(k.actor)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	delete(g.sockets, k)

@@ -3,6 +3,7 @@ package handlers
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -146,4 +147,44 @@ func TestRefreshTellsWhatIsNew(t *testing.T) {
 	admin.post(page+"/blocks", "kind", "note", "text", "Two", "ref", "2").want(t, "a note", 303)
 	admin.get(since+"&view=lanes").want(t, "two", 200, "2 changes are new", "view=lanes")
 	admin.get(page+"?since=x").want(t, "nonsense", 400)
+}
+
+// A person has so many sockets and no more; a closed one makes room, and nobody else
+// is harmed.
+func TestSocketsOfOnePersonAreLimited(t *testing.T) {
+	s := newSite(t)
+	member, admin := s.as(collab.RoleMember), s.as(collab.RoleAdmin)
+	list := make([]*websocket.Conn, maxSockets)
+	for i := range list {
+		list[i] = s.dialHere(member, "path=/")
+		if f := nextFrame(t, list[i]); f.Type != live.TypeHello {
+			t.Fatalf("socket %d begins with %+v", i, f)
+		}
+	}
+	refused := s.dialHere(member, "path=/")
+	if err := refused.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err := refused.ReadMessage()
+	var closed *websocket.CloseError
+	if !errors.As(err, &closed) || closed.Code != live.CloseCrowded || !strings.Contains(closed.Text, "Close some") {
+		t.Errorf("one too many: %v", err)
+	}
+	if f := nextFrame(t, s.dialHere(admin, "path=/")); f.Type != live.TypeHello {
+		t.Errorf("somebody else: %+v", f)
+	}
+	if err := list[0].Close(); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		again := s.dialHere(member, "path=/")
+		if err := again.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := again.ReadMessage(); err == nil {
+			break
+		} else if time.Now().After(deadline) {
+			t.Fatalf("a closed one makes no room: %v", err)
+		}
+	}
 }

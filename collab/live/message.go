@@ -97,6 +97,7 @@ const (
 	CloseForbidden = 4501
 	CloseGone      = 4502 // the investigation was deleted
 	CloseProtocol  = 4503 // it sent what makes no sense
+	CloseCrowded   = 4504 // the person has too many open already
 )
 
 // Hello is the first message.

@@ -4,7 +4,7 @@
 // the log is lost.
 import { afterPress } from "./press.js";
 import { backoff, judge } from "./live_log.js";
-import { closeForbidden, closeGone, closeReload, closeStayAway } from "./live_messages.js";
+import { closeCrowded, closeForbidden, closeGone, closeReload, closeStayAway } from "./live_messages.js";
 
 const bannerAfter = 1_500; // a hiccup shorter than this is not told
 const workingOn = "redthread:investigation"; // in sessionStorage: the board that this tab last showed
@@ -114,6 +114,7 @@ function hide() {
 
 const goneWords = new Map([
   [closeGone, "This investigation was deleted."],
+  [closeCrowded, "You have too many pages of redthread open, so this one does not follow what changes. Close some, then load it again."],
   [closeForbidden, "You may not see this investigation any more."],
 ]);
 

@@ -88,3 +88,5 @@ export const closeReload = 4001;
 export const closeForbidden = 4501;
 /** It was deleted. */
 export const closeGone = 4502;
+/** The person has too many pages open. */
+export const closeCrowded = 4504;
