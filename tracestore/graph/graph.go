@@ -330,7 +330,7 @@ type Ripple struct {
 	Jobs           int   `json:"jobs"`     // runs of jobs
 	Requests       int   `json:"requests"` // server spans without the origin
 	Errors         int   `json:"errors"`
-	BusyNano       int64 `json:"busy_nano,string"` // from the start to the end of each trace, added up
+	BusyNano       int64 `json:"busy_nano,string"`              // from the start to the end of each trace, added up
 	WaitingNano    int64 `json:"waiting_nano,string,omitempty"` // known of a thread that was read: summaries do not tell it
 	LastEffectNano int64 `json:"last_effect_nano,string"`
 	Cut            bool  `json:"cut"`    // more was there than was counted

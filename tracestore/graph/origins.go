@@ -42,6 +42,8 @@ const (
 	maxOriginHalves = 200_000
 	// maxOriginWalks bounds the traces for which spans have to be read.
 	maxOriginWalks = 5000
+	// maxShared is how many traces one walk may leave to the next.
+	maxShared = 64
 )
 
 // Origins answers for many traces at once what [Graph.TraceOrigin] answers for
@@ -338,20 +340,36 @@ func (s *originSearch) walk(ctx context.Context, asked []int32) error {
 		}
 		n.flags |= isWalked
 		of := s.asks(at)
-		todo = append(todo, question{s.reads(of), of, at})
+		q := question{s.reads(of), of, at}
+		if n := &s.nodes[of]; n.flags&isShort != 0 && n.causes == 1 {
+			q.reads = n.cause // after its own trace; it may be large, and cause many
+		}
+		todo = append(todo, q)
 	}
 	slices.SortFunc(todo, func(a, b question) int {
 		return cmp.Or(cmp.Compare(a.reads, b.reads), cmp.Compare(a.of, b.of), cmp.Compare(a.at, b.at))
 	})
 	var groups [][]question // by the trace that is read
+	var walks []int         // up to each group
+	sum := s.walks
 	for rest := todo; len(rest) > 0; {
-		n := 1
-		for n < len(rest) && rest[n].reads == rest[0].reads {
-			n++
+		n, of := 1, 1
+		for ; n < len(rest) && rest[n].reads == rest[0].reads; n++ {
+			if rest[n].of != rest[n-1].of {
+				if of == maxShared {
+					break
+				}
+				of++
+			}
 		}
-		groups, rest = append(groups, rest[:n]), rest[n:]
+		sum += of
+		groups, walks, rest = append(groups, rest[:n]), append(walks, sum), rest[n:]
 	}
-	if room := max(0, maxOriginWalks-s.walks); len(groups) > room {
+	if room, _ := slices.BinarySearch(walks, maxOriginWalks+1); room < len(groups) {
+		sum = 0
+		if room > 0 {
+			sum = walks[room-1]
+		}
 		for _, group := range groups[room:] {
 			for _, q := range group {
 				if n := &s.nodes[q.at]; n.status != originAmbiguous { // that holds without a closer look
@@ -361,7 +379,7 @@ func (s *originSearch) walk(ctx context.Context, asked []int32) error {
 		}
 		groups, s.cut = groups[:room], true
 	}
-	s.walks += len(groups)
+	s.walks = max(s.walks, sum)
 	found := make([][]*Origin, len(groups))
 	err := s.g.each(ctx, len(groups), func(ctx context.Context, i int) error {
 		se := s.g.newSession()
@@ -410,7 +428,15 @@ func (s *originSearch) walkFrom(ctx context.Context, se *session, at int32) (*Or
 			return se.origin(ctx, x, i, by)
 		}
 	}
-	o, err := s.g.TraceOrigin(ctx, n.id)
+	if len(se.traces) > maxShared {
+		clear(se.traces)
+	}
+	whole := &session{g: s.g, traces: se.traces} // of every span, when it began
+	x, err := whole.load(ctx, n.id)
+	if err != nil {
+		return nil, err
+	}
+	o, err := whole.traceOrigin(ctx, x)
 	if errors.Is(err, ErrNotFound) { // of its spans only notes on them are there
 		return &Origin{Status: Unknown, Reason: NotArrived}, nil
 	}
