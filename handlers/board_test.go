@@ -170,6 +170,16 @@ func TestOffers(t *testing.T) {
 	offer(boardTrace+":0000000000000003").want(t, "a span of a trace", 200, span, `value="0000000000000003"`)
 	offer(s.srv.URL+"/t/"+boardTrace+"/0000000000000003").want(t, "a link to a span", 200, span)
 	offer(s.srv.URL+"/thread/"+boardTrace).want(t, "a link to a thread", 200, `value="thread"`, "!Pin the span")
+	if got := strings.Count(offer(s.srv.URL+"/thread/"+boardTrace).body, "Offer-row"); got != 1 {
+		t.Errorf("a link to a thread is offered %d times", got)
+	}
+	hidden := s.as(collab.RoleAdmin).openInvestigation("Not for all")
+	offer("/i/"+string(hidden.ID)).want(t, "a board", 200, `value="/i/`+string(hidden.ID)+`"`, `name="title" value="Not for all"`, "Add the link")
+	s.as(collab.RoleAdmin).api("PATCH", "/api/v1/investigations/"+string(hidden.ID), `{"seen":1,"visibility":"private"}`, 200, nil)
+	offer("/i/"+string(hidden.ID)).want(t, "a board that one may not see", 200, "!Not for all", "!Add the link")
+	s.as(collab.RoleAdmin).get(page+"/offer?text=/i/"+string(hidden.ID)).want(t, "a board of few", 200, "!Not for all", `name="title" value="Investigation"`)
+	offer(s.srv.URL+"/services/quotes-api?range=1h").want(t, "a service", 200, `value="/services/quotes-api?range=1h"`, `name="title" value="Service quotes-api"`)
+	offer("/ripples").want(t, "a screen", 200, `name="title" value="Ripples"`)
 	offer("/explore?v=COUNT&g=service.name&range=1h").want(t, "a query", 200, `value="query"`, "COUNT by service.name")
 	offer("https://status.example/x?<y>").want(t, "another site", 200, "Add the link", "!<y>")
 	for _, nothing := range []string{"ffffffffffffffffffffffffffffffff", "no such thing", "javascript:alert(1)", "/settings", "/t/zz", "a\nb"} {

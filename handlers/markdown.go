@@ -7,9 +7,13 @@ import (
 	"github.com/a-h/templ"
 	"github.com/microcosm-cc/bluemonday"
 	"github.com/yuin/goldmark"
+	"github.com/yuin/goldmark/ast"
 	"github.com/yuin/goldmark/extension"
+	task "github.com/yuin/goldmark/extension/ast"
 	"github.com/yuin/goldmark/parser"
+	"github.com/yuin/goldmark/renderer"
 	"github.com/yuin/goldmark/renderer/html"
+	"github.com/yuin/goldmark/util"
 )
 
 // markdownTools are the converter and the sanitiser; both may be used by
@@ -18,7 +22,7 @@ var markdownTools = sync.OnceValues(func() (goldmark.Markdown, *bluemonday.Polic
 	md := goldmark.New(
 		goldmark.WithExtensions(extension.Table, extension.Strikethrough, extension.Linkify, extension.TaskList),
 		goldmark.WithParserOptions(parser.WithAutoHeadingID()),
-		goldmark.WithRendererOptions(html.WithHardWraps()),
+		goldmark.WithRendererOptions(html.WithHardWraps(), renderer.WithNodeRenderers(util.Prioritized(taskBoxes{}, 100))),
 	)
 	p := bluemonday.NewPolicy()
 	p.AllowElements("p", "br", "hr", "h1", "h2", "h3", "h4", "h5", "h6", "strong", "em", "del", "code", "pre", "blockquote",
@@ -33,6 +37,25 @@ var markdownTools = sync.OnceValues(func() (goldmark.Markdown, *bluemonday.Polic
 	p.RequireNoReferrerOnLinks(true)
 	return md, p
 })
+
+// taskBoxes draws the box of "- [ ]" as a sign: nothing can be ticked in a text, and a
+// field without a label says nothing to who hears it. It comes before the box of
+// extension.TaskList, whose priority is 500.
+type taskBoxes struct{}
+
+func (taskBoxes) RegisterFuncs(reg renderer.NodeRendererFuncRegisterer) {
+	reg.Register(task.KindTaskCheckBox, func(w util.BufWriter, _ []byte, n ast.Node, entering bool) (ast.WalkStatus, error) {
+		if !entering {
+			return ast.WalkContinue, nil
+		}
+		sign := "☐ "
+		if box, ok := n.(*task.TaskCheckBox); ok && box.IsChecked {
+			sign = "☑ "
+		}
+		_, err := w.WriteString(sign)
+		return ast.WalkContinue, err
+	})
+}
 
 // markdown renders a person's text. Raw HTML in it is dropped by the converter,
 // and whatever comes out is sanitised: no scripts, styles, ids, pictures or

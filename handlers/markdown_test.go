@@ -11,6 +11,7 @@ func TestMarkdown(t *testing.T) {
 		{"**bold** and `code`", "<p><strong>bold</strong> and <code>code</code></p>\n"},
 		{"a\nb", "<p>a<br>\nb</p>\n"},
 		{"[x](/t/1)", `<p><a href="/t/1" rel="nofollow noreferrer">x</a></p>` + "\n"},
+		{"- [ ] look\n- [x] done", "<ul>\n<li>☐ look</li>\n<li>☑ done</li>\n</ul>\n"},
 		{"https://example.com", `<p><a href="https://example.com" rel="nofollow noreferrer">https://example.com</a></p>` + "\n"},
 	}
 	for _, c := range cases {

@@ -86,14 +86,51 @@ func (s *Server) offersOfPath(ctx context.Context, u *url.URL) ([]views.Offer, e
 			id += ":" + span
 		}
 		list, err := s.offersOfID(ctx, id)
-		if parts[0] == "thread" {
-			for i := range list {
-				list[i].Kind, list[i].SpanID = string(collab.KindThread), ""
-			}
+		if parts[0] == "thread" && len(list) > 0 {
+			list = list[:1] // the others are parts of it
+			list[0].Kind, list[0].SpanID = string(collab.KindThread), ""
 		}
 		return list, err
 	}
-	return nil, nil
+	return s.offerLink(ctx, u, parts)
+}
+
+// linkedPages are the screens that a board can link to, by the first part of their
+// address, and what one thing on them is.
+var linkedPages = map[string][2]string{
+	"i": {"", "Investigation"}, "services": {"Services", "Service"}, "ripples": {"Ripples", ""},
+	"messages": {"Messages", "Messages on"}, "jobs": {"Jobs", "Job"}, "investigations": {"Investigations", ""},
+}
+
+// offerLink offers a page of this server that holds no evidence as a link, called by
+// what it shows. Of an investigation that not everybody may see the title stays there.
+func (s *Server) offerLink(ctx context.Context, u *url.URL, parts []string) ([]views.Offer, error) {
+	words, known := linkedPages[parts[0]]
+	if !known {
+		return nil, nil
+	}
+	title := words[0]
+	if len(parts) > 1 {
+		title = strings.TrimSpace(words[1] + " " + parts[1])
+	}
+	if parts[0] == "i" && len(parts) > 1 {
+		inv, err := s.Collab.InvestigationByID(ctx, collab.InvestigationID(parts[1]))
+		var merged *collab.MergedError
+		if errors.Is(err, collab.ErrNotFound) || errors.As(err, &merged) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if title = inv.Title; inv.Visibility != collab.VisibilityWorkspace {
+			title = words[1]
+		}
+	}
+	if title == "" {
+		return nil, nil
+	}
+	local := url.URL{Path: u.Path, RawPath: u.RawPath, RawQuery: u.RawQuery, Fragment: u.Fragment}
+	return []views.Offer{{Ref: uuid.NewString(), Kind: string(collab.KindLink), URL: local.String(), Title: title, Called: clipRunes(title, 180)}}, nil
 }
 
 // offersOfID offers what is found by an id, the spans of a trace and its thread

@@ -551,6 +551,7 @@ type OfferView struct {
 type Offer struct {
 	Ref, Kind, TraceID, SpanID, Query, URL string
 	Title                                  string
+	Called                                 string // the title that a link gets
 }
 
 func (o Offer) verb() string {

@@ -8,6 +8,6 @@
 export function nameable(text) {
   if (text.length < 8 || text.length > 8192 || /\s/.test(text)) return false;
   if (/^https?:\/\/\S+$/.test(text)) return true;
-  if (/^\/(t|thread|explore)\b/.test(text)) return true;
+  if (/^\/(t|thread|explore|i|services|ripples|messages|jobs)\b/.test(text)) return true;
   return /^[0-9a-f]{16,32}([:/][0-9a-f]{16})?$/i.test(text) || /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i.test(text);
 }
