@@ -126,10 +126,12 @@ func (s *session) walkBack(ctx context.Context, x *index, at int32, id trace.Spa
 		return nil, err
 	}
 	// climb appends the stops that a stop leads to; they are taken in order,
-	// their traces read ahead together.
+	// their traces read ahead together. What was read for other questions of the
+	// session does not count.
+	before := len(s.traces) - 1
 	for from := 1; from < len(w.stops); {
 		to := len(w.stops)
-		if room := max(0, min(s.g.o.MaxReads-len(s.traces), maxStops-from)); to-from > room {
+		if room := max(0, min(s.g.o.MaxReads-(len(s.traces)-before), maxStops-from)); to-from > room {
 			w.cutAt(from + room)
 			to = from + room
 		}

@@ -28,6 +28,8 @@ const (
 	entryTraces = 1024 // a worker's share
 	entryChunk  = 256
 	entrySpans  = 20_000
+	// entrySenders is how many other traces one go may hold when it comes to its next.
+	entrySenders = 1024
 )
 
 // entries answers for each span what ask does for its entry: once for each of a
@@ -52,7 +54,10 @@ func entries[T any](ctx context.Context, g *Graph, refs []trace.Ref, ask func(*s
 				return err
 			}
 			spans := s.spans
-			for _, id := range rest[:n] {
+			for i, id := range rest[:n] {
+				if len(s.traces) > n+entrySenders {
+					s = s.only(rest[i:n])
+				}
 				if err := answerEntries(ctx, s, id, refs, byTrace[id], out, ask); err != nil {
 					return err
 				}
@@ -63,6 +68,17 @@ func entries[T any](ctx context.Context, g *Graph, refs []trace.Ref, ask func(*s
 		return nil
 	})
 	return out, err
+}
+
+// only is the session with no more than some of its traces.
+func (s *session) only(ids []trace.ID) *session {
+	out := s.g.newSession()
+	for _, id := range ids {
+		if x := s.traces[id]; x != nil {
+			out.traces[id], out.spans = x, out.spans+len(x.spans)
+		}
+	}
+	return out
 }
 
 // answerEntries answers for those spans of one trace.

@@ -104,3 +104,29 @@ func hasRoots(spans []trace.Span) bool {
 	}
 	return false
 }
+
+// TestSpanOriginsOfManyBatches: how many traces one origin may pass through is not what
+// the origins of many spans may together.
+func TestSpanOriginsOfManyBatches(t *testing.T) {
+	var w workload
+	var handlers []trace.Ref
+	for range 30 {
+		var sent []trace.Ref
+		for range 50 {
+			_, api := w.request("POST /quotes")
+			sent = append(sent, w.send(api, "api", "quotes"))
+		}
+		_, handler := w.poll("dealers", "quotes", sent...)
+		handlers = append(handlers, handler)
+	}
+	g, _ := testGraph(t, w.spans, Options{MaxReads: 60})
+	got, err := g.SpanOrigins(t.Context(), handlers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, o := range got {
+		if o.Status != Ambiguous || len(o.Origins) != 50 {
+			t.Errorf("batch %d of 50 messages: %d origins, %s %s", i, len(o.Origins), o.Status, o.Reason)
+		}
+	}
+}
