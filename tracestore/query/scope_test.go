@@ -316,7 +316,8 @@ func TestAroundIsBounded(t *testing.T) {
 	}
 
 	// It is held against the query's memory, given back, and ends with its context.
-	pool := NewPool(PoolOptions{MemoryBytes: 64 << 20, QueryBytes: 24 << 20})
+	pool := NewPool(PoolOptions{MemoryBytes: 64 << 20, QueryBytes: 1 << 20})
+	held := int64(0)
 	ask := func(ctx context.Context) error {
 		p, err := Compile(Spec{Breakdowns: []string{"cause.name"}}, testNow)
 		if err != nil {
@@ -326,7 +327,10 @@ func TestAroundIsBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer p.Lease.End()
-		p.Threads = stoppedThreads{threadsOf(spans, expired), cancel}
+		p.Threads = stoppedThreads{threadsOf(spans, expired), func() {
+			held = max(held, pool.Stats().HeldBytes)
+			cancel()
+		}}
 		_, err = Run(ctx, p, cut(spans, rng))
 		return err
 	}
@@ -338,6 +342,10 @@ func TestAroundIsBounded(t *testing.T) {
 	defer cancel()
 	if err := ask(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("a query that is stopped while causes are read gives %v", err)
+	}
+	// Many such queries of few rows go on at once.
+	if held < 1<<20 || held > 8<<20 {
+		t.Errorf("the causes of some of %d rows hold %d bytes", len(spans), held)
 	}
 	if s := pool.Stats(); s.HeldBytes != 0 || s.Running != 0 {
 		t.Errorf("after all queries ended the pool has %+v", s)

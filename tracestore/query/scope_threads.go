@@ -225,9 +225,12 @@ const (
 	// 5 s of a processor for a million).
 	maxApart = 1_000_000
 	// apartChunk is how many of these rows are asked for at once, and apartBytes what
-	// the answer takes at most, with the spans that are read for it.
-	apartChunk = 64 << 10
-	apartBytes = 32 << 20
+	// the answer takes at most, with the spans that are read for it: apartRowBytes for
+	// each row and for a few traces at a time apartLeastBytes.
+	apartChunk      = 64 << 10
+	apartBytes      = 32 << 20
+	apartRowBytes   = 4 << 10
+	apartLeastBytes = 1 << 20
 )
 
 // eachApart numbers the rows of some traces and has them answered, those of a trace
@@ -254,7 +257,7 @@ func (r *resolution) eachApart(ctx context.Context, apart column.Bitmap, e *endL
 		return err
 	}
 	slices.SortFunc(rows, func(a, b apartRow) int { return cmp.Compare(a.trace, b.trace) })
-	held := int64(apartBytes + int(unsafe.Sizeof(apartRow{}))*cap(rows))
+	held := int64(min(apartBytes, apartLeastBytes+apartRowBytes*len(rows)) + int(unsafe.Sizeof(apartRow{}))*cap(rows))
 	if err := r.hold(held); err != nil {
 		return err
 	}
