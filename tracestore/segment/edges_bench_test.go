@@ -2,6 +2,7 @@ package segment
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -12,10 +13,11 @@ import (
 	"redthread/tracestore/graph"
 	"redthread/tracestore/memtable"
 	"redthread/tracestore/otlp"
+	"redthread/tracestore/trace"
 )
 
 // BenchmarkEdges writes runs of the edges of captured rows, see [captured], and
-// merges them.
+// merges them, and asks the one that it gets.
 func BenchmarkEdges(b *testing.B) {
 	path := os.Getenv("REDTHREAD_OTLP")
 	if path == "" {
@@ -84,5 +86,25 @@ func BenchmarkEdges(b *testing.B) {
 		}
 		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/(runs*rows), "ns/row")
 		b.ReportMetric(float64(size)/(runs*rows), "B/row")
+	})
+	// One trace after the other, as who follows a thread asks, of a run whose unpacked
+	// blocks fill the cache again and again.
+	b.Run("step=ask", func(b *testing.B) {
+		e := OpenEdges(filepath.Join(dir, "merged.edges"), NewCache(4<<20))
+		defer e.Close()
+		sums, n := tables[0].Summaries(), 0
+		b.ReportAllocs()
+		for b.Loop() {
+			id := []trace.ID{sums[n%len(sums)].TraceID}
+			n++
+			found := false
+			if err := errors.Join(
+				e.Summaries(id, func(int, *graph.Summary) { found = true }),
+				e.Causes(id, func(int, *graph.Half) bool { return true }),
+				e.Effects(id, func(int, graph.Link) bool { return true }),
+			); err != nil || !found {
+				b.Fatal(found, err)
+			}
+		}
 	})
 }
