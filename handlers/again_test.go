@@ -34,12 +34,15 @@ func TestRefusedFormComesBack(t *testing.T) {
 		{"remark", "/annotations", []string{"investigation_id", string(inv.ID), "text", "When?", "at", "noon"}, []string{home, "When?</textarea>", `value="noon"`}},
 		{"timeline", board + "/timeline", []string{"text", "It began", "happened", "noon"}, []string{home, "It began</textarea>", `value="noon"`}},
 		{"impact", board, []string{"seen", "1", "impact_start", "2026-11-22T10:00", "impact_end", "9999-12-31T23:59"}, []string{home, `value="9999-12-31T23:59"`, "!since 1970"}},
-		{"no box", board + "/delete", []string{"x", "1"}, []string{home, "Tick the box"}},
+		{"delete, another title", board + "/delete", []string{"title", "slow quotes"}, []string{home, `value="slow quotes"`, "type its title as it stands: Slow quotes"}},
 	} {
 		ana.post(c.path, c.form...).want(t, c.name, http.StatusUnprocessableEntity, append(c.want, "That was not saved")...)
 	}
 	// Put right, the same form goes.
 	ana.post(board+"/blocks", "kind", "task", "ref", "r2", "title", "Look", "due", "2026-11-22 14:03").want(t, "a time as the message has it", http.StatusSeeOther)
+	ana.post(board+"/delete", "title", " Slow  quotes").wantRedirect(t, "delete", "/investigations")
+	inv = ana.openInvestigation("Slow quotes")
+	board = "/i/" + string(inv.ID)
 	// A script hears it as before.
 	a := ana.do("POST", board+"/blocks", "kind=task&title=", "Content-Type", "application/x-www-form-urlencoded", "Accept", "application/json", "Sec-Fetch-Site", "same-origin")
 	a.want(t, "a script", http.StatusBadRequest, `"field":"title"`)

@@ -109,8 +109,13 @@ func (s *Server) createInvestigation(c echo.Context) error {
 
 // deleteInvestigation answers POST /i/:id/delete.
 func (s *Server) deleteInvestigation(c echo.Context) error {
-	if c.FormValue("sure") == "" {
-		return &collab.InvalidError{Field: "sure", Message: "Tick the box to delete the investigation."}
+	inv, err := s.Collab.InvestigationByID(c.Request().Context(), investigationParam(c))
+	if err != nil {
+		return err
+	}
+	typed := strings.Join(strings.Fields(c.FormValue("title")), " ")
+	if typed != strings.Join(strings.Fields(inv.Title), " ") {
+		return &collab.InvalidError{Field: "title", Message: "To delete the investigation, at once and for good, type its title as it stands: " + inv.Title}
 	}
 	if err := s.Collab.DeleteInvestigation(c.Request().Context(), investigationParam(c)); err != nil {
 		return err

@@ -84,7 +84,7 @@ func (b *board) headPeople(h *views.BoardHead, teams []collab.Team) {
 	in := map[string]bool{}
 	for _, p := range inv.People {
 		in[p.ID] = true
-		h.People = append(h.People, views.RolePerson{ID: p.ID, Name: p.Name, Role: p.Role, Since: nanoTime(p.SinceUnixNano)})
+		h.People = append(h.People, views.RolePerson{ID: p.ID, Name: p.Name, Role: p.Role, Since: nanoTime(p.SinceUnixNano), MayTakeOut: h.CanDelete || p.ID == b.actor.ID})
 	}
 	for _, t := range inv.Teams {
 		in[string(t.ID)] = true

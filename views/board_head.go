@@ -84,6 +84,7 @@ type StatusEntry struct {
 type RolePerson struct {
 	ID, Name, Role string
 	Since          time.Time
+	MayTakeOut     bool // by whoever looks
 }
 
 func (p RolePerson) hue() int { return ServiceHue(p.ID) }

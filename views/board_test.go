@@ -74,7 +74,7 @@ func boardHead(write bool) BoardHead {
 		CanWrite: write, CanDelete: write, CanMute: true, Muted: write, Drill: true, Statuses: []Option{{"open", "open"}, {"resolved", "resolved"}}, Severities: []Option{{"sev2", "sev2"}}, Leads: []Option{{"", "nobody"}, {"u_1", "Mara Tan"}},
 		History:    []StatusEntry{{"open", "Mara Tan", boardAt(4)}, {"mitigated", "Robin <b>", boardAt(2)}},
 		Visibility: "team", Visibilities: []Option{{"workspace", "whoever is signed in"}, {"team", "members of its teams"}},
-		People: []RolePerson{{"u_2", "Robin Keller", "scribe", boardAt(3)}, {"u_3", "Jo <b>", "", boardAt(3)}}, Teams: []TeamChip{{"m_1", "Dealers", "dealers"}},
+		People: []RolePerson{{"u_2", "Robin Keller", "scribe", boardAt(3), true}, {"u_3", "Jo <b>", "", boardAt(3), false}}, Teams: []TeamChip{{"m_1", "Dealers", "dealers"}},
 		OtherTeams: []Option{{"m_2", "Web"}}, OtherPeople: []Option{{"u_4", "Kim"}}, AskRef: "ask", MergeRef: "merge",
 		Owners:     []OwnerChoice{{TeamID: "m_2", Name: "Web", Services: []string{"web-de", "web-es", "web-uk"}}, {UserID: "u_4", Name: "Kim", Services: []string{"pg"}}},
 		NextUpdate: boardAt(18), ImpactStart: boardAt(1), SuggestStart: boardAt(1), SuggestEnd: boardAt(6),
