@@ -1,6 +1,12 @@
 package handlers
 
-import "redthread/views"
+import (
+	"context"
+	"net/url"
+	"time"
+
+	"redthread/views"
+)
 
 // workSenders are lines that make messages, or jobs, appear.
 func workSenders(jobs bool) []views.WorkSender {
@@ -24,4 +30,60 @@ func workSenders(jobs bool) []views.WorkSender {
 		{Name: "By hand", Text: "Send with kind producer, handle with kind consumer, and link the two.",
 			Code: "tracer.in_span('send quotes.created', kind: :producer, attributes: {\n  'messaging.system' => 'kafka', 'messaging.destination.name' => 'quotes.created', 'messaging.operation.type' => 'send', 'messaging.message.id' => id\n}) { deliver }\n\ntracer.in_span('process quotes.created', kind: :consumer, links: [link], attributes: {\n  'messaging.system' => 'kafka', 'messaging.destination.name' => 'quotes.created', 'messaging.operation.type' => 'process', 'messaging.message.id' => id\n}) { handle }"},
 	}
+}
+
+// elsewhere says when something of this name was seen last.
+func (g *workPage) elsewhere(ctx context.Context) (*views.WorkTeach, error) {
+	st := g.ask(nil, calculations(), g.of()...)
+	empty, err := g.emptyAnswer(ctx, &st)
+	if err != nil {
+		return nil, err
+	}
+	t := &views.WorkTeach{Newest: empty.Newest}
+	if !empty.Newest.IsZero() {
+		t.Links = g.windowsWith(g.kind.path+"/"+url.PathEscape(g.name), empty.Newest)
+	}
+	if g.environment != "" {
+		all := *g.work
+		all.environment = ""
+		t.Links = append(t.Links, views.ExploreLink{Label: "In all environments", URL: all.page(g.kind, g.name)})
+	}
+	return t, nil
+}
+
+// windowsWith are ways to a window of a page that has a moment.
+func (w *work) windowsWith(path string, at time.Time) []views.ExploreLink {
+	for _, r := range []string{"2h", "24h", "7d", "30d"} {
+		d, _ := parseRange(r)
+		if d > w.window.length() && at.After(w.window.To.Add(-d)) && at.Before(w.window.To) {
+			wide := *w
+			wide.window = timeWindow{Range: r}
+			return []views.ExploreLink{{Label: "The last " + views.RangeLabel(r), URL: wide.link(path)}}
+		}
+	}
+	around := *w
+	half := w.window.length() / 2
+	around.window = timeWindow{From: at.Add(-half).Truncate(time.Second), To: at.Add(half).Truncate(time.Second)}
+	return []views.ExploreLink{{Label: "Around the newest", URL: around.link(path)}}
+}
+
+// teach says what would make a topic or a job appear.
+func (w *work) teach(ctx context.Context, k workKind, s *Server) (*views.WorkTeach, error) {
+	st := w.ask(nil, calculations(), w.sided(k.jobs)...)
+	empty, err := w.emptyAnswer(ctx, &st)
+	if err != nil {
+		return nil, err
+	}
+	t := &views.WorkTeach{Newest: empty.Newest}
+	if !empty.Newest.IsZero() {
+		t.Links = w.windowsWith(k.path, empty.Newest)
+		return t, nil
+	}
+	if w.environment != "" {
+		all := *w
+		all.environment = ""
+		t.Links = append(t.Links, views.ExploreLink{Label: "In all environments", URL: all.link(k.path)})
+	}
+	t.Senders = workSenders(k.jobs)
+	return t, nil
 }
