@@ -19,7 +19,7 @@ import (
 )
 
 // A run of edges: what is known of traces and of the edges between them, from a
-// part of the rows. Little-endian, version 4.
+// part of the rows. Little-endian, version 5.
 //
 //	traces   by id: their summaries and those of their spans that have edges, which
 //	         the other sections name by their ordinal in this one
@@ -158,7 +158,9 @@ func (e *Edges) readIndex(fd *os.File) error {
 	if string(footer[:4]) != edgesMagic || crc32.Checksum(footer[:96], castagnoli) != u32(96) {
 		return e.corrupt(end, errEdges)
 	}
-	if v := u32(4); v != edgesVersion {
+	if v := u32(4); v < edgesVersion {
+		return e.corrupt(end, fmt.Errorf("%w: version %d, this program knows %d", ErrOlder, v, edgesVersion))
+	} else if v > edgesVersion {
 		return e.corrupt(end, fmt.Errorf("version %d, this program knows %d", v, edgesVersion))
 	}
 	f := edgesFooter{strings: i64(56), stringsLen: int(u32(64)), stringsSum: u32(68), minStart: i64(72), maxStart: i64(80), spans: u32(88)}
