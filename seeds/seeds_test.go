@@ -22,7 +22,7 @@ func TestMany(t *testing.T) {
 	}
 	t.Setenv("CI", "")
 	t.Setenv("REDTHREAD_SOAK", "")
-	if One(t) == One(t) {
+	if first := One(t); first == One(t) {
 		t.Error("two runs have one seed")
 	}
 	t.Setenv("REDTHREAD_RUNS", "9")
