@@ -1,10 +1,16 @@
 package collab
 
 import (
+	"encoding/json"
 	"errors"
+	"maps"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // What cannot be seen is no title, remark or service.
@@ -55,24 +61,97 @@ func TestAReplyHangsWhereItsParentDoes(t *testing.T) {
 	mustAnnotate(t, s, who.bo, AnnotationNew{ParentID: a.ID, Anchor: Anchor{InvestigationID: public.ID}, Text: "the same"})
 }
 
-// What was said together with when the impact began was said when it was said.
+// One change that speaks of several times has an entry at each: what was done is of
+// when it was told, the impact of when it was.
 func TestTimelineOfAMixedChange(t *testing.T) {
 	s, who, _ := openBoards(t)
 	inv := mustOpen(t, s, who.bo, "x")
 	start := inv.CreatedUnixNano - int64(time.Hour)
-	mustUpdate(t, s, who.bo, inv.ID, InvestigationUpdate{ImpactStartUnixNano: &start, NextUpdateUnixNano: ptr(inv.CreatedUnixNano + int64(time.Hour))})
-	begun := start + int64(time.Minute)
-	mustUpdate(t, s, who.bo, inv.ID, InvestigationUpdate{ImpactStartUnixNano: &begun})
-	tl, err := s.Timeline(who.vi, inv.ID, TimelineQuery{All: true})
-	if err != nil {
-		t.Fatal(err)
+	over, next := start+int64(time.Minute), inv.CreatedUnixNano+int64(time.Hour)
+	ana, _ := ActorFrom(who.ana)
+	// 2: all at once. 3: the impact alone. 4: both its ends. 5: taken back.
+	mustUpdate(t, s, who.bo, inv.ID, InvestigationUpdate{ImpactStartUnixNano: &start, ImpactEndUnixNano: &over, NextUpdateUnixNano: &next, People: map[string]*string{ana.ID: ptr("comms")}})
+	mustUpdate(t, s, who.bo, inv.ID, InvestigationUpdate{ImpactStartUnixNano: ptr(start + 1), NextUpdateUnixNano: ptr(next + 1)})
+	mustUpdate(t, s, who.bo, inv.ID, InvestigationUpdate{ImpactStartUnixNano: ptr(start + 2), ImpactEndUnixNano: ptr(over + 2)})
+	mustUpdate(t, s, who.bo, inv.ID, InvestigationUpdate{ImpactStartUnixNano: ptr(int64(0)), ImpactEndUnixNano: ptr(int64(0))})
+	entries := func(all bool) map[EntryID]string {
+		t.Helper()
+		tl, err := s.Timeline(who.vi, inv.ID, TimelineQuery{All: all})
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := map[EntryID]string{}
+		for _, e := range tl.Entries {
+			var d struct{ Fields map[string]json.RawMessage }
+			if err := json.Unmarshal(e.Change.Data, &d); err != nil {
+				t.Fatal(err)
+			}
+			at := "told"
+			if e.HappenedUnixNano != e.RecordedUnixNano {
+				at = strconv.FormatInt(e.HappenedUnixNano-start, 10)
+			}
+			out[e.ID] = strings.Join(append([]string{at}, slices.Sorted(maps.Keys(d.Fields))...), " ")
+		}
+		return out
 	}
-	if e := tl.find("c_2"); e.HappenedUnixNano != e.RecordedUnixNano {
-		t.Errorf("the mixed one happened at %d, recorded at %d", e.HappenedUnixNano, e.RecordedUnixNano)
+	const minute = "60000000000"
+	want := map[EntryID]string{
+		"c_1":       "told",
+		"c_2":       "told next_update_unix_nano people",
+		"c_2_begun": "0 impact_start_unix_nano",
+		"c_2_over":  minute + " impact_end_unix_nano",
+		"c_3":       "told next_update_unix_nano",
+		"c_3_begun": "1 impact_start_unix_nano",
+		"c_4":       "2 impact_start_unix_nano",
+		"c_4_over":  "60000000002 impact_end_unix_nano",
+		"c_5":       "told impact_end_unix_nano impact_start_unix_nano",
 	}
-	if e := tl.find("c_3"); e.HappenedUnixNano != begun {
-		t.Errorf("that of the impact alone happened at %d, want %d", e.HappenedUnixNano, begun)
+	if got := entries(true); !maps.Equal(got, want) {
+		t.Errorf("all: %s", cmp.Diff(want, got))
 	}
+	delete(want, "c_3") // a promise does not matter by itself
+	if got := entries(false); !maps.Equal(got, want) {
+		t.Errorf("curated: %s", cmp.Diff(want, got))
+	}
+	// The log has one change for each, with all that it says.
+	list, _, err := s.Changes(who.vi, inv.ID, 1, 1)
+	if err != nil || !strings.Contains(string(list[0].Data), "people") || !strings.Contains(string(list[0].Data), "impact_end_unix_nano") {
+		t.Errorf("change 2: %s, %v", list[0].Data, err)
+	}
+	// What is said about one entry is not said about its neighbour.
+	edit := func(id EntryID, u EntryUpdate) {
+		t.Helper()
+		p, err := s.LogPosition(who.bo, inv.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		u.Seen = &p.Offset
+		if _, err := s.UpdateEntry(who.bo, inv.ID, id, u); err != nil {
+			t.Fatalf("edit %s: %v", id, err)
+		}
+	}
+	edit("c_2_begun", EntryUpdate{Hidden: ptr(true)})
+	edit("c_2_over", EntryUpdate{Text: text("over for most")})
+	edit("c_3", EntryUpdate{Pinned: ptr(true)})
+	delete(want, "c_2_begun")
+	want["c_3"] = "told next_update_unix_nano"
+	if got := entries(false); !maps.Equal(got, want) {
+		t.Errorf("curated, after edits: %s", cmp.Diff(want, got))
+	}
+	tl, err := s.Timeline(who.vi, inv.ID, TimelineQuery{})
+	if err != nil || tl.find("c_2").Edited || tl.find("c_2_over").Text != "over for most" || !tl.find("c_3").Pinned || tl.find("c_3_begun").Pinned {
+		t.Errorf("after edits: %+v, %v", tl, err)
+	}
+	for _, id := range []EntryID{"c_1_over", "c_3_over", "c_4_begun", "c_5_begun", "c_2_", "c_2_begun_over", "c_02_over"} {
+		if _, err := s.UpdateEntry(who.bo, inv.ID, id, EntryUpdate{Seen: &inv.Offset, Hidden: ptr(true)}); !errors.Is(err, ErrNotFound) {
+			t.Errorf("entry %q: %v, want none", id, err)
+		}
+	}
+}
+
+func TestEntryOfAnAbsurdTime(t *testing.T) {
+	s, who, _ := openBoards(t)
+	inv := mustOpen(t, s, who.bo, "x")
 	for _, at := range []int64{5, 9223372036854775807, -1} {
 		_, _, err := s.CreateEntry(who.bo, inv.ID, EntryNew{Text: "x", HappenedUnixNano: at})
 		wantInvalid(t, "an absurd time", err, "happened_unix_nano")

@@ -14,7 +14,8 @@ import (
 )
 
 // EntryID names an entry of a timeline: "c_" and the offset of the change that it
-// shows, a [MarkerID], or "e_" and a ULID for one written by hand.
+// shows, with "_" and which for the second and later things that the change says; a
+// [MarkerID]; or "e_" and a ULID for one written by hand.
 type EntryID string
 
 // byHand reports whether somebody wrote the entry.
@@ -23,6 +24,7 @@ func (id EntryID) byHand() bool { return strings.HasPrefix(string(id), "e_") }
 // offset is that of the change that the entry shows, 0 if it shows none.
 func (id EntryID) offset() int64 {
 	digits, ok := strings.CutPrefix(string(id), "c_")
+	digits, _, _ = strings.Cut(digits, "_")
 	n, err := strconv.ParseInt(digits, 10, 64)
 	if !ok || err != nil || n < 1 || strconv.FormatInt(n, 10) != digits {
 		return 0
@@ -33,8 +35,10 @@ func (id EntryID) offset() int64 {
 // TimelineEntry is one thing that happened. It points at what it shows, a change
 // or a marker, and says itself only what people changed about it.
 type TimelineEntry struct {
-	ID     EntryID `json:"id"`
-	Change *Change `json:"change"` // null unless it shows one
+	ID EntryID `json:"id"`
+	// Change is null unless it shows one. Of a change that says things of several
+	// times, its data has only the fields that are of the entry's.
+	Change *Change `json:"change"`
 	Marker *Marker `json:"marker"` // null unless it shows one
 	// Text is what somebody wrote, in place of the words of a change or marker; ""
 	// if nobody did.
@@ -54,6 +58,7 @@ type TimelineEntry struct {
 	Offset       int64  `json:"offset"` // of the change that made or changed it last
 
 	happenedByHand bool
+	matters        bool // a curated timeline shows it by itself
 	fieldOffsets   fieldOffsets
 }
 
@@ -107,11 +112,13 @@ const (
 	maxTimelineMarkers = 200
 )
 
+// fieldsThatMatter are those of an investigation whose changes a curated timeline
+// shows by itself.
+var fieldsThatMatter = []string{"status", "severity", "lead", "kind", "visibility", "impact_start_unix_nano", "impact_end_unix_nano", "people", "teams"}
+
 // matters says which changes a curated timeline shows by itself.
-const matters = `json_extract(c.data, '$.erased') IS NULL AND (c.type IN ('investigation.created', 'investigation.merged', 'pin.added', 'hypothesis.added')
-	OR c.type = 'investigation.updated' AND COALESCE(json_extract(c.data, '$.fields.status'), json_extract(c.data, '$.fields.severity'), json_extract(c.data, '$.fields.lead'),
-		json_extract(c.data, '$.fields.kind'), json_extract(c.data, '$.fields.visibility'), json_extract(c.data, '$.fields.impact_start_unix_nano'),
-		json_extract(c.data, '$.fields.impact_end_unix_nano'), json_extract(c.data, '$.fields.people'), json_extract(c.data, '$.fields.teams')) IS NOT NULL
+var matters = `json_extract(c.data, '$.erased') IS NULL AND (c.type IN ('investigation.created', 'investigation.merged', 'pin.added', 'hypothesis.added')
+	OR c.type = 'investigation.updated' AND COALESCE(json_extract(c.data, '$.fields.` + strings.Join(fieldsThatMatter, `'), json_extract(c.data, '$.fields.`) + `')) IS NOT NULL
 	OR c.type = 'hypothesis.updated' AND json_extract(c.data, '$.fields.state') IS NOT NULL
 	OR c.type = 'task.updated' AND json_extract(c.data, '$.fields.done')
 	OR c.type = 'annotation.added' AND json_extract(c.data, '$.anchor.at_unix_nano') <> '0')`
@@ -154,9 +161,21 @@ func readTimeline(ctx context.Context, q querier, inv *Investigation, tq Timelin
 			kept = append(kept, strconv.FormatInt(n, 10))
 		}
 	}
-	list, more, err := readTimelineChanges(ctx, q, inv.ID, tq, "["+strings.Join(kept, ",")+"]")
+	changes, more, err := readTimelineChanges(ctx, q, inv.ID, tq, "["+strings.Join(kept, ",")+"]")
 	if err != nil {
 		return nil, err
+	}
+	var list []TimelineEntry
+	for i := range changes {
+		parts, err := splitEntry(&changes[i])
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range parts {
+			if tq.All || said[e.ID] != nil || e.matters {
+				list = append(list, e)
+			}
+		}
 	}
 	out := &Timeline{Offset: tq.At, More: more, Entries: []TimelineEntry{}}
 	markers, err := timelineMarkers(ctx, q, inv, tq.At, list, now)
@@ -209,7 +228,7 @@ func (e *TimelineEntry) order() int64 {
 func readTimelineChanges(ctx context.Context, q querier, id InvestigationID, tq TimelineQuery, kept string) ([]TimelineEntry, int, error) {
 	where := `c.investigation_id = ?1 AND c.offset <= ?2 AND c.type NOT LIKE 'entry.%' AND (?3 OR c.offset IN (SELECT value FROM json_each(?4)) OR ` + matters + `)`
 	args := []any{id, tq.At, tq.All, kept}
-	rows, err := q.QueryContext(ctx, `SELECT c.type, c.offset, c.actor_id, c.actor_name, c.at, c.ref, c.object_id, c.data, COALESCE(e.first_at, 0), COALESCE(e.last_at, 0)
+	rows, err := q.QueryContext(ctx, `SELECT c.type, c.offset, c.actor_id, c.actor_name, c.at, c.ref, c.object_id, c.data, COALESCE(e.first_at, 0), COALESCE(e.last_at, 0), COALESCE(`+matters+`, 0)
 		FROM changes c LEFT JOIN evidence e ON c.type = 'pin.added' AND e.block_id = c.object_id
 		WHERE `+where+` ORDER BY c.offset DESC LIMIT ?5`, append(args, tq.Limit+1)...)
 	if err != nil {
@@ -221,15 +240,14 @@ func readTimelineChanges(ctx context.Context, q querier, id InvestigationID, tq 
 		c := &Change{}
 		var data string
 		var first, last int64
-		if err := rows.Scan(&c.Type, &c.Offset, &c.Actor, &c.ActorName, &c.AtNano, &c.Ref, &c.ID, &data, &first, &last); err != nil {
+		var matter bool
+		if err := rows.Scan(&c.Type, &c.Offset, &c.Actor, &c.ActorName, &c.AtNano, &c.Ref, &c.ID, &data, &first, &last, &matter); err != nil {
 			return nil, 0, err
 		}
 		c.Data = json.RawMessage(data)
-		e := TimelineEntry{ID: EntryID("c_" + strconv.FormatInt(c.Offset, 10)), Change: c, HappenedUnixNano: c.AtNano, RecordedUnixNano: c.AtNano, Actor: c.Actor, ActorName: c.ActorName}
+		e := TimelineEntry{ID: c.entry(), Change: c, HappenedUnixNano: c.AtNano, RecordedUnixNano: c.AtNano, Actor: c.Actor, ActorName: c.ActorName, matters: matter}
 		if first > 0 {
 			e.HappenedUnixNano, e.EndedUnixNano, e.FromEvidence = first, last, true
-		} else if at, until := happenedIn(c); at > 0 {
-			e.HappenedUnixNano, e.EndedUnixNano = at, until
 		}
 		list = append(list, e)
 	}
@@ -246,31 +264,6 @@ func readTimelineChanges(ctx context.Context, q querier, id InvestigationID, tq 
 	}
 	slices.Reverse(list)
 	return list, more, nil
-}
-
-// happenedIn is the time that a change is about, 0 if it is that of the change:
-// that of an annotation, the begin or end of the impact. Until is 0 for a moment.
-func happenedIn(c *Change) (at, until int64) {
-	var d struct {
-		Anchor Anchor
-		Fields map[string]json.RawMessage
-	}
-	if c.Type != AnnotationAdded && c.Type != InvestigationUpdated || json.Unmarshal(c.Data, &d) != nil {
-		return 0, 0
-	}
-	if c.Type == AnnotationAdded {
-		return d.Anchor.AtUnixNano, d.Anchor.UntilUnixNano
-	}
-	var start, end nanoText
-	for name := range d.Fields { // what else was said with it was done when it was said
-		if name != "impact_start_unix_nano" && name != "impact_end_unix_nano" {
-			return 0, 0
-		}
-	}
-	if setFields(d.Fields, map[string]any{"impact_start_unix_nano": &start, "impact_end_unix_nano": &end}) != nil {
-		return 0, 0
-	}
-	return int64(cmp.Or(start, end)), 0
 }
 
 // timelineMarkers are those about the affected services in the time that the
@@ -433,13 +426,22 @@ func (w *work) entryByID(ctx context.Context, id InvestigationID, entry EntryID)
 	case entry.byHand() && e == nil:
 		return nil, none
 	case entry.offset() > 0:
-		var typ string
-		err := w.tx.QueryRowContext(ctx, `SELECT type FROM changes WHERE investigation_id = ? AND offset = ?`, id, entry.offset()).Scan(&typ)
-		if errors.Is(err, sql.ErrNoRows) || strings.HasPrefix(typ, "entry.") {
+		var c Change
+		var data string
+		err := w.tx.QueryRowContext(ctx, `SELECT type, offset, data FROM changes WHERE investigation_id = ? AND offset = ?`, id, entry.offset()).Scan(&c.Type, &c.Offset, &data)
+		if errors.Is(err, sql.ErrNoRows) || strings.HasPrefix(string(c.Type), "entry.") {
 			return nil, none
 		}
 		if err != nil {
 			return nil, fmt.Errorf("entry %s: %w", entry, err)
+		}
+		c.Data = json.RawMessage(data)
+		parts, err := splitEntry(&TimelineEntry{ID: c.entry(), Change: &c})
+		if err != nil {
+			return nil, err
+		}
+		if !slices.ContainsFunc(parts, func(p TimelineEntry) bool { return p.ID == entry }) {
+			return nil, none
 		}
 	case !entry.byHand():
 		if _, err := markerByID(ctx, w.tx, MarkerID(entry)); err != nil {

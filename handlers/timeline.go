@@ -116,6 +116,7 @@ func (w changeWords) timelineEntry(t *collab.TimelineEntry) views.TimelineEntry 
 	switch {
 	case t.Change != nil:
 		e = w.entry(t.Change)
+		e.ID = string(t.ID)
 		if t.FromEvidence {
 			w.evidenceEntry(t, &e)
 		}
