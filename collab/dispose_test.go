@@ -181,6 +181,9 @@ func TestWhoMayTakeOthersOut(t *testing.T) {
 		want error
 	}{
 		"somebody who takes part":       {olga, InvestigationUpdate{People: vi}, ErrForbidden},
+		"them by their email":           {olga, InvestigationUpdate{People: map[string]*string{"vi@example.com": nil}}, ErrForbidden},
+		"them by their name":            {olga, InvestigationUpdate{People: map[string]*string{"vi ng": nil}}, ErrForbidden},
+		"oneself by one's name":         {olga, InvestigationUpdate{People: map[string]*string{"Olga Ruiz": nil}}, nil},
 		"their team":                    {olga, InvestigationUpdate{Teams: teams}, ErrForbidden},
 		"oneself":                       {olga, InvestigationUpdate{People: herself}, nil},
 		"who opened it takes out":       {who.bo, InvestigationUpdate{People: vi, Teams: teams}, nil},

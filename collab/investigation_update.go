@@ -392,7 +392,14 @@ func (w *work) dropTeam(ctx context.Context, id InvestigationID, team TeamID) er
 func (w *work) mayTakeOut(ctx context.Context, inv *Investigation, u InvestigationUpdate) error {
 	out := false
 	for who, role := range u.People {
-		out = out || role == nil && who != w.actor.ID && inv.asked(who) != nil
+		if role != nil || out {
+			continue
+		}
+		id, err := w.person(ctx, inv, who)
+		if err != nil {
+			return err
+		}
+		out = id != w.actor.ID && inv.asked(id) != nil
 	}
 	for team, in := range u.Teams {
 		out = out || !in && inv.hasTeam(team)
@@ -428,15 +435,22 @@ func (w *work) putPerson(ctx context.Context, id InvestigationID, user, role str
 	return nil
 }
 
+// person returns the id of whom an update of people names.
+func (w *work) person(ctx context.Context, inv *Investigation, who string) (string, error) {
+	if inv.asked(who) != nil { // maybe somebody deactivated since
+		return who, nil
+	}
+	id, _, err := findActive(ctx, w.tx, "people", who)
+	return id, err
+}
+
 // editPeople asks people in, gives them roles, and takes them out.
 func (w *work) editPeople(ctx context.Context, e *edit, people map[string]*string) error {
 	for _, who := range slices.Sorted(maps.Keys(people)) {
-		to, id := people[who], who
-		if e.inv.asked(who) == nil { // else it may be somebody deactivated since
-			var err error
-			if id, _, err = findActive(ctx, w.tx, "people", who); err != nil {
-				return err
-			}
+		to := people[who]
+		id, err := w.person(ctx, e.inv, who)
+		if err != nil {
+			return err
 		}
 		now := e.inv.asked(id)
 		var was any
