@@ -18,6 +18,12 @@ type mentionable struct {
 // team reports whether many are meant.
 func (m *mentionable) team() bool { return strings.HasPrefix(m.ID, "m_") }
 
+// local is the part of a person's email before the @.
+func (m *mentionable) local() string {
+	local, _, _ := strings.Cut(m.Email, "@")
+	return local
+}
+
 // mentionables lists the active people and the teams.
 func mentionables(ctx context.Context, q querier) ([]mentionable, error) {
 	rows, err := q.QueryContext(ctx, `SELECT id, name, email FROM users WHERE deactivated_at IS NULL ORDER BY id`)
@@ -139,8 +145,7 @@ func mentionNames(people []mentionable) []mentionName {
 		put(full, p.ID)
 		put(strings.ReplaceAll(full, " ", ""), p.ID)
 		put(strings.ReplaceAll(full, " ", "."), p.ID)
-		local, _, _ := strings.Cut(strings.ToLower(p.Email), "@") // a team has none
-		put(local, p.ID)
+		put(strings.ToLower(p.local()), p.ID) // a team has none
 	}
 	for _, p := range people {
 		if p.team() {

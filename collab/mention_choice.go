@@ -50,8 +50,7 @@ func (s *Store) FindMentions(ctx context.Context, id InvestigationID, begin stri
 		if !m.begins(begin) || m.team() && !slices.ContainsFunc(m.Members, sees) || !m.team() && !sees(m.ID) {
 			continue
 		}
-		local, _, _ := strings.Cut(m.Email, "@")
-		for _, name := range []string{m.Name, local} {
+		for _, name := range []string{m.Name, m.local()} {
 			if name != "" && names[strings.ToLower(name)] == m.ID {
 				out = append(out, MentionChoice{ID: m.ID, Name: m.Name, Insert: name, Team: m.team()})
 				break
@@ -67,5 +66,5 @@ func (s *Store) FindMentions(ctx context.Context, id InvestigationID, begin stri
 // begins reports whether a name of it begins with a lower-case text.
 func (m *mentionable) begins(text string) bool {
 	name := strings.ToLower(m.Name)
-	return strings.HasPrefix(name, text) || strings.Contains(name, " "+text) || strings.HasPrefix(strings.ToLower(m.Email), text)
+	return strings.HasPrefix(name, text) || strings.Contains(name, " "+text) || strings.HasPrefix(strings.ToLower(m.local()), text)
 }

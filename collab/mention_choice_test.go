@@ -28,6 +28,8 @@ func TestFindMentions(t *testing.T) {
 		{open.ID, "OLSEN", "Bo Olsen"},
 		{open.ID, "bo ols", "Bo Olsen"},
 		{open.ID, "bo x", ""},
+		{open.ID, "u_olga2", "u_olga2"},
+		{open.ID, "u_olga2@exa", ""}, // the rest of an address is not told
 		{hidden.ID, "", "Bo Olsen,dealers,Vi Ng"},
 		{hidden.ID, "ow", ""},
 	} {
