@@ -59,6 +59,9 @@ func (s *Server) again(c echo.Context, failed error) (bool, error) {
 	return true, render(c, http.StatusUnprocessableEntity, views.AgainPage(v))
 }
 
+// maxAgain is how often a form has one field at most: the two sides of a comparison.
+const maxAgain = 2
+
 // fillAgain fills in the fields of a form as they were sent.
 func (s *Server) fillAgain(c echo.Context, v *views.Again, form url.Values, wrong string) error {
 	shown := map[string]bool{}
@@ -70,7 +73,7 @@ func (s *Server) fillAgain(c echo.Context, v *views.Again, form url.Values, wron
 			v.Files, values = true, []string{""}
 		}
 		shown[f.Name] = len(values) > 0
-		for i, value := range values {
+		for i, value := range values[:min(len(values), maxAgain)] {
 			f.Value, f.Wrong = value, f.Name == wrong || f.Name == "side" && wrong == "sides"
 			if err := s.againChoice(c, &f, i); err != nil {
 				return err

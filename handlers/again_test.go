@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 
 	"redthread/collab"
@@ -38,12 +39,23 @@ func TestRefusedFormComesBack(t *testing.T) {
 	} {
 		ana.post(c.path, c.form...).want(t, c.name, http.StatusUnprocessableEntity, append(c.want, "That was not saved")...)
 	}
+	// A field that comes more often than any form has it is not answered so often: each
+	// has all pins of the board to choose from.
+	many := []string{"kind", "comparison", "title", "Before"}
+	for range 200 {
+		many = append(many, "side", string(pin.ID))
+	}
+	a := ana.post(board+"/blocks", many...)
+	a.want(t, "many sides", http.StatusUnprocessableEntity, "beside this")
+	if n := strings.Count(a.body, `name="side"`); n != 2 {
+		t.Errorf("many sides: %d of them come back, want 2", n)
+	}
 	// Put right, the same form goes.
 	ana.post(board+"/blocks", "kind", "task", "ref", "r2", "title", "Look", "due", "2026-11-22 14:03").want(t, "a time as the message has it", http.StatusSeeOther)
 	ana.post(board+"/delete", "title", " Slow  quotes").wantRedirect(t, "delete", "/investigations")
 	inv = ana.openInvestigation("Slow quotes")
 	board = "/i/" + string(inv.ID)
 	// A script hears it as before.
-	a := ana.do("POST", board+"/blocks", "kind=task&title=", "Content-Type", "application/x-www-form-urlencoded", "Accept", "application/json", "Sec-Fetch-Site", "same-origin")
+	a = ana.do("POST", board+"/blocks", "kind=task&title=", "Content-Type", "application/x-www-form-urlencoded", "Accept", "application/json", "Sec-Fetch-Site", "same-origin")
 	a.want(t, "a script", http.StatusBadRequest, `"field":"title"`)
 }
