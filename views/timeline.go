@@ -42,6 +42,35 @@ type TimelineEntry struct {
 
 func (e TimelineEntry) elementID() string { return "entry-" + e.ID }
 
+// timelineDay is what a timeline tells of one day. Its entries say the date of times
+// that are not of the same day as base.
+type timelineDay struct {
+	day     time.Time // zero: it has no heading
+	base    time.Time
+	entries []TimelineEntry
+}
+
+// days are the entries by the day that they are sorted by, in UTC until the script of
+// the page knows the reader's zone; one without a heading if all are of one day.
+func (t Timeline) days() []timelineDay {
+	var days []timelineDay
+	for _, e := range t.Entries {
+		at := e.At.UTC()
+		if t.Recorded && !e.Recorded.IsZero() {
+			at = e.Recorded.UTC()
+		}
+		n := len(days)
+		if n == 0 || days[n-1].day.Format(time.DateOnly) != at.Format(time.DateOnly) {
+			days, n = append(days, timelineDay{day: at, base: at}), n+1
+		}
+		days[n-1].entries = append(days[n-1].entries, e)
+	}
+	if len(days) == 1 {
+		days[0].day, days[0].base = time.Time{}, t.Now
+	}
+	return days
+}
+
 // query is the address of the same page with other settings of the timeline.
 func (t Timeline) query(all, recorded bool) string {
 	q := url.Values{}

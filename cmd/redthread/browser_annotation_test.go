@@ -2,10 +2,12 @@ package main
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/chromedp"
 )
@@ -151,6 +153,18 @@ func TestBrowserAnnotations(t *testing.T) {
 	if got := value[string](ann, `document.querySelector(".Timeline-entry--deploy [data-entry-form] textarea").value`); !strings.Contains(got, "halfway") {
 		t.Errorf("what Ann wrote while it was drawn anew: %q", got)
 	}
+
+	// Headings say the days of the zone of who reads: here, one begins at 10:00 UTC.
+	call(ann, emulation.SetTimezoneOverride, emulation.SetTimezoneOverrideParams{TimezoneID: "Pacific/Kiritimati"})
+	for _, at := range []string{"2025-02-01T09:30:00Z", "2025-02-01T10:30:00Z"} {
+		happened, err := time.Parse(time.RFC3339, at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		inPage[any](ann, "POST", "/api/v1/investigations/"+made.ID+"/timeline", map[string]any{"text": "At " + at, "happened_unix_nano": strconv.FormatInt(happened.UnixNano(), 10)})
+	}
+	ann.until("each stands below its day", `[...document.querySelector("#timeline").children].slice(0, 4).map((e) => e.querySelector("h3, time").textContent).join() === "Sat 1 Feb 2025,23:30,Sun 2 Feb 2025,00:30"`)
+	call(ann, emulation.SetTimezoneOverride, emulation.SetTimezoneOverrideParams{TimezoneID: ""})
 
 	ann.open(board + "?at=3")
 	if got := ann.text(".Board"); !containsAll(got, "for every quote") {

@@ -4,7 +4,7 @@ import { mountAll, unmountAll } from "./mount.js";
 import { fold, unfold, unfolded } from "./folded.js";
 import { localFields } from "./local_fields.js";
 import { letGo } from "./press.js";
-import { clock, dayClock, zone } from "./time.js";
+import { clock, day, dayClock, zone } from "./time.js";
 
 /**
  * Fetches a part of the page, null if it is gone. It comes when nothing is pressed,
@@ -145,10 +145,37 @@ export function localise(root) {
   localFields(root);
   const times = [...root.querySelectorAll("time[data-clock]")];
   if (root.matches?.("time[data-clock]")) times.push(root);
+  inZone(times, new Date());
+  for (const list of root.querySelectorAll("[data-days]")) days(list);
+}
+
+// Their date is said where it is not that of base.
+function inZone(times, base) {
   for (const t of times) {
     const d = new Date(t.dateTime);
     if (Number.isNaN(d.getTime())) continue;
-    t.textContent = dayClock(d, new Date());
+    t.textContent = dayClock(d, base);
     t.title = `${clock(d)} ${zone(d)}`;
+  }
+}
+
+// Days begin elsewhere in the reader's zone: the headings of a timeline are put anew,
+// as Timeline.days of the views does in UTC.
+function days(list) {
+  for (const heading of list.querySelectorAll(".Timeline-day")) heading.remove();
+  const entries = [...list.querySelectorAll("[data-entry]")].map((el) => {
+    const recorded = list.closest("[data-recorded]") ? el.querySelector(".Timeline-recorded time") : null;
+    return { el, at: new Date((recorded ?? el.querySelector("time[data-clock]")).dateTime) };
+  });
+  const dayOf = (e) => e && clock(e.at).slice(0, 10);
+  const starts = entries.filter((e, i) => dayOf(e) !== dayOf(entries[i - 1]));
+  if (starts.length < 2) return;
+  for (const e of entries) inZone(e.el.querySelectorAll("time[data-clock]"), e.at);
+  for (const e of starts) {
+    const heading = document.createElement("li");
+    heading.className = "Timeline-day";
+    heading.append(document.createElement("h3"));
+    heading.firstChild.textContent = day(e.at, new Date());
+    e.el.before(heading);
   }
 }

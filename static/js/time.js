@@ -33,6 +33,8 @@ export function moment(t) {
   return `${clock(t)}.${String(t.getMilliseconds()).padStart(3, "0")}`;
 }
 
+const months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
 /**
  * The time of day in the browser's zone, with the date if that is not today's; the
  * same as ui.DayClock.
@@ -43,8 +45,20 @@ export function moment(t) {
 export function dayClock(t, now) {
   const hour = clock(t).slice(11, 16);
   if (clock(t).slice(0, 10) === clock(now).slice(0, 10)) return hour;
-  const day = `${t.getDate()} ${["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"][t.getMonth()]}`;
+  const day = `${t.getDate()} ${months[t.getMonth()]}`;
   return t.getFullYear() === now.getFullYear() ? `${day} ${hour}` : `${day} ${t.getFullYear()} ${hour}`;
+}
+
+/**
+ * The day in the browser's zone, with the year if that is not this one; the same as
+ * ui.Day.
+ * @param {Date} t
+ * @param {Date} now
+ * @returns {string}
+ */
+export function day(t, now) {
+  const name = `${["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"][t.getDay()]} ${t.getDate()} ${months[t.getMonth()]}`;
+  return t.getFullYear() === now.getFullYear() ? name : `${name} ${t.getFullYear()}`;
 }
 
 /** The short name of the browser's zone at a moment. */

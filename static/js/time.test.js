@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { ago, clock, dayClock, moment } from "./time.js";
+import { ago, clock, day, dayClock, moment } from "./time.js";
 
 const now = Date.UTC(2026, 10, 22, 14, 3, 11);
 
@@ -27,4 +27,11 @@ test("a time of day has its date unless that is today's", () => {
   assert.equal(dayClock(new Date(2026, 10, 22, 9, 4), today), "09:04");
   assert.equal(dayClock(new Date(2026, 10, 21, 23, 59), today), "21 Nov 23:59");
   assert.equal(dayClock(new Date(2025, 10, 22, 9, 4), today), "22 Nov 2025 09:04");
+});
+
+test("a day has its year unless that is this one", () => {
+  const today = new Date(2026, 10, 22, 14, 3, 11);
+  assert.equal(day(new Date(2026, 10, 22, 0, 0), today), "Sun 22 Nov");
+  assert.equal(day(new Date(2026, 10, 21, 23, 59), today), "Sat 21 Nov");
+  assert.equal(day(new Date(2025, 10, 22, 9, 4), today), "Sat 22 Nov 2025");
 });

@@ -22,6 +22,16 @@ func DayClock(t, now time.Time) string {
 	return t.Format("15:04")
 }
 
+// Day is the day of t in UTC, with the year if that is not now's; the same as day of
+// static/js/time.js.
+func Day(t, now time.Time) string {
+	t, now = t.UTC(), now.UTC()
+	if t.Year() != now.Year() {
+		return t.Format("Mon 2 Jan 2006")
+	}
+	return t.Format("Mon 2 Jan")
+}
+
 // Ago says how long before now t was, in words: "just now", "3 min ago".
 func Ago(t, now time.Time) string {
 	d := now.Sub(t)

@@ -52,6 +52,22 @@ func TestFieldTellsItsError(t *testing.T) {
 	}
 }
 
+func TestDay(t *testing.T) {
+	now := time.Date(2026, 11, 22, 14, 3, 11, 0, time.UTC)
+	for _, c := range []struct {
+		at   time.Time
+		want string
+	}{
+		{time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC), "Sun 22 Nov"},
+		{time.Date(2026, 11, 21, 23, 59, 0, 0, time.UTC), "Sat 21 Nov"},
+		{time.Date(2025, 11, 22, 9, 4, 0, 0, time.UTC), "Sat 22 Nov 2025"},
+	} {
+		if got := Day(c.at, now); got != c.want {
+			t.Errorf("%v: got %q, want %q", c.at, got, c.want)
+		}
+	}
+}
+
 func TestDayClock(t *testing.T) {
 	now := time.Date(2026, 11, 22, 14, 3, 11, 0, time.UTC)
 	for _, c := range []struct {
