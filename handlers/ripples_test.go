@@ -216,3 +216,19 @@ func TestRipplesOverfull(t *testing.T) {
 		t.Errorf("a name is %d bytes long on the page", n)
 	}
 }
+
+// TestErrorsOfSeveralThreads: errors that are not of a known thread lead to none, and are
+// no share of the threads.
+func TestErrorsOfSeveralThreads(t *testing.T) {
+	var thread graph.RippleThread
+	thread.TraceID, thread.SpanID = trace.ID{1}, trace.SpanID{1}
+	e := graph.RippleEndpoint{Endpoint: graph.Endpoint{Service: "web", Name: "POST /quotes"}, Failing: thread, Several: 1}
+	e.Threads, e.Errors = 3, 2
+	if r := endpointRows([]*graph.RippleEndpoint{&e}, ripplesState{})[0]; !r.HasErrors || r.Errors != "2" || r.FailingURL != "" || r.FailedShare != "" {
+		t.Errorf("no thread failed: %+v", r)
+	}
+	e.Failed = 1
+	if r := endpointRows([]*graph.RippleEndpoint{&e}, ripplesState{})[0]; r.Errors != "2" || r.FailingURL != rippleHref(&thread) || r.FailedShare != "33 %" {
+		t.Errorf("one thread failed: %+v", r)
+	}
+}

@@ -196,7 +196,10 @@ func endpointRows(list []*graph.RippleEndpoint, st ripplesState) []views.RippleR
 		}
 		r.Change, r.ChangeTitle = changeOf(e.Effects(), e.Before.Effects())
 		if e.Errors > 0 {
-			r.HasErrors, r.Errors, r.FailedShare, r.FailingURL = true, ui.Count(e.Errors), shareOf(float64(e.Failed), float64(e.Threads)), rippleHref(&e.Failing)
+			r.HasErrors, r.Errors = true, ui.Count(e.Errors)
+		}
+		if e.Failed > 0 { // else all errors are in work of several threads
+			r.FailedShare, r.FailingURL = shareOf(float64(e.Failed), float64(e.Threads)), rippleHref(&e.Failing)
 		}
 		if e.Spreading > 0 {
 			r.P50, r.P95, r.Max = ui.Duration(e.LastP50Nano), ui.Duration(e.LastP95Nano), ui.Duration(e.Longest.LastEffectNano)
