@@ -1,6 +1,7 @@
 package collab
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -391,7 +392,7 @@ func (w *work) editAnnotation(ctx context.Context, a *Annotation, text string, u
 	if a.Offset > seen && text != a.Text {
 		base, known, err := w.annotationText(ctx, a, seen)
 		if err == nil {
-			text, err = mergeEdits(base, known, text, a.Text, maxAnnotationRunes, now)
+			text, err = mergeEdits(base, known, text, a.Text, maxAnnotationRunes, ConflictError{Offset: now, ActorName: cmp.Or(a.EditedByName, a.CreatedByName), log: a.Anchor.InvestigationID, set: a.Offset})
 		}
 		if err != nil {
 			return err

@@ -392,7 +392,7 @@ func (w *work) updateBlock(ctx context.Context, inv *Investigation, b *Block, u 
 			return nil
 		}
 		if b.fieldOffsets[field] > seen {
-			return &ConflictError{Field: field, Yours: to, Theirs: *target, Offset: inv.Offset}
+			return &ConflictError{Field: field, Yours: to, Theirs: *target, Offset: inv.Offset, log: inv.ID, set: b.fieldOffsets[field]}
 		}
 		*target, set[field] = to, to
 		return nil
@@ -430,7 +430,7 @@ func (w *work) updateBlock(ctx context.Context, inv *Investigation, b *Block, u 
 	}
 	if u.Done != nil && *u.Done != b.Done {
 		if b.fieldOffsets["done"] > seen { // whoever saw the other state meant to change it; both did the same
-			return &ConflictError{Field: "done", Yours: *u.Done, Theirs: b.Done, Offset: inv.Offset}
+			return &ConflictError{Field: "done", Yours: *u.Done, Theirs: b.Done, Offset: inv.Offset, log: inv.ID, set: b.fieldOffsets["done"]}
 		}
 		b.Done, set["done"] = *u.Done, *u.Done
 	}
@@ -447,7 +447,7 @@ func (w *work) updateBlock(ctx context.Context, inv *Investigation, b *Block, u 
 	if u.DueUnixNano != nil && *u.DueUnixNano != b.DueUnixNano {
 		yours, theirs := nano(*u.DueUnixNano), nano(b.DueUnixNano)
 		if b.fieldOffsets["due_unix_nano"] > seen {
-			return &ConflictError{Field: "due_unix_nano", Yours: yours, Theirs: theirs, Offset: inv.Offset}
+			return &ConflictError{Field: "due_unix_nano", Yours: yours, Theirs: theirs, Offset: inv.Offset, log: inv.ID, set: b.fieldOffsets["due_unix_nano"]}
 		}
 		b.DueUnixNano, set["due_unix_nano"] = *u.DueUnixNano, yours
 	}
@@ -527,7 +527,7 @@ func (w *work) updateText(ctx context.Context, inv *Investigation, b *Block, see
 		if err != nil {
 			return err
 		}
-		if merged, err = mergeEdits(base, known, to, b.Text, maxTextRunes, inv.Offset); err != nil {
+		if merged, err = mergeEdits(base, known, to, b.Text, maxTextRunes, ConflictError{Offset: inv.Offset, log: inv.ID, set: b.fieldOffsets["text"]}); err != nil {
 			return err
 		}
 	}

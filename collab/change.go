@@ -83,6 +83,12 @@ type ConflictError struct {
 	// Merged proposes, for a text, one that has both; "" if there is none.
 	Merged string
 	Offset int64 // of the log now
+	// ActorName is who set the field last, and AtNano when; "" and 0 if no log says so.
+	ActorName string
+	AtNano    int64
+
+	log InvestigationID // whose change set the field: that at set
+	set int64
 }
 
 func (e *ConflictError) Error() string { return "collab: conflict in field " + e.Field }
@@ -146,7 +152,7 @@ func (s *Store) do(ctx context.Context, fn func(w *work) error) error {
 	w := &work{actor: actor, now: s.nowNano()}
 	err := s.tx(ctx, func(tx *sql.Tx) error {
 		w.tx = tx
-		return fn(w)
+		return w.whose(ctx, fn(w))
 	})
 	if err != nil {
 		return err
@@ -169,6 +175,19 @@ func (s *Store) do(ctx context.Context, fn func(w *work) error) error {
 		}
 	}
 	return nil
+}
+
+// whose says in a conflict who set the field, and when.
+func (w *work) whose(ctx context.Context, err error) error {
+	var c *ConflictError
+	if !errors.As(err, &c) || c.set == 0 {
+		return err
+	}
+	none := w.tx.QueryRowContext(ctx, `SELECT actor_name, at FROM changes WHERE investigation_id = ? AND offset = ?`, c.log, c.set).Scan(&c.ActorName, &c.AtNano)
+	if none != nil && !errors.Is(none, sql.ErrNoRows) {
+		return fmt.Errorf("find who set %s: %w", c.Field, none)
+	}
+	return err
 }
 
 // log appends a change. The offset is taken and the row written in the

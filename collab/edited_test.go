@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // What inboxes and the log of notices say of a text goes with the text.
@@ -157,5 +159,85 @@ func TestEditedByAnother(t *testing.T) {
 	}
 	if list, err = s.FindAudit(t.Context(), 0, 1); err != nil || list[0].Action != "annotation.deleted" {
 		t.Errorf("the audit log: %+v, %v", list, err)
+	}
+}
+
+// A conflict names who set the field, which is not who changed something else last.
+func TestConflictSaysWhoAndWhen(t *testing.T) {
+	s, who, _ := openBoards(t)
+	clock := time.Date(2026, 11, 22, 14, 0, 0, 0, time.UTC)
+	s.now = func() time.Time { clock = clock.Add(time.Second); return clock }
+	inv := mustOpen(t, s, who.ana, "Slow quotes")
+	note := mustBlock(t, s, who.ana, inv.ID, BlockNew{Kind: KindNote, Text: "one"})
+	job := mustBlock(t, s, who.ana, inv.ID, BlockNew{Kind: KindTask, Title: "roll back"})
+	h := mustBlock(t, s, who.ana, inv.ID, BlockNew{Kind: KindHypothesis, Title: "the build"})
+	remark := mustAnnotate(t, s, who.ana, AnnotationNew{Anchor: Anchor{InvestigationID: inv.ID}, Text: "one"})
+	entry, _, err := s.CreateEntry(who.ana, inv.ID, EntryNew{Text: "one"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	vi, _ := ActorFrom(who.vi)
+	seen := entry.Offset
+	of := func(ctx context.Context, u InvestigationUpdate) error {
+		u.Seen = &seen
+		_, err := s.UpdateInvestigation(ctx, inv.ID, u)
+		return err
+	}
+	block := func(ctx context.Context, b *Block, u BlockUpdate) error {
+		u.Seen = &seen
+		_, err := s.UpdateBlock(ctx, inv.ID, b.ID, u)
+		return err
+	}
+	due := clock.Add(time.Hour).UnixNano()
+	for field, set := range map[string]func(ctx context.Context, n int64) error{
+		"title": func(ctx context.Context, n int64) error {
+			return of(ctx, InvestigationUpdate{Title: text("Slow " + strconv.FormatInt(n, 10))})
+		},
+		"next_update_unix_nano": func(ctx context.Context, n int64) error {
+			return of(ctx, InvestigationUpdate{NextUpdateUnixNano: ptr(due + n)})
+		},
+		"people." + vi.ID: func(ctx context.Context, n int64) error {
+			return of(ctx, InvestigationUpdate{People: map[string]*string{vi.ID: text("scribe " + strconv.FormatInt(n, 10))}})
+		},
+		"text": func(ctx context.Context, n int64) error {
+			return block(ctx, note, BlockUpdate{Text: text("n " + strconv.FormatInt(n, 10))})
+		},
+		"title of block": func(ctx context.Context, n int64) error {
+			return block(ctx, job, BlockUpdate{Title: text("t " + strconv.FormatInt(n, 10))})
+		},
+		"due_unix_nano": func(ctx context.Context, n int64) error {
+			return block(ctx, job, BlockUpdate{DueUnixNano: ptr(due + n)})
+		},
+		"state": func(ctx context.Context, n int64) error {
+			return block(ctx, h, BlockUpdate{State: ptr([]HypothesisState{HypothesisSupported, HypothesisRefuted}[n])})
+		},
+		"references": func(ctx context.Context, n int64) error {
+			return block(ctx, h, BlockUpdate{References: References{note.ID: []EvidenceSide{SideFor, SideAgainst}[n]}})
+		},
+		"text of remark": func(ctx context.Context, n int64) error {
+			_, err := s.UpdateAnnotation(who.ana, remark.ID, AnnotationUpdate{Seen: &seen, Text: text("r " + strconv.FormatInt(n, 10))})
+			return err
+		},
+		"text of entry": func(ctx context.Context, n int64) error {
+			_, err := s.UpdateEntry(ctx, inv.ID, entry.ID, EntryUpdate{Seen: &seen, Text: text("e " + strconv.FormatInt(n, 10))})
+			return err
+		},
+	} {
+		if err := set(who.bo, 0); err != nil {
+			t.Fatalf("%s: %v", field, err)
+		}
+		p, err := s.LogPosition(who.ana, inv.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		changes, _, err := s.Changes(who.ana, inv.ID, p.Offset-1, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustBlock(t, s, who.ana, inv.ID, BlockNew{Kind: KindNote, Text: "meanwhile, " + field})
+		var c *ConflictError
+		if err := set(who.ana, 1); !errors.As(err, &c) || c.ActorName != changes[0].ActorName || c.AtNano != changes[0].AtNano || c.ActorName == "" {
+			t.Errorf("%s: %+v, %v; want the change of %s at %d", field, c, err, changes[0].ActorName, changes[0].AtNano)
+		}
 	}
 }

@@ -111,7 +111,7 @@ func (w *work) updateReferences(ctx context.Context, inv *Investigation, b *Bloc
 		}
 		field := referenceField(block)
 		if b.fieldOffsets[field] > seen {
-			return &ConflictError{Field: field, Yours: string(side), Theirs: string(was), Offset: inv.Offset}
+			return &ConflictError{Field: field, Yours: string(side), Theirs: string(was), Offset: inv.Offset, log: inv.ID, set: b.fieldOffsets[field]}
 		}
 		if changed[block] = side; side == SideNone {
 			delete(b.References, block)

@@ -113,7 +113,7 @@ type edit struct {
 // seen.
 func (e *edit) conflict(field string, yours, theirs any) error {
 	if e.inv.fieldOffsets[field] > e.seen {
-		return &ConflictError{Field: field, Yours: yours, Theirs: theirs, Offset: e.inv.Offset}
+		return &ConflictError{Field: field, Yours: yours, Theirs: theirs, Offset: e.inv.Offset, log: e.inv.ID, set: e.inv.fieldOffsets[field]}
 	}
 	e.inv.fieldOffsets[field] = e.inv.Offset + 1
 	return nil

@@ -28,15 +28,16 @@ func mergeText(base, yours, theirs string) (string, bool) {
 
 // mergeEdits puts an edit of a text on top of what others made of it since base,
 // which is known or not. It is a [ConflictError] where that cannot be, or where the
-// text becomes longer than max runes; offset is where the log ends.
-func mergeEdits(base string, known bool, yours, theirs string, maxRunes int, offset int64) (string, error) {
+// text becomes longer than max runes: that, with its versions.
+func mergeEdits(base string, known bool, yours, theirs string, maxRunes int, conflict ConflictError) (string, error) {
 	// A last line is ended while merging, so that two texts that differ in what
 	// follows it do not differ in the line itself.
 	m, ok := mergeText(base+"\n", yours+"\n", theirs+"\n")
 	m = strings.TrimRight(m, "\n")
 	if !known || !ok || utf8.RuneCountInString(m) > maxRunes {
 		both := strings.TrimRight(mergeBoth(base+"\n", yours+"\n", theirs+"\n"), "\n")
-		return "", &ConflictError{Field: "text", Yours: yours, Theirs: theirs, Merged: both, Offset: offset}
+		conflict.Field, conflict.Yours, conflict.Theirs, conflict.Merged = "text", yours, theirs, both
+		return "", &conflict
 	}
 	return m, nil
 }

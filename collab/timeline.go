@@ -505,7 +505,7 @@ func (w *work) updateEntry(ctx context.Context, inv *Investigation, e *TimelineE
 	if err != nil {
 		return err
 	}
-	fields := &edit{inv: &Investigation{Offset: inv.Offset, fieldOffsets: e.fieldOffsets}, seen: seen, set: map[string]any{}, was: map[string]any{}}
+	fields := &edit{inv: &Investigation{ID: inv.ID, Offset: inv.Offset, fieldOffsets: e.fieldOffsets}, seen: seen, set: map[string]any{}, was: map[string]any{}}
 	same := func(v bool) any { return v }
 	err = firstError(
 		func() error { return editField(fields, "text", &e.Text, u.Text, plain) },

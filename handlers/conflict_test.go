@@ -33,7 +33,7 @@ func TestUntouchedFieldsOfAFormAskNothing(t *testing.T) {
 	} else if b.Title != "Look harder" || b.Assignee != me || b.DueUnixNano != 1763823780000000000 || b.Text != "One." {
 		t.Errorf("the task is %+v", b)
 	}
-	bo.post(at, form("title", "Look now", "assignee", "", "due", "2025-11-22T14:03:00", "text", "One.")...).want(t, "both renamed it", http.StatusConflict, "Two of you changed the title", `value="Look now"`, "Look harder", `name="was_assignee"`, "!"+`name="was_title"`)
+	bo.post(at, form("title", "Look now", "assignee", "", "due", "2025-11-22T14:03:00", "text", "One.")...).want(t, "both renamed it", http.StatusConflict, "Two of you changed the title", `value="Look now"`, "Look harder", `name="was_assignee"`, "!"+`name="was_title"`, "The admin</strong>", "saved another version while you wrote, at")
 	bo.post(at, form("title", "Look", "assignee", "", "due", "2025-11-22T16:00:00", "text", "One.")...).want(t, "both put it off", http.StatusConflict,
 		"Two of you changed the due (UTC)", `name="due" value="2025-11-22T16:00:00"`, "2025-11-22T15:03:00")
 	bo.get(at).want(t, "the block", 200, `name="was_title" value="Look harder"`, `name="was_due" value="2025-11-22T15:03:00"`)
@@ -71,7 +71,8 @@ func TestConflictOverTheSocketHasBothVersions(t *testing.T) {
 		t.Fatalf("renamed: %v", m)
 	}
 	ask("r2", "investigation.update", map[string]any{"seen": 1, "title": "Slow stock"})
-	if m := answer("r2"); m["code"] != "conflict" || m["field"] != "title" || m["yours"] != "Slow stock" || m["theirs"] != "Slow quotes in Spain" || m["offset"] != 2.0 {
+	if m := answer("r2"); m["code"] != "conflict" || m["field"] != "title" || m["yours"] != "Slow stock" || m["theirs"] != "Slow quotes in Spain" || m["offset"] != 2.0 ||
+		m["actor_name"] != "The admin" || m["at"] == "0" || m["at"] == nil {
 		t.Errorf("a conflict: %v", m)
 	}
 	ask("r3", "investigation.update", map[string]any{"seen": 2, "severity": "sev9"})

@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -131,13 +132,20 @@ type conflictBody struct {
 	Theirs any    `json:"theirs"`
 	Merged string `json:"merged"`
 	Offset int64  `json:"offset"`
+	// Who set the field, and when; "" and 0 if that is not known.
+	ActorName string `json:"actor_name"`
+	AtNano    int64  `json:"at,string"`
 }
 
 func conflictWords(e *collab.ConflictError) string {
 	if e.Field == "ref" {
 		return "This ref was used for another request already."
 	}
-	return "Somebody changed the " + e.Field + " since you saw it. Look at both versions and decide."
+	who := cmp.Or(e.ActorName, "Somebody")
+	if e.AtNano > 0 {
+		return who + " changed the " + e.Field + " at " + nanoTime(e.AtNano).Format("2006-01-02 15:04:05 UTC") + ", after you saw it. Look at both versions and decide."
+	}
+	return who + " changed the " + e.Field + " since you saw it. Look at both versions and decide."
 }
 
 // handleError is the one place that answers a request with an error.
@@ -194,7 +202,7 @@ func (s *Server) writeError(c echo.Context, f failure) error {
 	if !wantsPage(c) {
 		body := newErrorBody(c, f)
 		if f.Conflict != nil {
-			return c.JSON(f.Status, conflictBody{body, f.Conflict.Yours, f.Conflict.Theirs, f.Conflict.Merged, f.Conflict.Offset})
+			return c.JSON(f.Status, conflictBody{body, f.Conflict.Yours, f.Conflict.Theirs, f.Conflict.Merged, f.Conflict.Offset, f.Conflict.ActorName, f.Conflict.AtNano})
 		}
 		return c.JSON(f.Status, body)
 	}

@@ -157,7 +157,11 @@ func (s *Server) conflictPage(c echo.Context, err error, action, back string) er
 		return formErr
 	}
 	v := views.Conflict{Page: page, Action: action, Field: conflict.Field, Label: conflict.Field, Yours: conflictText(conflict.Yours), Theirs: conflictText(conflict.Theirs),
-		Seen: conflict.Offset, Ref: uuid.NewString(), Back: back, Long: conflict.Field == "text"}
+		Seen: conflict.Offset, Ref: uuid.NewString(), Back: back, Long: conflict.Field == "text",
+		By: conflict.ActorName}
+	if conflict.AtNano > 0 {
+		v.At = nanoTime(conflict.AtNano)
+	}
 	if strings.HasPrefix(v.Field, "references.") {
 		v.Field, v.Label = "side", "evidence"
 	}

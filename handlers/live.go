@@ -239,7 +239,7 @@ func (k *socket) answer(ctx context.Context, req *live.Request) {
 		}
 		refused := live.Error{Type: live.TypeError, Ref: req.Ref, Code: f.Code, Message: f.Message}
 		if c := f.Conflict; c != nil {
-			refused.Conflict = &live.Conflict{Field: c.Field, Yours: c.Yours, Theirs: c.Theirs, Merged: c.Merged, Offset: c.Offset}
+			refused.Conflict = &live.Conflict{Field: c.Field, Yours: c.Yours, Theirs: c.Theirs, Merged: c.Merged, Offset: c.Offset, ActorName: c.ActorName, AtNano: c.AtNano}
 		}
 		k.sub.Send(live.Encode(refused))
 		return

@@ -483,6 +483,8 @@ type Conflict struct {
 	Label  string
 	Yours  string
 	Theirs string
+	By     string    // who saved theirs, "" if that is not known
+	At     time.Time // and when, or zero
 	Seen   int64
 	Ref    string
 	Back   string

@@ -250,6 +250,7 @@ func TestBrowserConflict(t *testing.T) {
 
 	bob.click(save)
 	bob.until("both versions are shown", fmt.Sprintf(`[...document.querySelectorAll("#%s .Conflict-text")].map((e) => e.textContent.split("\n")[0]).join() === "The dealer answers not at all.,The dealer answers after 9 s."`, note.ID))
+	bob.until("and whose the other is, and since when", fmt.Sprintf(`/^Ann changed the text at \d\d:\d\d\. /.test(document.querySelector("#%s .Conflict-text").closest("form").querySelector("p").textContent) || document.querySelector("#%s .Conflict-text").closest("form").innerText`, note.ID, note.ID))
 	if dir := os.Getenv("REDTHREAD_SHOTS"); dir != "" {
 		bob.shot(dir, "conflict")
 	}

@@ -466,7 +466,7 @@ func TestGoldenMessages(t *testing.T) {
 		TypeAck:         Encode(Ack{TypeAck, "6b0e", 42}),
 		TypeError:       Encode(Error{Type: TypeError, Ref: "6b0e", Code: "invalid", Message: "Pick a span first."}),
 
-		"error-conflict": Encode(Error{Type: TypeError, Ref: "6b0e", Code: "conflict", Message: "Somebody changed the text.", Conflict: &Conflict{"text", "mine", "theirs", "theirs\nmine", 42}}),
+		"error-conflict": Encode(Error{Type: TypeError, Ref: "6b0e", Code: "conflict", Message: "Somebody changed the text.", Conflict: &Conflict{"text", "mine", "theirs", "theirs\nmine", 42, "Ann", 1700000000000000000}}),
 	}
 	for _, typ := range ServerTypes {
 		if messages[typ] == nil {

@@ -253,6 +253,9 @@ type Conflict struct {
 	Theirs any    `json:"theirs"`
 	Merged string `json:"merged"` // of a text: both, to look over
 	Offset int64  `json:"offset"`
+	// Who set the field, and when; "" and 0 if that is not known.
+	ActorName string `json:"actor_name"`
+	AtNano    int64  `json:"at,string"`
 }
 
 // Request is what a client sends.

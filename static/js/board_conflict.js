@@ -2,11 +2,12 @@
 // was typed is lost in no case: even theirs, once taken, gives mine back.
 import { localTime, utcTime } from "./local_fields.js";
 import { button, el } from "./presence_parts.js";
+import { dayClock } from "./time.js";
 
 /**
  * Shows a conflict beside its form.
  * @param {HTMLFormElement} form
- * @param {{error: {field: string}, yours: unknown, theirs: unknown, merged?: string, offset: number}} body the server's answer
+ * @param {{error: {field: string}, yours: unknown, theirs: unknown, merged?: string, offset: number, actor_name: string, at: string}} body the server's answer
  * @param {HTMLElement} place
  */
 export function showConflict(form, body, place) {
@@ -57,7 +58,9 @@ export function showConflict(form, body, place) {
   const sides = el("div", "Conflict-sides");
   sides.append(side("Yours", mine), side("Theirs, saved", theirs));
   const what = name.startsWith("references.") ? "evidence" : name.replace("_", " ");
-  place.replaceChildren(el("p", "", `Somebody changed the ${what} meanwhile. Nothing is lost: take one, or both.`), sides, row);
+  const ms = Number(body.at) / 1e6;
+  const when = ms > 0 ? ` at ${dayClock(new Date(ms), new Date())}` : " meanwhile";
+  place.replaceChildren(el("p", "", `${body.actor_name || "Somebody"} changed the ${what}${when}. Nothing is lost: take one, or both.`), sides, row);
 }
 
 function settable(form, name) {
