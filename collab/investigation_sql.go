@@ -470,3 +470,32 @@ func (s *Store) DeleteInvestigation(ctx context.Context, id InvestigationID) err
 		return w.audit(ctx, "investigation.deleted", auditName(id, inv.Visibility), "")
 	})
 }
+
+// StatusAt is a status and since when.
+type StatusAt struct {
+	Status     Status `json:"status"`
+	AtUnixNano int64  `json:"at_unix_nano,string"`
+	Actor      string `json:"actor"`
+	ActorName  string `json:"actor_name"`
+}
+
+// statusHistory reads from the log which statuses an investigation had, the
+// first first.
+func statusHistory(ctx context.Context, q querier, id InvestigationID) ([]StatusAt, error) {
+	rows, err := q.QueryContext(ctx, `SELECT COALESCE(json_extract(data, '$.fields.status'), json_extract(data, '$.status')), at, actor_id, actor_name FROM changes
+		WHERE investigation_id = ? AND object_id = investigation_id AND type IN ('investigation.created', 'investigation.updated')
+		AND COALESCE(json_extract(data, '$.fields.status'), json_extract(data, '$.status')) IS NOT NULL ORDER BY offset`, id)
+	if err != nil {
+		return nil, fmt.Errorf("status history of %s: %w", id, err)
+	}
+	defer rows.Close()
+	list := []StatusAt{}
+	for rows.Next() {
+		var st StatusAt
+		if err := rows.Scan(&st.Status, &st.AtUnixNano, &st.Actor, &st.ActorName); err != nil {
+			return nil, fmt.Errorf("status history of %s: %w", id, err)
+		}
+		list = append(list, st)
+	}
+	return list, rows.Err()
+}
