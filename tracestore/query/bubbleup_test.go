@@ -216,7 +216,7 @@ func TestBubbleUpAroundIsBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.Threads = threadsOf(spans, expired)
-	pool := NewPool(PoolOptions{MemoryBytes: 32 << 20, QueryBytes: 16 << 20}) // less than reading traces takes
+	pool := NewPool(PoolOptions{MemoryBytes: 2 << 20, QueryBytes: 1 << 20}) // less than reading traces takes
 	if p.Lease, err = pool.Begin(t.Context()); err != nil {
 		t.Fatal(err)
 	}
