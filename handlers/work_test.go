@@ -187,8 +187,10 @@ func TestWorkLinksAreReadable(t *testing.T) {
 	}
 	one := answerOf[workDetail](t, b, "/api/v1/jobs/SendEmail")
 	for query, want := range map[string]float64{
-		`"calculations":[{"op":"COUNT"}],"filters":[{"column":"work.class","op":"=","value":"SendEmail"},{"column":"work.side","op":"=","value":"process"}]`:                                                                         one.Handled,
-		`"calculations":[{"op":"COUNT"}],"calculated_fields":[{"name":"mine","expression":"EQUALS($work.class, \"SendEmail\")"}],"filters":[{"column":"mine","op":"=","value":true},{"column":"work.side","op":"=","value":"send"}]`: one.Sent,
+		`"calculations":[{"op":"COUNT"}],"filters":[{"column":"work.class","op":"=","value":"SendEmail"},{"column":"work.side","op":"=","value":"process"}]`:                                                                          one.Handled,
+		`"calculations":[{"op":"COUNT"}],"calculated_fields":[{"name":"mine","expression":"EQUALS($work.class, \"SendEmail\")"}],"filters":[{"column":"mine","op":"=","value":true},{"column":"work.side","op":"=","value":"send"}]`:  one.Sent,
+		`"calculations":[{"op":"COUNT"}],"calculated_fields":[{"name":"work.is_job","expression":"EQUALS(1, 1)"}],"filters":[{"column":"work.class","op":"=","value":"SendEmail"},{"column":"work.side","op":"=","value":"process"}]`: one.Handled,
+		`"calculations":[{"op":"COUNT"}],"filters":[{"column":"any.work.class","op":"=","value":"SendEmail"},{"column":"work.class","op":"=","value":"SendEmail"},{"column":"work.side","op":"=","value":"process"}]`:                 one.Handled,
 	} {
 		b.api(http.MethodPost, "/api/v1/query", `{"time_range":7200,`+query+`}`, http.StatusOK, nil).want(t, query, http.StatusOK, fmt.Sprintf(`"COUNT":%v`, want))
 	}

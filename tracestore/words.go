@@ -18,6 +18,9 @@ func (s *Store) withWords(ctx context.Context, own []query.CalculatedField, name
 	}
 	var wanted []string
 	for _, n := range names {
+		if at := strings.Index(n, "."+traffic.Prefix); at > 0 { // of another span: root.work.class
+			n = n[at+1:]
+		}
 		if traffic.Calculated(n) && !defined(n) {
 			wanted = append(wanted, n)
 		}
@@ -42,7 +45,28 @@ func (s *Store) withWords(ctx context.Context, own []query.CalculatedField, name
 	fields := slices.DeleteFunc(traffic.NewVocabulary(columns).Fields(wanted...), func(f query.CalculatedField) bool {
 		return defined(f.Name) || slices.ContainsFunc(columns, func(c query.ColumnInfo) bool { return c.Name == f.Name })
 	})
-	return append(fields, own...), nil
+	return before(fields, own), nil
+}
+
+// before puts words before a query's own fields, which may read them; those words
+// that read one of the own fields, defined under the name of a word, come after it.
+func before(words, own []query.CalculatedField) []query.CalculatedField {
+	last := -1
+	var redefined []string
+	for i, f := range own {
+		if traffic.Calculated(f.Name) {
+			last, redefined = i, append(redefined, f.Name)
+		}
+	}
+	var early, late []query.CalculatedField
+	for _, w := range words {
+		if slices.ContainsFunc(redefined, func(name string) bool { return traffic.Reads(w.Expression, name) }) {
+			late, redefined = append(late, w), append(redefined, w.Name)
+		} else {
+			early = append(early, w)
+		}
+	}
+	return slices.Concat(early, own[:last+1], late, own[last+1:])
 }
 
 // namesIn are the columns that a query names outside its calculated fields.

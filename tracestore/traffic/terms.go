@@ -474,7 +474,7 @@ func (v *Vocabulary) Fields(wanted ...string) []query.CalculatedField {
 	}
 	for i := len(v.fields) - 1; i >= 0; i-- {
 		for _, read := range []string{IsJob, Retry, Class} {
-			if f := v.fields[i]; need[f.Name] && f.Name != read && strings.Contains(f.Expression, col(read)) {
+			if f := v.fields[i]; need[f.Name] && f.Name != read && Reads(f.Expression, read) {
 				need[read] = true
 			}
 		}
@@ -500,6 +500,9 @@ func Names() []string {
 func Calculated(name string) bool {
 	return strings.HasPrefix(name, Prefix) && (name == IsClass || slices.Contains(Names(), name))
 }
+
+// Reads reports whether the expression of a word reads another word.
+func Reads(expression, name string) bool { return strings.Contains(expression, col(name)) }
 
 func call(function string, args ...string) string {
 	return function + "(" + strings.Join(args, ", ") + ")"
