@@ -197,3 +197,20 @@ func TestWhoMayTakeOthersOut(t *testing.T) {
 		}
 	}
 }
+
+// Who narrows an investigation and leaves it in one go is out, however they name
+// themselves.
+func TestNarrowAndLeave(t *testing.T) {
+	s, who, _ := openBoards(t)
+	for _, name := range []string{"u_ana", "ana@example.com"} {
+		inv := mustOpen(t, s, who.bo, "Slow quotes")
+		inv = mustUpdate(t, s, who.bo, inv.ID, InvestigationUpdate{People: map[string]*string{"u_ana": text("")}})
+		if _, err := s.UpdateInvestigation(who.ana, inv.ID, InvestigationUpdate{Seen: &inv.Offset, Visibility: ptr(VisibilityPrivate), People: map[string]*string{name: nil}}); err != nil {
+			t.Fatal(err)
+		}
+		inv, err := s.InvestigationByID(who.bo, inv.ID)
+		if err != nil || inv.asked("u_ana") != nil || inv.Visibility != VisibilityPrivate {
+			t.Errorf("by %s: %+v, %v", name, inv, err)
+		}
+	}
+}

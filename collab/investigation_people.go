@@ -19,7 +19,17 @@ func (w *work) stay(ctx context.Context, e *edit, old *Investigation, u Investig
 	if old.Lead != inv.Lead && old.Lead != "" && old.Lead != inv.CreatedBy {
 		keep = append(keep, old.Lead)
 	}
-	_, left := u.People[w.actor.ID]
+	left := false
+	for who, role := range u.People {
+		if role != nil || left {
+			continue
+		}
+		id, err := w.person(ctx, inv, who)
+		if err != nil {
+			return err
+		}
+		left = id == w.actor.ID
+	}
 	if err := maySee(ctx, w.tx, inv.ID); errors.Is(err, ErrNotFound) && !left {
 		if w.actor.Kind != ActorUser {
 			return &InvalidError{"visibility", "A token that did not open the investigation would not see it any more. Let a person do it."}

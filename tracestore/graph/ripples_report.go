@@ -78,7 +78,7 @@ func (w *windowScan) counts(i *traceInfo) bool {
 
 // bucket is the part of the time in which something began.
 func (w *windowScan) bucket(start int64) int {
-	return int(float64(start-w.q.From) / float64(w.q.To-w.q.From) * float64(w.q.Buckets))
+	return min(w.q.Buckets-1, int(float64(start-w.q.From)/float64(w.q.To-w.q.From)*float64(w.q.Buckets))) // rounded up at the very end
 }
 
 // effects is how much of what its thread set off a trace is.
