@@ -198,19 +198,31 @@ func TestWhoMayTakeOthersOut(t *testing.T) {
 	}
 }
 
-// Who narrows an investigation and leaves it in one go is out, however they name
-// themselves.
-func TestNarrowAndLeave(t *testing.T) {
+// Who leaves what they will not see any more is out, however they name themselves,
+// also while they narrow it.
+func TestLeaveWhatIsNotForAll(t *testing.T) {
 	s, who, _ := openBoards(t)
 	for _, name := range []string{"u_ana", "ana@example.com"} {
-		inv := mustOpen(t, s, who.bo, "Slow quotes")
-		inv = mustUpdate(t, s, who.bo, inv.ID, InvestigationUpdate{People: map[string]*string{"u_ana": text("")}})
-		if _, err := s.UpdateInvestigation(who.ana, inv.ID, InvestigationUpdate{Seen: &inv.Offset, Visibility: ptr(VisibilityPrivate), People: map[string]*string{name: nil}}); err != nil {
-			t.Fatal(err)
-		}
-		inv, err := s.InvestigationByID(who.bo, inv.ID)
-		if err != nil || inv.asked("u_ana") != nil || inv.Visibility != VisibilityPrivate {
-			t.Errorf("by %s: %+v, %v", name, inv, err)
+		for _, narrow := range []bool{false, true} {
+			inv := mustOpen(t, s, who.bo, "Slow quotes")
+			inv = mustUpdate(t, s, who.bo, inv.ID, InvestigationUpdate{People: map[string]*string{"u_ana": text("")}})
+			leave := InvestigationUpdate{People: map[string]*string{name: nil}}
+			if narrow {
+				leave.Visibility = ptr(VisibilityPrivate)
+			} else {
+				inv = mustUpdate(t, s, who.bo, inv.ID, InvestigationUpdate{Visibility: ptr(VisibilityPrivate)})
+			}
+			leave.Seen = &inv.Offset
+			if got, err := s.UpdateInvestigation(who.ana, inv.ID, leave); err != nil || got.asked("u_ana") != nil {
+				t.Fatalf("by %s, narrow %v: %+v, %v", name, narrow, got, err)
+			}
+			if _, err := s.InvestigationByID(who.ana, inv.ID); !errors.Is(err, ErrNotFound) {
+				t.Errorf("by %s, narrow %v: it may still be seen: %v", name, narrow, err)
+			}
+			inv, err := s.InvestigationByID(who.bo, inv.ID)
+			if err != nil || inv.asked("u_ana") != nil || inv.Visibility != VisibilityPrivate {
+				t.Errorf("by %s, narrow %v: %+v, %v", name, narrow, inv, err)
+			}
 		}
 	}
 }

@@ -352,8 +352,7 @@ func (s *Store) UpdateInvestigation(ctx context.Context, id InvestigationID, u I
 		if err := w.updateInvestigation(ctx, inv, u); err != nil {
 			return err
 		}
-		inv, err = investigationByID(ctx, w.tx, id)
-		if err != nil {
+		if inv, err = investigationByID(AsServer(ctx), w.tx, id); err != nil { // who leaves may see it no more
 			return err
 		}
 		return w.keepRef(ctx, string(id), u.Ref, request, string(id), inv.Offset)
