@@ -47,7 +47,7 @@ func (s *Server) again(c echo.Context, failed error) (bool, error) {
 	if err != nil {
 		return false, nil
 	}
-	v := views.Again{Message: invalid.Message, Action: r.URL.Path}
+	v := views.Again{Message: invalid.Message, Action: r.URL.Path, Deletes: strings.HasSuffix(r.URL.Path, "/delete")}
 	v.Back, v.BackLabel = againBack(c, form)
 	if v.Page, err = s.page(c, "Not saved", views.SectionInvestigations); err != nil {
 		return false, err

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -125,7 +126,38 @@ func decodeJSON(body []byte, v any) error {
 	case errors.As(err, &wrong) && wrong.Field != "":
 		return &collab.InvalidError{Field: wrong.Field, Message: "Expected " + jsonTypeOf(wrong) + ", got " + wrong.Value + "."}
 	}
+	if name := unquoted(body, v); name != "" {
+		return &collab.InvalidError{Field: name, Message: `Expected a string of digits, as in "1795381829680000000": many programs round numbers of that size.`}
+	}
 	return &collab.InvalidError{Message: "The body has to be a JSON object with the fields of this call."}
+}
+
+// unquoted is the first field of a struct that has to be a whole number in a JSON
+// string and is something else; the JSON package does not say which.
+func unquoted(body []byte, v any) string {
+	t := reflect.TypeOf(v)
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	var fields map[string]json.RawMessage
+	if t.Kind() != reflect.Struct || json.Unmarshal(body, &fields) != nil {
+		return ""
+	}
+	for i := range t.NumField() {
+		name, options, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+		raw, ok := fields[name]
+		if !ok || string(raw) == "null" || !slices.Contains(strings.Split(options, ","), "string") {
+			continue
+		}
+		text, err := strconv.Unquote(string(raw))
+		if err == nil {
+			_, err = strconv.ParseInt(text, 10, 64)
+		}
+		if err != nil {
+			return name
+		}
+	}
+	return ""
 }
 
 func jsonTypeOf(e *json.UnmarshalTypeError) string {

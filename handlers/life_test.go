@@ -181,6 +181,9 @@ func TestHeadForms(t *testing.T) {
 			t.Errorf("the answer leaves out %q", f)
 		}
 	}
+	for name, v := range map[string]string{"next_update_unix_nano": "1795381829680000000", "impact_end_unix_nano": "1.5", "impact_start_unix_nano": `"soon"`} {
+		bo.api("PATCH", "/api/v1/investigations/"+string(id), fmt.Sprintf(`{%q: %s}`, name, v), http.StatusBadRequest, nil).want(t, name, http.StatusBadRequest, `"field":"`+name+`"`, "a string of digits")
+	}
 	// Made private, the old address of the other leads those nowhere who may not see it.
 	post("private", "visibility", "private", "was_visibility", "team")
 	for what, path := range map[string]string{"the new address": page, "the old address": "/i/" + string(other.ID)} {

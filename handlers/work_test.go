@@ -226,7 +226,8 @@ func TestUnreadAddresses(t *testing.T) {
 func TestSentInBulk(t *testing.T) {
 	s := newSite(t)
 	var spans []trace.Span
-	for i, classes := range []string{`["PriceJob","MailJob","PriceJob"]`, `["Mail.Job","odd \"job\""]`} {
+	long := strings.Repeat("A.b(c)*", 400)
+	for i, classes := range []string{`["PriceJob","MailJob","PriceJob"]`, `["Mail.Job","odd \"job\""]`, `["` + long + `"]`} {
 		spans = append(spans, trace.Span{TraceID: trace.ID{6, 15: byte(i + 1)}, SpanID: trace.SpanID{1}, Service: "worker", Name: "addBulk low", Kind: trace.KindProducer,
 			StartUnixNano: s.Now().Add(-10 * time.Minute).UnixNano(), DurationNano: 1e6, Attributes: []trace.Attribute{{Key: "bullmq.queue.name", Value: trace.String("low")},
 				{Key: "bullmq.queue.operation", Value: trace.String("addBulk")}, {Key: "bullmq.job.bulk.count", Value: trace.Int(int64(strings.Count(classes, `",`) + 1))},
@@ -238,7 +239,7 @@ func TestSentInBulk(t *testing.T) {
 	for _, x := range answerOf[workList](t, b, "/api/v1/jobs").Results {
 		sent[x.Name] = x.Sent
 	}
-	want := map[string]float64{"PriceJob": 2, "MailJob": 1, "Mail.Job": 1, `odd "job"`: 1}
+	want := map[string]float64{"PriceJob": 2, "MailJob": 1, "Mail.Job": 1, `odd "job"`: 1, long: 1}
 	if !maps.Equal(sent, want) {
 		t.Errorf("sent by class: %v, want %v", sent, want)
 	}
@@ -247,8 +248,8 @@ func TestSentInBulk(t *testing.T) {
 			t.Errorf("%s: %v sent, want %v", got.Name, got.Sent, n)
 		}
 	}
-	if got := answerOf[workDetail](t, b, "/api/v1/queues/low"); got.Sent != 5 {
-		t.Errorf("the queue: %v sent, want 5", got.Sent)
+	if got := answerOf[workDetail](t, b, "/api/v1/queues/low"); got.Sent != 6 {
+		t.Errorf("the queue: %v sent, want 6", got.Sent)
 	}
 	b.get("/services/worker").want(t, "its service", http.StatusOK, "Jobs it sets off", "PriceJob", "Mail.Job", "odd &#34;job&#34;", "![&#34;PriceJob")
 }

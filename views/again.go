@@ -13,6 +13,7 @@ type Again struct {
 	Action          string
 	Back, BackLabel string // where the person came from
 	Files           bool
+	Deletes         bool // it erases something
 	Fields          []AgainField
 	Keep            []Option // the fields that nobody sees: Label is the name
 }

@@ -439,6 +439,10 @@ func (v *Vocabulary) Special(field string) bool {
 	return v.special && (field == IsClass || field == Jobs)
 }
 
+// maxCounted is how long the name of a class may be, in bytes, for the jobs that one
+// span sends to be counted: a longer one counts once, as no pattern is made of it.
+const maxCounted = 256
+
 // Of returns the vocabulary for questions about one class: [IsClass] tells its spans,
 // those too that send others with it, and [Jobs] how many of this class were sent.
 func (v *Vocabulary) Of(class string) *Vocabulary {
@@ -450,10 +454,14 @@ func (v *Vocabulary) Of(class string) *Vocabulary {
 		e := json.NewEncoder(&quoted)
 		e.SetEscapeHTML(false)
 		if e.Encode(class) == nil {
-			pattern := text(regexp.QuoteMeta(strings.TrimSuffix(quoted.String(), "\n")))
-			is = or(is, call("REG_MATCH", col(bulkNames), pattern))
+			listed := strings.TrimSuffix(quoted.String(), "\n")
+			is = or(is, call("CONTAINS", col(bulkNames), text(listed)))
+			count := "1"
+			if len(listed) <= maxCounted {
+				count = call("REG_COUNT", col(bulkNames), text(regexp.QuoteMeta(listed)))
+			}
 			i := slices.IndexFunc(of.fields, func(f query.CalculatedField) bool { return f.Name == Jobs })
-			of.fields[i].Expression = call("IF", call("EXISTS", col(bulkNames)), call("REG_COUNT", col(bulkNames), pattern), "1")
+			of.fields[i].Expression = call("IF", call("EXISTS", col(bulkNames)), count, "1")
 		}
 	}
 	of.fields = append(of.fields, query.CalculatedField{Name: IsClass, Expression: is})
