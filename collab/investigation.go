@@ -257,9 +257,17 @@ func checkSeverity(s Severity) error {
 	return nil
 }
 
-// cleanTitle trims a title to one line and checks its length.
+// cleanTitle trims a title to one line and checks its length. It stands in the midst
+// of other text, so it may not turn that around: embeddings, overrides and isolates of
+// Unicode's bidirectional algorithm (UAX #9) are taken out.
 func cleanTitle(field, s string) (string, error) {
-	s = strings.Join(strings.Fields(withoutControls(strings.ToValidUTF8(s, "\uFFFD"))), " ")
+	s = strings.Map(func(r rune) rune {
+		if 0x202A <= r && r <= 0x202E || 0x2066 <= r && r <= 0x2069 {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(s, "\uFFFD"))
+	s = strings.Join(strings.Fields(withoutControls(s)), " ")
 	if !shows(s) {
 		return "", &InvalidError{field, "Give it a title."}
 	}

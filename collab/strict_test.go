@@ -33,6 +33,11 @@ func TestWhatCannotBeSeenIsRefused(t *testing.T) {
 	if got.Title != "Ça va[31m ✓ 東京 🔥" {
 		t.Errorf("title %q", got.Title)
 	}
+	// A title turns nothing around that stands beside it.
+	got = mustOpen(t, s, who.bo, "\u202Eevil\u202C \u2066x \u05E9\u05DC\u05D5\u05DD\u200F")
+	if got.Title != "evil x \u05E9\u05DC\u05D5\u05DD\u200F" {
+		t.Errorf("title %q", got.Title)
+	}
 }
 
 func quoted(s string) string { return strings.Trim(strings.ToValidUTF8(s, "?"), "\n") }
