@@ -1,6 +1,9 @@
 package handlers
 
-import "strings"
+import (
+	"strings"
+	"unicode"
+)
 
 // maxRowName bounds a name as drawn, in bytes.
 const maxRowName = 240
@@ -43,7 +46,7 @@ func plainDirection(s string) string {
 		switch {
 		case r < 0x20 && r != '\t' && r != '\n' && r != '\r', 0x7F <= r && r <= 0x9F:
 			return '\uFFFD'
-		case r == 0x061C, r == 0x200E, r == 0x200F, 0x202A <= r && r <= 0x202E, 0x2066 <= r && r <= 0x2069:
+		case unicode.Is(unicode.Bidi_Control, r):
 			return '\uFFFD'
 		}
 		return r

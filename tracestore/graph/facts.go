@@ -278,21 +278,9 @@ func enqueues(s *trace.Span) bool {
 	return false
 }
 
-// beginsWith reports whether a text begins with another, which is in lower case.
-func beginsWith(text, lower string) bool {
-	if len(text) < len(lower) {
-		return false
-	}
-	for i := range len(lower) {
-		c := text[i]
-		if 'A' <= c && c <= 'Z' {
-			c |= 0x20
-		}
-		if c != lower[i] {
-			return false
-		}
-	}
-	return true
+// beginsWith reports whether a text begins with another in ASCII, in whatever case.
+func beginsWith(text, begin string) bool {
+	return len(text) >= len(begin) && strings.EqualFold(text[:len(begin)], begin)
 }
 
 // placeholder reports whether an id is what is written where there is none: a word
