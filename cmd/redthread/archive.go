@@ -221,7 +221,7 @@ func openArchive(ctx context.Context, c Config, log *slog.Logger) (_ *archive, _
 	closers = append(closers, ingest.Close)
 	a.store, err = tracestore.Open(ctx, tracestore.Options{
 		Dir: c.Data, Log: ingest, Logger: log, MemoryBytes: c.Memory,
-		SpanRetention: -1, EdgeRetention: -1, // whoever copies wants it all
+		MinFreeBytes: c.MinFreeDisk, SpanRetention: -1, EdgeRetention: -1, // whoever copies wants it all
 	})
 	if err != nil {
 		return nil, nil, err

@@ -28,6 +28,7 @@ type Config struct {
 	SpanRetention time.Duration // by age since arrival
 	EdgeRetention time.Duration
 	MaxDisk       int64 // bytes; 0: none
+	MinFreeDisk   int64 // bytes; 0: the store's rule
 	// EnvironmentRetention are shorter ages for the spans of some environments.
 	EnvironmentRetention map[string]time.Duration
 	Memory               int64 // bytes, see limitMemory
@@ -72,7 +73,11 @@ func (c *Config) settings(getenv func(string) string) []setting {
 		}},
 		{"edge-retention", "400d", "age since arrival at which links between traces go", age(&c.EdgeRetention)},
 		{"max-disk", "0", "size limit of stored spans, as 50GiB; 0: none", size(&c.MaxDisk)},
-		{"memory", "25%", "memory that the server keeps to, as 2GiB or a share of RAM; below 256MiB its fixed parts do not fit", size(&c.Memory)},
+		{"min-free-disk", "0", "free disk below which spans are refused, as 2GiB; 0: the greater of 512MiB and 2% of the disk", size(&c.MinFreeDisk)},
+		{"memory", "25%", "memory that the server keeps to, as 2GiB or a share of RAM; below 256MiB its fixed parts do not fit", func(v string) (err error) {
+			c.Memory, err = parseMemory(v)
+			return err
+		}},
 		{"dev", "false", "show the component gallery at /dev/gallery", boolean(&c.Dev)},
 	}
 }
@@ -245,20 +250,26 @@ var sizeUnits = []struct {
 	bytes  float64
 }{{"TiB", 1 << 40}, {"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"TB", 1e12}, {"GB", 1e9}, {"MB", 1e6}, {"kB", 1e3}, {"B", 1}, {"", 1}}
 
-// parseSize reads bytes: 400MiB, 2GB, 1048576, or a share of RAM as 25%.
-func parseSize(v string) (int64, error) {
-	bad := fmt.Errorf("want a size as 400MiB, 2GB or 25%%, got %q", v)
-	if share, ok := strings.CutSuffix(v, "%"); ok {
-		n, err := strconv.ParseFloat(share, 64)
-		if err != nil || !(n > 0 && n <= 100) {
-			return 0, bad
-		}
-		ram, err := totalMemory()
-		if err != nil {
-			return 0, fmt.Errorf("%q: the size of memory is not known here (%w); give bytes", v, err)
-		}
-		return int64(float64(ram) * n / 100), nil
+// parseMemory reads a size or a share of RAM as 25%.
+func parseMemory(v string) (int64, error) {
+	share, ok := strings.CutSuffix(v, "%")
+	if !ok {
+		return parseSize(v)
 	}
+	n, err := strconv.ParseFloat(share, 64)
+	if err != nil || !(n > 0 && n <= 100) {
+		return 0, fmt.Errorf("want a size as 400MiB, 2GB or 25%%, got %q", v)
+	}
+	ram, err := totalMemory()
+	if err != nil {
+		return 0, fmt.Errorf("%q: the size of memory is not known here (%w); give bytes", v, err)
+	}
+	return int64(float64(ram) * n / 100), nil
+}
+
+// parseSize reads bytes: 400MiB, 2GB, 1048576.
+func parseSize(v string) (int64, error) {
+	bad := fmt.Errorf("want a size as 400MiB or 2GB, got %q", v)
 	for _, u := range sizeUnits {
 		num, ok := strings.CutSuffix(v, u.suffix)
 		if !ok {

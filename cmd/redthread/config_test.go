@@ -26,8 +26,8 @@ func TestParseConfig(t *testing.T) {
 			return c.Addr == ":1" && c.Data == "/x"
 		}},
 		{name: "an address may be off", args: []string{"--otlp-grpc-addr="}, want: func(c Config) bool { return c.OTLPGRPCAddr == "" && c.loopbackOnly() }},
-		{name: "sizes", args: []string{"--memory", "400MiB", "--max-disk", "1.5GB"}, want: func(c Config) bool {
-			return c.Memory == 400<<20 && c.MaxDisk == 1_500_000_000
+		{name: "sizes", args: []string{"--memory", "400MiB", "--max-disk", "1.5GB", "--min-free-disk", "2GiB"}, want: func(c Config) bool {
+			return c.Memory == 400<<20 && c.MaxDisk == 1_500_000_000 && c.MinFreeDisk == 2<<30
 		}},
 		{name: "ages of environments", args: []string{"--environment-retention", "staging=7d, dev=36h"}, want: func(c Config) bool {
 			return len(c.EnvironmentRetention) == 2 && c.EnvironmentRetention["staging"] == 7*24*time.Hour && c.EnvironmentRetention["dev"] == 36*time.Hour
@@ -39,6 +39,7 @@ func TestParseConfig(t *testing.T) {
 			err: []string{"--addr", "--memory", "--span-retention", "--public-url", "--ingest-sync"}},
 		{name: "no numbers", args: []string{"--memory", "NaN%", "--max-disk", "NaN", "--span-retention", "NaNd", "--edge-retention", "Infd"},
 			err: []string{"--memory", "--max-disk", "--span-retention", "--edge-retention"}},
+		{name: "shares are of memory alone", args: []string{"--memory", "50%", "--max-disk", "50%", "--min-free-disk", "2%"}, err: []string{"--max-disk", "--min-free-disk"}},
 		{name: "stray argument", args: []string{"please"}, err: []string{`"please"`}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

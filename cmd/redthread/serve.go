@@ -157,7 +157,7 @@ func (a *app) open(ctx context.Context, failed chan<- error) error {
 	a.store, err = tracestore.Open(ctx, tracestore.Options{
 		Rules: rules, Kept: correlations.Kept,
 		Dir: c.Data, Log: ingest, Logger: a.log.With("component", "tracestore"), MemoryBytes: c.Memory,
-		SpanRetention: c.SpanRetention, EnvironmentRetention: c.EnvironmentRetention, EdgeRetention: c.EdgeRetention, MaxDiskBytes: c.MaxDisk,
+		SpanRetention: c.SpanRetention, EnvironmentRetention: c.EnvironmentRetention, EdgeRetention: c.EdgeRetention, MaxDiskBytes: c.MaxDisk, MinFreeBytes: c.MinFreeDisk,
 	})
 	if err != nil {
 		return err
