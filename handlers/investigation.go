@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"cmp"
 	"errors"
 	"maps"
 	"net/http"
@@ -42,17 +43,15 @@ func whereWords(pages []string) string {
 	if len(pages) == 0 {
 		return "elsewhere"
 	}
-	switch first, _, _ := strings.Cut(strings.TrimPrefix(pages[0], "/"), "/"); {
-	case first == "i":
-		return "on the board"
-	case first == "t":
-		return "in a trace"
-	case first == "thread":
-		return "in a thread"
-	case strings.HasPrefix(first, "explore"):
-		return "in Explore"
-	}
-	return "elsewhere"
+	path, _, _ := strings.Cut(strings.TrimPrefix(pages[0], "/"), "?")
+	first, _, _ := strings.Cut(path, "/")
+	return cmp.Or(wheres[first], "elsewhere")
+}
+
+var wheres = map[string]string{
+	"": "at home", "i": "on the board", "t": "in a trace", "thread": "in a thread", "explore": "in Explore", "ripples": "in Ripples",
+	"services": "in Services", "service-map": "in Services", "messages": "in Messages", "queues": "in Queues", "jobs": "in Jobs",
+	"investigations": "in the list of investigations",
 }
 
 // newInvestigation answers GET /investigations/new.

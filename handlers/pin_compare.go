@@ -81,7 +81,7 @@ func (s *Server) comparePin(c echo.Context) error {
 		return err
 	}
 	page.Styles = []string{"css/explore.css", "css/investigation.css", "css/board.css"}
-	v := views.Compare{Page: page, Title: block.Title, State: string(cmp.State), Back: "/i/" + string(block.InvestigationID) + "#" + string(block.ID),
+	v := views.Compare{Page: page, Board: string(block.InvestigationID), Title: block.Title, State: string(cmp.State), Back: "/i/" + string(block.InvestigationID) + "#" + string(block.ID),
 		Href: block.Locator, FrozenAt: nanoTime(block.Evidence.FrozenUnixNano), FrozenBy: block.Evidence.FrozenByName, FrozenSHA256: cmp.FrozenSHA256, LiveSHA256: cmp.LiveSHA256,
 		MoreChanges: cmp.More}
 	v.Changes = valueChanges(cmp.Changes)

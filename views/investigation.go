@@ -297,6 +297,7 @@ type CardBody struct {
 // Compare shows a pin beside what is there now.
 type Compare struct {
 	Page         Page
+	Board        string // the investigation
 	Title        string
 	State        string // same, changed or gone
 	Back, Href   string

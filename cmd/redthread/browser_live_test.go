@@ -153,9 +153,20 @@ func TestBrowserFollow(t *testing.T) {
 		t.Error("Bob's page was loaded again for what the thread could show in place")
 	}
 
+	// Every other page, and a board as it is and as it was.
+	inv := inPage[investigationState](ann, "POST", "/api/v1/investigations", map[string]any{"title": "Dealer 17 is slow"})
+	for _, path := range []string{"/ripples?range=1h", "/services", "/services/quotes-api", "/messages", "/jobs?range=1h", "/queues", "/investigations?show=all", "/i/" + inv.ID, "/i/" + inv.ID + "?at=1", "/"} {
+		ann.open(path)
+		path, _, _ = strings.Cut(path, "?show=") // what is looked for in the list is not told
+		bob.at("Bob goes on to "+path, path)
+	}
+	bob.ready()
+	bob.sees("Ann")
+	bob.until("Bob's frame is there still", leadText+` === "You follow Ann."`)
+
 	// Where Bob may not go he is told no more than if Ann were nowhere.
 	ann.open("/settings/account")
-	bob.until("Bob cannot see where Ann is", leadText+` === "Ann is somewhere you cannot see."`)
+	bob.until("Bob cannot see where Ann is", leadText+` === "Ann is somewhere you cannot see. You go on when they are back."`)
 	ann.open("/explore?v=COUNT&range=1h")
 	bob.at("Bob goes on", "/explore?v=COUNT&range=1h")
 	bob.until("Bob follows still", leadText+` === "You follow Ann."`)
@@ -321,7 +332,7 @@ func TestBrowserRevoked(t *testing.T) {
 	bob.followBy("Ann")
 	ann.open("/i/" + inv.ID)
 	ann.ready()
-	bob.until("Bob cannot see where Ann is", leadText+` === "Ann is somewhere you cannot see."`)
+	bob.until("Bob cannot see where Ann is", leadText+` === "Ann is somewhere you cannot see. You go on when they are back."`)
 
 	// On a trace that she opened from it, nothing says so.
 	ann.open("/t/" + s.job.String())

@@ -13,7 +13,7 @@
 // closed; nobody waits for it.
 //
 // Presence is kept by page, not by person, and never stored. A page is at a place
-// (place.go): a board, a trace with its thread, or Explore; those at one place are
+// (place.go): a board, a trace with its thread, or another page; those at one place are
 // told who else is. Every server knows the pages of all, by NATS, and forgets a
 // server that falls silent. What has no offset (who is here, cursors, whom one
 // follows) may be dropped for the next of its kind, and is told at most every 50
@@ -234,6 +234,9 @@ func (h *Hub) Join(ctx context.Context, id collab.InvestigationID, j Joining, ep
 func (h *Hub) JoinHere(j Joining) (*Subscriber, error) {
 	if strings.HasPrefix(placeOf(j.Path), boardPlace("")) {
 		j.Path = "" // the way there is Join
+	}
+	if cleanPath(j.Path) == "" {
+		j.Also = "" // settings and the like are no work on an investigation
 	}
 	sub := &Subscriber{hub: h, who: j.Who, limit: h.queue, ready: make(chan struct{}, 1)}
 	h.mu.Lock()

@@ -122,11 +122,14 @@ func TestPresenceOnATrace(t *testing.T) {
 // others a link that leads off the site.
 func TestPlaces(t *testing.T) {
 	cases := []struct{ path, clean, place string }{
-		{"/i/i_1", "/i/i_1", "i:i_1"}, {"/i/i_1?view=lanes#b_2", "/i/i_1?view=lanes", "i:i_1"}, {"/i/i_1/blocks/b_1", "", ""}, {"/i/", "", ""},
+		{"/i/i_1", "/i/i_1", "i:i_1"}, {"/i/i_1?view=lanes#b_2", "/i/i_1?view=lanes", "i:i_1"}, {"/i/i_1/blocks/b_1", "", ""}, {"/i/i_1?at=3", "/i/i_1?at=3", "i:i_1"}, {"/i/i_1/blocks/b_1/compare", "/i/i_1/blocks/b_1/compare", "i:i_1"}, {"/i/i_1/blocks/b_1/redact", "", ""}, {"/i/", "", ""},
 		{"/t/ABCD", "/t/ABCD", "t:abcd"}, {"/t/abcd/01?zoom=1-2", "/t/abcd/01?zoom=1-2", "t:abcd"}, {"/thread/abcd", "/thread/abcd", "t:abcd"},
-		{"/explore?v=COUNT&range=1h", "/explore?v=COUNT&range=1h", "explore"}, {"/explore/download/csv", "", ""},
-		{"/settings/people", "", ""}, {"/", "", ""}, {"", "", ""}, {"//evil.example/t/abcd", "", ""}, {"https://evil.example/t/abcd", "", ""},
-		{"/t/abcd\\evil", "", ""}, {"/t/abcd\n", "", ""}, {"/t/\xff", "", ""}, {"/explore?w=" + strings.Repeat("x", 5000), "/explore", "explore"}, {"/t/" + strings.Repeat("x", 5000), "", ""},
+		{"/explore?v=COUNT&range=1h", "/explore?v=COUNT&range=1h", "/explore"}, {"/explore/download/csv", "", ""},
+		{"/", "/", "/"}, {"/ripples?range=1h", "/ripples?range=1h", "/ripples"}, {"/services", "/services", "/services"}, {"/services/a%2Fb?range=1h", "/services/a%2Fb?range=1h", "/services/a%2Fb"},
+		{"/service-map/traces?from=a", "/service-map/traces?from=a", "/service-map/traces"}, {"/service-map", "", ""}, {"/messages/m/x", "", ""}, {"/jobs/", "", ""}, {"/queues/q", "/queues/q", "/queues/q"},
+		{"/investigations?q=their+title", "/investigations", "/investigations"}, {"/investigations/new", "", ""}, {"/find?q=1", "", ""}, {"/inbox", "", ""},
+		{"/settings/people", "", ""}, {"", "", ""}, {"//evil.example/t/abcd", "", ""}, {"https://evil.example/t/abcd", "", ""},
+		{"/t/abcd\\evil", "", ""}, {"/t/abcd\n", "", ""}, {"/t/\xff", "", ""}, {"/explore?w=" + strings.Repeat("x", 5000), "/explore", "/explore"}, {"/t/" + strings.Repeat("x", 5000), "", ""},
 	}
 	for _, c := range cases {
 		if got := cleanPath(c.path); got != c.clean || placeOf(got) != c.place {

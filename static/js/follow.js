@@ -10,13 +10,16 @@ import { serviceClass } from "./service.js";
 
 const stored = "redthread:follow"; // in sessionStorage
 const askMillis = 30_000;
-const lostMillis = 60_000; // how long somebody may be nowhere to be seen
+const awayMillis = 1_500; // as long as somebody may be between two pages
+const lostMillis = 600_000; // how long somebody may be nowhere to be seen
 
 /** @type {{id: string, name: string, path?: string} | null} */
 let led = null;
 let changed = () => {};
 let frame;
-let lost = 0;
+let lost = 0; // ends the following of somebody who does not come back
+let turning = 0; // says that they are away
+let away = false;
 let scroll;
 
 /** Whom this page follows, or null. */
@@ -83,14 +86,17 @@ export function hear(m) {
 
 function go(m) {
   if (m.name && m.name !== led.name) led.name = m.name;
-  clearTimeout(lost);
-  lost = 0;
+  back();
   if (!m.path) {
+    turning = setTimeout(() => {
+      away = true;
+      draw();
+    }, awayMillis);
     lost = setTimeout(() => {
-      toast(`${led.name} is still somewhere you cannot see. You are on your own again.`);
+      toast(`${led.name} did not come back. You are on your own again.`);
       stop();
     }, lostMillis);
-    return draw();
+    return;
   }
   const there = m.path === location.pathname + location.search || m.path === led.path;
   led.path = m.path;
@@ -109,10 +115,15 @@ function go(m) {
 
 function over() {
   led = null;
-  clearTimeout(lost);
-  lost = 0;
+  back();
   sessionStorage.removeItem(stored);
   draw();
+}
+
+function back() {
+  clearTimeout(lost);
+  clearTimeout(turning);
+  away = false;
 }
 
 function keep() {
@@ -126,7 +137,7 @@ function draw() {
     frame = undefined;
     return;
   }
-  const text = lost ? `${led.name} is somewhere you cannot see.` : `You follow ${led.name}.`;
+  const text = away ? `${led.name} is somewhere you cannot see. You go on when they are back.` : `You follow ${led.name}.`;
   if (frame?.dataset.text === text) return;
   frame?.remove();
   frame = el("div", `Follow ${serviceClass(led.id)}`);

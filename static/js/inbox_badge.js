@@ -1,7 +1,7 @@
 // Keeps the number of unread messages in the rail up to date: the socket of the page
 // says when to ask. Without one it asks every few seconds while the page is looked
 // at; with one now and then, for access may have changed without a word.
-import { attend, listen } from "./live.js";
+import { listen } from "./live.js";
 import { tell } from "./inbox_say.js";
 
 const every = 5_000; // ms
@@ -52,8 +52,6 @@ export function mount(el) {
       ask(); // what was said meanwhile was not heard, or is not from now on
     },
   });
-  // Boards and pages with people on them have a socket already.
-  if (!/^\/(i|t|thread)\/|^\/explore$/.test(location.pathname)) attend("");
   document.addEventListener("visibilitychange", visible);
   document.addEventListener("redthread:inbox-moved", ask);
   timer = setTimeout(ask, 1_000);

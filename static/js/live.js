@@ -57,20 +57,26 @@ function tell(up, forGood = false) {
 }
 
 /**
- * Tells who is here, for a page that shows no investigation.
- * @param {string | null} [working] the investigation that the person works on from it
+ * Tells who is here, for a page that does not draw what changes.
+ * @param {string} [board] the investigation that it shows as it was, if any
  */
-export function attend(working = sessionStorage.getItem(workingOn)) {
+export function attend(board) {
+  const working = sessionStorage.getItem(workingOn);
   return open({
     address() {
-      const url = new URL("/live/here", location.href);
-      if (working) url.searchParams.set("investigation", working);
+      const url = new URL(board ? `/live/investigations/${encodeURIComponent(board)}` : "/live/here", location.href);
+      if (working && !board) url.searchParams.set("investigation", working);
       return url;
     },
-    offset: 0,
+    offset: Infinity, // no change is news to it
     quiet: true,
     onChange() {},
-    onReload() {},
+    onReload() {
+      if (board) location.reload(); // it was merged into another
+    },
+    onGone(code) {
+      if (code === closeForbidden) hide();
+    },
   });
 }
 

@@ -1,6 +1,7 @@
 // Who else is here, in the bar at the top: avatars, and behind them a menu with
 // where each is, to go there or to follow, and whether one is seen oneself.
-// Begins on every page; a page without a place tells and shows nothing.
+// Begins on every page; on one that is nobody else's business the server tells and
+// shows nothing.
 import { mountAll } from "./mount.js";
 import { avatar, button, el } from "./presence_parts.js";
 import { names, whereWords } from "./presence_words.js";
@@ -21,7 +22,7 @@ let more = 0;
 /** Begins, once for a page. */
 export function begin() {
   const slot = document.getElementById("people-here");
-  if (!slot || !/^\/(i|t|thread)\/|^\/explore$/.test(location.pathname)) return;
+  if (!slot) return;
   slot.removeAttribute("aria-live"); // faces come and go; what is worth saying is said below
   const said = el("p", "u-hidden");
   said.setAttribute("role", "status");
@@ -65,7 +66,8 @@ export function begin() {
   });
   follow.begin(draw);
   cursors.begin();
-  if (!location.pathname.startsWith("/i/")) attend();
+  // A board opens its own socket, with its log.
+  if (!document.querySelector('[data-js~="investigation"]')) attend(document.querySelector("[data-board]")?.dataset.board);
   bind("presence", [{ key: "f", does: "follow somebody who is here", when: () => !slot.hidden && !follow.leader(), run: () => menu.open() }]);
 }
 

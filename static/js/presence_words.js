@@ -8,9 +8,14 @@
  */
 export function whereWords(pages) {
   const [, first] = (pages[0] ?? "").split(/[/?]/);
-  const words = new Map([["i", "on the board"], ["t", "in a trace"], ["thread", "in a thread"], ["explore", "in Explore"]]);
-  return words.get(first) ?? "elsewhere";
+  return wheres.get(first) ?? "elsewhere";
 }
+
+const wheres = new Map([
+  ["", "at home"], ["i", "on the board"], ["t", "in a trace"], ["thread", "in a thread"], ["explore", "in Explore"], ["ripples", "in Ripples"],
+  ["services", "in Services"], ["service-map", "in Services"], ["messages", "in Messages"], ["queues", "in Queues"], ["jobs", "in Jobs"],
+  ["investigations", "in the list of investigations"],
+]);
 
 /**
  * Two letters for an avatar.

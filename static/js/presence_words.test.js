@@ -5,7 +5,7 @@ import { initials, names, typingWords, whereWords } from "./presence_words.js";
 test("where somebody is", () => {
   for (const [pages, want] of [
     [[], "elsewhere"], [["/i/i_1", "/t/1"], "on the board"], [["/t/1/2?zoom=1-2"], "in a trace"], [["/thread/1"], "in a thread"],
-    [["/explore"], "in Explore"], [["/explore?v=COUNT"], "in Explore"], [["/settings"], "elsewhere"], [["/__proto__"], "elsewhere"],
+    [["/explore"], "in Explore"], [["/explore?v=COUNT"], "in Explore"], [["/settings"], "elsewhere"], [["/"], "at home"], [["/?environment=prod"], "at home"], [["/jobs/Mail%2FJob?range=1h"], "in Jobs"], [["/__proto__"], "elsewhere"],
   ]) assert.equal(whereWords(pages), want, pages.join());
 });
 
