@@ -511,7 +511,7 @@ func rippleText(r graph.Ripple) string {
 			parts = append(parts, countWord(p.n, p.noun))
 		}
 	}
-	parts = append(parts, "busy "+ui.Duration(r.BusyNano))
+	parts = append(parts, "trace time "+ui.Duration(r.BusyNano))
 	return strings.Join(parts, " · ")
 }
 

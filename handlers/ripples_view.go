@@ -291,7 +291,7 @@ func rippleOpen(d *graph.RippleDetail, deploys []deploy, st ripplesState) *views
 	if d.Several > 0 {
 		o.Note = countOf(d.Several, "trace is", "traces are") + " work on batches of messages from several of its threads: counted once in these sums, and in none of the threads below."
 	}
-	fact("Busy", ui.Duration(d.BusyNano), "")
+	fact("Trace time", ui.Duration(d.BusyNano), "")
 	if d.Spreading > 0 {
 		fact("Last effect p50, p95, max", ui.Duration(d.LastP50Nano)+", "+ui.Duration(d.LastP95Nano)+", "+ui.Duration(d.Longest.LastEffectNano), "")
 	}

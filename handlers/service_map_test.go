@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"redthread/collab"
+	"redthread/tracestore/graph"
 	"redthread/tracestore/trace"
 )
 
@@ -161,6 +162,24 @@ func TestMapOfOneThread(t *testing.T) {
 			}
 		}
 	}
-	b.get("/thread/"+id).want(t, "the messages of a thread", http.StatusOK, ">8 messages<", "!>5 messages<")
+	b.get("/thread/"+id).want(t, "the messages of a thread", http.StatusOK, ">8 messages<", "!>5 messages<", "×5 · 8 messages · min ")
+	b.get("/thread/"+id+"?view=table").want(t, "the table of a thread", http.StatusOK, "×5 · 8 messages", "sort=-messages")
+	told := answerOf[struct {
+		Legs []struct {
+			Topic    string
+			Work     graph.Work
+			Messages int
+		}
+		Path string
+	}](t, b, "/api/v1/traces/"+id+"/thread")
+	polled := 0
+	for i := range told.Legs {
+		if l := &told.Legs[i]; l.Topic == "uk.price-changed" && l.Work == graph.WorkMessage {
+			polled += l.Messages
+		}
+	}
+	if polled != 8 || !strings.Contains(told.Path, "poll uk.price-changed ×5 · 8 messages in dealer-consumer-de") {
+		t.Errorf("the thread tells of %d messages: %s", polled, told.Path)
+	}
 	b.get("/services?thread="+id).want(t, "the map of a thread", http.StatusOK, "of <a href=\"/thread/"+id, "Map-line--thread", "×")
 }

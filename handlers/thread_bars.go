@@ -147,7 +147,11 @@ func (m *threadMap) groupBar(r *mapRow) views.ThreadBar {
 		ref := trace.Ref{TraceID: f.Slowest}
 		b.Href, b.TraceHref = m.st.selecting(ref), spanHref(ref)
 	}
-	b.Text = "×" + ui.Count(g.runs) + " · " + tookWords(g)
+	b.Text = "×" + ui.Count(g.runs) + " · "
+	if words := g.messageWords(); words != "" {
+		b.Text += words + " · "
+	}
+	b.Text += tookWords(g)
 	if g.failed > 0 {
 		b.Warn = ui.Count(g.failed) + " failed"
 		if g.retries > 0 {

@@ -109,8 +109,8 @@ func (g *serviceGraph) send(from, via string, n int) {
 	g.Nodes[g.at[via]].Sent += float64(n)
 }
 
-// messagesOf is how many messages of its thread a leg handled.
-func messagesOf(l *graph.Leg) int { return max(l.BatchHere, 1) }
+// messagesOf is how many messages of its thread a leg handled, or that it ran once.
+func messagesOf(l *graph.Leg) int { return max(l.Messages, 1) }
 
 // sendings counts the messages and jobs that legs of one topic, queue or class were
 // sent by. A leg names one span that sent what it handled, though it may have handled

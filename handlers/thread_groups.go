@@ -28,14 +28,15 @@ type threadGroup struct {
 	work     graph.Work
 	start    int64
 	end      int64
-	runs     int // legs, and traces that are folded
-	retries  int // of the legs, those that were tried again
+	runs     int  // legs, and traces that are folded
+	messages int  // that these took at least: a trace that is folded does not tell
+	batches  bool // some took more than one in one go
+	retries  int  // of the legs, those that were tried again
 	failed   int
 	inferred int
 	expired  int
 	waitNano int64 // the longest
 	skewNano int64 // the largest
-	busyNano int64
 	shared   bool  // some of it may be of other threads
 	least    int64 // how long one run took: least, median and most
 	median   int64
@@ -189,11 +190,13 @@ func (grp *threadGroup) take(l *graph.Leg, i int, begin int64) {
 	if l.Expired {
 		grp.expired++
 	}
+	grp.batches = grp.batches || l.Messages > 1
 	if l.Fold >= 0 {
+		grp.messages += max(l.Messages-1, 0)
 		return // its fold counts it
 	}
 	grp.runs++
-	grp.busyNano += l.BusyNano
+	grp.messages += l.Messages
 	grp.shared = grp.shared || l.Shared
 	if l.Errors > 0 {
 		grp.failed++
@@ -208,7 +211,9 @@ func (grp *threadGroup) takeFold(f *graph.Fold, i int) {
 	grp.folds = append(grp.folds, i)
 	grp.runs += f.Traces
 	grp.failed += f.Failed
-	grp.busyNano += f.BusyNano
+	if f.Work == graph.WorkMessage {
+		grp.messages += f.Traces
+	}
 	grp.waitNano = max(grp.waitNano, f.MaxWaitNano)
 }
 
@@ -251,6 +256,25 @@ func (g *grouping) durations(grp *threadGroup) {
 			grp.median, part = f.MedianNano, f.Traces
 		}
 	}
+}
+
+// takeMessages adds what another group took.
+func (grp *threadGroup) takeMessages(of *threadGroup) {
+	grp.messages += of.messages
+	grp.batches = grp.batches || of.batches
+	grp.folds = append(grp.folds, of.folds...)
+}
+
+// messageWords tell how many messages the runs of a group took, where that is not one
+// each, as with polls; "" elsewhere.
+func (grp *threadGroup) messageWords() string {
+	switch {
+	case !grp.batches:
+		return ""
+	case len(grp.folds) > 0:
+		return "at least " + countOf(grp.messages, "message", "messages")
+	}
+	return countOf(grp.messages, "message", "messages")
 }
 
 // legName is what a leg is called: a job by its class, whatever its span says.

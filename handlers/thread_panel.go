@@ -34,6 +34,9 @@ func legPanel(g *grouping, st threadState, at int) *views.ThreadPanel {
 	}
 	fact("topic, queue or class", shown(l.Topic))
 	fact("hops from the start", strconv.Itoa(l.Depth))
+	if l.Messages > 0 {
+		fact("messages", ui.Count(l.Messages))
+	}
 	fact("spans", ui.Count(l.Spans))
 	p.Facts = append(p.Facts, views.ThreadFact{Name: "errors", Value: ui.Count(l.Errors)})
 	if l.Attempts > 1 {

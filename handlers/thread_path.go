@@ -93,6 +93,7 @@ func threadSentence(g *grouping, path []int, who string, href func(leg int) stri
 			}
 		}
 		count, failed, retries, deep, wait, shared := 0, 0, 0, 0, int64(0), false
+		var took threadGroup
 		for k, i := range step {
 			count += g.groups[i].runs
 			failed += g.groups[i].failed
@@ -100,6 +101,7 @@ func threadSentence(g *grouping, path []int, who string, href func(leg int) stri
 			deep += g.groups[i].deep + min(k, 1)
 			wait = max(wait, g.groups[i].waitNano)
 			shared = shared || g.groups[i].shared
+			took.takeMessages(&g.groups[i])
 			if k > 0 {
 				aside += len(g.groups[step[k-1]].children) - 1
 			}
@@ -115,6 +117,14 @@ func threadSentence(g *grouping, path []int, who string, href func(leg int) stri
 			list = append(list, views.Phrase{Text: "perhaps", Quiet: true})
 		case count > 1:
 			list = append(list, views.Phrase{Text: "×" + ui.Count(count)})
+		}
+		if words := took.messageWords(); words != "" {
+			if count == 1 {
+				words = "of " + words
+			} else {
+				words = "· " + words
+			}
+			list = append(list, views.Phrase{Text: words})
 		}
 		if grp.service != at.service {
 			list = append(list, views.Phrase{Text: "in " + shown(grp.service), Quiet: true})

@@ -41,7 +41,7 @@ type openGroup struct {
 const noSelection = "none"
 
 // threadSorts are the columns that the table can be sorted by.
-var threadSorts = []string{"name", "service", "kind", "start", "waited", "took", "runs", "spans", "errors"}
+var threadSorts = []string{"name", "service", "kind", "start", "waited", "took", "runs", "messages", "spans", "errors"}
 
 // leaveOut notes a value of the address that cannot be read.
 func (st *threadState) leaveOut(name, value, want string) {

@@ -155,6 +155,9 @@ func (g *grouping) legRow(i int, st threadState, start int64, selected bool) vie
 	if l.WaitNano > 0 {
 		r.Wait = ui.Duration(l.WaitNano)
 	}
+	if l.Messages > 0 {
+		r.Messages = ui.Count(l.Messages)
+	}
 	var notes []string
 	if l.Cause >= 0 {
 		notes = append(notes, howKnown(l.By, l.Rule, l.Inferred))
@@ -201,7 +204,7 @@ func foldRow(f *graph.Fold, rest *foldRest, member *graph.FoldTrace, st threadSt
 // tableColumns are the heads of the table, each with the address that sorts by
 // it: up, down, and back to the order of causes.
 func tableColumns(st threadState) []views.ThreadColumn {
-	titles := map[string]string{"name": "What", "service": "Service", "kind": "Kind", "start": "Start", "waited": "Waited", "took": "Took", "runs": "Runs", "spans": "Spans", "errors": "Errors"}
+	titles := map[string]string{"name": "What", "service": "Service", "kind": "Kind", "start": "Start", "waited": "Waited", "took": "Took", "runs": "Runs", "messages": "Messages", "spans": "Spans", "errors": "Errors"}
 	list := make([]views.ThreadColumn, 0, len(threadSorts))
 	for i, key := range threadSorts {
 		c := views.ThreadColumn{Title: titles[key], Number: i > 2}
@@ -246,13 +249,13 @@ func (g *grouping) sortRows(rows []tableRow, rests []foldRest, by string) {
 		switch m := r.member; {
 		case m != nil:
 			f := &g.t.Folds[r.fold]
-			k.text, k.number = column(key, rests[r.fold].name, f.Service, f.Work, m.StartUnixNano, m.WaitNano, m.DurationNano, 1, m.Spans, m.Errors)
+			k.text, k.number = column(key, rests[r.fold].name, f.Service, f.Work, m.StartUnixNano, m.WaitNano, m.DurationNano, 1, 0, m.Spans, m.Errors)
 		case r.leg < 0:
 			f, rest := &g.t.Folds[r.fold], &rests[r.fold]
-			k.text, k.number = column(key, rest.name, f.Service, f.Work, f.StartUnixNano, f.MaxWaitNano, f.MaxNano, rest.traces, rest.spans, rest.errors)
+			k.text, k.number = column(key, rest.name, f.Service, f.Work, f.StartUnixNano, f.MaxWaitNano, f.MaxNano, rest.traces, 0, rest.spans, rest.errors)
 		default:
 			l := &g.t.Legs[r.leg]
-			k.text, k.number = column(key, legName(l), l.Service, l.Work, g.begin(l), l.WaitNano, l.DurationNano, 1, l.Spans, l.Errors)
+			k.text, k.number = column(key, legName(l), l.Service, l.Work, g.begin(l), l.WaitNano, l.DurationNano, 1, l.Messages, l.Spans, l.Errors)
 		}
 	}
 	sign := 1
@@ -268,7 +271,7 @@ func (g *grouping) sortRows(rows []tableRow, rests []foldRest, by string) {
 }
 
 // column is what a row is sorted by: a text or a number.
-func column(key, name, service string, work graph.Work, start, waited, took int64, runs, spans, errors int) (string, int64) {
+func column(key, name, service string, work graph.Work, start, waited, took int64, runs, messages, spans, errors int) (string, int64) {
 	switch key {
 	case "name":
 		return name, 0
@@ -284,6 +287,8 @@ func column(key, name, service string, work graph.Work, start, waited, took int6
 		return "", took
 	case "runs":
 		return "", int64(runs)
+	case "messages":
+		return "", int64(messages)
 	case "spans":
 		return "", int64(spans)
 	}

@@ -216,6 +216,10 @@ func causesHref(t *graph.Thread, st threadState) string {
 	return "/t/" + ref.TraceID.String() + "/causes"
 }
 
+// traceTimeTitle says what the busy time of a [graph.Ripple] is, which is not that of
+// its services: those are busy at once within a trace, and idle in the midst of one.
+const traceTimeTitle = "From the start to the end of each of its traces, added up: waiting within a trace counts"
+
 // rippleFacts are the measures of the thread.
 func rippleFacts(t *graph.Thread) []views.ThreadFact {
 	r := t.Ripple
@@ -243,8 +247,8 @@ func rippleFacts(t *graph.Thread) []views.ThreadFact {
 		jobs.Warn = ui.Count(failed) + " failed"
 	}
 	list := []views.ThreadFact{
-		{Name: "traces", Value: upTo + ui.Count(r.Traces)}, {Name: "messages", Value: upTo + ui.Count(r.Messages)}, jobs,
-		{Name: "requests set off", Value: upTo + ui.Count(r.Requests)}, {Name: "errors", Value: upTo + ui.Count(r.Errors)}, {Name: "busy time", Value: upTo + ui.Duration(r.BusyNano)},
+		{Name: "traces", Value: upTo + ui.Count(r.Traces)}, {Name: "messages", Value: upTo + ui.Count(r.Messages), Title: "Spans that send: messages, and jobs that are enqueued"}, jobs,
+		{Name: "requests set off", Value: upTo + ui.Count(r.Requests)}, {Name: "errors", Value: upTo + ui.Count(r.Errors)}, {Name: "trace time", Value: upTo + ui.Duration(r.BusyNano), Title: traceTimeTitle},
 		{Name: "waiting in queues", Value: upTo + ui.Duration(r.WaitingNano)}, {Name: "last effect", Value: plusDuration(r.LastEffectNano)},
 	}
 	if retried > 0 {

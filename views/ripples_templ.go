@@ -873,7 +873,7 @@ func rippleRows(m Ripples) templ.Component {
 					return templ_7745c5c3_Err
 				}
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 75, "<th scope=\"col\" class=\"Table-number\">Jobs</th><th scope=\"col\" class=\"Table-number\">Messages</th><th scope=\"col\" class=\"Table-number\">Requests</th><th scope=\"col\" class=\"Table-number\">Errors</th><th scope=\"col\" class=\"Table-number\" title=\"From the start to the end of each of their traces, added up\">Busy</th><th scope=\"col\" class=\"Table-number\" title=\"Time to the last effect, of the threads that set something off\">Last effect p50</th><th scope=\"col\" class=\"Table-number\">p95</th><th scope=\"col\" class=\"Table-number\">max</th><th scope=\"col\" class=\"Table-number\" title=\"The thread that set off most\">Largest</th></tr></thead> <tbody>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 75, "<th scope=\"col\" class=\"Table-number\">Jobs</th><th scope=\"col\" class=\"Table-number\">Messages</th><th scope=\"col\" class=\"Table-number\">Requests</th><th scope=\"col\" class=\"Table-number\">Errors</th><th scope=\"col\" class=\"Table-number\" title=\"From the start to the end of each of their traces, added up\">Trace time</th><th scope=\"col\" class=\"Table-number\" title=\"Time to the last effect, of the threads that set something off\">Last effect p50</th><th scope=\"col\" class=\"Table-number\">p95</th><th scope=\"col\" class=\"Table-number\">max</th><th scope=\"col\" class=\"Table-number\" title=\"The thread that set off most\">Largest</th></tr></thead> <tbody>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -2570,7 +2570,7 @@ func rippleWorks(o RippleOpen) templ.Component {
 			templ_7745c5c3_Var139 = templ.NopComponent
 		}
 		ctx = templ.ClearChildren(ctx)
-		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 224, "<div class=\"Table-scroll\" tabindex=\"0\" role=\"region\" aria-labelledby=\"ripple-works\"><table class=\"Table Table--compact Ripples-table\"><thead><tr><th scope=\"col\">What</th><th scope=\"col\">Kind</th><th scope=\"col\" class=\"Table-number\">Traces</th><th scope=\"col\" class=\"Ripples-bar\"><span class=\"u-hidden\">as a bar</span></th><th scope=\"col\" class=\"Table-number\">Errors</th><th scope=\"col\" class=\"Table-number\">Busy</th><th scope=\"col\" class=\"Table-number\">p50</th><th scope=\"col\" class=\"Table-number\">p95</th><th scope=\"col\" class=\"Table-number\">max</th></tr></thead> <tbody>")
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 224, "<div class=\"Table-scroll\" tabindex=\"0\" role=\"region\" aria-labelledby=\"ripple-works\"><table class=\"Table Table--compact Ripples-table\"><thead><tr><th scope=\"col\">What</th><th scope=\"col\">Kind</th><th scope=\"col\" class=\"Table-number\">Traces</th><th scope=\"col\" class=\"Ripples-bar\"><span class=\"u-hidden\">as a bar</span></th><th scope=\"col\" class=\"Table-number\">Errors</th><th scope=\"col\" class=\"Table-number\" title=\"From the start to the end of each of its traces, added up\">Trace time</th><th scope=\"col\" class=\"Table-number\">p50</th><th scope=\"col\" class=\"Table-number\">p95</th><th scope=\"col\" class=\"Table-number\">max</th></tr></thead> <tbody>")
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

@@ -78,6 +78,7 @@ type Phrase struct {
 type ThreadFact struct {
 	Name, Value string
 	Warn        string // what went wrong, beside the value
+	Title       string // what is measured, where the name does not say it all
 }
 
 // BusyService is what one service did for the thread.
@@ -353,6 +354,7 @@ type ThreadRow struct {
 	Wait      string
 	Duration  string
 	Runs      string
+	Messages  string // that it handled, "" for other work
 	Spans     int
 	Errors    int
 	How       string

@@ -29,10 +29,10 @@ func hostileThread(name string) ThreadPage {
 			Minimap:  ThreadMinimap{Height: 34, Scale: "[]", Bars: []ThreadMiniBar{{"1%", "20%", "3", ServiceClass("web"), true, true}}, From: "10%", To: "60%", Window: "50%", Rest: "40%"},
 			ZoomText: "+1 s to +2 s", ZoomIn: "/thread/0a?zoom=1~2", ZoomOut: "/thread/0a?zoom=0~3", ZoomAll: "/thread/0a", Earlier: "/thread/0a?zoom=0~1", Later: "/thread/0a?zoom=2~3"},
 		Panel: &ThreadPanel{TraceID: "0a", SpanID: "01", Name: name, Service: name, Work: "job", Error: true, Start: start, TraceHref: "/t/0a/01", Close: "/thread/0a?sel=none", Copy: "/thread/0a?span=01",
-			Facts: []ThreadFact{{"took", name, ""}}, Notes: []string{name}, By: &hop, BatchHref: "/thread/0a", Attempts: []ThreadStep{step, {Text: name, Href: "/thread/0b"}}, Effects: []ThreadPanelHop{hop}, MoreEffects: 3,
+			Facts: []ThreadFact{{"took", name, "", name}}, Notes: []string{name}, By: &hop, BatchHref: "/thread/0a", Attempts: []ThreadStep{step, {Text: name, Href: "/thread/0b"}}, Effects: []ThreadPanelHop{hop}, MoreEffects: 3,
 			Among: &ThreadAmong{Text: name, Links: []ThreadStep{step}}},
 		Critical: []CriticalStep{{Name: name, Service: name, Href: "/thread/0a", Self: "1 s", Wait: "waited 40 ms"}, {Name: name}},
-		Ripple:   []ThreadFact{{"jobs run", "24", "1 failed"}}, Busy: []BusyService{{name, "9.2 s", "100%", 4, 2}}, Hops: []HopCount{{"recorded link", 29, false}, {name, 3, true}},
+		Ripple:   []ThreadFact{{"jobs run", "24", "1 failed", ""}}, Busy: []BusyService{{name, "9.2 s", "100%", 4, 2}}, Hops: []HopCount{{"recorded link", 29, false}, {name, 3, true}},
 	}
 }
 
@@ -42,7 +42,7 @@ func TestThreadGolden(t *testing.T) {
 	table := hostileThread(hostileName)
 	table.Table, table.Known, table.Panel = true, false, nil
 	table.Rows = &ThreadTable{Columns: []ThreadColumn{{"What", "/thread/0a?sort=name", "ascending", false}, {"Took", "/thread/0a?sort=-took", "descending", true}},
-		Rows: []ThreadRow{{Depth: 1, Name: hostileName, Service: hostileName, Work: "job", Href: "/t/0a/01", TraceHref: "/t/0a", Offset: "+1 s", Wait: "40 ms", Duration: "2 s", Runs: "×3", Spans: 3, Errors: 1, How: "recorded link", Selected: true, Topic: hostileName}},
+		Rows: []ThreadRow{{Depth: 1, Name: hostileName, Service: hostileName, Work: "job", Href: "/t/0a/01", TraceHref: "/t/0a", Offset: "+1 s", Wait: "40 ms", Duration: "2 s", Runs: "×3", Messages: "8", Spans: 3, Errors: 1, How: "recorded link", Selected: true, Topic: hostileName}},
 		All:  700, Of: 900, Earlier: &MoreRows{Count: 1, Href: "/thread/0a?row=1"}, Later: &MoreRows{Count: 899, Href: "/thread/0a?view=table&row=2"}, Action: "/thread/0a", Hidden: []Param{{"view", "table"}},
 		Services: []string{hostileName, "web"}, Service: "web", Failed: true, ClearHref: "/thread/0a?view=table"}
 	for name, c := range map[string]templ.Component{

@@ -78,7 +78,7 @@ func TestCauseText(t *testing.T) {
 	}
 	got = print(thread, map[string]any{"origin": at(0, "GET /"), "legs": legs, "selected": -1, "cut": true, "folded": 5000,
 		"ripple": map[string]any{"traces": 1000, "messages": 0, "jobs": 1, "requests": 2, "errors": 3, "busy_nano": "1000", "waiting_nano": "0", "last_effect_nano": "5"}})
-	for _, want := range []string{"GET / in web at 2023-11-14 22:13:20.000 UTC", "0 messages, 1 job run, 2 further requests and 3 errors in 1,000 traces; 1,000 legs; busy 1 µs",
+	for _, want := range []string{"GET / in web at 2023-11-14 22:13:20.000 UTC", "0 messages, 1 job run, 2 further requests and 3 errors in 1,000 traces; 1,000 legs; trace time 1 µs",
 		"5,000 of the traces are counted", "larger than what was read", "  → job x in web ×4  (recorded link, waited up to 2 ms, took up to 1 ms, 2 failed)"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("thread has no %q:\n%.1500s", want, got)

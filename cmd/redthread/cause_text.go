@@ -187,6 +187,7 @@ type threadLeg struct {
 	place
 	Work, By, Rule, Topic string
 	Cause, Errors         int
+	Messages              int
 	Fold                  *int // nil: of an older server, or none
 	Inferred              bool
 	WaitNano              int64 `json:"wait_nano,string"`
@@ -221,7 +222,7 @@ func threadText(w io.Writer, raw []byte) error {
 		}
 	}
 	r := &t.Ripple
-	p.line("%s, %s, %s and %s in %s; %s; busy %s, waiting %s, last effect after %s.",
+	p.line("%s, %s, %s and %s in %s; %s; trace time %s, waiting %s, last effect after %s.",
 		counted(r.Messages, "message", "messages"), counted(r.Jobs, "job run", "job runs"), counted(r.Requests, "further request", "further requests"),
 		counted(r.Errors, "error", "errors"), counted(r.Traces, "trace", "traces"), counted(len(t.Legs), "leg", "legs"),
 		ui.Duration(r.BusyNano), ui.Duration(r.WaitingNano), ui.Duration(r.LastEffectNano))
@@ -285,6 +286,8 @@ type textGroup struct {
 	example          *threadLeg // nil: only folded ones
 	place            place
 	runs, failed     int
+	messages         int  // at least, if some are folded
+	batches, folded  bool // some took more than one
 	longest, maxWait int64
 	below            below
 }
@@ -303,11 +306,14 @@ func (tree *threadTree) groups(of below) []*textGroup {
 		}
 		g.below.add(&tree.ofLeg[i])
 		g.longest, g.maxWait = max(g.longest, l.DurationNano), max(g.maxWait, l.WaitNano)
+		g.batches = g.batches || l.Messages > 1
 		if l.Fold != nil && *l.Fold >= 0 {
 			byFold[*l.Fold] = g
+			g.messages += max(l.Messages-1, 0)
 			continue // its fold counts it
 		}
 		g.runs++
+		g.messages += l.Messages
 		if l.Errors > 0 {
 			g.failed++
 		}
@@ -323,7 +329,7 @@ func (tree *threadTree) groups(of below) []*textGroup {
 			order = append(order, g)
 		}
 		g.below.add(&tree.ofFold[i])
-		g.runs, g.failed = g.runs+f.Traces, g.failed+f.Failed
+		g.runs, g.failed, g.messages, g.folded = g.runs+f.Traces, g.failed+f.Failed, g.messages+f.Traces, true
 		g.longest, g.maxWait = max(g.longest, f.MaxNano), max(g.maxWait, f.MaxWaitNano)
 	}
 	return order
@@ -347,6 +353,13 @@ func (tree *threadTree) print(p *printer, of below, depth int) {
 		up, times := "", ""
 		if g.runs > 1 {
 			up, times = "up to ", " ×"+ui.Count(g.runs)
+		}
+		if g.batches {
+			words := counted(g.messages, "message", "messages")
+			if g.folded {
+				words = "at least " + words
+			}
+			facts = append(facts, words)
 		}
 		if g.maxWait > 0 {
 			facts = append(facts, "waited "+up+ui.Duration(g.maxWait))

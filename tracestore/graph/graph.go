@@ -418,6 +418,9 @@ type Leg struct {
 	// BatchHere of them are in this thread.
 	Batch     int `json:"batch"`
 	BatchHere int `json:"batch_here"`
+	// Messages is how many messages of this thread a leg that handles messages took:
+	// those of its batch, or 1. 0 for other work.
+	Messages int `json:"messages"`
 	// Shared says that this is work on a batch, or follows from it, some of whose
 	// messages are of other threads: it may be theirs.
 	Shared  bool       `json:"shared,omitempty"`

@@ -263,6 +263,12 @@ func (s *spread) finish() {
 		l.BusyNano, end = cover(s.covered[i])
 		l.DurationNano = max(0, end-l.StartUnixNano)
 		s.ripple.WaitingNano += l.WaitNano
+		if l.Work == WorkMessage {
+			l.Messages = max(l.BatchHere, 1)
+			if l.Cause < 0 {
+				l.Messages = max(l.Batch, 1) // the thread begins with all of it
+			}
+		}
 	}
 	s.attempts()
 	s.order()

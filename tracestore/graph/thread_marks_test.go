@@ -47,8 +47,8 @@ func TestThreadCountsBatches(t *testing.T) {
 	w.poll("dealers", "quotes", sent...)
 	g, _ := testGraph(t, w.spans, Options{})
 	l := threadOf(t, g, root.TraceID).Legs[2]
-	if l.Name != "poll quotes" || l.Batch != 5 || l.BatchHere != 2 || !l.Inferred {
-		t.Errorf("batch leg = %s with %d of %d, inferred=%v; want poll quotes, 2 of 5, true", l.Name, l.BatchHere, l.Batch, l.Inferred)
+	if l.Name != "poll quotes" || l.Batch != 5 || l.BatchHere != 2 || l.Messages != 2 || !l.Inferred {
+		t.Errorf("batch leg = %s with %d of %d, %d messages, inferred=%v; want poll quotes, 2 of 5, 2, true", l.Name, l.BatchHere, l.Batch, l.Messages, l.Inferred)
 	}
 }
 
