@@ -53,10 +53,12 @@ func (r *rebuild) run(ctx context.Context, segments []*segmentFile, runs []*edge
 	oldest := int64(math.MaxInt64)
 	var found []edgeRecord
 	var fresh []*segment.Edges
+	var jobs graph.Runs
 	for i, f := range segments {
 		oldest = min(oldest, f.MinArrived)
 		path := r.tmpRun()
-		info, err := segment.FindEdges(ctx, path, f.file, r.rules, r.kept, r.step)
+		info, err := segment.FindEdges(ctx, path, f.file, r.rules, r.kept, &jobs, r.step)
+		jobs = graph.RunsAfter(&jobs)
 		if err != nil {
 			var bad *segment.CorruptError
 			if ctx.Err() != nil || !errors.As(err, &bad) || !r.corrupt(f.Path, err) {

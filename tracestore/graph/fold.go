@@ -75,7 +75,7 @@ type kindred struct {
 
 func (m *Summary) work() Work {
 	switch {
-	case m.Caused && m.Jobs > 0:
+	case m.Run:
 		return WorkJob
 	case m.Caused || m.Kind == trace.KindConsumer:
 		return WorkMessage
@@ -276,7 +276,8 @@ func (g *kindred) examples() map[trace.ID]bool {
 }
 
 // addFold sums up the traces of a fold. Those that are read as well count for
-// the fold, but not for the ripple, which has them from their spans.
+// the fold, but not for the ripple, which has them from their spans; but for their
+// jobs: of the two traces that may tell of a run one may be read.
 func (s *spread) addFold(g *kindred, cause, parent, depth int, shown map[trace.ID]bool) {
 	f := Fold{Cause: cause, Parent: parent, Example: -1, Depth: depth, Service: g.service, Name: g.name, Kind: g.kind, Work: g.work,
 		Traces: len(g.list), Shown: len(shown), StartUnixNano: g.list[0].start}
@@ -299,6 +300,7 @@ func (s *spread) addFold(g *kindred, cause, parent, depth int, shown map[trace.I
 				f.FirstFailed, failedAt = t.id, t.start
 			}
 		}
+		s.ripple.Jobs += int(t.jobs)
 		if shown[t.id] {
 			continue
 		}
@@ -306,7 +308,6 @@ func (s *spread) addFold(g *kindred, cause, parent, depth int, shown map[trace.I
 		s.ripple.Traces++
 		s.ripple.Spans += int(t.spans)
 		s.ripple.Messages += int(t.messages)
-		s.ripple.Jobs += int(t.jobs)
 		s.ripple.Requests += int(t.request)
 		s.ripple.Errors += int(t.errors)
 		s.ripple.BusyNano += took[i]

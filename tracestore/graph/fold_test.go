@@ -126,11 +126,11 @@ func (s *storm) Summaries(_ context.Context, ids []trace.ID) ([]Summary, error) 
 		}
 		level, n := stormPlace(id)
 		m := &out[i]
-		*m = Summary{TraceID: id, SpanID: trace.SpanID{7: 1}, Root: true, Service: "worker", Name: "Sync", Kind: trace.KindConsumer, Caused: true, Jobs: 1,
+		*m = Summary{TraceID: id, SpanID: trace.SpanID{7: 1}, Root: true, Service: "worker", Name: "Sync", Kind: trace.KindConsumer, Caused: true, Run: true, Jobs: 1,
 			StartUnixNano: dayOne + int64(level)*int64(time.Second) + int64(n)*ms + ms, DurationNano: 20 * ms, Spans: stormSpans}
 		switch {
 		case level == 0:
-			m.Service, m.Name, m.Kind, m.Caused, m.Jobs, m.Requests = "web", "POST /import", trace.KindServer, false, 0, 1
+			m.Service, m.Name, m.Kind, m.Caused, m.Run, m.Jobs, m.Requests = "web", "POST /import", trace.KindServer, false, false, 0, 1
 		case level == 2:
 			m.Name = "Mail"
 			if n%10 == 0 {

@@ -165,9 +165,12 @@ type Summary struct {
 	// Caused says that the root is the receipt of messages or the run of a job,
 	// whatever its kind, and not begun by a clock: something caused it.
 	Caused bool
+	// Run says that the span SpanID is one run of a job.
+	Run bool
 	// Messages, Jobs and Requests count producer spans, runs of jobs and server
 	// spans, for threads whose traces are too many to be read. A run that two spans
-	// tell of counts once, see [Runs]; twice only if a flush came between them.
+	// tell of counts once, for the trace of which a span came first, see [Runs]; it
+	// counts twice if two flushes came between them, or a flush and a start.
 	Messages, Jobs, Requests int
 	// Kept are those attributes of the span SpanID that the settings keep, see
 	// [DefaultKept]; of a trace that nothing caused, what that span does not say is

@@ -23,6 +23,8 @@ type span struct {
 	service, name string
 	topic         string
 	handles       Key // the message or job, 0 if it has no id
+	run           Key // of the run of a job, see runID
+	above         bool
 	start, end    int64
 	links         []target // recorded, each once
 	inferred      []target // found by ids, see session.join
@@ -128,6 +130,9 @@ func (r *Rules) read(s *trace.Span) span {
 	}
 	if n.shape, n.topic = shapeOf(s); n.shape.has(consumes) {
 		n.handles = r.identity(s)
+		if n.shape.has(isJob) {
+			n.run, n.above = runID(s)
+		}
 	}
 	var few [4]Half
 	for _, h := range r.Halves(few[:0], s) {

@@ -2,7 +2,6 @@ package graph
 
 import (
 	"bytes"
-	"hash/maphash"
 	"math"
 	"slices"
 
@@ -34,55 +33,6 @@ func Keep(v trace.Value) (trace.Value, bool) {
 // Counts reports whether a row is a span that summaries count: no log record, and
 // no note on another span.
 func Counts(s *trace.Span) bool { return s.Signal == trace.SignalSpan && !annotation(s) }
-
-// Runs counts the runs of jobs that summaries tell of, each once: a queue and the
-// framework above it (ActiveJob over Sidekiq) tell of a run both, the one inside
-// the other. Its zero value has none.
-type Runs struct {
-	known map[runKey]runState
-}
-
-// runKey is a span, known or the parent of one, with the hash of its service.
-type runKey struct {
-	trace.Ref
-	service uint64
-}
-
-type runState struct {
-	is     bool // it is a run
-	inside int  // runs that it is the parent of, and that were counted before it came
-}
-
-var runSeed = maphash.MakeSeed()
-
-// Add takes the span of a run, in any order, and returns how many runs more its
-// trace has: none, or less than before, if others that are known tell of it too.
-func (r *Runs) Add(s *trace.Span) int {
-	if r.known == nil {
-		r.known = map[runKey]runState{}
-	}
-	key := runKey{trace.Ref{TraceID: s.TraceID, SpanID: s.SpanID}, maphash.String(runSeed, s.Service)}
-	own := r.known[key]
-	more := -own.inside
-	r.known[key] = runState{is: true}
-	if s.ParentID.IsZero() || s.ParentID == s.SpanID {
-		return more + 1
-	}
-	key.SpanID = s.ParentID
-	parent := r.known[key]
-	if parent.is {
-		return more
-	}
-	parent.inside++
-	r.known[key] = parent
-	return more + 1
-}
-
-// Len is how many spans it remembers, of [RunBytes] each.
-func (r *Runs) Len() int { return len(r.known) }
-
-// RunBytes is about what a span in [Runs] takes.
-const RunBytes = 72
 
 // Summing is a summary to which spans are added; its zero value has none.
 type Summing struct {
@@ -128,7 +78,7 @@ func (sum *Summing) Add(s *trace.Span, kept []string, runs *Runs) {
 	}
 	route, _ := s.Attribute("http.route")
 	sum.SpanID, sum.Root, sum.Service, sum.Name, sum.Kind, sum.Environment = s.SpanID, root, s.Service, s.Name, s.Kind, s.Environment
-	sum.Route, sum.RootStartUnixNano, sum.Caused, sum.Kept = route.Text(), s.StartUnixNano, caused, nil
+	sum.Route, sum.RootStartUnixNano, sum.Caused, sum.Run, sum.Kept = route.Text(), s.StartUnixNano, caused, jobRun, nil
 	for _, key := range kept {
 		if v, ok := s.Attribute(key); ok {
 			if v, ok := Keep(v); ok {

@@ -199,8 +199,8 @@ func (s *spread) count(x *index, i, leg int32) {
 		s.ripple.Requests++
 	}
 	// The spans of a job queue and of the framework above it are one run.
-	if n.shape.jobRun() && !(n.parent >= 0 && x.spans[n.parent].shape.jobRun() && !x.crosses(n.parent, i)) {
-		s.ripple.Jobs++
+	if _, counted := s.examples[x.trace]; !counted && n.shape.jobRun() && !(n.parent >= 0 && x.spans[n.parent].shape.jobRun() && !x.crosses(n.parent, i)) {
+		s.ripple.Jobs += s.told.add(n.run, n.above)
 	}
 }
 

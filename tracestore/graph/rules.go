@@ -237,7 +237,7 @@ func (r *Rules) Wants(key string) bool {
 		return false
 	}
 	_, ok := r.field(key)
-	return ok || r.scopes[key] || shapeKeys[key] || scheduleKeys[key] || jobKey(key)
+	return ok || r.scopes[key] || shapeKeys[key] || scheduleKeys[key] || jobKey(key) || isProviderID(key)
 }
 
 // shapeKeys are those that shapeOf knows beside those with a prefix.

@@ -38,6 +38,7 @@ type spread struct {
 	edges   []Edge
 	batches []batchLeg
 	ripple  Ripple
+	told    toldRuns // of the traces that are read
 	lastEnd int64
 	origin  trace.Ref
 	cuts    []Part
@@ -233,7 +234,7 @@ func (x *index) top(i int32) int32 {
 func (s *session) spread(ctx context.Context, x *index, at int32, keep map[trace.ID]bool) (*spread, error) {
 	sp := &spread{session: s, legOf: map[*index][]int32{}, goneLeg: map[*index]int{}, heard: map[*index][]bool{}, loops: []Loop{}, effects: map[trace.ID]map[trace.SpanID][]Link{}, open: map[trace.ID][]entry{},
 		isNode: map[trace.ID]bool{}, nodes: []Node{}, edges: []Edge{}, legs: []Leg{}, folds: []Fold{},
-		folded: map[trace.ID]struct{}{}, examples: map[trace.ID]int{}, keep: keep}
+		folded: map[trace.ID]struct{}{}, examples: map[trace.ID]int{}, keep: keep, told: toldRuns{}}
 	if at >= 0 {
 		sp.origin = x.info(at).Ref
 	}

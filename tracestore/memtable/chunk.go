@@ -65,6 +65,7 @@ const (
 	flagLog
 	flagAside  // no span, but a note on its parent
 	flagCaused // as the root: something caused it
+	flagRun    // one run of a job
 )
 
 // nestedColumns hold events and links, in row order.

@@ -45,6 +45,7 @@ type root struct {
 	row    uint32
 	isRoot bool // without a parent
 	caused bool // see graph.Summary
+	run    bool // likewise
 	span   trace.SpanID
 	start  int64
 }
@@ -195,7 +196,7 @@ func (x *index) addRows(f *fixedColumns, base, from, to int) {
 		start := f.start[i]
 		end := start + f.duration[i]
 		span, parent := trace.SpanID(f.span[8*i:8*i+8]), trace.SpanID(f.parent[8*i:8*i+8])
-		r := root{row: row, isRoot: parent.IsZero() || parent == span, caused: f.flags[i]&flagCaused != 0, span: span, start: start}
+		r := root{row: row, isRoot: parent.IsZero() || parent == span, caused: f.flags[i]&flagCaused != 0, run: f.flags[i]&flagRun != 0, span: span, start: start}
 		if e.spans == 0 {
 			e.root, e.start, e.end = r, start, end
 		} else {
@@ -227,7 +228,7 @@ type moreRuns struct {
 func (x *index) addRuns(list []moreRuns) {
 	for i := range list {
 		if e := x.traces.at(list[i].trace, x.entryID); e != 0 {
-			x.entries[e-1].jobs += uint32(list[i].n)
+			x.entries[e-1].jobs = uint32(max(0, int64(x.entries[e-1].jobs)+int64(list[i].n))) // less than none: the table before counted them
 		}
 	}
 }

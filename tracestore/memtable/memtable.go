@@ -36,7 +36,7 @@ type Table struct {
 	prints  []uint64     // fingerprint of each row
 	halves  []graph.Half // of the rows since the last Publish
 	more    []moreRuns   // likewise
-	runs    graph.Runs   // of all rows
+	runs    graph.Runs   // of all rows, and of the table before
 	joined  []trace.Attribute
 	whole   trace.Span
 
@@ -62,7 +62,8 @@ type Edges struct {
 
 // NewAfter returns an empty table that drops the rows recent has already, and adds
 // its own there. It makes room for as much as the table before it, if there is
-// one, held in its last chunk.
+// one, held in its last chunk, and knows its runs of jobs: that table is not written
+// any more.
 func NewAfter(before *Table, recent *Recent, edges Edges) *Table {
 	var expect *sizes
 	if before != nil {
@@ -72,6 +73,9 @@ func NewAfter(before *Table, recent *Recent, edges Edges) *Table {
 		}
 	}
 	t := &Table{current: newChunk(expect), recent: recent}
+	if before != nil {
+		t.runs = graph.RunsAfter(&before.runs)
+	}
 	t.UseRules(edges)
 	t.chunks.Store(&[]*chunk{t.current})
 	return t
@@ -122,6 +126,7 @@ func (t *Table) look(r *column.Row) (flags uint8) {
 	if receipt {
 		job, caused := graph.Receipt(whole)
 		if job && flags&flagAside == 0 && r.Signal == trace.SignalSpan {
+			flags |= flagRun
 			if n := t.runs.Add(whole); n != 0 {
 				t.more = append(t.more, moreRuns{r.TraceID, int32(n)})
 			}
@@ -400,7 +405,7 @@ func (t *Table) summarise(e *traceEntry, b roots) graph.Summary {
 		TraceID: e.id, SpanID: e.root.span, Root: e.root.isRoot, RootStartUnixNano: e.root.start, Kind: trace.Kind(f.kind[row]),
 		Service: b.v.service.At(f.service[row]), Name: b.v.name.At(f.name[row]), Environment: b.v.environment.At(f.environment[row]),
 		StartUnixNano: e.start, DurationNano: max(0, e.end-e.start),
-		Spans: int(e.spans), Errors: int(e.errors), Caused: e.root.caused,
+		Spans: int(e.spans), Errors: int(e.errors), Caused: e.root.caused, Run: e.root.run,
 		Messages: int(e.messages), Jobs: int(e.jobs), Requests: int(e.requests),
 	}
 	for _, a := range b.routes {

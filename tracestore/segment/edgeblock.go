@@ -116,7 +116,7 @@ func (b *traceBlock) bytes() int64 {
 type names struct {
 	service, name, route, environment string
 	kind                              trace.Kind
-	root, caused                      bool
+	root, caused, run                 bool
 }
 
 func appendNames(dst []byte, s *graph.Summary) []byte {
@@ -126,6 +126,9 @@ func appendNames(dst []byte, s *graph.Summary) []byte {
 	}
 	if s.Caused {
 		kind |= causedBit
+	}
+	if s.Run {
+		kind |= runBit
 	}
 	dst = append(dst, kind)
 	for _, t := range [...]string{s.Service, s.Name, s.Route, s.Environment} {
@@ -138,14 +141,15 @@ func appendNames(dst []byte, s *graph.Summary) []byte {
 const (
 	rootBit   = 0x80
 	causedBit = 0x40
-	kindMask  = 0x3f
+	runBit    = 0x20
+	kindMask  = 0x1f
 )
 
 func readNames(text string) (n names, err error) {
 	if text == "" {
 		return n, errEdges
 	}
-	n.kind, n.root, n.caused = trace.Kind(text[0]&kindMask), text[0]&rootBit != 0, text[0]&causedBit != 0
+	n.kind, n.root, n.caused, n.run = trace.Kind(text[0]&kindMask), text[0]&rootBit != 0, text[0]&causedBit != 0, text[0]&runBit != 0
 	r := colReader{rest: []byte(text[1:])}
 	at := 1
 	for _, t := range [...]*string{&n.service, &n.name, &n.route, &n.environment} {

@@ -19,7 +19,7 @@ import (
 )
 
 // A run of edges: what is known of traces and of the edges between them, from a
-// part of the rows. Little-endian, version 5.
+// part of the rows. Little-endian, version 6.
 //
 //	traces   by id: their summaries and those of their spans that have edges, which
 //	         the other sections name by their ordinal in this one
@@ -46,7 +46,7 @@ import (
 // it was is said by the trace where the thread begins.
 const (
 	edgesMagic       = "rted"
-	edgesVersion     = 5
+	edgesVersion     = 6
 	edgesFooterBytes = 100
 	edgesIndexBytes  = 40
 )
@@ -507,7 +507,7 @@ func (r *edgeReader) summary(b *traceBlock, i int, out *graph.Summary) (bool, er
 	}
 	*out = graph.Summary{
 		TraceID: b.ids[i], SpanID: b.spanIDs[b.first[i]-b.first[0]+s.root], Root: n.root, RootStartUnixNano: s.rootStart,
-		Service: n.service, Name: n.name, Route: n.route, Kind: n.kind, Environment: n.environment, Caused: n.caused,
+		Service: n.service, Name: n.name, Route: n.route, Kind: n.kind, Environment: n.environment, Caused: n.caused, Run: n.run,
 		StartUnixNano: s.start, DurationNano: s.duration, Spans: int(s.spans), Errors: int(s.errors),
 		Messages: int(s.messages), Jobs: int(s.jobs), Requests: int(s.requests), Kept: b.kept.list(i),
 	}

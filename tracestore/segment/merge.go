@@ -190,7 +190,7 @@ func (in *mergeInput) name(w *edgesWriter, s *traceNumbers) (id uint32, inline s
 	if err != nil {
 		return 0, "", err
 	}
-	if id = w.name(&graph.Summary{Service: n.service, Name: n.name, Route: n.route, Environment: n.environment, Kind: n.kind, Root: n.root, Caused: n.caused}); id == 0 {
+	if id = w.name(&graph.Summary{Service: n.service, Name: n.name, Route: n.route, Environment: n.environment, Kind: n.kind, Root: n.root, Caused: n.caused, Run: n.run}); id == 0 {
 		return 0, string(w.text), nil
 	}
 	if s.names > 0 {

@@ -12,14 +12,14 @@ import (
 // each segment, and [CorrectEdges] takes from the runs that are there what these
 // say anew.
 
-// FindEdges makes a run at path of the rows of a segment, as a flush does.
-func FindEdges(ctx context.Context, path string, f *File, rules *graph.Rules, kept []string, step Step) (EdgesInfo, error) {
+// FindEdges makes a run at path of the rows of a segment, as a flush does. It adds to
+// runs those of the segment.
+func FindEdges(ctx context.Context, path string, f *File, rules *graph.Rules, kept []string, runs *graph.Runs, step Step) (EdgesInfo, error) {
 	blocks, err := f.Blocks()
 	if err != nil {
 		return EdgesInfo{}, err
 	}
 	sums := map[trace.ID]*graph.Summing{}
-	var runs graph.Runs
 	var halves []graph.Half
 	var spans []trace.Span
 	for _, b := range blocks {
@@ -46,7 +46,7 @@ func FindEdges(ctx context.Context, path string, f *File, rules *graph.Rules, ke
 					sum = &graph.Summing{}
 					sums[s.TraceID] = sum
 				}
-				sum.Add(s, kept, &runs)
+				sum.Add(s, kept, runs)
 			}
 		}
 	}
