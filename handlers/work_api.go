@@ -60,6 +60,9 @@ type workDetail struct {
 	OriginsUnknown []originGap   `json:"origins_unknown"` // by reason, estimated from a sample where there are several
 	EdgeWaitMS     *spread       `json:"edge_wait_ms"`    // from the end of what sent it to its start
 	Waited         float64       `json:"edge_wait_count"` // of so many
+	// Of jobs that say when they were due the waits are told apart, by a sample.
+	QueueWaitMS  *spread `json:"queue_wait_ms"`  // from when it was due to its start
+	AskedDelayMS *spread `json:"asked_delay_ms"` // from when it was made to when it was due
 	Senders        []senderCount `json:"senders"`         // what caused them
 }
 
@@ -97,7 +100,14 @@ func (s *Server) showWorkJSON(c echo.Context, k workKind) error {
 	if err != nil {
 		return err
 	}
-	out := workDetail{workStat: g.stat, Origins: found.origins, OriginsUnknown: []originGap{}, EdgeWaitMS: found.waits, Waited: found.waited, Senders: found.senders}
+	due := &dueWaits{}
+	if k.jobs {
+		if due, err = w.dueWaits(ctx, g.ask(nil, calculations(), g.handled()...)); err != nil {
+			return err
+		}
+	}
+	out := workDetail{workStat: g.stat, Origins: found.origins, OriginsUnknown: []originGap{}, EdgeWaitMS: found.waits, Waited: found.waited, Senders: found.senders,
+		QueueWaitMS: spreadOfAll(due.queued), AskedDelayMS: spreadOfAll(due.asked)}
 	for _, reason := range slices.Sorted(maps.Keys(found.unknown)) {
 		out.OriginsUnknown = append(out.OriginsUnknown, originGap{reason, found.unknown[reason]})
 	}

@@ -248,6 +248,7 @@ func (g *workPage) fillCauses(ctx context.Context, m *views.WorkPage) error {
 	}
 	var found *causes
 	var said []string
+	due := &dueWaits{}
 	err := askAll(ctx,
 		func(ctx context.Context) (err error) { m.Pending, err = g.pending(ctx); return err },
 		func(ctx context.Context) (err error) { found, err = g.causesOf(ctx, g.handled()...); return err },
@@ -257,13 +258,26 @@ func (g *workPage) fillCauses(ctx context.Context, m *views.WorkPage) error {
 			}
 			return err
 		},
+		func(ctx context.Context) (err error) {
+			if g.kind.jobs {
+				due, err = g.dueWaits(ctx, g.ask(nil, calculations(), g.handled()...))
+			}
+			return err
+		},
 	)
 	if err != nil {
 		return err
 	}
 	if wait, ok := found.wait(g.runsWord()); ok {
+		if g.kind.jobs { // a poll takes messages when they are there
+			wait.How += ": a delay that was asked for is in it, and the pause before a retry"
+			if len(due.queued) == 0 {
+				wait.How += "; no span here says when it was due"
+			}
+		}
 		m.Waits = append(m.Waits, wait)
 	}
+	m.Waits = append(m.Waits, due.rows(g.runsWord())...)
 	if g.stat.WaitMS != nil {
 		m.Waits = append(m.Waits, views.WorkWait{Spread: spreadText(g.stat.WaitMS), How: "as the senders measured it, in " + wordList(said), Of: "from all " + g.runsWord() + " that say it"})
 	}

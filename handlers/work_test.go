@@ -297,6 +297,38 @@ func TestHoneykiq(t *testing.T) {
 	b.get("/jobs/PricingJob?part=all").want(t, "the page", http.StatusOK, "job.latency_sec", "2.5 s", "2.9 s", "by the causes of what it handled", "POST /cars")
 }
 
+// TestDelaysApart: what a job waited for because it was asked to is no time in the queue.
+func TestDelaysApart(t *testing.T) {
+	s := newSite(t)
+	at := s.Now().Add(-30 * time.Minute).UnixNano()
+	var spans []trace.Span
+	for i := range byte(4) {
+		send := trace.Span{TraceID: trace.ID{9, 15: i + 1}, SpanID: trace.SpanID{i + 1}, Service: "web", Name: "low publish", Kind: trace.KindProducer, StartUnixNano: at, DurationNano: 1e6}
+		run := trace.Span{TraceID: trace.ID{9, 14: 1, 15: i + 1}, SpanID: trace.SpanID{16 + i}, Service: "worker", Name: "low process", Kind: trace.KindConsumer, StartUnixNano: at + 602e9, DurationNano: 1e9,
+			Links: []trace.Link{{TraceID: send.TraceID, SpanID: send.SpanID}}}
+		for _, x := range []*trace.Span{&send, &run} {
+			x.Attributes = []trace.Attribute{{Key: "messaging.system", Value: trace.String("sidekiq")}, {Key: "messaging.sidekiq.job_class", Value: trace.String([]string{"LaterJob", "PlainJob"}[i/3])}}
+		}
+		switch i {
+		case 0: // Sidekiq, perform_in ten minutes
+			run.Events = []trace.Event{{Name: "created_at", TimeUnixNano: at}, {Name: "enqueued_at", TimeUnixNano: at + 600e9}}
+		case 1: // ActiveJob in OpenTelemetry Ruby
+			run.Attributes = append(run.Attributes, trace.Attribute{Key: "rails.active_job.scheduled_at", Value: trace.Float(float64((at + 600e9) / 1e9))})
+		case 2: // ActiveJob in dd-trace
+			run.Attributes = append(run.Attributes, trace.Attribute{Key: "active_job.job.scheduled_at", Value: trace.String(time.Unix(0, at+600e9).UTC().Format("2006-01-02 15:04:05 MST"))})
+		}
+		spans = append(spans, send, run)
+	}
+	s.feed(spans)
+	b := s.as(collab.RoleViewer)
+	got := answerOf[workDetail](t, b, "/api/v1/jobs/LaterJob")
+	if e, q, a := got.EdgeWaitMS, got.QueueWaitMS, got.AskedDelayMS; e == nil || math.Abs(e.P50-602e3) > 2e3 || q == nil || q.P50 < 2e3 || q.P99 > 3.1e3 || a == nil || a.P95 != 600e3 {
+		t.Errorf("LaterJob waited %+v, in the queue %+v, asked for %+v; want 10 min 2 s, 2 s to 3 s, 10 min", e, q, a)
+	}
+	b.get("/jobs/LaterJob?part=all").want(t, "a job that was to run later", http.StatusOK, "in its queue: from when it was due, by ", "enqueued_at", "rails.active_job.scheduled_at", "active_job.job.scheduled_at", "before that: the delay that was asked for", "!no span here says")
+	b.get("/jobs/PlainJob?part=all").want(t, "a job that does not say", http.StatusOK, "a delay that was asked for is in it", "no span here says when it was due", "!in its queue")
+}
+
 // TestFrameworkOverQueue: ActiveJob and the queue that it puts its jobs into tell of
 // each run both, and of each sending. A job that another one performs is one more.
 func TestFrameworkOverQueue(t *testing.T) {
@@ -358,6 +390,67 @@ func TestFrameworkOverQueue(t *testing.T) {
 	}
 	b.api(http.MethodPost, "/api/v1/query", `{"calculations":[{"op":"SUM","column":"ripple.jobs"}],"filters":[{"column":"name","op":"=","value":"POST /cars"}]}`, http.StatusOK, nil).
 		want(t, "ripple.jobs", http.StatusOK, `"SUM(ripple.jobs)":3`)
+}
+
+// TestFrameworkBesideQueue: OpenTelemetry Ruby's ActiveJob tells of a run in a trace of
+// its own, or beside the span of the queue. It is one run still; what the queue does not
+// tell of is told by the framework alone.
+func TestFrameworkBesideQueue(t *testing.T) {
+	s := newSite(t)
+	var spans []trace.Span
+	add := func(parent, link *trace.Span, service, name string, kind trace.Kind, pairs ...string) *trace.Span {
+		n := byte(len(spans) + 1)
+		x := trace.Span{TraceID: trace.ID{7, 15: n}, SpanID: trace.SpanID{7, n}, Service: service, Name: name, Kind: kind,
+			StartUnixNano: s.Now().Add(-10*time.Minute + time.Duration(n)*time.Millisecond).UnixNano(), DurationNano: 1e6}
+		if parent != nil {
+			x.TraceID, x.ParentID = parent.TraceID, parent.SpanID
+		}
+		if link != nil {
+			x.Links = []trace.Link{{TraceID: link.TraceID, SpanID: link.SpanID}}
+		}
+		for i := 0; i < len(pairs); i += 2 {
+			x.Attributes = append(x.Attributes, trace.Attribute{Key: pairs[i], Value: trace.String(pairs[i+1])})
+		}
+		spans = append(spans, x)
+		return &x
+	}
+	for i := range 4 {
+		jid := fmt.Sprintf("%023d%d", 0, i+1)
+		framework := func(class string) []string {
+			return []string{"messaging.system", "active_job", "messaging.destination", "low", "code.namespace", class, "messaging.active_job.adapter.name", "sidekiq"}
+		}
+		queue := []string{"messaging.system", "sidekiq", "messaging.destination", "low", "messaging.sidekiq.job_class", "PriceJob", "messaging.message_id", jid}
+		ran := append(framework("PriceJob"), "messaging.active_job.message.provider_job_id", jid)
+		web := add(nil, nil, "web", "POST /cars", trace.KindServer)
+		outer := add(web, nil, "web", "PriceJob publish", trace.KindProducer, framework("PriceJob")...)
+		inner := add(outer, nil, "web", "PriceJob publish", trace.KindProducer, queue...)
+		if i < 2 {
+			add(nil, inner, "worker", "PriceJob process", trace.KindConsumer, queue...)
+			add(nil, outer, "worker", "PriceJob process", trace.KindConsumer, ran...)
+		} else { // in the trace of the request
+			add(inner, nil, "worker", "PriceJob process", trace.KindConsumer, queue...)
+			add(outer, nil, "worker", "PriceJob process", trace.KindConsumer, ran...)
+		}
+		// Of another service, whose queue does not tell, though others run by it.
+		add(nil, web, "mailer", "MailJob process", trace.KindConsumer, append(framework("MailJob"), "messaging.active_job.message.provider_job_id", "4711"+jid)...)
+	}
+	s.feed(spans)
+	b := s.as(collab.RoleViewer)
+	for _, class := range []string{"PriceJob", "MailJob"} {
+		if got := answerOf[workDetail](t, b, "/api/v1/jobs/"+class); got.Handled != 4 {
+			t.Errorf("%s: %v runs, want 4", class, got.Handled)
+		}
+	}
+	if got := answerOf[workDetail](t, b, "/api/v1/queues/low"); got.Sent != 4 || got.Handled != 8 {
+		t.Errorf("the queue: %v sent, %v runs, want 4 and 8", got.Sent, got.Handled)
+	}
+	b.api(http.MethodPost, "/api/v1/query", `{"calculations":[{"op":"COUNT"}],"filters":[{"column":"span.kind","op":"=","value":"consumer"},{"column":"work.nested","op":"=","value":false}]}`, http.StatusOK, nil).
+		want(t, "work.nested", http.StatusOK, `"COUNT":8`)
+	th := answerOf[struct{ Ripple graph.Ripple }](t, b, fmt.Sprintf("/api/v1/traces/%s/thread", spans[0].TraceID))
+	all := answerOf[struct{ Endpoints []graph.RippleMeasures }](t, b, "/api/v1/ripples")
+	if th.Ripple.Jobs != 2 || len(all.Endpoints) != 1 || all.Endpoints[0].Jobs != 8 {
+		t.Errorf("the thread of one of 4 requests has %d jobs, all threads %+v; want 2 and 8", th.Ripple.Jobs, all)
+	}
 }
 
 func TestWorkBeforeAnything(t *testing.T) {

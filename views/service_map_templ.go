@@ -1385,7 +1385,7 @@ func mapNodes(id, title string, rows []MapRow, topics bool) templ.Component {
 			return templ_7745c5c3_Err
 		}
 		if topics {
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 114, "<th scope=\"col\" class=\"Table-number\">Wait p95</th>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 114, "<th scope=\"col\" class=\"Table-number\" title=\"As senders measure it, else from the end of the sending to the start: a delay that was asked for is in it then\">Wait p95</th>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -1733,7 +1733,7 @@ func mapLines(lines []MapLine) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 148, "</span></div><div class=\"Table-scroll\" tabindex=\"0\" role=\"region\" aria-labelledby=\"map-lines\"><table class=\"Table Table--compact Home-table\"><thead><tr><th scope=\"col\">From</th><th scope=\"col\">To</th><th scope=\"col\">How</th><th scope=\"col\" class=\"Table-number\">Count</th><th scope=\"col\" class=\"Table-number\">Rate</th><th scope=\"col\" class=\"Table-number\">Failed</th><th scope=\"col\" class=\"Table-number\">p95</th><th scope=\"col\" class=\"Table-number\">Wait p95</th><th scope=\"col\"><span class=\"u-hidden\">Traces</span></th></tr></thead> <tbody>")
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 148, "</span></div><div class=\"Table-scroll\" tabindex=\"0\" role=\"region\" aria-labelledby=\"map-lines\"><table class=\"Table Table--compact Home-table\"><thead><tr><th scope=\"col\">From</th><th scope=\"col\">To</th><th scope=\"col\">How</th><th scope=\"col\" class=\"Table-number\">Count</th><th scope=\"col\" class=\"Table-number\">Rate</th><th scope=\"col\" class=\"Table-number\">Failed</th><th scope=\"col\" class=\"Table-number\">p95</th><th scope=\"col\" class=\"Table-number\" title=\"As senders measure it, else from the end of the sending to the start: a delay that was asked for is in it then\">Wait p95</th><th scope=\"col\"><span class=\"u-hidden\">Traces</span></th></tr></thead> <tbody>")
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
