@@ -9,6 +9,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 // TestDiskFull fills a small file system: ingest answers 503 with the reason,
@@ -23,7 +26,7 @@ func TestDiskFull(t *testing.T) {
 		t.Skip(why)
 	}
 	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
-	p := start(t, filepath.Join(dir, "data"))
+	p := start(t, filepath.Join(dir, "data"), "--min-free-disk", "0")
 	r := rand.New(rand.NewPCG(rand.Uint64(), 4))
 	id := newID(r)
 	if got, text := send(t, p.otlpHTTP+"/v1/traces", spansIn(id, 3, "default")); got != 200 {
@@ -42,6 +45,13 @@ func TestDiskFull(t *testing.T) {
 		}
 		return nil
 	})
+	refused := newID(r)
+	if err := exportGRPC(t, p.otlpGRPC, spansIn(refused, 1, "default")); status.Code(err) != codes.ResourceExhausted || len(status.Convert(err).Details()) == 0 {
+		t.Errorf("over gRPC: %v, want ResourceExhausted and when to come again", err)
+	}
+	if got := p.spanCount(refused); got != 0 {
+		t.Errorf("%d spans of a refused request are stored", got)
+	}
 	if got := p.spanCount(id); got != 3 {
 		t.Errorf("reading on a full disk: %d spans, want 3", got)
 	}

@@ -190,40 +190,6 @@ func TestIngest(t *testing.T) {
 	p.stop()
 }
 
-// TestDiskNearlyFull starts a server whose disk has less room than it wants: spans
-// are refused for a while, reading goes on, and with room they are taken again.
-func TestDiskNearlyFull(t *testing.T) {
-	dir := t.TempDir()
-	kept, refused := trace.ID{1}, trace.ID{2}
-	p := start(t, dir)
-	if got, text := send(t, p.otlpHTTP+"/v1/traces", spansIn(kept, 3, "default")); got != 200 {
-		t.Fatalf("with room: %d %s", got, text)
-	}
-	p.wantSpans(t, kept, 3)
-	p.stop()
-
-	p = start(t, dir, "--min-free-disk", "1000000TiB")
-	body := spansIn(refused, 3, "default")
-	if got, text := send(t, p.otlpHTTP+"/v1/traces", body); got != 503 || !strings.Contains(text, "disk") {
-		t.Errorf("without room: %d %q, want 503 and the disk in it", got, text)
-	}
-	if err := exportGRPC(t, p.otlpGRPC, body); status.Code(err) != codes.ResourceExhausted || len(status.Convert(err).Details()) == 0 {
-		t.Errorf("without room over gRPC: %v, want ResourceExhausted and when to come again", err)
-	}
-	p.wantSpans(t, kept, 3)
-	if got := p.spanCount(refused); got != 0 {
-		t.Errorf("%d spans of a refused request are stored", got)
-	}
-	p.stop()
-
-	p = start(t, dir)
-	if got, text := send(t, p.otlpHTTP+"/v1/traces", body); got != 200 {
-		t.Fatalf("with room again: %d %s", got, text)
-	}
-	p.wantSpans(t, refused, 3)
-	p.stop()
-}
-
 // send posts a body and returns status and text. headers are pairs; an empty
 // value leaves the header out.
 func send(t testing.TB, url string, body []byte, headers ...string) (int, string) {
