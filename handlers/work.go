@@ -55,11 +55,10 @@ func (s *Server) work(ctx context.Context, c echo.Context) (*work, error) {
 	if w.environment == "*" {
 		w.environment = ""
 	}
-	columns, err := w.store.Columns(ctx, "", "")
-	if err != nil {
-		return nil, fmt.Errorf("columns: %w", err)
+	during := w.state(nil, nil)
+	if w.words, err = s.Store.Vocabulary(ctx, during.bound()); err != nil {
+		return nil, fmt.Errorf("vocabulary: %w", err)
 	}
-	w.words = traffic.NewVocabulary(columns)
 	if w.names, err = w.explorer.environments(ctx); err != nil {
 		return nil, err
 	}

@@ -392,6 +392,67 @@ func TestFrameworkOverQueue(t *testing.T) {
 		want(t, "ripple.jobs", http.StatusOK, `"SUM(ripple.jobs)":3`)
 }
 
+// TestFrameworkBesideQueue: OpenTelemetry Ruby's ActiveJob tells of a run in a trace of
+// its own, or beside the span of the queue. It is one run still; what the queue does not
+// tell of is told by the framework alone.
+func TestFrameworkBesideQueue(t *testing.T) {
+	s := newSite(t)
+	var spans []trace.Span
+	add := func(parent, link *trace.Span, service, name string, kind trace.Kind, pairs ...string) *trace.Span {
+		n := byte(len(spans) + 1)
+		x := trace.Span{TraceID: trace.ID{7, 15: n}, SpanID: trace.SpanID{7, n}, Service: service, Name: name, Kind: kind,
+			StartUnixNano: s.Now().Add(-10*time.Minute + time.Duration(n)*time.Millisecond).UnixNano(), DurationNano: 1e6}
+		if parent != nil {
+			x.TraceID, x.ParentID = parent.TraceID, parent.SpanID
+		}
+		if link != nil {
+			x.Links = []trace.Link{{TraceID: link.TraceID, SpanID: link.SpanID}}
+		}
+		for i := 0; i < len(pairs); i += 2 {
+			x.Attributes = append(x.Attributes, trace.Attribute{Key: pairs[i], Value: trace.String(pairs[i+1])})
+		}
+		spans = append(spans, x)
+		return &x
+	}
+	for i := range 4 {
+		jid := fmt.Sprintf("%023d%d", 0, i+1)
+		framework := func(class string) []string {
+			return []string{"messaging.system", "active_job", "messaging.destination", "low", "code.namespace", class, "messaging.active_job.adapter.name", "sidekiq"}
+		}
+		queue := []string{"messaging.system", "sidekiq", "messaging.destination", "low", "messaging.sidekiq.job_class", "PriceJob", "messaging.message_id", jid}
+		ran := append(framework("PriceJob"), "messaging.active_job.message.provider_job_id", jid)
+		web := add(nil, nil, "web", "POST /cars", trace.KindServer)
+		outer := add(web, nil, "web", "PriceJob publish", trace.KindProducer, framework("PriceJob")...)
+		inner := add(outer, nil, "web", "PriceJob publish", trace.KindProducer, queue...)
+		if i < 2 {
+			add(nil, inner, "worker", "PriceJob process", trace.KindConsumer, queue...)
+			add(nil, outer, "worker", "PriceJob process", trace.KindConsumer, ran...)
+		} else { // in the trace of the request
+			add(inner, nil, "worker", "PriceJob process", trace.KindConsumer, queue...)
+			add(outer, nil, "worker", "PriceJob process", trace.KindConsumer, ran...)
+		}
+		// Of another service, whose queue does not tell, though others run by it.
+		add(nil, web, "mailer", "MailJob process", trace.KindConsumer, append(framework("MailJob"), "messaging.active_job.message.provider_job_id", "4711"+jid)...)
+	}
+	s.feed(spans)
+	b := s.as(collab.RoleViewer)
+	for _, class := range []string{"PriceJob", "MailJob"} {
+		if got := answerOf[workDetail](t, b, "/api/v1/jobs/"+class); got.Handled != 4 {
+			t.Errorf("%s: %v runs, want 4", class, got.Handled)
+		}
+	}
+	if got := answerOf[workDetail](t, b, "/api/v1/queues/low"); got.Sent != 4 || got.Handled != 8 {
+		t.Errorf("the queue: %v sent, %v runs, want 4 and 8", got.Sent, got.Handled)
+	}
+	b.api(http.MethodPost, "/api/v1/query", `{"calculations":[{"op":"COUNT"}],"filters":[{"column":"span.kind","op":"=","value":"consumer"},{"column":"work.nested","op":"=","value":false}]}`, http.StatusOK, nil).
+		want(t, "work.nested", http.StatusOK, `"COUNT":8`)
+	th := answerOf[struct{ Ripple graph.Ripple }](t, b, fmt.Sprintf("/api/v1/traces/%s/thread", spans[0].TraceID))
+	all := answerOf[struct{ Endpoints []graph.RippleMeasures }](t, b, "/api/v1/ripples")
+	if th.Ripple.Jobs != 2 || len(all.Endpoints) != 1 || all.Endpoints[0].Jobs != 8 {
+		t.Errorf("the thread of one of 4 requests has %d jobs, all threads %+v; want 2 and 8", th.Ripple.Jobs, all)
+	}
+}
+
 func TestWorkBeforeAnything(t *testing.T) {
 	s := newSite(t)
 	b := s.as(collab.RoleViewer)

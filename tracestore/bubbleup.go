@@ -19,12 +19,12 @@ func (s *Store) BubbleUpProgress(ctx context.Context, spec query.BubbleUp, progr
 	if spec.Selection != nil {
 		names = append(names, spec.Selection.Column)
 	}
-	asked, err := s.spec(ctx, spec.Query, names...)
-	if err != nil {
+	worded := spec
+	var err error
+	if worded.Query, err = s.spec(ctx, spec.Query, names...); err != nil {
 		return nil, err
 	}
-	spec.Query = asked
-	p, err := query.CompileBubbleUp(spec, s.o.Now())
+	p, err := compile(s, spec, worded, query.CompileBubbleUp)
 	if err != nil {
 		return nil, err
 	}

@@ -10,12 +10,12 @@ import (
 // Calls tells which services call which inside traces. Errors are those of
 // [Store.Query].
 func (s *Store) Calls(ctx context.Context, q query.Calls) (*query.CallsResult, error) {
-	fields, err := s.withWords(ctx, q.CalculatedFields, columnsOf(q.Filters))
-	if err != nil {
+	worded, during := q, query.Spec{StartTime: q.StartTime, EndTime: q.EndTime, Environment: q.Environment}
+	var err error
+	if worded.CalculatedFields, err = s.withWords(ctx, during, q.CalculatedFields, columnsOf(q.Filters)); err != nil {
 		return nil, err
 	}
-	q.CalculatedFields = fields
-	p, err := query.CompileCalls(q, s.o.Now())
+	p, err := compile(s, q, worded, query.CompileCalls)
 	if err != nil {
 		return nil, err
 	}
@@ -32,11 +32,11 @@ func (s *Store) Calls(ctx context.Context, q query.Calls) (*query.CallsResult, e
 // Sample chooses some of the spans that match, each as likely as the others.
 // Errors are those of [Store.Query].
 func (s *Store) Sample(ctx context.Context, q query.Search) (*query.SampleResult, error) {
-	q, err := s.searchSpec(ctx, q)
+	worded, err := s.searchSpec(ctx, q)
 	if err != nil {
 		return nil, err
 	}
-	p, err := query.CompileSearch(q, s.o.Now())
+	p, err := compile(s, q, worded, query.CompileSearch)
 	if err != nil {
 		return nil, err
 	}

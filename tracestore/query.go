@@ -69,11 +69,11 @@ func (s *Store) Query(ctx context.Context, spec query.Spec) (*query.Result, erro
 
 // QueryProgress is [Store.Query], whose progress can be watched meanwhile.
 func (s *Store) QueryProgress(ctx context.Context, spec query.Spec, progress *query.Progress) (*query.Result, error) {
-	spec, err := s.spec(ctx, spec)
+	worded, err := s.spec(ctx, spec)
 	if err != nil {
 		return nil, err
 	}
-	p, err := query.Compile(spec, s.o.Now())
+	p, err := compile(s, spec, worded, query.Compile)
 	if err != nil {
 		return nil, err
 	}
@@ -95,11 +95,11 @@ func (s *Store) QueryProgress(ctx context.Context, spec query.Spec, progress *qu
 
 // Search finds single rows, newest first.
 func (s *Store) Search(ctx context.Context, q query.Search) (*query.SearchResult, error) {
-	q, err := s.searchSpec(ctx, q)
+	worded, err := s.searchSpec(ctx, q)
 	if err != nil {
 		return nil, err
 	}
-	p, err := query.CompileSearch(q, s.o.Now())
+	p, err := compile(s, q, worded, query.CompileSearch)
 	if err != nil {
 		return nil, err
 	}

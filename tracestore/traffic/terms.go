@@ -12,6 +12,7 @@ package traffic
 
 import (
 	"encoding/json"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -31,7 +32,9 @@ const (
 	Retry  = "work.retry"   // whether it is a further attempt
 	Group  = "work.group"   // the consumer group
 	// Nested is whether the same run, or the same sending, is told by the parent too: by
-	// the queue that a framework puts its jobs into, or the other way round.
+	// the queue that a framework puts its jobs into, or the other way round. So are runs
+	// of a framework that stand elsewhere, where the queue tells of them too, see
+	// [Vocabulary.Told].
 	Nested = "work.nested"
 	// Counted by their sums, beside the count of all.
 	Failures = "work.failures" // 1 for a failure, else 0
@@ -75,6 +78,8 @@ var names = struct {
 	waitMS, waitSec   []string
 	// framework are set by ActiveJob, whose jobs another library may run and tell of too.
 	framework []string
+	// queueIDs have the id by which that knows the job, adapters say which library it is.
+	queueIDs, adapters []string
 }{
 	system: []string{"messaging.system"},
 	topic: []string{
@@ -136,6 +141,8 @@ var names = struct {
 	framework: []string{"messaging.active_job.adapter.name", "messaging.active_job.message.provider_job_id", "messaging.active_job.message.priority",
 		"messaging.active_job.scheduled_at", "messaging.active_job.executions", "rails.active_job.execution.counter", "rails.active_job.provider_job_id", "rails.active_job.priority",
 		"rails.active_job.scheduled_at", "active_job.adapter", "active_job.job.id"}, // OpenTelemetry Ruby, new and old, and dd-trace
+	queueIDs: []string{"messaging.active_job.message.provider_job_id", "messaging.active_job.provider_job_id", "rails.active_job.provider_job_id"},
+	adapters: []string{"messaging.active_job.adapter.name", "active_job.adapter"},
 }
 
 // What an operation does, as in tracestore/graph/shape.go.
@@ -154,6 +161,8 @@ type Vocabulary struct {
 	nests  bool
 	bulks  bool
 	ids    bool
+	// queueIDs and adapters are those of names that the data has.
+	queueIDs, adapters []string
 	// special says that the vocabulary is for one class, see [Vocabulary.Of].
 	special bool
 	// Where the name of a topic or class may stand.
@@ -299,6 +308,7 @@ func NewVocabulary(columns []query.ColumnInfo) *Vocabulary {
 	add(Class, call("IF", col(IsJob), coalesce(classes)))
 
 	v.nests = v.addNested(add, present(names.framework), present(names.class), has)
+	v.queueIDs, v.adapters = present(names.queueIDs), present(names.adapters)
 
 	add(Group, coalesce(columnsOf(present(names.group))))
 
@@ -379,6 +389,33 @@ func (v *Vocabulary) addNested(add func(name, expression string), markers, class
 	add(Nested, call("AND", col(IsJob), same("span.kind"), same("service.name"), call("NOT", call("EQUALS", framework("parent."), framework(""))),
 		call("OR", call("NOT", call("EXISTS", class)), call("EQUALS", class, col(Class)), call("ENDS_WITH", class, text("JobWrapper")))))
 	return true
+}
+
+// QueueIDs are the attributes in which a framework has the ids that a queue gave its
+// jobs: who runs them may tell of each run too, in another trace.
+func (v *Vocabulary) QueueIDs() []string { return v.queueIDs }
+
+// Told has [Nested] say too of the runs of frameworks that their queue tells of them:
+// where the service has runs that the queue of the adapter tells of. tells are these
+// queues, the values of messaging.system, by service.
+func (v *Vocabulary) Told(tells map[string][]string) {
+	var pairs []string
+	for _, service := range slices.Sorted(maps.Keys(tells)) {
+		pairs = append(pairs, text(service+" ")) // of which adapter they are is not always said
+		for _, system := range tells[service] {
+			pairs = append(pairs, text(service+" "+strings.ToLower(system)))
+		}
+	}
+	if len(pairs) == 0 || len(v.queueIDs) == 0 {
+		return
+	}
+	id := "false"
+	for _, n := range v.queueIDs {
+		id = or(id, call("EXISTS", col(n)))
+	}
+	of := call("CONCAT", col("service.name"), text(" "), call("TO_LOWER", coalesce(append(columnsOf(v.adapters), text("")))))
+	i := slices.IndexFunc(v.fields, func(f query.CalculatedField) bool { return f.Name == Nested })
+	v.fields[i].Expression = or(call("AND", id, call("EQUALS", col("span.kind"), text("consumer")), call("IN", append([]string{of}, pairs...)...)), v.fields[i].Expression)
 }
 
 // fromSender is what the sender of a span says: its parent, if that sends or is of
