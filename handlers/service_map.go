@@ -305,6 +305,9 @@ func (w *work) parents() bool {
 
 // showEdgeTraces leads to the traces behind an edge of the map.
 func (s *Server) showEdgeTraces(c echo.Context) error {
+	if c.QueryParam("source") == "" && c.QueryParam("target") == "" {
+		return c.Redirect(http.StatusSeeOther, "/services") // where there are edges to choose from
+	}
 	ctx, cancel := context.WithTimeout(c.Request().Context(), queryTimeout)
 	defer cancel()
 	w, err := s.work(ctx, c)

@@ -80,6 +80,9 @@ func TestServiceMapOfCaptures(t *testing.T) {
 		b.get("/service-map/traces?"+nodes).want(t, nodes, http.StatusBadRequest, "Want the ids of two nodes")
 	}
 	b.get("/service-map/traces?source=x&target=y").want(t, "no nodes", http.StatusBadRequest)
+	if a := b.get("/service-map/traces"); a.status != http.StatusSeeOther || a.header.Get("Location") != "/services" {
+		t.Errorf("the traces of no edge: status %d to %q, want the map", a.status, a.header.Get("Location"))
+	}
 
 	services := answerOf[serviceList](t, b, "/api/v1/services")
 	if len(services.Services) < 8 {
