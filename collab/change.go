@@ -422,6 +422,15 @@ func checkSeen(seen *int64, now int64) (int64, error) {
 // newID makes a sortable id with a prefix.
 func newID(prefix string) string { return prefix + strings.ToLower(ulid.Make().String()) }
 
+// checkAfter refuses what newID never made as the place where a list goes on; a list
+// may begin below what is not there any more.
+func checkAfter(field, prefix, id string) error {
+	if _, err := ulid.ParseStrict(strings.ToUpper(strings.TrimPrefix(id, prefix))); id != "" && (err != nil || !strings.HasPrefix(id, prefix) || id != strings.ToLower(id)) {
+		return &InvalidError{field, "That is no place in this list. Leave it out to begin with the newest."}
+	}
+	return nil
+}
+
 // newEpoch makes the identity of a log.
 func newEpoch() string { return strings.ToLower(rand.Text()[:13]) }
 

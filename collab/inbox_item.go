@@ -174,6 +174,14 @@ func (s *Store) FindInbox(ctx context.Context, user string, f InboxFilter) ([]In
 	if f.Limit <= 0 {
 		f.Limit = 200
 	}
+	var known bool
+	err := s.read.QueryRowContext(ctx, `SELECT ?1 = '' OR EXISTS (SELECT 1 FROM inbox_items WHERE id = ?1 AND user_id = ?2)`, f.After, user).Scan(&known)
+	if err != nil {
+		return nil, fmt.Errorf("find inbox: %w", err)
+	}
+	if !known {
+		return nil, &InvalidError{"after", "What the list goes on after is not in the inbox any more. Leave it out to begin with the newest."}
+	}
 	return s.findInbox(ctx, where+` AND (? = '' OR (n.told_at, n.id) < (SELECT told_at, id FROM inbox_items WHERE id = ?)) ORDER BY n.told_at DESC, n.id DESC LIMIT ?`,
 		user, f.After, f.After, min(f.Limit, MaxInboxItems))
 }

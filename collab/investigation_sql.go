@@ -104,6 +104,9 @@ func (s *Store) FindInvestigations(ctx context.Context, f InvestigationFilter) (
 			return nil, false, err
 		}
 	}
+	if err := checkAfter("after", "i_", string(f.After)); err != nil {
+		return nil, false, err
+	}
 	if f.Kind != "" {
 		if err := checkKind(f.Kind); err != nil {
 			return nil, false, err

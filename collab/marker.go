@@ -152,6 +152,9 @@ func findMarkers(ctx context.Context, q querier, f MarkerFilter) ([]Marker, erro
 	if f.Limit <= 0 {
 		f.Limit = 100
 	}
+	if err := checkAfter("before", "k_", string(f.Before)); err != nil {
+		return nil, err
+	}
 	services := []byte("null")
 	if f.Services != nil {
 		var err error

@@ -52,7 +52,7 @@ func TestRefusedFormComesBack(t *testing.T) {
 	}
 	// Put right, the same form goes.
 	ana.post(board+"/blocks", "kind", "task", "ref", "r2", "title", "Look", "due", "2026-11-22 14:03").want(t, "a time as the message has it", http.StatusSeeOther)
-	ana.post(board+"/delete", "title", " Slow  quotes").wantRedirect(t, "delete", "/investigations")
+	ana.post(board+"/delete", "title", " Slow  quotes").wantRedirect(t, "delete", "/investigations?done=deleted")
 	inv = ana.openInvestigation("Slow quotes")
 	board = "/i/" + string(inv.ID)
 	// A script hears it as before.

@@ -66,6 +66,10 @@ func (s *Server) showInvestigation(c echo.Context) error {
 		return err
 	}
 	ctx := c.Request().Context()
+	view := c.QueryParam("view")
+	if view != "" && view != "lanes" {
+		return &collab.InvalidError{Field: "view", Message: "A board is shown in its order, without view, or with view=lanes."}
+	}
 	inv := b.Investigation
 	page, err := s.page(c, inv.Title, views.SectionInvestigations)
 	if err != nil {
@@ -82,7 +86,7 @@ func (s *Server) showInvestigation(c echo.Context) error {
 		return err
 	}
 	v := views.Board{Page: page, Head: head, Since: since, Notes: b.notes(), Here: s.peopleHere(inv.ID, b.actor), Epoch: inv.Epoch, Offset: inv.Offset,
-		Compose: b.composer(), ByLanes: c.QueryParam("view") == "lanes"}
+		Compose: b.composer(), ByLanes: view == "lanes"}
 	blocks := make([]views.BoardBlock, len(b.Blocks))
 	for i := range b.Blocks {
 		if blocks[i], err = b.block(ctx, i); err != nil {

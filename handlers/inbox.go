@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -25,7 +26,20 @@ func (s *Server) showInbox(c echo.Context) error {
 	ctx := c.Request().Context()
 	actor, _ := collab.ActorFrom(ctx)
 	view := collab.InboxView(c.QueryParam("show"))
-	items, err := s.Collab.FindInbox(ctx, actor.ID, collab.InboxFilter{View: view, After: collab.InboxItemID(c.QueryParam("after")), Limit: inboxPageItems + 1})
+	f := collab.InboxFilter{View: view, After: collab.InboxItemID(c.QueryParam("after")), Limit: inboxPageItems + 1}
+	items, err := s.Collab.FindInbox(ctx, actor.ID, f)
+	var invalid *collab.InvalidError
+	var notices []string
+	if errors.As(err, &invalid) {
+		switch invalid.Field {
+		case "show":
+			notices = append(notices, "The inbox has no list “"+clipRunes(string(view), maxNoticeText)+"”: this is what is open.")
+			view, f = collab.InboxOpen, collab.InboxFilter{Limit: f.Limit}
+		case "after":
+			notices, f.After = append(notices, notAPlace), ""
+		}
+		items, err = s.Collab.FindInbox(ctx, actor.ID, f)
+	}
 	if err != nil {
 		return err
 	}
@@ -34,11 +48,14 @@ func (s *Server) showInbox(c echo.Context) error {
 		return err
 	}
 	page.Styles = []string{"css/inbox.css"}
-	v := views.Inbox{Page: page, View: string(view), Token: actor.Kind == collab.ActorToken, Undone: inboxUndo(c)}
+	v := views.Inbox{Page: page, View: string(view), Token: actor.Kind == collab.ActorToken, Undone: inboxUndo(c), Notices: notices}
 	if len(items) > inboxPageItems {
 		items = items[:inboxPageItems]
 		q := c.QueryParams()
 		q.Del("undo")
+		if view == collab.InboxOpen {
+			q.Del("show")
+		}
 		q.Set("after", string(items[len(items)-1].ID))
 		v.Older = "/inbox?" + q.Encode()
 	}

@@ -119,7 +119,7 @@ func (s *Server) deleteInvestigation(c echo.Context) error {
 	if err := s.Collab.DeleteInvestigation(c.Request().Context(), investigationParam(c)); err != nil {
 		return err
 	}
-	return s.formDone(c, 0, "/investigations")
+	return s.formDone(c, 0, "/investigations?done=deleted")
 }
 
 func seenOf(form url.Values) (*int64, error) {

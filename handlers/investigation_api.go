@@ -228,7 +228,10 @@ func (s *Server) listInvestigations(c echo.Context) error {
 			f.TeamIDs = append(f.TeamIDs, collab.TeamID(team))
 		}
 	}
-	f.Kind, f.Text, f.UserID = collab.InvestigationKind(c.QueryParam("kind")), clipRunes(c.QueryParam("q"), maxListText), c.QueryParam("user")
+	f.Kind, f.Text, f.UserID = collab.InvestigationKind(c.QueryParam("kind")), strings.TrimSpace(c.QueryParam("q")), c.QueryParam("user")
+	if len([]rune(f.Text)) > maxListText {
+		return &collab.InvalidError{Field: "q", Message: fmt.Sprintf("What is looked for has at most %d letters.", maxListText)}
+	}
 	list, more, err := s.Collab.FindInvestigations(c.Request().Context(), f)
 	if err != nil {
 		return err
@@ -439,6 +442,12 @@ func (s *Server) listAnnotations(c echo.Context) error {
 		if f.SpanID, err = trace.ParseSpanID(text); err != nil {
 			return &collab.InvalidError{Field: "span_id", Message: sentence(err)}
 		}
+	}
+	switch { // what the other anchor does not have would be left out without a word
+	case f.TraceID.IsZero() && !f.SpanID.IsZero():
+		return &collab.InvalidError{Field: "trace_id", Message: "Name the trace of the span, too."}
+	case f.PinID != "" && (f.InvestigationID == "" || !f.TraceID.IsZero()):
+		return &collab.InvalidError{Field: "pin_id", Message: "Name the investigation of the pin, and no trace."}
 	}
 	list, err := s.Collab.FindAnnotations(c.Request().Context(), f)
 	if err != nil {

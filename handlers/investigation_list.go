@@ -1,8 +1,10 @@
 package handlers
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/labstack/echo/v4"
@@ -14,20 +16,43 @@ import (
 // liveStatuses are those of investigations that somebody still works on.
 var liveStatuses = []collab.Status{collab.StatusOpen, collab.StatusMitigated}
 
-// maxListText bounds what a list is searched for.
-const maxListText = 200
+const (
+	maxListText   = 200 // runes of what a list is searched for
+	maxNoticeText = 40  // and of what is quoted from an address
+)
 
-// showInvestigations answers GET /investigations.
+// notAPlace is said of a list that cannot go on where its address says.
+const notAPlace = "The address goes on at a place that is not in this list: it begins with the newest."
+
+// showInvestigations answers GET /investigations. What it does not understand of its
+// address it says and leaves out.
 func (s *Server) showInvestigations(c echo.Context) error {
 	ctx := c.Request().Context()
 	actor, _ := collab.ActorFrom(ctx)
 	q := c.QueryParams()
 	v := views.InvestigationList{Show: q.Get("show"), Text: clipRunes(strings.TrimSpace(q.Get("q")), maxListText), Severity: q.Get("severity"), Kind: q.Get("kind"), Team: q.Get("team")}
-	f := collab.InvestigationFilter{After: collab.InvestigationID(q.Get("after")), Text: v.Text, Kind: collab.InvestigationKind(v.Kind)}
 	teams, err := s.Collab.FindTeams(ctx)
 	if err != nil {
 		return err
 	}
+	leaveOut := func(name string, value *string, words string) {
+		v.Notices = append(v.Notices, words)
+		q.Del(name)
+		*value = ""
+	}
+	if v.Severity != "" && !slices.Contains(collab.Severities, collab.Severity(v.Severity)) {
+		leaveOut("severity", &v.Severity, "There is no severity “"+clipRunes(v.Severity, maxNoticeText)+"”: these are of any.")
+	}
+	if v.Kind != "" && !slices.Contains(collab.InvestigationKinds, collab.InvestigationKind(v.Kind)) {
+		leaveOut("kind", &v.Kind, "There is no kind “"+clipRunes(v.Kind, maxNoticeText)+"”: these are of any.")
+	}
+	if v.Team != "" && !slices.ContainsFunc(teams, func(t collab.Team) bool { return string(t.ID) == v.Team }) {
+		leaveOut("team", &v.Team, "There is no such team: these are of any.")
+	}
+	if len([]rune(strings.TrimSpace(q.Get("q")))) > maxListText {
+		v.Notices = append(v.Notices, "Only the first 200 letters were looked for.")
+	}
+	f := collab.InvestigationFilter{After: collab.InvestigationID(q.Get("after")), Text: v.Text, Kind: collab.InvestigationKind(v.Kind)}
 	switch v.Show {
 	case "mine":
 		f.UserID = actor.ID
@@ -36,7 +61,10 @@ func (s *Server) showInvestigations(c echo.Context) error {
 	case "resolved", "closed":
 		f.Statuses = []collab.Status{collab.Status(v.Show)}
 	case "all":
+	case "", "live":
+		v.Show, f.Statuses = "live", liveStatuses
 	default:
+		leaveOut("show", &v.Show, "There is no list “"+clipRunes(v.Show, maxNoticeText)+"”: these are the open ones.")
 		v.Show, f.Statuses = "live", liveStatuses
 	}
 	if v.Severity != "" {
@@ -47,8 +75,17 @@ func (s *Server) showInvestigations(c echo.Context) error {
 	}
 	v.Narrowed = v.Text != "" || v.Severity != "" || v.Kind != "" || v.Team != ""
 	list, more, err := s.Collab.FindInvestigations(ctx, f)
+	var invalid *collab.InvalidError
+	if errors.As(err, &invalid) && invalid.Field == "after" {
+		v.Notices = append(v.Notices, notAPlace)
+		f.After = ""
+		list, more, err = s.Collab.FindInvestigations(ctx, f)
+	}
 	if err != nil {
 		return err
+	}
+	if q.Get("done") == "deleted" {
+		v.Done = "The investigation was deleted, with all that stood on its board."
 	}
 	if v.Page, err = s.page(c, "Investigations", views.SectionInvestigations); err != nil {
 		return err
@@ -58,6 +95,7 @@ func (s *Server) showInvestigations(c echo.Context) error {
 		v.Rows = append(v.Rows, s.investigationRow(&list[i], actor))
 	}
 	if more {
+		q.Del("done")
 		q.Set("show", v.Show)
 		q.Set("after", string(list[len(list)-1].ID))
 		v.More = "/investigations?" + q.Encode()

@@ -152,7 +152,7 @@ func TestHeadForms(t *testing.T) {
 	admin.api("POST", "/api/v1/investigations/"+string(other.ID)+"/pins", `{"kind":"trace","trace_id":"`+boardTrace+`"}`, 201, nil)
 	bo.get("/investigations?show=all&q=dealers-API&severity=sev2&kind=drill&team="+team).want(t, "found", http.StatusOK, "Slow quotes", "!Stuck jobs", "dealers-api · web-uk", "Clear")
 	bo.get("/investigations?show=all&q=nothing").want(t, "not found", http.StatusOK, "None like this")
-	bo.get("/investigations?severity=sev9").want(t, "an unknown severity", http.StatusBadRequest)
+	bo.get("/investigations?severity=sev9").want(t, "an unknown severity", http.StatusOK, "There is no severity “sev9”")
 	bo.get(page).want(t, "suggested, but where fewer see it nothing is offered to come", http.StatusOK, "Stuck jobs</a> is about the same request", "!Merge it into this")
 	bo.get("/i/"+string(other.ID)).want(t, "suggested, asking", http.StatusOK, "Slow quotes</a> is about the same request", "Merge it into this…", `name="sure" value="1" required`, "Whoever may see this one sees it then", "!type=\"hidden\" name=\"sure\"", `!<option value="`+string(id)+`"`)
 	bo.post("/i/"+string(other.ID)+"/merge", "into", string(id)).want(t, "unsure", http.StatusUnprocessableEntity)

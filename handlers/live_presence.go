@@ -157,6 +157,13 @@ func (g *liveGuard) watch(s *Server, mine map[*socket]bool) {
 	}
 }
 
+// readsOn reports whether somebody may read the log of what is not there any more:
+// it was deleted, and its room says by whom.
+func (s *Server) readsOn(ctx context.Context, k *socket) bool {
+	readers, err := s.Collab.Readers(ctx, k.id, []string{k.actor.ID})
+	return err == nil && len(readers) > 0
+}
+
 // check asks once for all sockets. A store that does not answer closes none.
 func check(s *Server, list []*socket) {
 	ctx, cancel := context.WithTimeout(context.Background(), defaultPulse.check)
@@ -195,7 +202,7 @@ func check(s *Server, list []*socket) {
 		case errors.As(err, &merged):
 			k.sub.Send(live.Encode(live.Reload{Type: live.TypeReload}))
 			k.sub.Close(live.CloseReload, "It was merged into another.")
-		case errors.Is(err, collab.ErrNotFound):
+		case errors.Is(err, collab.ErrNotFound) && !s.readsOn(ctx, k):
 			k.sub.Close(live.CloseForbidden, "You may not see this.")
 		}
 	}

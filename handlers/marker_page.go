@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -119,10 +120,19 @@ func (s *Server) renderMarkers(c echo.Context, status int, v views.Markers) erro
 	if v.Service != "" {
 		f.Services = []string{v.Service}
 	}
-	if to, err := strconv.ParseInt(c.QueryParam("to"), 10, 64); err == nil && to > 0 {
-		f.ToUnixNano, v.Newest = to, markersURL(v, nil)
+	if text := c.QueryParam("to"); text != "" {
+		if to, err := strconv.ParseInt(text, 10, 64); err == nil && to > 0 {
+			f.ToUnixNano, v.Newest = to, markersURL(v, nil)
+		} else {
+			v.Problem, f.Before = notAPlace, ""
+		}
 	}
 	list, err := s.Collab.FindMarkers(ctx, f)
+	var invalid *collab.InvalidError
+	if errors.As(err, &invalid) && invalid.Field == "before" {
+		v.Problem, v.Newest, f.Before, f.ToUnixNano = notAPlace, "", "", 0
+		list, err = s.Collab.FindMarkers(ctx, f)
+	}
 	if err != nil {
 		return err
 	}

@@ -8,12 +8,13 @@ import (
 
 // Inbox is the page of what concerns a person.
 type Inbox struct {
-	Page   Page
-	View   string // "", unread, snoozed, done, all
-	Groups []InboxGroup
-	Older  string // address of what comes below, "": nothing does
-	Undone *InboxUndone
-	Token  bool // a token has no inbox
+	Page    Page
+	View    string // "", unread, snoozed, done, all
+	Groups  []InboxGroup
+	Older   string // address of what comes below, "": nothing does
+	Undone  *InboxUndone
+	Notices []string // what of the address was not understood
+	Token   bool     // a token has no inbox
 }
 
 // InboxUndone says what was just put away. Until is when it comes back.

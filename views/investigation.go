@@ -39,6 +39,9 @@ type InvestigationList struct {
 	Severities, Kinds, Teams         []Option
 	Narrowed                         bool // by more than Show
 
+	Notices []string // what of the address was not understood
+	Done    string   // what was done just now, or ""
+
 	// Filtered says that others exist which the filter leaves out.
 	Filtered bool
 }

@@ -321,8 +321,37 @@ func TestBrowserRevoked(t *testing.T) {
 	bob.sees("Ann")
 	bob.followBy("Ann")
 	inPage[any](ann, "PATCH", "/api/v1/investigations/"+inv.ID, map[string]any{"visibility": "private", "seen": p.investigation(inv.ID).Offset})
-	bob.untilWithin(5*time.Second, "Bob sees nothing of it any more", `!document.documentElement.textContent.includes("Secret") && document.title === "redthread"`)
+	bob.untilWithin(5*time.Second, "Bob sees nothing of it any more", `!document.documentElement.textContent.includes("Secret") && document.title === "redthread" && document.getElementById("main").textContent.startsWith("There is nothing here, or it is not for you to see.")`)
 	ann.sees("")
+	bob.until("he follows still", leadText+` === "Ann is somewhere you cannot see. You go on when they are back."`)
+	bob.key("x")
+	bob.until("Bob lets go", `document.querySelector(".Follow") === null`)
+	bob.forgive()
+
+	// What somebody deletes, or merges into another, says so to whoever has it open;
+	// what was typed there is left to them.
+	merged := inPage[investigationState](ann, "POST", "/api/v1/investigations", map[string]any{"title": "Orders too"})
+	into := inPage[investigationState](ann, "POST", "/api/v1/investigations", map[string]any{"title": "Quotes and orders"})
+	bob.open("/i/" + merged.ID)
+	bob.until("connected", `document.querySelector(".Investigation").dataset.live === "on"`)
+	inPage[any](ann, "POST", "/api/v1/investigations/"+merged.ID+"/merge", map[string]any{"ref": "1", "into": into.ID})
+	bob.at("Bob goes where it is now", "/i/"+into.ID)
+	bob.until("and is told why", `document.getElementById("toasts").textContent.includes("Ann merged “Orders too” into this investigation.")`)
+	bob.until("connected", `document.querySelector(".Investigation").dataset.live === "on"`)
+	bob.fill(`form[data-form="note"] textarea`, "It is the cache")
+	if got := value[int](ann, `fetch("/api/v1/investigations/`+into.ID+`", { method: "DELETE" }).then((r) => r.status)`); got != 204 {
+		t.Fatalf("delete: %d", got)
+	}
+	bob.until("Bob is told who deleted it", `document.getElementById("main").textContent.startsWith("Ann deleted this investigation just now.") || document.getElementById("main").textContent`)
+	bob.until("and has what he typed", `document.querySelector("#main textarea")?.value === "It is the cache"`)
+
+	// Who was cut off meanwhile hears of it when the server is there again.
+	gone := inPage[investigationState](ann, "POST", "/api/v1/investigations", map[string]any{"title": "Secret too"})
+	bob.open("/i/" + gone.ID)
+	bob.until("connected", `document.querySelector(".Investigation").dataset.live === "on"`)
+	value[bool](bob, `dispatchEvent(new Event("offline"))`)
+	inPage[any](ann, "PATCH", "/api/v1/investigations/"+gone.ID, map[string]any{"visibility": "private", "seen": p.investigation(gone.ID).Offset})
+	bob.until("Bob is told no more than of what is not there", `document.getElementById("main").textContent.startsWith("There is nothing here, or it is not for you to see.") && !document.documentElement.textContent.includes("Secret")`)
 	bob.forgive()
 
 	// He follows from elsewhere: where Ann is now he is not told.

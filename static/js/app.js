@@ -5,7 +5,7 @@ import { listen } from "./keys.js";
 import { mountAll } from "./mount.js";
 import { open as openPalette } from "./palette.js";
 import { watchPresses } from "./press.js";
-import { toast } from "./toast.js";
+import { toast, toastKept } from "./toast.js";
 
 document.addEventListener("htmx:load", (e) => mountAll(e.detail.elt));
 document.addEventListener("htmx:responseError", (e) => {
@@ -16,4 +16,5 @@ document.addEventListener("htmx:sendError", () => toast("The server cannot be re
 
 watchPresses(window); // before all others, so that what they do about a press waits
 listen(mountAll(document), openPalette);
+toastKept();
 import("./presence.js").then((m) => m.begin());

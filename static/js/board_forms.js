@@ -63,6 +63,7 @@ export function takeForms(el) {
   const drawnAnew = (form) => [...el.querySelectorAll("form[data-form]")].find((f) => formKey(f) === formKey(form));
   const sent = (form, body, was) => {
     forget(form);
+    if (form.dataset.form === "delete-all") return location.assign(body.path);
     // A form that waited for the connection may have been drawn anew since.
     for (const f of new Set([form, drawnAnew(form) ?? form])) {
       say(f, "");

@@ -10,9 +10,10 @@ import { takeOrder } from "./board_order.js";
 import { fragment, fragments, localise, replace } from "./board_swap.js";
 import { takeFolded } from "./folded.js";
 import { afterPress } from "./press.js";
-import { follow } from "./live.js";
+import { boardGone, follow } from "./live.js";
 import { stale } from "./live_log.js";
 import { takeTimeline } from "./timeline.js";
+import { toastNext } from "./toast.js";
 import { avatar, el as make } from "./presence_parts.js";
 import { whereWords } from "./presence_words.js";
 
@@ -31,13 +32,17 @@ export function mount(el) {
   let drawnTo = Number(el.dataset.offset);
   let latest = drawnTo;
   let timer;
+  let over = false;
   let drawing = Promise.resolve();
 
   const apply = (change) => {
     latest = change.offset;
     const s = stale(change);
-    if (change.type === "investigation.merged" && change.data.from === id) return location.assign(`/i/${encodeURIComponent(change.data.into)}`);
-    if (s.deleted) return location.assign("/investigations");
+    if (change.type === "investigation.merged" && change.data.from === id) {
+      toastNext(`${doer(change)} merged “${change.data.title}” into this investigation.`);
+      return location.assign(`/i/${encodeURIComponent(change.data.into)}`);
+    }
+    if (s.deleted) return boardGone(`${doer(change)} deleted this investigation just now.`);
     // Who is named but cannot see the board is offered to be asked in, in its head.
     if (s.head || JSON.stringify(change.data ?? "").includes("@")) dirty.head = true;
     // In lanes a change of one block may move others: they are drawn as one.
@@ -56,6 +61,7 @@ export function mount(el) {
     }
     schedule();
   };
+  const doer = (change) => (change.actor === el.dataset.me ? "You" : change.actor_name || "Somebody");
   // Where an annotation shows: its pin, the blocks of its trace, or wherever it
   // is drawn now.
   const blockOf = (change) => {
@@ -70,6 +76,7 @@ export function mount(el) {
     return found;
   };
   const schedule = (millis = GATHER) => {
+    if (over) return;
     timer ??= setTimeout(() => {
       drawing = drawing.then(() => {
         timer = undefined;
@@ -257,6 +264,7 @@ export function mount(el) {
   for (const b of el.querySelectorAll('form [data-part="save"]')) b.hidden = true;
   restoreDrafts(el);
   return () => {
+    over = true;
     live.close();
     clearTimeout(timer);
     forms.close();

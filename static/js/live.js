@@ -3,8 +3,9 @@
 // It comes back by itself, backing off with jitter, and says in a thin banner when
 // the log is lost.
 import { afterPress } from "./press.js";
+import { nothingHere, showGone } from "./gone.js";
 import { backoff, judge } from "./live_log.js";
-import { closeCrowded, closeForbidden, closeGone, closeReload, closeStayAway } from "./live_messages.js";
+import { closeCrowded, closeForbidden, closeGone, closeReload, closeSignedOut, closeStayAway } from "./live_messages.js";
 
 const bannerAfter = 1_500; // a hiccup shorter than this is not told
 const workingOn = "redthread:investigation"; // in sessionStorage: the board that this tab last showed
@@ -74,9 +75,7 @@ export function attend(board) {
     onReload() {
       if (board) location.reload(); // it was merged into another
     },
-    onGone(code) {
-      if (code === closeForbidden) hide();
-    },
+    onGone: leaveBoard,
   });
 }
 
@@ -84,7 +83,7 @@ export function attend(board) {
  * Follows the log of an investigation.
  * @param {{id: string, epoch: string, offset: number,
  *   onChange: (change: object) => void, onMessage?: (message: object) => void,
- *   onReload: () => void, onState?: (connected: boolean) => void, onGone?: (code: number) => void}} o
+ *   onReload: () => void, onState?: (connected: boolean) => void}} o
  * @returns {{close: () => void, send: (message: object) => boolean, offset: () => number}}
  */
 export function follow(o) {
@@ -97,32 +96,30 @@ export function follow(o) {
       url.searchParams.set("after", String(last));
       return url;
     },
-    onGone(code) {
-      if (code === closeForbidden || code === closeGone) sessionStorage.removeItem(workingOn);
-      if (code === closeForbidden) hide();
-      o.onGone?.(code);
-    },
+    onGone: leaveBoard,
   });
 }
 
-// What may not be seen any more is taken off the page.
-function hide() {
-  const text = document.createElement("p");
-  text.className = "Alone-note";
-  text.textContent = "You may not see this any more. What you typed here is kept in this tab until you close it.";
-  const link = document.createElement("a");
-  link.href = "/investigations";
-  link.textContent = "All investigations";
-  text.append(" ", link);
-  document.getElementById("main")?.replaceChildren(text);
-  document.title = "redthread";
+const crowded = "You have too many pages of redthread open, so this one does not follow what changes. Close some, then load it again.";
+const signedOut = "You are signed out here. Reload the page to sign in.";
+
+const boardIsGone = (code) => code === closeForbidden || code === closeGone;
+
+function leaveBoard(code) {
+  if (boardIsGone(code)) boardGone(code === closeGone ? "This investigation was deleted." : nothingHere);
 }
 
-const goneWords = new Map([
-  [closeGone, "This investigation was deleted."],
-  [closeCrowded, "You have too many pages of redthread open, so this one does not follow what changes. Close some, then load it again."],
-  [closeForbidden, "You may not see this investigation any more."],
-]);
+/**
+ * Takes the investigation of the page away, for good. Who is elsewhere, and whom one
+ * follows, goes on being told.
+ * @param {string} words what happened
+ */
+export function boardGone(words) {
+  sessionStorage.removeItem(workingOn);
+  tell(false);
+  showGone(words);
+  attend();
+}
 
 function open(o) {
   let socket;
@@ -146,7 +143,11 @@ function open(o) {
     clearTimeout(retry);
     if (closed) return;
     const mine = new WebSocket(address(), "investigation.v1");
+    let opened = false;
     socket = mine;
+    mine.onopen = () => {
+      opened = true;
+    };
     mine.onmessage = (e) => {
       if (socket !== mine) return;
       const message = JSON.parse(e.data);
@@ -171,13 +172,25 @@ function open(o) {
       socket = undefined;
       state(false);
       if (e.code === closeReload) return leave(o.onReload);
-      if (e.code >= closeStayAway && e.code < 5000) {
-        tell(false, true);
-        banner(goneWords.get(e.code) ?? "You are signed out here. Reload the page to sign in.");
-        return leave(() => o.onGone?.(e.code));
-      }
+      if (e.code >= closeStayAway && e.code < 5000) return end(e.code);
       down();
+      if (!opened && tries > 1 && navigator.onLine) why().catch(() => {}); // the server cannot be reached: it is tried again
     };
+  };
+  // Of a socket that is refused a page hears no reason, so it asks for it.
+  const why = async () => {
+    const url = address();
+    url.protocol = location.protocol;
+    const res = await fetch(url, { redirect: "manual" });
+    if (closed || connected) return;
+    if (res.type === "opaqueredirect") leave(o.onReload); // merged into another
+    else if (res.status === 404) end(closeForbidden);
+    else if (res.status === 401) end(closeSignedOut);
+  };
+  const end = (code) => {
+    tell(false, !boardIsGone(code));
+    banner(boardIsGone(code) ? "" : code === closeCrowded ? crowded : signedOut);
+    leave(() => o.onGone?.(code));
   };
   const leave = (then) => {
     closed = true;

@@ -84,6 +84,8 @@ export const clientTypes = [
 export const closeStayAway = 4500;
 /** The page has to be loaded anew. */
 export const closeReload = 4001;
+/** The session ended. */
+export const closeSignedOut = 4500;
 /** The investigation may not be seen any more. */
 export const closeForbidden = 4501;
 /** It was deleted. */
