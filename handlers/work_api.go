@@ -56,14 +56,14 @@ func (s *Server) listWorkJSON(c echo.Context, k workKind) error {
 // workDetail is the answer for one topic, queue or job class.
 type workDetail struct {
 	workStat
-	Origins        []originStat  `json:"origins"`
-	OriginsUnknown []originGap   `json:"origins_unknown"` // by reason, estimated from a sample where there are several
-	EdgeWaitMS     *spread       `json:"edge_wait_ms"`    // from the end of what sent it to its start
-	Waited         float64       `json:"edge_wait_count"` // of so many
+	Origins        []originStat `json:"origins"`
+	OriginsUnknown []originGap  `json:"origins_unknown"` // by reason, estimated from a sample where there are several
+	EdgeWaitMS     *spread      `json:"edge_wait_ms"`    // from the end of what sent it to its start
+	Waited         float64      `json:"edge_wait_count"` // of so many
 	// Of jobs that say when they were due the waits are told apart, by a sample.
-	QueueWaitMS  *spread `json:"queue_wait_ms"`  // from when it was due to its start
-	AskedDelayMS *spread `json:"asked_delay_ms"` // from when it was made to when it was due
-	Senders        []senderCount `json:"senders"`         // what caused them
+	QueueWaitMS  *spread       `json:"queue_wait_ms"`  // from when it was due to its start
+	AskedDelayMS *spread       `json:"asked_delay_ms"` // from when it was made to when it was due
+	Senders      []senderCount `json:"senders"`        // what caused them
 }
 
 type originGap struct {
