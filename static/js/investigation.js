@@ -33,6 +33,7 @@ export function mount(el) {
   let latest = drawnTo;
   let timer;
   let over = false;
+  const gone = new Set(); // blocks that were deleted: an answer that was on its way does not bring them back
   let drawing = Promise.resolve();
 
   const apply = (change) => {
@@ -46,6 +47,7 @@ export function mount(el) {
     // Who is named but cannot see the board is offered to be asked in, in its head.
     if (s.head || JSON.stringify(change.data ?? "").includes("@")) dirty.head = true;
     // In lanes a change of one block may move others: they are drawn as one.
+    if (s.gone) gone.add(s.gone);
     if (lanes && (s.block || s.gone)) dirty.lanes = true;
     else if (s.block) dirty.blocks.add(s.block);
     else if (s.gone) afterPress(() => remove(s.gone));
@@ -130,6 +132,7 @@ export function mount(el) {
     for (const b of ids) if (!found.some((f) => f.dataset.block === b)) remove(b);
   };
   const drawBlock = (fresh) => {
+    if (gone.has(fresh.dataset.block)) return;
     const old = document.getElementById(fresh.dataset.block);
     if (old) {
       replace(old, fresh);
