@@ -74,8 +74,8 @@ func threadGraph(t *graph.Thread) *serviceGraph {
 		if hidden <= 0 || f.Cause < 0 || f.Service == "" {
 			continue
 		}
-		topic := ""
-		if f.Example >= 0 {
+		topic := f.Topic
+		if topic == "" && f.Example >= 0 {
 			topic = t.Legs[f.Example].Topic
 		}
 		if keys := join(t.Legs[f.Cause].Service, f.Service, topic, f.Work, float64(hidden), float64(min(f.Failed, hidden))); len(keys) == 2 {

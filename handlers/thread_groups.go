@@ -109,7 +109,7 @@ func (g *grouping) foldGroup(f *graph.Fold, examples []int) int {
 	if k.parent >= 0 && len(examples) == 0 {
 		for _, c := range g.groups[k.parent].children {
 			for _, l := range g.groups[c].legs {
-				if leg := &g.t.Legs[l]; leg.Service == f.Service && leg.Name == f.Name && leg.Work == f.Work {
+				if leg := &g.t.Legs[l]; leg.Service == f.Service && leg.Name == f.Name && leg.Work == f.Work && (f.Topic == "" || f.Topic == leg.Topic) {
 					examples = append(examples, l)
 					break
 				}
@@ -288,6 +288,9 @@ func legName(l *graph.Leg) string {
 func foldName(f *graph.Fold) string {
 	if f.Service == "" && f.Name == "" {
 		return "of many names"
+	}
+	if f.Work == graph.WorkJob && f.Topic != "" {
+		return rowName(f.Topic)
 	}
 	return rowName(f.Name)
 }

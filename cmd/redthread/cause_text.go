@@ -197,7 +197,7 @@ type threadLeg struct {
 // threadFold are like traces that are counted; some of them may be legs too.
 type threadFold struct {
 	Cause, Parent, Traces, Failed int
-	Service, Name                 string
+	Service, Name, Topic          string
 	MaxNano                       int64 `json:"max_nano,string"`
 	MaxWaitNano                   int64 `json:"max_wait_nano,string"`
 }
@@ -285,6 +285,7 @@ func newThreadTree(t *threadAnswer) *threadTree {
 type textGroup struct {
 	example          *threadLeg // nil: only folded ones
 	place            place
+	topic            string // of folded ones without an example
 	runs, failed     int
 	messages         int  // at least, if some are folded
 	batches, folded  bool // some took more than one
@@ -322,7 +323,7 @@ func (tree *threadTree) groups(of below) []*textGroup {
 		f := &tree.t.Folds[i]
 		g := byFold[i]
 		if g == nil {
-			g = &textGroup{place: place{Service: f.Service, Name: f.Name}}
+			g = &textGroup{place: place{Service: f.Service, Name: f.Name}, topic: f.Topic}
 			if f.Service == "" && f.Name == "" {
 				g.place.Name = "work of many names"
 			}
@@ -349,6 +350,8 @@ func (tree *threadTree) print(p *printer, of below, depth int) {
 			if l.Topic != "" && l.Topic != l.Name {
 				facts = append(facts, "by "+printable(l.Topic))
 			}
+		} else if g.topic != "" && g.topic != g.place.Name {
+			facts = append(facts, "by "+printable(g.topic))
 		}
 		up, times := "", ""
 		if g.runs > 1 {

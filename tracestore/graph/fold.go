@@ -24,6 +24,7 @@ type Fold struct {
 	Name    string     `json:"name"`
 	Kind    trace.Kind `json:"kind"`
 	Work    Work       `json:"work"`
+	Topic   string     `json:"topic"` // class of the job, as far as summaries tell it
 
 	Traces int `json:"traces"`
 	Shown  int `json:"shown"`
@@ -65,9 +66,10 @@ type folding struct {
 	spans, errors, messages, jobs, request int32
 }
 
-// kindred is the traces of one service and name.
+// kindred is the traces of one service and name, and of one class of jobs.
 type kindred struct {
 	service, name string
+	class         string
 	kind          trace.Kind
 	work          Work
 	list          []folding
@@ -90,7 +92,7 @@ func foldingOf(m *Summary, entry int32) folding {
 		spans: int32(m.Spans), errors: int32(m.Errors), messages: int32(m.Messages), jobs: int32(m.Jobs), request: int32(m.Requests)}
 }
 
-// kin sorts summaries by service and name.
+// kin sorts summaries by service, name and class.
 type kin struct {
 	expect int // how many there will be, about
 	groups []*kindred
@@ -98,12 +100,12 @@ type kin struct {
 }
 
 type kindredKey struct {
-	service, name string
-	kind          trace.Kind
+	service, name, class string
+	kind                 trace.Kind
 }
 
 func (k *kin) add(m *Summary, f folding) {
-	key := kindredKey{m.Service, m.Name, m.Kind}
+	key := kindredKey{m.Service, m.Name, m.Class(), m.Kind}
 	if k.by == nil {
 		k.by = map[kindredKey]*kindred{}
 	}
@@ -113,7 +115,7 @@ func (k *kin) add(m *Summary, f folding) {
 		g = k.by[key]
 	}
 	if g == nil {
-		g = &kindred{service: key.service, name: key.name, kind: key.kind, work: m.work()}
+		g = &kindred{service: key.service, name: key.name, class: key.class, kind: key.kind, work: m.work()}
 		if key == (kindredKey{}) {
 			g.work = WorkOther
 		}
@@ -279,7 +281,7 @@ func (g *kindred) examples() map[trace.ID]bool {
 // the fold, but not for the ripple, which has them from their spans; but for their
 // jobs: of the two traces that may tell of a run one may be read.
 func (s *spread) addFold(g *kindred, cause, parent, depth int, shown map[trace.ID]bool) {
-	f := Fold{Cause: cause, Parent: parent, Example: -1, Depth: depth, Service: g.service, Name: g.name, Kind: g.kind, Work: g.work,
+	f := Fold{Cause: cause, Parent: parent, Example: -1, Depth: depth, Service: g.service, Name: g.name, Kind: g.kind, Work: g.work, Topic: g.class,
 		Traces: len(g.list), Shown: len(shown), StartUnixNano: g.list[0].start}
 	took := make([]int64, len(g.list))
 	failedAt := int64(0)

@@ -3,7 +3,9 @@ package graph
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -126,13 +128,13 @@ func (s *storm) Summaries(_ context.Context, ids []trace.ID) ([]Summary, error) 
 		}
 		level, n := stormPlace(id)
 		m := &out[i]
-		*m = Summary{TraceID: id, SpanID: trace.SpanID{7: 1}, Root: true, Service: "worker", Name: "Sync", Kind: trace.KindConsumer, Caused: true, Run: true, Jobs: 1,
+		*m = Summary{TraceID: id, SpanID: trace.SpanID{7: 1}, Root: true, Service: "worker", Name: "Sync", Kind: trace.KindConsumer, Caused: true, Run: true, Jobs: 1, Kept: keptSync,
 			StartUnixNano: dayOne + int64(level)*int64(time.Second) + int64(n)*ms + ms, DurationNano: 20 * ms, Spans: stormSpans}
 		switch {
 		case level == 0:
-			m.Service, m.Name, m.Kind, m.Caused, m.Run, m.Jobs, m.Requests = "web", "POST /import", trace.KindServer, false, false, 0, 1
+			m.Service, m.Name, m.Kind, m.Caused, m.Run, m.Jobs, m.Requests, m.Kept = "web", "POST /import", trace.KindServer, false, false, 0, 1, nil
 		case level == 2:
-			m.Name = "Mail"
+			m.Name, m.Kept = "Mail", keptMail
 			if n%10 == 0 {
 				m.Errors = 1
 			}
@@ -144,6 +146,12 @@ func (s *storm) Summaries(_ context.Context, ids []trace.ID) ([]Summary, error) 
 	}
 	return out, nil
 }
+
+// What summaries keep of the runs of a storm.
+var (
+	keptSync = []trace.Attribute{{Key: "messaging.sidekiq.job_class", Value: trace.String("Sync")}}
+	keptMail = []trace.Attribute{{Key: "messaging.sidekiq.job_class", Value: trace.String("Mail")}}
+)
 
 func TestStormIsWhatItSays(t *testing.T) {
 	s := &storm{n: 100}
@@ -257,6 +265,47 @@ func TestFoldsCountWhatIsThere(t *testing.T) {
 	again := threadOf(t, New(m, Options{FoldAbove: 5}), root.TraceID)
 	if diff := cmp.Diff(folded, again, cmp.AllowUnexported(Fold{}, folding{})); diff != "" {
 		t.Errorf("the thread differs when it is asked for again:\n%s", diff)
+	}
+}
+
+// TestFoldsByClass: the runs of different jobs have one name, that of their queue. They
+// are folded by class, and the class outlives their spans.
+func TestFoldsByClass(t *testing.T) {
+	var w workload
+	root, api := w.request("POST /import")
+	var jobs []trace.Ref
+	for range 12 {
+		jobs = append(jobs, w.perform(w.enqueue(api, "api", "Sync"), false, "worker", "Sync"), w.perform(w.enqueue(api, "api", "Mail"), false, "worker", "Mail"))
+	}
+	m := NewMemory(nil, w.spans)
+	topics := func(th *Thread) (out []string) {
+		for i := range th.Folds {
+			out = append(out, fmt.Sprintf("%s %s ×%d", th.Folds[i].Name, th.Folds[i].Topic, th.Folds[i].Traces))
+		}
+		slices.Sort(out)
+		return out
+	}
+	want := []string{"default process Mail ×12", "default process Sync ×12"}
+	if diff := cmp.Diff(want, topics(threadOf(t, New(m, Options{FoldAbove: 5}), root.TraceID))); diff != "" {
+		t.Errorf("folds (-want +got):\n%s", diff)
+	}
+	for _, j := range jobs {
+		m.Expire(j.TraceID)
+	}
+	th := threadOf(t, New(m, Options{FoldAbove: 5}), root.TraceID)
+	if diff := cmp.Diff(want, topics(th)); diff != "" {
+		t.Errorf("folds of expired spans (-want +got):\n%s", diff)
+	}
+	expired := 0
+	for i := range th.Legs {
+		if l := &th.Legs[i]; l.Expired {
+			if expired++; l.Work != WorkJob || l.Topic != th.Folds[l.Fold].Topic {
+				t.Errorf("leg %s is %s of %q, its fold of %q", l.Name, l.Work, l.Topic, th.Folds[l.Fold].Topic)
+			}
+		}
+	}
+	if expired == 0 {
+		t.Error("no leg is expired")
 	}
 }
 

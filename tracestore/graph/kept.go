@@ -21,6 +21,39 @@ func UserKeys() []string {
 // RequestIDKeys are the attributes that name a request.
 func RequestIDKeys() []string { return slices.Clone(fieldKeys[fieldRequestID]) }
 
+// classKeys are the attributes that name the class of a job, those that shapeOf reads.
+var classKeys = []string{"messaging.sidekiq.job_class", "messaging.resque.job_class", "bullmq.job.name", "job.class", "sidekiq.job.class",
+	"celery.task_name", "messaging.active_job.job_class", "messaging.delayed_job.name", "messaging.oban.worker", "oban.job.worker"}
+
+// ClassKeys are the attributes that name the class of a job. Whatever the settings keep,
+// the summary of a trace that is the run of a job keeps the first of them that its span
+// has: the span may have the name of the queue.
+func ClassKeys() []string { return slices.Clone(classKeys) }
+
+// Class is the class of the job that the trace is a run of, "" if it is none or does
+// not say.
+func (sum *Summary) Class() string {
+	if i := sum.classAt(); i >= 0 {
+		return sum.Kept[i].Value.Str
+	}
+	return ""
+}
+
+// OnlyClass is what is kept of a trace whose requester is to be asked of another.
+func (sum *Summary) OnlyClass() []trace.Attribute {
+	if i := sum.classAt(); i >= 0 {
+		return sum.Kept[i : i+1 : i+1]
+	}
+	return nil
+}
+
+func (sum *Summary) classAt() int {
+	if !sum.Run {
+		return -1
+	}
+	return slices.IndexFunc(sum.Kept, func(a trace.Attribute) bool { return slices.Contains(classKeys, a.Key) })
+}
+
 // MaxKeptBytes bounds a value that a summary keeps. Longer ones are no ids.
 const MaxKeptBytes = 128
 
@@ -80,6 +113,16 @@ func (sum *Summing) Add(s *trace.Span, kept []string, runs *Runs) {
 	sum.SpanID, sum.Root, sum.Service, sum.Name, sum.Kind, sum.Environment = s.SpanID, root, s.Service, s.Name, s.Kind, s.Environment
 	sum.Route, sum.RootStartUnixNano, sum.Caused, sum.Run, sum.Kept = route.Text(), s.StartUnixNano, caused, jobRun, nil
 	for _, key := range kept {
+		if v, ok := s.Attribute(key); ok {
+			if v, ok := Keep(v); ok {
+				sum.Kept = append(sum.Kept, trace.Attribute{Key: key, Value: v})
+			}
+		}
+	}
+	for _, key := range classKeys {
+		if !jobRun || sum.classAt() >= 0 {
+			break
+		}
 		if v, ok := s.Attribute(key); ok {
 			if v, ok := Keep(v); ok {
 				sum.Kept = append(sum.Kept, trace.Attribute{Key: key, Value: v})

@@ -86,7 +86,7 @@ func (s *spread) joinGone(x *index, causeLeg int, by Edge, began int64) {
 		return
 	}
 	m := &x.summary
-	l := Leg{SpanInfo: m.origin().SpanInfo, Kind: m.Kind, Work: m.work(), Cause: causeLeg, From: by.From, By: by.Kind, Rule: by.Rule, Inferred: by.Inferred,
+	l := Leg{SpanInfo: m.origin().SpanInfo, Kind: m.Kind, Work: m.work(), Topic: m.Class(), Cause: causeLeg, From: by.From, By: by.Kind, Rule: by.Rule, Inferred: by.Inferred,
 		Spans: m.Spans, Errors: m.Errors, WaitNano: by.WaitNano, StartUnixNano: m.StartUnixNano, Expired: true}
 	if causeLeg >= 0 {
 		l.Depth = s.legs[causeLeg].Depth + 1

@@ -128,7 +128,7 @@ func shapeOf(s *trace.Span) (sh shape, topic string) {
 			dest = v.Str
 			continue
 		case "messaging.sidekiq.job_class", "messaging.resque.job_class", "bullmq.job.name", "job.class", "sidekiq.job.class",
-			"celery.task_name", "messaging.active_job.job_class", "messaging.delayed_job.name", "messaging.oban.worker", "oban.job.worker":
+			"celery.task_name", "messaging.active_job.job_class", "messaging.delayed_job.name", "messaging.oban.worker", "oban.job.worker": // classKeys
 			if v.Str != "" {
 				class = v.Str
 			}

@@ -362,6 +362,7 @@ type roots struct {
 	block
 	routes []*attribute // http.route, by type
 	kept   []*attribute // in the order of Edges.Kept
+	class  []*attribute // in the order of graph.ClassKeys
 }
 
 // rootBlocks are the visible rows.
@@ -387,14 +388,20 @@ func (t *Table) rootBlock(b column.Source) roots {
 			r.routes = append(r.routes, a)
 		}
 	}
-	for _, key := range t.edges.Load().Kept {
+	r.kept, r.class = r.of(t.edges.Load().Kept), r.of(graph.ClassKeys())
+	return r
+}
+
+// of lists the attributes of some keys, in their order.
+func (r *roots) of(keys []string) (out []*attribute) {
+	for _, key := range keys {
 		for _, a := range r.v.all {
 			if a.key == key {
-				r.kept = append(r.kept, a)
+				out = append(out, a)
 			}
 		}
 	}
-	return r
+	return out
 }
 
 // summarise joins what the index knows of a trace with what its root says. The
@@ -416,6 +423,14 @@ func (t *Table) summarise(e *traceEntry, b roots) graph.Summary {
 	for _, a := range b.kept {
 		if n := len(sum.Kept); n > 0 && sum.Kept[n-1].Key == a.key {
 			continue // of another type
+		}
+		if v, ok := graph.Keep(b.value(a, row)); ok {
+			sum.Kept = append(sum.Kept, trace.Attribute{Key: a.key, Value: v})
+		}
+	}
+	for _, a := range b.class {
+		if !sum.Run || sum.Class() != "" {
+			break
 		}
 		if v, ok := graph.Keep(b.value(a, row)); ok {
 			sum.Kept = append(sum.Kept, trace.Attribute{Key: a.key, Value: v})

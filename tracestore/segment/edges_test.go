@@ -101,7 +101,7 @@ func forgetKept(halves []graph.Half, sums map[trace.ID]graph.Summary) {
 		}) {
 			continue
 		}
-		s.Kept = nil
+		s.Kept = s.OnlyClass()
 		sums[h.Of.TraceID] = s
 	}
 }

@@ -147,7 +147,7 @@ func orderEdges(halves []graph.Half, summaries []graph.Summary) *orderedEdges {
 			}
 		}
 		if t.request == 0 && slices.ContainsFunc(places[from:j], func(p place) bool { return p.what == placeOf && t.inherits(&halves[p.at]) }) {
-			t.sum.Kept = nil
+			t.sum.Kept = t.sum.OnlyClass()
 		}
 	}
 	o.records(halves, ofs, targets, sender)
