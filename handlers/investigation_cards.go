@@ -572,7 +572,7 @@ func drawQuery(body []byte) (*views.QueryCard, error) {
 		}
 		c.Rows = append(c.Rows, row)
 	}
-	c.Text = ui.Count(res.Stats.RowsMatched) + " rows matched, " + st.Window.From.UTC().Format("2006-01-02 15:04") + " to " + st.Window.To.UTC().Format("2006-01-02 15:04 UTC")
+	c.Text, c.From, c.To = ui.Count(res.Stats.RowsMatched)+" rows matched", st.Window.From.UTC(), st.Window.To.UTC()
 	return c, nil
 }
 

@@ -3,6 +3,8 @@ package handlers
 import (
 	"strconv"
 	"time"
+
+	"redthread/views"
 )
 
 // blockWords is what a block that was added is, without who did what.
@@ -105,7 +107,7 @@ func dueWords(text string) string {
 	if t.IsZero() {
 		return "took the due time away"
 	}
-	return "set " + t.Format("2006-01-02 15:04 UTC") + " as due"
+	return "set " + views.At(t) + " as due"
 }
 
 func updateWords(text string) string {
@@ -113,7 +115,7 @@ func updateWords(text string) string {
 	if t.IsZero() {
 		return "promised no further update"
 	}
-	return "promised the next update by " + t.Format("15:04 UTC")
+	return "promised the next update by " + views.At(t)
 }
 
 func impactWords(what, text string) string {
@@ -121,5 +123,5 @@ func impactWords(what, text string) string {
 	if t.IsZero() {
 		return "does not know any more when the impact " + what
 	}
-	return "said that the impact " + what + " at " + t.Format("2006-01-02 15:04 UTC")
+	return "said that the impact " + what + " at " + views.At(t)
 }

@@ -125,14 +125,14 @@ func TestHeadForms(t *testing.T) {
 		t.Errorf("services %+v", got.Services)
 	}
 	post("status", "status", "mitigated", "was_status", "open")
-	bo.get(page+"/timeline?timeline=all").want(t, "the timeline", http.StatusOK, "promised the next update by 14:39 UTC", "asked The admin in as scribe", "made The admin comms", "put pg among the affected services",
-		"said that the impact began at 2026-11-22 13:51 UTC", "changed the status from open to mitigated", "!13:51 UTC, ")
+	bo.get(page+"/timeline?timeline=all").want(t, "the timeline", http.StatusOK, "promised the next update by <time", `data-style="minute">2026-11-22 14:39 UTC</time>`, "asked The admin in as scribe", "made The admin comms", "put pg among the affected services",
+		"said that the impact began at <time", `data-style="minute">2026-11-22 13:51 UTC</time>`, "changed the status from open to mitigated", "!13:51 UTC, ")
 	// Both ends of the impact were told in one change, and each is an entry of its own.
 	over := regexp.MustCompile(`/timeline/(c_\d+_over)"`).FindStringSubmatch(bo.get(page + "/timeline").body)
 	if over == nil {
 		t.Fatal("no entry of the end of the impact can be edited")
 	}
-	bo.get(page+"/timeline/"+over[1]).want(t, "its form", http.StatusOK, "impact was over at 2026-11-22 14:03 UTC", "!impact began")
+	bo.get(page+"/timeline/"+over[1]).want(t, "its form", http.StatusOK, "impact was over at <time", `>2026-11-22 14:03 UTC</time>`, "!impact began")
 	bo.post(page+"/timeline/"+over[1], "seen", "1", "hidden", "true").wantRedirect(t, "hide it", page+"#entry-"+over[1])
 	bo.get(page+"/timeline").want(t, "without it", http.StatusOK, "impact began at", "!impact was over", "1 entry is hidden")
 	if got := post("leave", "person", s.users[collab.RoleAdmin].ID, "leave", "1"); len(got.People) != 0 {

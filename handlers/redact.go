@@ -61,5 +61,5 @@ func redactedWords(e *collab.EvidenceInfo) string {
 		return ""
 	}
 	last := e.Redactions[len(e.Redactions)-1]
-	return "values taken out by " + last.ByName + ", " + nanoTime(last.AtUnixNano).UTC().Format("2 Jan 15:04 UTC")
+	return "values taken out by " + last.ByName + ", " + views.At(nanoTime(last.AtUnixNano))
 }

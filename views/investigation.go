@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/a-h/templ"
+
+	"redthread/views/ui"
 )
 
 // InvestigationRow is one line of the list of investigations.
@@ -407,6 +409,8 @@ type QueryCard struct {
 	More    int // rows not shown
 	Text    string
 	Note    string // warnings
+	// From and To are the time that was asked about.
+	From, To time.Time
 }
 
 // QueryColumn heads a column of the table.
@@ -472,6 +476,35 @@ func breakable(s string) templ.Component {
 		parts[i] = templ.EscapeString(parts[i])
 	}
 	return templ.Raw(strings.Join(parts, "<wbr>"))
+}
+
+// A sentence that the handlers make may have moments in it, which a page shows in the
+// reader's zone. No text that people write holds these control characters.
+const momentBegin, momentEnd = "\x02", "\x03"
+
+// At writes a moment into a sentence, for told.
+func At(t time.Time) string {
+	return momentBegin + strconv.FormatInt(t.UnixNano(), 10) + momentEnd
+}
+
+// told writes a sentence with its moments, and otherwise as breakable does.
+func told(s string) templ.Component {
+	var parts []templ.Component
+	for s != "" {
+		before, rest, found := strings.Cut(s, momentBegin)
+		if before != "" {
+			parts = append(parts, breakable(before))
+		}
+		if !found {
+			break
+		}
+		text, after, _ := strings.Cut(rest, momentEnd)
+		if nano, err := strconv.ParseInt(text, 10, 64); err == nil {
+			parts = append(parts, ui.Minute(time.Unix(0, nano)))
+		}
+		s = after
+	}
+	return templ.Join(parts...)
 }
 
 // hereShown is how many of those who are here a board lists at once; the others

@@ -4,7 +4,7 @@ import { mountAll, unmountAll } from "./mount.js";
 import { fold, unfold, unfolded } from "./folded.js";
 import { localFields } from "./local_fields.js";
 import { letGo } from "./press.js";
-import { clock, day, dayClock, zone } from "./time.js";
+import { clock, day, dayClock, minute, zone } from "./time.js";
 
 /**
  * Fetches a part of the page, null if it is gone. It comes when nothing is pressed,
@@ -146,6 +146,7 @@ export function localise(root) {
   const times = [...root.querySelectorAll("time[data-clock]")];
   if (root.matches?.("time[data-clock]")) times.push(root);
   inZone(times, new Date());
+  for (const t of root.querySelectorAll('time[data-style="minute"]')) t.textContent = minute(new Date(t.dateTime)); // at once: its module comes a little later
   for (const list of root.querySelectorAll("[data-days]")) days(list);
 }
 

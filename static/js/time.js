@@ -33,6 +33,15 @@ export function moment(t) {
   return `${clock(t)}.${String(t.getMilliseconds()).padStart(3, "0")}`;
 }
 
+/**
+ * The same to the minute.
+ * @param {Date} t
+ * @returns {string}
+ */
+export function minute(t) {
+  return clock(t).slice(0, 16);
+}
+
 const months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 /**
@@ -75,6 +84,10 @@ export function mount(el) {
   el.title = `${clock(t)} ${zone(t)}\n${utc}`;
   if (el.dataset.style === "clock") {
     el.textContent = clock(t);
+    return undefined;
+  }
+  if (el.dataset.style === "minute") {
+    el.textContent = minute(t);
     return undefined;
   }
   if (el.dataset.style === "moment") {

@@ -1,5 +1,6 @@
 // The timeline of a board: drawn anew as the log grows, at most once a second, as
 // every change may move it; the form of an entry opens below the entry.
+import { mountAll } from "./mount.js";
 import { fragment, localise, replace } from "./board_swap.js";
 
 const PAUSE = 1000; // milliseconds
@@ -67,6 +68,7 @@ export function takeTimeline(el, base) {
       const form = await fragment(link.href);
       if (!form) return;
       localise(form);
+      mountAll(form);
       entryOf(el, entry.dataset.entry)?.append(form); // it may have been drawn anew meanwhile
       form.querySelector("textarea")?.focus();
     } catch {
