@@ -128,13 +128,13 @@ func (s *storm) Summaries(_ context.Context, ids []trace.ID) ([]Summary, error) 
 		}
 		level, n := stormPlace(id)
 		m := &out[i]
-		*m = Summary{TraceID: id, SpanID: trace.SpanID{7: 1}, Root: true, Service: "worker", Name: "Sync", Kind: trace.KindConsumer, Caused: true, Run: true, Jobs: 1, Kept: keptSync,
+		*m = Summary{TraceID: id, SpanID: trace.SpanID{7: 1}, Root: true, Service: "worker", Name: "Sync", Kind: trace.KindConsumer, Caused: true, Run: true, Jobs: 1,
 			StartUnixNano: dayOne + int64(level)*int64(time.Second) + int64(n)*ms + ms, DurationNano: 20 * ms, Spans: stormSpans}
 		switch {
 		case level == 0:
-			m.Service, m.Name, m.Kind, m.Caused, m.Run, m.Jobs, m.Requests, m.Kept = "web", "POST /import", trace.KindServer, false, false, 0, 1, nil
+			m.Service, m.Name, m.Kind, m.Caused, m.Run, m.Jobs, m.Requests = "web", "POST /import", trace.KindServer, false, false, 0, 1
 		case level == 2:
-			m.Name, m.Kept = "Mail", keptMail
+			m.Name = "Mail"
 			if n%10 == 0 {
 				m.Errors = 1
 			}
@@ -146,12 +146,6 @@ func (s *storm) Summaries(_ context.Context, ids []trace.ID) ([]Summary, error) 
 	}
 	return out, nil
 }
-
-// What summaries keep of the runs of a storm.
-var (
-	keptSync = []trace.Attribute{{Key: "messaging.sidekiq.job_class", Value: trace.String("Sync")}}
-	keptMail = []trace.Attribute{{Key: "messaging.sidekiq.job_class", Value: trace.String("Mail")}}
-)
 
 func TestStormIsWhatItSays(t *testing.T) {
 	s := &storm{n: 100}

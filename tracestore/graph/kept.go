@@ -27,11 +27,11 @@ var classKeys = []string{"messaging.sidekiq.job_class", "messaging.resque.job_cl
 
 // ClassKeys are the attributes that name the class of a job. Whatever the settings keep,
 // the summary of a trace that is the run of a job keeps the first of them that its span
-// has: the span may have the name of the queue.
+// has, if the name of the span is another: that of the queue, say.
 func ClassKeys() []string { return slices.Clone(classKeys) }
 
-// Class is the class of the job that the trace is a run of, "" if it is none or does
-// not say.
+// Class is the class of the job that the trace is a run of, "" if it is none, does not
+// say, or is called by its class.
 func (sum *Summary) Class() string {
 	if i := sum.classAt(); i >= 0 {
 		return sum.Kept[i].Value.Str
@@ -124,7 +124,7 @@ func (sum *Summing) Add(s *trace.Span, kept []string, runs *Runs) {
 			break
 		}
 		if v, ok := s.Attribute(key); ok {
-			if v, ok := Keep(v); ok {
+			if v, ok := Keep(v); ok && v.Str != s.Name {
 				sum.Kept = append(sum.Kept, trace.Attribute{Key: key, Value: v})
 			}
 		}

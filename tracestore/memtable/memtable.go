@@ -432,7 +432,7 @@ func (t *Table) summarise(e *traceEntry, b roots) graph.Summary {
 		if !sum.Run || sum.Class() != "" {
 			break
 		}
-		if v, ok := graph.Keep(b.value(a, row)); ok {
+		if v, ok := graph.Keep(b.value(a, row)); ok && v.Str != sum.Name {
 			sum.Kept = append(sum.Kept, trace.Attribute{Key: a.key, Value: v})
 		}
 	}
