@@ -609,6 +609,60 @@ func TestRunsToldApart(t *testing.T) {
 	}
 }
 
+// TestPolledBatches: that a trace is a batch whose messages have the links is known in
+// memory, on disk and when found again; not where a flush came between its spans, and
+// the origins are the same.
+func TestPolledBatches(t *testing.T) {
+	h := start(t, Options{})
+	var requests, receipts, messages []trace.Span
+	var ids []trace.ID
+	for i := range 30 {
+		sent := trace.Span{TraceID: traceID(i), SpanID: spanID(i), Service: "web", Name: "POST /quotes", Kind: trace.KindServer, Environment: "default",
+			StartUnixNano: testClock.UnixNano() - 9e9, DurationNano: 1e6}
+		receipt := trace.Span{TraceID: traceID(1000 + i/3), SpanID: spanID(1000 + i/3), Service: "dealers", Name: "poll quotes", Kind: trace.KindClient, Environment: "default",
+			StartUnixNano: testClock.UnixNano() - 1e9, DurationNano: 1e6, Attributes: []trace.Attribute{{Key: "messaging.operation.type", Value: trace.String("receive")}}}
+		message := receipt
+		message.SpanID, message.ParentID, message.Kind, message.Name = spanID(2000+i), receipt.SpanID, trace.KindConsumer, "process quotes"
+		message.Links = []trace.Link{{TraceID: sent.TraceID, SpanID: sent.SpanID}}
+		requests, messages = append(requests, sent), append(messages, message)
+		if i%3 == 0 {
+			receipts, ids = append(receipts, receipt), append(ids, receipt.TraceID)
+		}
+	}
+	want := func(when string, batches int) {
+		t.Helper()
+		sums, err := h.Summaries(t.Context(), ids)
+		must(t, err)
+		n := 0
+		for _, sum := range sums {
+			if sum.Batch {
+				n++
+			}
+		}
+		if n != batches {
+			t.Errorf("%s: %d of %d are batches, want %d", when, n, len(ids), batches)
+		}
+		got, err := graph.New(h.Store, graph.Options{}).Origins(t.Context(), ids)
+		must(t, err)
+		for i := range got {
+			if got[i].Status != graph.Ambiguous || len(got[i].Origins) != 3 {
+				t.Errorf("%s: the origin of %s is %+v, want three requests", when, ids[i], got[i])
+			}
+		}
+	}
+	h.append(slices.Concat(requests, receipts, messages[:15]))
+	must(t, h.Flush(t.Context())) // five are whole
+	h.append(messages[15:])
+	h.settle()
+	want("in memory", 5)
+	must(t, h.Flush(t.Context()))
+	want("flushed", 5)
+	must(t, h.RebuildEdges(t.Context(), nil))
+	want("found again", 5)
+	h.reopen()
+	want("reopened", 5)
+}
+
 // TestRowsThatMayOfferNothing: who passes a row over by its keys must not miss an
 // edge.
 func TestRowsThatMayOfferNothing(t *testing.T) {

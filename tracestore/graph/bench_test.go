@@ -137,3 +137,23 @@ func BenchmarkShortBatches(b *testing.B) {
 	}
 	b.ReportMetric(least[0].Seconds()/least[1].Seconds(), "short/whole")
 }
+
+// BenchmarkPolledBatches is what the origins of batches take whose messages have the
+// links, of one message, of two of one request and of three requests.
+func BenchmarkPolledBatches(b *testing.B) {
+	var w workload
+	polledBatches(&w, 1500)
+	g, m := testGraph(b, w.spans, Options{})
+	ids := distinct(traceIDs(w.spans), len(w.spans))
+	before := m.reads.Load()
+	for b.Loop() {
+		if _, err := g.Origins(b.Context(), ids); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := g.RipplesBetween(b.Context(), RippleQuery{From: dayOne, To: dayOne + int64(time.Hour), Buckets: 1}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(ids)), "ns/trace")
+	b.ReportMetric(float64(m.reads.Load()-before)/float64(b.N), "traces-read")
+}

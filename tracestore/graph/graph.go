@@ -167,6 +167,11 @@ type Summary struct {
 	Caused bool
 	// Run says that the span SpanID is one run of a job.
 	Run bool
+	// Batch says that the span SpanID, a root, is the receipt of a batch as kafkajs
+	// writes it: without a link, which the spans of the messages right below it have,
+	// each of them, and nothing else in the trace says of causes of its own. Of a trace
+	// between whose spans a flush came it is not said.
+	Batch bool
 	// Messages, Jobs and Requests count producer spans, runs of jobs and server
 	// spans, for threads whose traces are too many to be read. A run that two spans
 	// tell of counts once, for the trace of which a span came first, see [Runs]; it

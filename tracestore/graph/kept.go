@@ -70,8 +70,9 @@ func Counts(s *trace.Span) bool { return s.Signal == trace.SignalSpan && !annota
 // Summing is a summary to which spans are added; its zero value has none.
 type Summing struct {
 	Summary
-	own   int         // how many of Kept are of SpanID
-	below []keptBelow // what else may be kept
+	received []Received
+	own      int         // how many of Kept are of SpanID
+	below    []keptBelow // what else may be kept
 }
 
 // Add joins a span of the trace to the summary. The order does not matter. The
@@ -79,6 +80,9 @@ type Summing struct {
 // the summaries of their traces.
 func (sum *Summing) Add(s *trace.Span, kept []string, runs *Runs) {
 	jobRun, caused := Receipt(s)
+	if (jobRun || caused) && len(sum.received) <= MaxReceived {
+		sum.received = append(sum.received, receivedOf(s, jobRun))
+	}
 	root := s.ParentID.IsZero() || s.ParentID == s.SpanID
 	better := sum.Spans == 0 || root && !sum.Root || root == sum.Root && (s.StartUnixNano < sum.RootStartUnixNano ||
 		s.StartUnixNano == sum.RootStartUnixNano && bytes.Compare(s.SpanID[:], sum.SpanID[:]) < 0)
@@ -158,14 +162,21 @@ func (sum *Summing) keepBelow(s *trace.Span, key string, v trace.Value) {
 }
 
 // Settle is to be called when spans were added: what the span that stands for the
-// trace does not say is taken from others.
-func (sum *Summing) Settle() {
+// trace does not say is taken from others. causes are the halves on the effect side of
+// the trace; they are looked at only if [Summing.Receives].
+func (sum *Summing) Settle(causes []Half) {
+	sum.Batch = sum.Receives() && sum.IsBatch(sum.received, causes)
 	sum.Kept = slices.Clip(sum.Kept[:sum.own])
 	for i := range sum.below {
 		if k := &sum.below[i]; k.service == sum.Service {
 			sum.KeepMore(k.Attribute)
 		}
 	}
+}
+
+// Receives reports whether the trace may be that of a batch.
+func (sum *Summing) Receives() bool {
+	return sum.Caused && len(sum.received) > 1 && len(sum.received) <= MaxReceived
 }
 
 // KeepMore takes an attribute of another span of the service, unless something

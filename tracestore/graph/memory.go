@@ -71,7 +71,7 @@ func (m *Memory) Add(spans ...trace.Span) {
 	}
 	for i := range spans {
 		if sum := m.summaries[spans[i].TraceID]; sum != nil {
-			sum.Settle()
+			sum.Settle(m.causes[spans[i].TraceID])
 		}
 	}
 }

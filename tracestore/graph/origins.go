@@ -112,6 +112,7 @@ const (
 	byKey      // by is the key that the span sent
 	mayBegin   // a chain by itself too, whatever its id says
 	isShort    // more caused the root than is known, see chunkFlags
+	isBatch    // see Summary.Batch
 )
 
 type originStatus uint8
@@ -238,7 +239,7 @@ func (s *originSearch) answer(at int32) TraceOrigin {
 // candidates are the possible origins of a trace that is ambiguous; nil if they are
 // too many or not all known.
 func (s *originSearch) candidates(at int32) []trace.Ref {
-	if s.nodes[at].tangled() {
+	if s.needsSpans(&s.nodes[at]) {
 		if list := s.walked[at]; len(list) > 1 && len(list) <= MaxCandidates {
 			return list
 		}
@@ -304,6 +305,21 @@ func (s *originSearch) causeAt(n *originNode, k int32) int32 {
 // tangled reports whether the answer of a trace needs spans.
 func (n *originNode) tangled() bool { return n.flags&(isTangled|isInfected) != 0 }
 
+// needsSpans reports whether the answer of a trace itself does: what caused a batch
+// tells its own origin, if those of its messages are known without spans, and not those
+// of what it set off.
+func (s *originSearch) needsSpans(n *originNode) bool {
+	if !n.tangled() || n.flags&isBatch == 0 || n.causes == 0 || n.reason != noReason {
+		return n.tangled()
+	}
+	for k := range n.causes {
+		if m := &s.nodes[s.causeAt(n, k)]; m.tangled() || m.status == originUnknown {
+			return true
+		}
+	}
+	return false
+}
+
 // asks is the trace whose answer a tangled one has too: itself, or the nearest
 // before it of which the spans, or those of its cause, have to be read.
 func (s *originSearch) asks(at int32) int32 {
@@ -335,7 +351,7 @@ func (s *originSearch) walk(ctx context.Context, asked []int32) error {
 	var todo []question
 	for _, at := range asked {
 		n := &s.nodes[at]
-		if !n.tangled() || n.flags&isWalked != 0 {
+		if !s.needsSpans(n) || n.flags&isWalked != 0 {
 			continue
 		}
 		n.flags |= isWalked

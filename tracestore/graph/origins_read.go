@@ -223,7 +223,7 @@ func (s *originSearch) read(ctx context.Context, chunk []int32, got *chunkCauses
 	for i, at := range chunk {
 		n := &s.nodes[at]
 		ids[i] = n.id
-		got.known[i] = knownTrace{n.flags & (isKnown | hasRoot | isBeginning | mayPoll), n.span}
+		got.known[i] = knownTrace{n.flags & (isKnown | hasRoot | isBeginning | mayPoll | isBatch), n.span}
 		if n.flags&hasTimes == 0 {
 			unseen = append(unseen, n.id)
 		}
@@ -254,6 +254,9 @@ func knownOf(m *Summary) knownTrace {
 	}
 	if m.beginsChain() {
 		k.flags |= isBeginning
+	}
+	if m.Batch {
+		k.flags |= isBatch
 	}
 	switch m.Kind {
 	case trace.KindServer, trace.KindConsumer:
@@ -452,9 +455,9 @@ func (c *chunkCauses) add(pos int, list []target) {
 	if len(list) > 1 {
 		slices.SortFunc(list, func(a, b target) int { return compareRefs(a.Ref, b.Ref) })
 	}
-	atRoot := 0
+	atRoot, batch := 0, known.flags&isBatch != 0 // of that its messages' causes are the root's
 	for i := range list {
-		if list[i].at.SpanID == known.span {
+		if batch || list[i].at.SpanID == known.span {
 			atRoot++
 		}
 	}
@@ -467,7 +470,7 @@ func (c *chunkCauses) add(pos int, list []target) {
 		if known.flags&isBeginning != 0 && atRoot == 0 {
 			break
 		}
-		if atRoot > 0 && t.at.SpanID != known.span {
+		if atRoot > 0 && !batch && t.at.SpanID != known.span {
 			continue
 		}
 		if last := len(c.causes) - 1; last >= from && c.causes[last].ref.TraceID == t.TraceID {
@@ -482,4 +485,6 @@ func (c *chunkCauses) add(pos int, list []target) {
 	if len(c.causes)-from > 1 && flags.missing == noReason {
 		flags.tangled = true
 	}
+	// Of one message, what stands below it and beside it has the same cause.
+	flags.apart = flags.apart || batch && (len(c.causes)-from > 1 || c.causes[from].many)
 }

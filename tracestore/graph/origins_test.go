@@ -129,6 +129,124 @@ func TestShortBatches(t *testing.T) {
 	}
 }
 
+// TestPolledBatches: what caused batches as kafkajs writes them, the summary tells that
+// they are, and edges what caused them: their spans are not read.
+func TestPolledBatches(t *testing.T) {
+	var w workload
+	batches := polledBatches(&w, 40)
+	g, m := testGraph(t, w.spans, Options{})
+	ids := distinct(traceIDs(w.spans), len(w.spans))
+	before := m.reads.Load()
+	got, err := g.Origins(t.Context(), ids)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := g.RipplesBetween(t.Context(), RippleQuery{From: dayOne, To: dayOne + int64(time.Hour), Buckets: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := g.Ripples(t.Context(), ids); err != nil {
+		t.Fatal(err)
+	}
+	if n := m.reads.Load() - before; n > 0 {
+		t.Errorf("%d traces were read", n)
+	}
+	statuses := map[Status]int{}
+	for i, id := range ids {
+		o, err := g.TraceOrigin(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := TraceOrigin{Status: o.Status, Reason: o.Reason, Cause: got[i].Cause, Apart: got[i].Apart, Origins: candidatesOf(o)}
+		if o.Status == Found {
+			want.Origin = o.Origins[0].Ref
+		}
+		if !sameOrigin(got[i], want) {
+			t.Errorf("origin of %s is %+v, want %+v", id, got[i], want)
+		}
+		if of, ok := batches[id]; ok {
+			statuses[o.Status]++
+			if got[i].Apart != (of > 1) {
+				t.Errorf("a batch of %d messages: apart %t", of, got[i].Apart)
+			}
+		}
+	}
+	if want := map[Status]int{Found: 80, Ambiguous: 40}; !reflect.DeepEqual(statuses, want) {
+		t.Errorf("the batches are %v, want %v", statuses, want)
+	}
+}
+
+// polledBatches writes n times each: a batch of one message, one of two of the same
+// request, one of three of three requests. It returns how many messages are in each.
+func polledBatches(w *workload, n int) map[trace.ID]int {
+	batches := map[trace.ID]int{}
+	message := func() trace.Ref {
+		_, api := w.request("POST /quotes")
+		return w.send(api, "api", "quotes")
+	}
+	poll := func(sent ...trace.Ref) {
+		receipt, _ := w.poll("dealers", "quotes", sent...)
+		batches[receipt.TraceID] = len(sent)
+	}
+	for range n {
+		poll(message())
+		first := message()
+		poll(first, w.send(w.parentOf(first), "api", "quotes"))
+		poll(message(), message(), message())
+	}
+	return batches
+}
+
+// parentOf is the span above one.
+func (w *workload) parentOf(ref trace.Ref) trace.Ref {
+	i := slices.IndexFunc(w.spans, func(s trace.Span) bool { return s.Ref() == ref })
+	return trace.Ref{TraceID: ref.TraceID, SpanID: w.spans[i].ParentID}
+}
+
+// TestBatchOrNot: what makes a trace something else than a batch that edges tell all of.
+func TestBatchOrNot(t *testing.T) {
+	for name, tt := range map[string]struct {
+		more func(w *workload, receipt, sent trace.Ref)
+		want bool
+	}{
+		"as it is": {func(*workload, trace.Ref, trace.Ref) {}, true},
+		"a message without a link": {func(w *workload, receipt, _ trace.Ref) {
+			w.add(receipt.TraceID, receipt.SpanID, "dealers", "process quotes", trace.KindConsumer, kafka("process", "quotes"))
+		}, false},
+		"a message of another service": {func(w *workload, receipt, sent trace.Ref) {
+			w.add(receipt.TraceID, receipt.SpanID, "others", "process quotes", trace.KindConsumer, kafka("process", "quotes"), link(sent))
+		}, false},
+		"a job": {func(w *workload, receipt, sent trace.Ref) {
+			w.add(receipt.TraceID, receipt.SpanID, "dealers", "process quotes", trace.KindConsumer, attr("messaging.system", "sidekiq"), link(sent))
+		}, false},
+		"a message below the handler": {func(w *workload, receipt, sent trace.Ref) {
+			handler := w.add(receipt.TraceID, receipt.SpanID, "dealers", "handle", trace.KindInternal)
+			w.add(receipt.TraceID, handler.SpanID, "dealers", "process quotes", trace.KindConsumer, kafka("process", "quotes"), link(sent))
+		}, false},
+		"a link of another span": {func(w *workload, receipt, sent trace.Ref) {
+			w.add(receipt.TraceID, receipt.SpanID, "dealers", "handle", trace.KindInternal, link(sent))
+		}, false},
+		"dropped links": {func(w *workload, receipt, sent trace.Ref) {
+			w.add(receipt.TraceID, receipt.SpanID, "dealers", "process quotes", trace.KindConsumer, kafka("process", "quotes"), link(sent), number(keyDroppedLinks, 2))
+		}, false},
+		"a message by its id": {func(w *workload, receipt, _ trace.Ref) {
+			w.add(receipt.TraceID, receipt.SpanID, "dealers", "process quotes", trace.KindConsumer, kafka("process", "quotes"), attr("messaging.message.id", "4b97cc0e4b97cc0e"))
+		}, false},
+		"another root": {func(w *workload, receipt, _ trace.Ref) {
+			w.add(receipt.TraceID, trace.SpanID{}, "dealers", "poll quotes", trace.KindClient, kafka("receive", "quotes"))
+		}, false},
+	} {
+		var w workload
+		_, api := w.request("POST /quotes")
+		sent := w.send(api, "api", "quotes")
+		receipt, _ := w.poll("dealers", "quotes", sent)
+		tt.more(&w, receipt, w.send(api, "api", "quotes"))
+		_, m := testGraph(t, w.spans, Options{})
+		if sum, _, _ := m.TraceSummary(t.Context(), receipt.TraceID); sum.Batch != tt.want {
+			t.Errorf("%s: batch = %t, want %t", name, sum.Batch, tt.want)
+		}
+	}
+}
+
 // shortBatches writes requests that send a message each, and batches with the link of
 // one of them: in short with the attributes, in whole without.
 func shortBatches(w *workload, n int, opts ...opt) (short, whole []trace.Ref) {

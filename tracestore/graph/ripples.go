@@ -303,7 +303,7 @@ func (s *rippleSums) count(ctx context.Context, fresh []int32) (members []trace.
 		} else {
 			origins = s.originsOf(at, origins)
 		}
-		if n.tangled() && len(origins) > 1 && slices.ContainsFunc(origins, func(o int32) bool { return s.thread(o) >= 0 }) {
+		if len(origins) > 1 && s.needsSpans(n) && slices.ContainsFunc(origins, func(o int32) bool { return s.thread(o) >= 0 }) {
 			tangled = append(tangled, at)
 			continue
 		}

@@ -401,7 +401,7 @@ func (w *windowScan) together(at int32) int32 {
 
 // mayBegin are the candidates of an ambiguous trace, nil if they are not all known.
 func (w *windowScan) mayBegin(at int32) []int32 {
-	if w.nodes[at].tangled() {
+	if w.needsSpans(&w.nodes[at]) {
 		var list []int32
 		for _, ref := range w.candidates(at) {
 			list = append(list, w.node(ref.TraceID))

@@ -312,6 +312,7 @@ func (t *Table) EachSummary(ids []trace.ID, fn func(i int, s *graph.Summary)) {
 		sum := t.summarise(&e, blocks[e.root.row/column.MaxBlockRows].fresh(t, e.root.row))
 		t.index.mu.RLock()
 		t.keepBelow(&sum, &e, blocks)
+		sum.Batch = t.isBatch(&sum, &e, blocks)
 		t.index.mu.RUnlock()
 		own(&sum)
 		fn(i, &sum)
@@ -351,6 +352,7 @@ func (t *Table) Summaries() []graph.Summary {
 		if e := &t.index.entries[i]; e.spans > 0 {
 			sum := t.summarise(e, blocks[e.root.row/column.MaxBlockRows])
 			t.keepBelow(&sum, e, blocks)
+			sum.Batch = t.isBatch(&sum, e, blocks)
 			out = append(out, sum)
 		}
 	}
@@ -488,6 +490,45 @@ func (t *Table) keepBelow(sum *graph.Summary, e *traceEntry, blocks []roots) {
 	for i := range found {
 		sum.KeepMore(found[i].Attribute)
 	}
+}
+
+// isBatch finds out what [graph.Summary.IsBatch] wants to know; mu is held for
+// reading. Most traces have a root with causes of its own, or none that has any: their
+// rows are not looked at.
+func (t *Table) isBatch(sum *graph.Summary, e *traceEntry, blocks []roots) bool {
+	if !sum.Root || !sum.Caused || sum.Run || !graph.MayBeMessage(sum.Kind) || e.lastHalf == 0 || e.spans < 2 {
+		return false
+	}
+	var causes []graph.Half
+	t.index.eachCause(e.id, func(h *graph.Half) bool {
+		causes = append(causes, *h)
+		return h.Of.SpanID != sum.SpanID && len(causes) <= graph.MaxReceived
+	})
+	if causes[len(causes)-1].Of.SpanID == sum.SpanID {
+		return false
+	}
+	var received []graph.Received
+	for at := e.lastRow; at != 0; at = t.index.prevRow[at-1] {
+		row := at - 1
+		if int(row/column.MaxBlockRows) >= len(blocks) {
+			return false
+		}
+		b, i := blocks[row/column.MaxBlockRows], int(row%column.MaxBlockRows)
+		if i >= b.v.n {
+			return false
+		}
+		f := &b.v.fixed
+		if f.flags[i]&(flagCaused|flagRun) == 0 || f.flags[i]&(flagLog|flagAside) != 0 {
+			continue
+		}
+		if received = append(received, graph.Received{
+			Span: trace.SpanID(f.span[8*i : 8*i+8]), Parent: trace.SpanID(f.parent[8*i : 8*i+8]), Service: b.v.service.At(f.service[i]),
+			Message: f.flags[i]&flagRun == 0 && graph.MayBeMessage(trace.Kind(f.kind[i])),
+		}); len(received) > graph.MaxReceived {
+			return false
+		}
+	}
+	return sum.IsBatch(received, causes)
 }
 
 // Halves returns the halves of all rows in the order of arrival. Only for a table

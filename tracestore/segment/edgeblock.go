@@ -116,7 +116,7 @@ func (b *traceBlock) bytes() int64 {
 type names struct {
 	service, name, route, environment string
 	kind                              trace.Kind
-	root, caused, run                 bool
+	root, caused, run, batch          bool
 }
 
 func appendNames(dst []byte, s *graph.Summary) []byte {
@@ -130,6 +130,9 @@ func appendNames(dst []byte, s *graph.Summary) []byte {
 	if s.Run {
 		kind |= runBit
 	}
+	if s.Batch {
+		kind |= batchBit
+	}
 	dst = append(dst, kind)
 	for _, t := range [...]string{s.Service, s.Name, s.Route, s.Environment} {
 		dst = binary.AppendUvarint(dst, uint64(len(t)))
@@ -142,14 +145,16 @@ const (
 	rootBit   = 0x80
 	causedBit = 0x40
 	runBit    = 0x20
-	kindMask  = 0x1f
+	batchBit  = 0x10
+	kindMask  = 0x0f
 )
 
 func readNames(text string) (n names, err error) {
 	if text == "" {
 		return n, errEdges
 	}
-	n.kind, n.root, n.caused, n.run = trace.Kind(text[0]&kindMask), text[0]&rootBit != 0, text[0]&causedBit != 0, text[0]&runBit != 0
+	n.kind, n.root = trace.Kind(text[0]&kindMask), text[0]&rootBit != 0
+	n.caused, n.run, n.batch = text[0]&causedBit != 0, text[0]&runBit != 0, text[0]&batchBit != 0
 	r := colReader{rest: []byte(text[1:])}
 	at := 1
 	for _, t := range [...]*string{&n.service, &n.name, &n.route, &n.environment} {

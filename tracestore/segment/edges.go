@@ -507,7 +507,7 @@ func (r *edgeReader) summary(b *traceBlock, i int, out *graph.Summary) (bool, er
 	}
 	*out = graph.Summary{
 		TraceID: b.ids[i], SpanID: b.spanIDs[b.first[i]-b.first[0]+s.root], Root: n.root, RootStartUnixNano: s.rootStart,
-		Service: n.service, Name: n.name, Route: n.route, Kind: n.kind, Environment: n.environment, Caused: n.caused, Run: n.run,
+		Service: n.service, Name: n.name, Route: n.route, Kind: n.kind, Environment: n.environment, Caused: n.caused, Run: n.run, Batch: n.batch,
 		StartUnixNano: s.start, DurationNano: s.duration, Spans: int(s.spans), Errors: int(s.errors),
 		Messages: int(s.messages), Jobs: int(s.jobs), Requests: int(s.requests), Kept: b.kept.list(i),
 	}

@@ -50,7 +50,7 @@ func randomEdges(rng *rand.Rand, halves, traces int) (hs []graph.Half, ss map[tr
 		s := graph.Summary{
 			TraceID: id, Root: rng.IntN(2) == 0, Service: "svc", Name: fmt.Sprint("op", rng.IntN(5)),
 			Route: "/r", Kind: trace.Kind(rng.IntN(6)), Environment: "e", StartUnixNano: (rng.Int64N(1e10) - 5e9) * grain, DurationNano: durationOf(durationCode(rng.Int64N(1 << (10 + rng.IntN(40))))),
-			Spans: 1 + rng.IntN(100), Errors: rng.IntN(3), Caused: rng.IntN(4) == 0, Run: rng.IntN(4) == 0, Messages: rng.IntN(3), Jobs: rng.IntN(3), Requests: rng.IntN(5),
+			Spans: 1 + rng.IntN(100), Errors: rng.IntN(3), Caused: rng.IntN(4) == 0, Run: rng.IntN(4) == 0, Batch: rng.IntN(4) == 0, Messages: rng.IntN(3), Jobs: rng.IntN(3), Requests: rng.IntN(5),
 		}
 		binary.BigEndian.PutUint64(s.SpanID[:], rng.Uint64()) // one span has one time, in every run
 		s.RootStartUnixNano = s.StartUnixNano + rng.Int64N(2)*rng.Int64N(1e6)*grain

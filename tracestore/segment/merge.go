@@ -17,6 +17,7 @@ func MergeSummaries(a, b graph.Summary) graph.Summary {
 		b.RootStartUnixNano == a.RootStartUnixNano && bytes.Compare(b.SpanID[:], a.SpanID[:]) < 0) {
 		a, b = b, a
 	}
+	a.Batch = false // each may be, and what the other has not be one of its messages
 	end := max(a.StartUnixNano+a.DurationNano, b.StartUnixNano+b.DurationNano)
 	a.StartUnixNano = min(a.StartUnixNano, b.StartUnixNano)
 	a.DurationNano = end - a.StartUnixNano
@@ -190,7 +191,7 @@ func (in *mergeInput) name(w *edgesWriter, s *traceNumbers) (id uint32, inline s
 	if err != nil {
 		return 0, "", err
 	}
-	if id = w.name(&graph.Summary{Service: n.service, Name: n.name, Route: n.route, Environment: n.environment, Kind: n.kind, Root: n.root, Caused: n.caused, Run: n.run}); id == 0 {
+	if id = w.name(&graph.Summary{Service: n.service, Name: n.name, Route: n.route, Environment: n.environment, Kind: n.kind, Root: n.root, Caused: n.caused, Run: n.run, Batch: n.batch}); id == 0 {
 		return 0, string(w.text), nil
 	}
 	if s.names > 0 {

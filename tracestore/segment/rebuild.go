@@ -50,9 +50,16 @@ func FindEdges(ctx context.Context, path string, f *File, rules *graph.Rules, ke
 			}
 		}
 	}
+	causes := map[trace.ID][]graph.Half{}
+	for i := range halves {
+		id := halves[i].Of.TraceID
+		if sum := sums[id]; halves[i].Side&graph.EffectSide != 0 && sum != nil && sum.Receives() {
+			causes[id] = append(causes[id], halves[i])
+		}
+	}
 	list := make([]graph.Summary, 0, len(sums))
-	for _, s := range sums {
-		s.Settle()
+	for id, s := range sums {
+		s.Settle(causes[id])
 		list = append(list, s.Summary)
 	}
 	return WriteEdges(path, halves, list, step)
