@@ -10,7 +10,7 @@ import (
 // What summaries keep in a block of traces: the digits of values apart from the rest
 // of the text, its form, of which there are few. The forms of all values of a trace
 // are its shape. Digits are bits: of a value with no digit above 9 three in ten,
-// else hexadecimal ones in four each.
+// else hexadecimal ones in four each. A value with no digit up to 9 has none.
 
 const (
 	hexDigits   = "0123456789abcdef"

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math"
 	"math/bits"
+	"strings"
 
 	"redthread/tracestore/graph"
 	"redthread/tracestore/trace"
@@ -138,9 +139,10 @@ func (w *keptWriter) add(list []trace.Attribute, keyID func(string) uint32) int 
 		text := list[i].Value.Str
 		w.form, w.value = w.form[:0], w.value[:0]
 		decimal := uint64(1)
+		id := strings.ContainsAny(text, hexDigits[:10]) // else a word: one of few, as the class of a job
 		for k := range len(text) {
 			ch := text[k]
-			if d := hexValue[ch]; d > 0 {
+			if d := hexValue[ch]; d > 0 && id {
 				if w.value = append(w.value, d-1); d > 10 {
 					decimal = 0
 				}
