@@ -155,6 +155,9 @@ func (e *edit) entry(field, key string, yours, theirs any) error {
 	return nil
 }
 
+// maxClockSkew is how far behind this server's clock that of a program may be.
+const maxClockSkew = 2 * time.Minute
+
 // updateInvestigation applies u to inv, logs it as one change and tells whom it
 // concerns.
 func (w *work) updateInvestigation(ctx context.Context, inv *Investigation, u InvestigationUpdate) error {
@@ -201,6 +204,9 @@ func (w *work) updateInvestigation(ctx context.Context, inv *Investigation, u In
 	)
 	if err != nil || len(e.set) == 0 {
 		return err
+	}
+	if _, set := e.set["next_update_unix_nano"]; set && inv.NextUpdateUnixNano > 0 && inv.NextUpdateUnixNano < w.now-int64(maxClockSkew) {
+		return &InvalidError{"next_update_unix_nano", "The next update is still to come: name a time that is not past."}
 	}
 	if inv.ImpactStartUnixNano == 0 && inv.ImpactEndUnixNano > 0 {
 		return &InvalidError{"impact_end_unix_nano", "Say when the impact began, too: what is over has begun."}

@@ -3,6 +3,7 @@ package collab
 import (
 	"encoding/json"
 	"testing"
+	"time"
 )
 
 // What nobody can mean is refused in a sentence, and then nothing is changed.
@@ -20,6 +21,7 @@ func TestNonsenseIsRefused(t *testing.T) {
 		"begun in 1970":       {"impact_start_unix_nano", InvestigationUpdate{ImpactStartUnixNano: ptr(int64(5))}},
 		"begun in 2262":       {"impact_start_unix_nano", InvestigationUpdate{ImpactStartUnixNano: ptr(int64(1<<63 - 1))}},
 		"next update in 1970": {"next_update_unix_nano", InvestigationUpdate{NextUpdateUnixNano: ptr(int64(1))}},
+		"next update past":    {"next_update_unix_nano", InvestigationUpdate{NextUpdateUnixNano: ptr(s.nowNano() - 3*int64(time.Minute))}},
 		"next update in 2262": {"next_update_unix_nano", InvestigationUpdate{NextUpdateUnixNano: ptr(int64(1<<63 - 1))}},
 	} {
 		c.u.Seen = seen(1)

@@ -6,7 +6,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"image"
-	_ "image/jpeg" // DecodeConfig reads the size of a JPEG
+	_ "image/gif"  // DecodeConfig reads the size of a GIF
+	_ "image/jpeg" // of a JPEG
 	_ "image/png"  // and of a PNG
 )
 
@@ -20,7 +21,7 @@ const (
 // PictureInfo is what is known of a picture without its bytes.
 type PictureInfo struct {
 	SHA256    string `json:"sha256"`
-	Type      string `json:"type"`  // image/png, image/jpeg or image/webp
+	Type      string `json:"type"`  // image/png, image/jpeg, image/gif or image/webp
 	Width     int    `json:"width"` // as shown, upright
 	Height    int    `json:"height"`
 	SizeBytes int    `json:"size_bytes"`
@@ -36,10 +37,10 @@ type Picture struct {
 // readPicture finds out by its first bytes, never by a name or header, what a
 // picture is, and returns it as it is to be kept.
 func readPicture(raw []byte) (PictureInfo, []byte, error) {
-	bad := &InvalidError{"picture", "A picture is a PNG, JPEG or WebP file."}
+	bad := &InvalidError{"picture", "A picture is a PNG, JPEG, GIF or WebP file."}
 	switch {
 	case len(raw) == 0:
-		return PictureInfo{}, nil, &InvalidError{"picture", "Choose a picture first: PNG, JPEG or WebP."}
+		return PictureInfo{}, nil, &InvalidError{"picture", "Choose a picture first: PNG, JPEG, GIF or WebP."}
 	case len(raw) > MaxPictureBytes:
 		return PictureInfo{}, nil, &InvalidError{"picture", "That picture is too large: at most 5 MB."}
 	}
@@ -49,6 +50,8 @@ func readPicture(raw []byte) (PictureInfo, []byte, error) {
 		p.Type = "image/png"
 	case bytes.HasPrefix(raw, []byte("\xff\xd8\xff")):
 		p.Type = "image/jpeg"
+	case bytes.HasPrefix(raw, []byte(gifHead87)), bytes.HasPrefix(raw, []byte(gifHead89)):
+		p.Type = "image/gif"
 	case len(raw) >= 30 && string(raw[:4]) == "RIFF" && string(raw[8:12]) == "WEBP":
 		p.Type = "image/webp"
 		p.Width, p.Height = webpSize(raw)

@@ -19,6 +19,8 @@ func stripPicture(kind string, raw []byte) (stripped []byte, orientation int) {
 		return stripJPEG(raw)
 	case "image/png":
 		return stripPNG(raw)
+	case "image/gif":
+		return stripGIF(raw), 1
 	case "image/webp":
 		return stripWebP(raw)
 	}

@@ -30,7 +30,7 @@ var againFields = []views.AgainField{
 	{Name: "impact_end", Label: "Impact over (UTC)"},
 	{Name: "role", Label: "Role"},
 	{Name: "service_in", Label: "Service"},
-	{Name: "picture", Label: "PNG, JPEG or WebP, at most 5 MB (choose it again)", Type: "file"},
+	{Name: "picture", Label: "PNG, JPEG, GIF or WebP, at most 5 MB (choose it again)", Type: "file"},
 }
 
 // again answers a form of an investigation or an annotation that is refused, where no

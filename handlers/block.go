@@ -68,7 +68,7 @@ func changedValue(form url.Values, name string) *string {
 func formPicture(c echo.Context) ([]byte, error) {
 	head, err := c.FormFile("picture")
 	if err != nil {
-		return nil, &collab.InvalidError{Field: "picture", Message: "Choose a picture first: PNG, JPEG or WebP."}
+		return nil, &collab.InvalidError{Field: "picture", Message: "Choose a picture first: PNG, JPEG, GIF or WebP."}
 	}
 	f, err := head.Open()
 	if err != nil {

@@ -535,7 +535,7 @@ func composer(c Composer) templ.Component {
 					}()
 				}
 				ctx = templ.InitializeContext(ctx)
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 42, "<label class=\"Field\"><span class=\"Field-label\">PNG, JPEG or WebP, at most 5 MB</span> <input class=\"Input\" type=\"file\" name=\"picture\" accept=\"image/png,image/jpeg,image/webp\" required></label> <label class=\"Field\"><span class=\"Field-label\">What it shows</span> <input class=\"Input\" name=\"title\" maxlength=\"200\" required></label>")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 42, "<label class=\"Field\"><span class=\"Field-label\">PNG, JPEG, GIF or WebP, at most 5 MB</span> <input class=\"Input\" type=\"file\" name=\"picture\" accept=\"image/png,image/jpeg,image/gif,image/webp\" required></label> <label class=\"Field\"><span class=\"Field-label\">What it shows</span> <input class=\"Input\" name=\"title\" maxlength=\"200\" required></label>")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

@@ -123,6 +123,12 @@ func TestBrowserAnnotations(t *testing.T) {
 	bob.until("it is resolved there", `document.querySelector("#span-annotations .Annotation-ended") !== null`)
 	ann.until("and on Ann's board", `document.querySelector(".Block--span .Annotation-ended")?.textContent.includes("resolved by Bob") ?? false`)
 
+	// What is half written there stays when he looks elsewhere.
+	bob.fill(`#span-annotations [data-part="annotate-text"]`, "Half a thought")
+	bob.open("/jobs")
+	bob.open("/t/" + s.job.String() + "/" + s.failed.String())
+	bob.until("it is there again", `document.querySelector('#span-annotations [data-part="annotate-text"]')?.value === "Half a thought"`)
+
 	// The timeline has the deploy, and an entry by hand; the board is replayed.
 	ann.until("the deploy is on the timeline", `document.querySelector(".Timeline-entry--deploy")?.textContent.includes("7f3c1e9d") ?? false`)
 	ann.click(".Timeline-add > summary")

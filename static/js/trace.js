@@ -24,6 +24,7 @@ export function mount(el) {
     panel.replaceChildren(...nodes);
     panel.scrollTop = 0;
     mountAll(panel);
+    notes.restore(panel);
   };
   const load = async (href) => {
     asking.abort();

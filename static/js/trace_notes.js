@@ -2,6 +2,7 @@
 // drawn anew when somebody writes, when one may see others than before, and when
 // one comes back to the page. What was typed stays.
 import { toast } from "./toast.js";
+import { forget, keep, restoreDrafts } from "./board_drafts.js";
 import { fragment, replace } from "./board_swap.js";
 import { listen } from "./live.js";
 
@@ -9,7 +10,7 @@ const settle = 150; // ms, and up to twice that: several changes at once are dra
 
 /**
  * @param {HTMLElement} el the page of a trace
- * @returns {{write: (panel: HTMLElement) => void, close: () => void}}
+ * @returns {{write: (panel: HTMLElement) => void, restore: (panel: HTMLElement) => void, close: () => void}} restore puts kept drafts into a panel drawn anew
  */
 export function takeNotes(el) {
   const stop = new AbortController();
@@ -45,6 +46,7 @@ export function takeNotes(el) {
       const body = new URLSearchParams(new FormData(form, e.submitter?.name ? e.submitter : undefined));
       const answer = await fetch(form.action, { method: "POST", headers: { Accept: "application/json" }, body });
       if (!answer.ok) throw new Error((await answer.json().catch(() => ({}))).error?.message ?? `The server answered ${answer.status}.`);
+      forget(form);
       form.reset();
       if (form.dataset.form === "annotation") for (const f of form.elements) if ("defaultValue" in f) f.value = f.defaultValue;
       form.closest("details")?.removeAttribute("open");
@@ -56,6 +58,11 @@ export function takeNotes(el) {
       delete form.dataset.busy;
     }
   }, { signal: stop.signal });
+  el.addEventListener("input", (e) => {
+    const form = e.target.closest("[data-annotations] form[data-draft]");
+    if (form) keep(form);
+  }, { signal: stop.signal });
+  restoreDrafts(el);
   let timer = 0;
   const unlisten = listen({
     message(m) {
@@ -77,6 +84,7 @@ export function takeNotes(el) {
       box.focus();
       box.scrollIntoView({ block: "nearest" });
     },
+    restore: restoreDrafts,
     close: () => {
       stop.abort();
       clearTimeout(timer);
