@@ -303,7 +303,7 @@ func (c *checker) segment(ctx context.Context, p, sidecars *Part, r *segmentReco
 	f := segment.Open(full, r.Rows, c.cache)
 	defer f.Close()
 	sidecars.Files++
-	sidecars.SizeBytes += fileSize(segment.IndexPath(full))
+	defer func() { sidecars.SizeBytes += fileSize(segment.IndexPath(full)) }() // it may be made anew
 	indexErr := segment.CheckIndex(full, r.Rows)
 	read := f.Verify
 	if indexErr != nil && !c.o.RebuildIndex {
@@ -318,13 +318,19 @@ func (c *checker) segment(ctx context.Context, p, sidecars *Part, r *segmentReco
 	var bad *segment.CorruptError
 	if errors.As(err, &bad) && bad.Path == segment.IndexPath(full) {
 		// The sidecar is whole, and not of these rows.
-		if !c.o.RebuildIndex {
+		switch sum, sumErr := segment.Checksum(ctx, full); {
+		case sumErr != nil:
+			err = sumErr
+		case sum != r.Checksum: // what a page's checksum does not cover says how it is read
+			err = &segment.CorruptError{Path: full, Offset: -1, Err: errors.New("it is not as it was written, and its rows are not those of its sidecar")}
+		case !c.o.RebuildIndex:
 			c.fault(sidecars, segment.IndexPath(r.Path), errors.New("it does not fit the rows; check --rebuild-index makes it anew"))
 			return nil
-		}
-		f.Close()
-		if err = os.Remove(bad.Path); err == nil {
-			indexErr, err = bad, read(ctx)
+		default:
+			f.Close()
+			if err = os.Remove(bad.Path); err == nil {
+				indexErr, err = bad, read(ctx)
+			}
 		}
 	}
 	if err == nil {

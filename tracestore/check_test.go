@@ -167,8 +167,14 @@ func TestCheckRebuildsIndex(t *testing.T) {
 		if r := h.checkFolder(CheckOptions{}); len(r.Faults) != 1 || r.Faults[0].Part != "sidecars" || !strings.Contains(r.Faults[0].Message, "--rebuild-index") {
 			t.Errorf("%s: faults %+v; want the sidecar, with what to do", name, r.Faults)
 		}
-		if r := h.checkFolder(CheckOptions{RebuildIndex: true}); len(r.Faults) != 0 || len(r.Notes) != 1 {
+		r := h.checkFolder(CheckOptions{RebuildIndex: true})
+		if len(r.Faults) != 0 || len(r.Notes) != 1 {
 			t.Errorf("%s, made anew: %+v; want one note and no fault", name, r)
+		}
+		for _, p := range r.Parts {
+			if size := int64(len(want) + len(foreign)); p.Name == "sidecars" && p.SizeBytes != size {
+				t.Errorf("%s, made anew: the sidecars have %d bytes, it says %d", name, size, p.SizeBytes)
+			}
 		}
 		if got, err := os.ReadFile(index); err != nil || string(got) != string(want) {
 			t.Errorf("%s: the sidecar made anew differs, %v", name, err)
@@ -176,6 +182,32 @@ func TestCheckRebuildsIndex(t *testing.T) {
 		if r := h.checkFolder(CheckOptions{}); len(r.Faults) != 0 || len(r.Notes) != 0 {
 			t.Errorf("%s: after that: %+v", name, r)
 		}
+	}
+}
+
+// TestCheckForeignRows: where rows are read otherwise than they were written it is the
+// segment that is at fault, and its sidecar is not made anew.
+func TestCheckForeignRows(t *testing.T) {
+	h := start(t, Options{})
+	h.append(testSpans(0, 60))
+	must(t, h.Flush(t.Context()))
+	h.append(testSpans(60, 60))
+	must(t, h.Flush(t.Context()))
+	path, other := h.current.segments[0].Path, h.current.segments[1].Path
+	h.stop()
+	h.broken = true
+	index, err := os.ReadFile(filepath.Join(h.dir, segment.IndexPath(path)))
+	must(t, err)
+	foreign, err := os.ReadFile(filepath.Join(h.dir, other)) // whole, as many rows, others
+	must(t, err)
+	must(t, os.WriteFile(filepath.Join(h.dir, path), foreign, 0o644))
+	for _, rebuild := range []bool{false, true} {
+		if r := h.checkFolder(CheckOptions{RebuildIndex: rebuild}); len(r.Faults) != 1 || r.Faults[0].Path != path || len(r.Notes) != 0 {
+			t.Errorf("rebuilding %t: faults %+v, notes %q; want one, of %s", rebuild, r.Faults, r.Notes, path)
+		}
+	}
+	if got, err := os.ReadFile(filepath.Join(h.dir, segment.IndexPath(path))); err != nil || string(got) != string(index) {
+		t.Errorf("the sidecar was changed, %v", err)
 	}
 }
 
