@@ -241,7 +241,12 @@ func (m *threadMap) batchWords(l *graph.Leg) string {
 	var words []string
 	if l.Batch > 0 {
 		text := "batch of " + ui.Count(l.Batch)
-		if l.BatchHere > 0 {
+		if l.Work == graph.WorkJob {
+			text = ui.Count(l.Batch) + " causes"
+			if l.BatchHere < l.Batch {
+				text = ui.Count(l.BatchHere) + " of " + text
+			}
+		} else if l.BatchHere > 0 {
 			text = ui.Count(l.BatchHere) + " of a " + text
 		}
 		words = append(words, text)

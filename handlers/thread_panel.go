@@ -51,7 +51,9 @@ func legPanel(g *grouping, st threadState, at int) *views.ThreadPanel {
 		}
 	}
 	if l.Batch > 0 {
-		if l.BatchHere > 0 {
+		if l.Work == graph.WorkJob {
+			note(ui.Count(l.BatchHere) + " of its " + ui.Count(l.Batch) + " causes are of this thread.")
+		} else if l.BatchHere > 0 {
 			note(ui.Count(l.BatchHere) + " of the " + ui.Count(l.Batch) + " messages of its batch are of this thread.")
 		} else {
 			note("It handled a batch of " + ui.Count(l.Batch) + " messages.")

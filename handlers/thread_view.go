@@ -18,7 +18,7 @@ const (
 
 // threadView builds the page of a thread.
 func threadView(t *graph.Thread, st threadState, who requesters) views.ThreadPage {
-	p := views.ThreadPage{TraceID: st.trace, Known: t.Origin != nil, Table: st.table, Ripple: rippleFacts(t)}
+	p := views.ThreadPage{TraceID: st.trace, Known: t.Origin != nil, Table: st.table, Ripple: rippleFacts(t, st.raw)}
 	g := newGrouping(t, st.raw)
 	selected := t.Selected
 	if st.sel == noSelection || selected == 0 && st.sel == "" && st.span == "" {
@@ -26,7 +26,7 @@ func threadView(t *graph.Thread, st threadState, who requesters) views.ThreadPag
 	}
 	begin, known := threadBeginning(t)
 	if known {
-		p.Name, p.Service, p.Start, p.By = rowName(begin.Name), shown(begin.Service), timeOf(begin.StartUnixNano), who[begin.Ref].user
+		p.Name, p.Service, p.Start, p.By = beginningName(t, begin), shown(begin.Service), timeOf(begin.StartUnixNano), who[begin.Ref].user
 	}
 	p.JSONHref = "/api/v1/traces/" + st.trace + "/thread"
 	if st.span != "" {
@@ -220,8 +220,31 @@ func causesHref(t *graph.Thread, st threadState) string {
 // its services: those are busy at once within a trace, and idle in the midst of one.
 const traceTimeTitle = "From the start to the end of each of its traces, added up: waiting within a trace counts"
 
+// beginningName is what a thread is called: the leg that it begins with.
+func beginningName(t *graph.Thread, begin graph.OriginSpan) string {
+	if len(t.Legs) > 0 && t.Legs[0].Ref == begin.Ref {
+		return legName(&t.Legs[0])
+	}
+	return rowName(begin.Name)
+}
+
+// lastEffect is when the last effect ended, from the start of the thread, by the
+// clocks that are drawn.
+func lastEffect(t *graph.Thread, raw bool) int64 {
+	last := t.Ripple.LastEffectNano
+	if raw || len(t.Legs) == 0 {
+		return last
+	}
+	for i := range t.Legs {
+		if l := &t.Legs[i]; l.SkewNano > 0 {
+			last = max(last, l.StartUnixNano+l.SkewNano+l.DurationNano-threadStart(t))
+		}
+	}
+	return last
+}
+
 // rippleFacts are the measures of the thread.
-func rippleFacts(t *graph.Thread) []views.ThreadFact {
+func rippleFacts(t *graph.Thread, raw bool) []views.ThreadFact {
 	r := t.Ripple
 	failed, retried := 0, 0
 	for i := range t.Legs {
@@ -249,7 +272,7 @@ func rippleFacts(t *graph.Thread) []views.ThreadFact {
 	list := []views.ThreadFact{
 		{Name: "traces", Value: upTo + ui.Count(r.Traces)}, {Name: "messages", Value: upTo + ui.Count(r.Messages), Title: "Spans that send: messages, and jobs that are enqueued"}, jobs,
 		{Name: "requests set off", Value: upTo + ui.Count(r.Requests)}, {Name: "errors", Value: upTo + ui.Count(r.Errors)}, {Name: "trace time", Value: upTo + ui.Duration(r.BusyNano), Title: traceTimeTitle},
-		{Name: "waiting in queues", Value: upTo + ui.Duration(r.WaitingNano)}, {Name: "last effect", Value: plusDuration(r.LastEffectNano)},
+		{Name: "waiting in queues", Value: upTo + ui.Duration(r.WaitingNano)}, {Name: "last effect", Value: plusDuration(lastEffect(t, raw))},
 	}
 	if retried > 0 {
 		list = slices.Insert(list, 3, views.ThreadFact{Name: "further attempts", Value: ui.Count(retried)})
