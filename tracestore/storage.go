@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"redthread/tracestore/column"
 	"redthread/tracestore/segment"
 )
 
@@ -188,6 +189,9 @@ func (s *Store) Keys(ctx context.Context) (Keys, error) {
 	for _, t := range v.tables {
 		for _, b := range t.mem.Blocks() {
 			for _, c := range b.Columns() {
+				if key, ok := column.TakenKey(c.Key); ok {
+					c.Key = key
+				}
 				count(segment.ColumnSize{Key: c.Key, Type: c.Type, Rows: c.Rows})
 			}
 		}

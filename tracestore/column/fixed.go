@@ -1,6 +1,10 @@
 package column
 
-import "redthread/tracestore/trace"
+import (
+	"strings"
+
+	"redthread/tracestore/trace"
+)
 
 // TraceState is the W3C tracestate of the span, a String; absent where empty.
 // It is a fixed column of every block.
@@ -29,8 +33,8 @@ var fixed = [...]Info{
 func FixedColumns() []Info { return append([]Info(nil), fixed[:]...) }
 
 // FixedType returns the type of a fixed column, or false for any other key. An
-// attribute under such a key is kept with its span but is not a column: queries
-// see the fixed one.
+// attribute under such a key is kept with its span and is a column under another
+// name, see [NameOf].
 func FixedType(key string) (trace.Type, bool) {
 	for i := range fixed {
 		if fixed[i].Key == key {
@@ -38,6 +42,38 @@ func FixedType(key string) (trace.Type, bool) {
 		}
 	}
 	return trace.TypeNone, false
+}
+
+// Names that queries have of themselves, beside the fixed columns.
+const (
+	DurationMS = "duration_ms" // duration_nano in milliseconds, a float
+	IsRoot     = "is_root"     // whether the span has no parent
+)
+
+// taken reports whether a name stands for something else in queries than for the
+// attribute that has it as key.
+func taken(name string) bool {
+	_, fixed := FixedType(name)
+	return fixed || name == DurationMS || name == IsRoot
+}
+
+// attributePrefix begins the name of the column of an attribute whose key is taken:
+// a span's attribute "name" is the column attr.name.
+const attributePrefix = "attr."
+
+// NameOf is the name of the column of an attribute: its key, unless that is taken.
+func NameOf(key string) string {
+	if taken(key) {
+		return attributePrefix + key
+	}
+	return key
+}
+
+// TakenKey is the key of the attribute whose column has the name because the key is
+// taken. An attribute that has the name as key comes before it.
+func TakenKey(name string) (key string, ok bool) {
+	key, ok = strings.CutPrefix(name, attributePrefix)
+	return key, ok && taken(key)
 }
 
 // Events are the span events of a block, in row order: entry i belongs to row

@@ -12,8 +12,8 @@ type Source interface {
 	// list of the row's attributes in their order: for each the position in
 	// Attributes, as a uvarint.
 	Shapes() (ids []uint32, dict Dict, err error)
-	// Attributes lists the attribute columns by position, also those under the
-	// key of a fixed column, which Columns and Column do not show.
+	// Attributes lists the attribute columns by position, by their keys. Columns and
+	// Column know them by their names, see [NameOf].
 	Attributes() []Info
 	// AttributeAt returns the attribute column at a position, nil if no row has a
 	// value.

@@ -35,7 +35,8 @@ func (b block) Columns() []column.Info {
 		}
 	}
 	for _, info := range b.Attributes() {
-		if _, taken := column.FixedType(info.Key); !taken && info.Rows > 0 {
+		if info.Rows > 0 {
+			info.Key = column.NameOf(info.Key)
 			out = append(out, info)
 		}
 	}
@@ -69,6 +70,13 @@ func (b block) Types(key string) []trace.Type {
 			types = append(types, a.typ)
 		}
 	}
+	if key, ok := column.TakenKey(key); ok && len(types) == 0 {
+		for _, a := range b.v.all {
+			if a.key == key && b.count(a) > 0 {
+				types = append(types, a.typ)
+			}
+		}
+	}
 	sort.Slice(types, func(i, j int) bool { return types[i] < types[j] })
 	return types
 }
@@ -89,6 +97,13 @@ func (b block) Column(key string, t trace.Type) (*column.Vector, error) {
 	for _, a := range b.v.all {
 		if a.typ == t && a.key == key {
 			return b.vector(a), nil
+		}
+	}
+	if key, ok := column.TakenKey(key); ok {
+		for _, a := range b.v.all {
+			if a.typ == t && a.key == key {
+				return b.vector(a), nil
+			}
 		}
 	}
 	return nil, nil

@@ -10,8 +10,8 @@ import (
 
 // Names that queries may use beside the fixed columns of [column.Block].
 const (
-	durationMS = "duration_ms" // duration_nano in milliseconds, a float
-	isRoot     = "is_root"     // whether the span has no parent
+	durationMS = column.DurationMS
+	isRoot     = column.IsRoot
 )
 
 // checkColumn reports a column name that no query can use for values.
@@ -385,6 +385,10 @@ func spanValue(s *trace.Span, name string) trace.Value {
 		return text(s.TraceState)
 	}
 	if v, ok := s.Attribute(name); ok {
+		return v
+	}
+	if key, ok := column.TakenKey(name); ok {
+		v, _ := s.Attribute(key)
 		return v
 	}
 	for _, other := range aliases[name] {

@@ -38,6 +38,8 @@
 //   - A row weighs as much as its sample rate says in all of them but
 //     COUNT_DISTINCT, MIN and MAX.
 //   - Names that OpenTelemetry has replaced are found under either (alias.go).
+//   - An attribute whose key is the name of something else, such as name, error or
+//     duration_ms, is the column attr.name ([column.NameOf]).
 //   - Columns can be calculated from others ([CalculatedField]). Statistics say
 //     nothing of them, so no block is left out because of one.
 //

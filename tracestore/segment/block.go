@@ -35,8 +35,8 @@ func (b *block) Columns() []column.Info {
 		out[i].Rows = b.r.having(b.group, i)
 	}
 	for _, c := range b.r.layout.Columns {
-		if _, taken := column.FixedType(c.Key); !taken && c.Rows[b.group] > 0 {
-			out = append(out, column.Info{Key: c.Key, Type: c.Type, Rows: int(c.Rows[b.group])})
+		if c.Rows[b.group] > 0 {
+			out = append(out, column.Info{Key: column.NameOf(c.Key), Type: c.Type, Rows: int(c.Rows[b.group])})
 		}
 	}
 	rare, err := b.rare()
@@ -44,13 +44,26 @@ func (b *block) Columns() []column.Info {
 		// Column tells of it; this list has no error to return.
 		return out
 	}
-	return append(out, rare.infos...)
+	for _, info := range rare.infos {
+		info.Key = column.NameOf(info.Key)
+		out = append(out, info)
+	}
+	return out
 }
 
 func (b *block) Types(key string) []trace.Type {
 	if t, ok := column.FixedType(key); ok {
 		return []trace.Type{t}
 	}
+	types := b.typesOf(key)
+	if key, ok := column.TakenKey(key); ok && len(types) == 0 {
+		return b.typesOf(key)
+	}
+	return types
+}
+
+// typesOf are the types of the attributes of a key.
+func (b *block) typesOf(key string) []trace.Type {
 	var types []trace.Type
 	for _, c := range b.r.layout.Columns {
 		if c.Key == key && c.Rows[b.group] > 0 {
@@ -82,6 +95,15 @@ func (b *block) Column(key string, t trace.Type) (*column.Vector, error) {
 		}
 		return b.vector(key, t, fixedWidth(key))
 	}
+	v, err := b.attribute(key, t)
+	if key, ok := column.TakenKey(key); ok && v == nil && err == nil {
+		return b.attribute(key, t)
+	}
+	return v, err
+}
+
+// attribute returns the column of an attribute, nil if no row has it.
+func (b *block) attribute(key string, t trace.Type) (*column.Vector, error) {
 	for _, c := range b.r.layout.Columns {
 		if c.Type == t && c.Key == key {
 			if c.Rows[b.group] == 0 {
@@ -133,7 +155,7 @@ type rare struct {
 	keyOf []attributeKey // by key id
 	// The entries of key k are entries[first[k]:first[k+1]], in the order of rows.
 	first, entries []uint32
-	infos          []column.Info // but for those under the name of a fixed column
+	infos          []column.Info // by key
 }
 
 func (b *block) rare() (*rare, error) {
@@ -162,7 +184,7 @@ func (b *block) rare() (*rare, error) {
 			}
 			x.keyOf[id] = k
 			size += int64(len(k.key)) + 104
-			if n := int(x.first[id+1] - x.first[id]); n > 0 && !hiddenKey(k.key) {
+			if n := int(x.first[id+1] - x.first[id]); n > 0 {
 				x.infos = append(x.infos, column.Info{Key: k.key, Type: k.typ, Rows: n})
 			}
 		}

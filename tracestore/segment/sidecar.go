@@ -210,7 +210,7 @@ func (b *block) Stats(key string, t trace.Type) (s column.Stats, ok bool) {
 
 // MayHave asks the sidecar. Where that cannot be read, a row may have the value.
 func (b *block) MayHave(key string, hash uint64) bool {
-	if key == column.SpanID || key == column.ParentID {
+	if _, taken := column.TakenKey(key); taken || key == column.SpanID || key == column.ParentID {
 		return true
 	}
 	var may bool
