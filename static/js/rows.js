@@ -21,12 +21,12 @@ export function threadOf(root, focused) {
 }
 
 /**
- * @param {HTMLElement} el what holds the rows: the page. A trace and a thread have
- * keys of their own.
+ * @param {HTMLElement} el what holds the rows: the page. A trace and the map of a
+ * thread have keys of their own.
  * @returns {() => void}
  */
 export function mount(el) {
-  if (el.querySelector('[data-js~="trace"], [data-js~="thread"]')) return undefined;
+  if (el.querySelector('[data-js~="trace"], [data-js~="thread"] [data-part="map"]')) return undefined;
   const go = (hash) => {
     const row = threadOf(el, document.activeElement);
     if (row) location.assign(row.dataset.thread + hash);

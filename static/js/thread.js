@@ -97,15 +97,16 @@ export function mount(el) {
   };
   const link = (selector) => () => el.querySelector(selector);
   const [inward, whole, effects] = [link('[data-zoom="in"]'), link('[data-zoom="all"]'), link('[data-zoom="effects"]')];
+  const mapped = () => part("map") !== null; // the table has the keys of rows
   const unbind = bind("thread", [
-    { key: "j", does: "next bar", run: () => step(1) },
-    { key: "k", does: "bar before", run: () => step(-1) },
-    { key: "h", does: "fold the group", run: () => fold(false) },
-    { key: "l", does: "unfold the group", run: () => fold(true) },
-    { key: "o", does: "to the origin: what began all this", action: "Go to the origin", run: () => focusBar(bars()[0]) },
+    { key: "j", does: "next bar", when: mapped, run: () => step(1) },
+    { key: "k", does: "bar before", when: mapped, run: () => step(-1) },
+    { key: "h", does: "fold the group", when: mapped, run: () => fold(false) },
+    { key: "l", does: "unfold the group", when: mapped, run: () => fold(true) },
+    { key: "o", does: "to the origin: what began all this", action: "Go to the origin", when: mapped, run: () => focusBar(bars()[0]) },
     { key: "e", does: "what the selected span caused", action: "Show the effects", when: () => effects() !== null || effect() !== null, run: () => effects() ? go(effects(), "effect") : focusBar(effect()) },
-    { key: "[", does: "failed run before", run: () => step(-1, failed()) },
-    { key: "]", does: "next failed run", run: () => step(1, failed()) },
+    { key: "[", does: "failed run before", when: mapped, run: () => step(-1, failed()) },
+    { key: "]", does: "next failed run", when: mapped, run: () => step(1, failed()) },
     { key: "z", does: "zoom in", when: () => inward() !== null, run: () => go(inward(), "*") },
     { key: "0", does: "show the whole thread", when: () => whole() !== null, run: () => go(whole(), "*") },
     {
