@@ -252,7 +252,7 @@ func ServiceMapPage(m ServiceMap) templ.Component {
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 22, "\" placeholder=\"Find a service, topic or queue\" aria-label=\"Find a service, topic or queue\" autocomplete=\"off\" spellcheck=\"false\"> <button class=\"Button\" type=\"submit\">Find</button></form></div>")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 22, "\" placeholder=\"Find a service, topic or queue\" aria-label=\"Find a service, topic or queue\" autocomplete=\"off\" spellcheck=\"false\" aria-keyshortcuts=\"/\" data-key=\"/\"> <button class=\"Button\" type=\"submit\">Find</button></form></div>")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
