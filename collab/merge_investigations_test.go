@@ -39,7 +39,7 @@ func TestMerge(t *testing.T) {
 	mustUpdate(t, s, who.bo, from.ID, InvestigationUpdate{People: map[string]*string{"u_vi": text("scribe")}, Services: map[string]*bool{"pg": ptr(true)}, NextUpdateUnixNano: ptr(lastTime - 1)})
 
 	sug, err := s.Suggest(who.vi, into.ID)
-	if diff := cmp.Diff([]MergeSuggestion{{ID: from.ID, Title: "Stuck jobs", Visibility: VisibilityWorkspace, Traces: []string{origin.String()}}}, sug.Merges); err != nil || diff != "" {
+	if diff := cmp.Diff([]MergeSuggestion{{ID: from.ID, Title: "Stuck jobs", Visibility: VisibilityWorkspace, Blocks: 3, Traces: []string{origin.String()}}}, sug.Merges); err != nil || diff != "" {
 		t.Fatalf("suggested: %v %s", err, diff)
 	}
 	setVisibility(t, s, from.ID, VisibilityPrivate)

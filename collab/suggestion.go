@@ -38,6 +38,7 @@ type MergeSuggestion struct {
 	ID         InvestigationID `json:"id"`
 	Title      string          `json:"title"`
 	Visibility Visibility      `json:"visibility"`
+	Blocks     int             `json:"blocks"`
 	Traces     []string        `json:"traces"` // with which the evidence of both began
 	// MayMerge: the actor may merge that one into another.
 	MayMerge bool `json:"may_merge"`
@@ -222,6 +223,7 @@ func suggestMerges(ctx context.Context, q querier, id InvestigationID) ([]MergeS
 		if err != nil {
 			return nil, err
 		}
+		list[i].Blocks = other.Blocks
 		if list[i].MayMerge, err = mayDispose(ctx, q, other); err != nil {
 			return nil, err
 		}

@@ -31,7 +31,7 @@ func (b *board) head(ctx context.Context) (views.BoardHead, error) {
 		LeadName: inv.LeadName, LeadSince: timeAt(inv.LeadSinceUnixNano), OpenedBy: inv.CreatedByName, Created: nanoTime(inv.CreatedUnixNano), Seen: inv.Offset, Now: b.now, CanWrite: b.canWrite,
 		Drill:      inv.Kind == collab.InvestigationDrill,
 		Visibility: string(inv.Visibility), NextUpdate: timeAt(inv.NextUpdateUnixNano), ImpactStart: timeAt(inv.ImpactStartUnixNano), ImpactEnd: timeAt(inv.ImpactEndUnixNano),
-		AskRef: uuid.NewString(), MergeRef: uuid.NewString()}
+		AskRef: uuid.NewString(), MergeRef: uuid.NewString(), Cards: len(b.Blocks), Remarks: len(b.Annotations)}
 	var err error
 	if h.CanDelete, err = b.server.Collab.MayDispose(ctx, inv); err != nil {
 		return h, err
@@ -123,7 +123,7 @@ func (b *board) headChoices(ctx context.Context, h *views.BoardHead) error {
 		h.Owners = append(h.Owners, views.OwnerChoice{TeamID: string(o.TeamID), UserID: o.UserID, Name: o.Name, Services: o.Services, Named: o.Named})
 	}
 	for _, m := range sug.Merges {
-		choice := views.MergeChoice{ID: string(m.ID), Title: m.Title, Few: m.Visibility != collab.VisibilityWorkspace}
+		choice := views.MergeChoice{ID: string(m.ID), Title: m.Title, Few: m.Visibility != collab.VisibilityWorkspace, Cards: m.Blocks}
 		if m.MayMerge && !inv.Visibility.Narrower(m.Visibility) {
 			choice.Ref = uuid.NewString()
 		}

@@ -49,8 +49,15 @@ type BoardHead struct {
 	SuggestEnd   time.Time
 	Services     []ServiceChip
 	Merges       []MergeChoice // suggested
-	MergeTargets []Option
-	MergeRef     string
+	// What stands on the board, for who is about to delete or merge it.
+	Cards, Remarks int
+	MergeTargets   []Option
+	MergeRef       string
+}
+
+// holds says what stands on the board; static/js/investigation.js does the same.
+func (h BoardHead) holds() string {
+	return plural(h.Cards, "card", "cards") + ", " + plural(h.Remarks, "remark", "remarks") + " and a timeline of " + plural(int(h.Seen), "change", "changes")
 }
 
 // opens reports whether a menu of the head has something for whoever looks: those
@@ -123,7 +130,10 @@ type ServiceChip struct {
 type MergeChoice struct {
 	ID, Title, Ref string
 	Few            bool // not everybody may see it
+	Cards          int
 }
+
+func (m MergeChoice) holds() string { return " (" + plural(m.Cards, "card", "cards") + ")" }
 
 func pathEscape(s string) string { return url.PathEscape(s) }
 

@@ -223,6 +223,16 @@ export function mount(el) {
   const timeline = takeTimeline(el, base);
   const forms = takeForms(el);
   const order = takeOrder(el);
+  // Who is about to delete or merge it reads how much that is now.
+  const holds = (e) => {
+    if (!e.target.open || e.target.dataset.key !== "head-more") return;
+    const plural = (n, one) => `${n} ${one}${n === 1 ? "" : "s"}`;
+    const [cards, remarks] = ["[data-block]", ".Annotation"].map((s) => el.querySelectorAll(s).length);
+    for (const part of e.target.querySelectorAll('[data-part="holds"]')) {
+      part.textContent = `${plural(cards, "card")}, ${plural(remarks, "remark")} and a timeline of ${plural(latest, "change")}`;
+    }
+  };
+  el.addEventListener("toggle", holds, true);
   const unfoldNoMore = takeFolded(el, (details) => {
     localise(details);
     refreshChoices(el);
@@ -275,6 +285,7 @@ export function mount(el) {
     unfoldNoMore();
     timeline.close();
     el.removeEventListener("change", change);
+    el.removeEventListener("toggle", holds, true);
     el.removeEventListener("input", input);
     el.removeEventListener("click", click);
     el.removeEventListener("keydown", key);
