@@ -68,6 +68,9 @@ const (
 	readerDSN = "?mode=ro&_foreign_keys=on&_busy_timeout=5000"
 )
 
+// openPatience bounds how long opening waits for others that open, too.
+const openPatience = 30 * time.Second
+
 //go:embed migrations/*.sql
 var migrationFiles embed.FS
 
@@ -95,7 +98,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	sub, err := fs.Sub(migrationFiles, "migrations")
 	if err == nil {
-		err = migrate(ctx, write, sub, o.Now)
+		err = whenFree(ctx, func() error { return migrate(ctx, write, sub, o.Now) })
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", o.Path, err), s.Close())
@@ -109,6 +112,24 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	s.read.SetMaxOpenConns(max(4, runtime.NumCPU()))
 	s.read.SetMaxIdleConns(max(4, runtime.NumCPU()))
 	return s, nil
+}
+
+// whenFree repeats what failed because another process has the database locked, up
+// to openPatience: the change to WAL and the upgrade of a lock do not wait for the
+// busy timeout (https://www.sqlite.org/c3ref/busy_handler.html).
+func whenFree(ctx context.Context, do func() error) error {
+	for begin := time.Now(); ; {
+		err := do()
+		var e sqlite3.Error
+		if !errors.As(err, &e) || e.Code != sqlite3.ErrBusy || time.Since(begin) > openPatience {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }
 
 // Close closes the database. It may be called twice.
