@@ -34,9 +34,11 @@ func (w *world) enqueue(from *call, p *process, j job) trace.Ref {
 	return push.ref()
 }
 
-// runJob makes the runs of a job that was pushed at a moment.
+// runJob makes the runs of a job that was pushed at a moment. Each says when it was
+// made and when it was put into its queue: after its delay, or the pause before a retry.
 func (w *world) runJob(push trace.Ref, at int64, p *process, j job, jid string) {
-	start := at + int64(w.spread(250*ms)) + int64(j.delay)
+	due := at + int64(j.delay)
+	start := due + int64(w.spread(250*ms))
 	for attempt := 0; ; attempt++ {
 		r := w.root(p, scopeSidekiq, trace.KindConsumer, j.class+" process", start,
 			"messaging.system", "sidekiq", "messaging.sidekiq.job_class", j.class, "messaging.message_id", jid,
@@ -44,12 +46,14 @@ func (w *world) runJob(push trace.Ref, at int64, p *process, j job, jid string) 
 			"messaging.sidekiq.retry_count", attempt)
 		r.set(j.note...)
 		r.link(push)
-		r.event("enqueued_at")
+		r.eventAt(at, "created_at")
+		r.eventAt(due, "enqueued_at")
 		r.work(w.spread(ms))
 		if attempt < j.retries {
 			r.work(w.spread(40 * ms))
 			r.fail(*j.fails)
-			start = r.end() + int64(w.spread(time.Duration(12+attempt*attempt*8)*time.Second))
+			due = r.end() + int64(w.spread(time.Duration(12+attempt*attempt*8)*time.Second))
+			start = due + int64(w.spread(20*ms))
 			continue
 		}
 		j.run(r)

@@ -99,8 +99,11 @@ func (c *call) link(to trace.Ref, pairs ...any) {
 }
 
 // event adds an event at c's moment.
-func (c *call) event(name string, pairs ...any) {
-	c.rec.Events = append(c.rec.Events, trace.Event{Name: name, TimeUnixNano: c.t, Attributes: attrs(pairs...)})
+func (c *call) event(name string, pairs ...any) { c.eventAt(c.t, name, pairs...) }
+
+// eventAt adds an event of another time than that of the work.
+func (c *call) eventAt(at int64, name string, pairs ...any) {
+	c.rec.Events = append(c.rec.Events, trace.Event{Name: name, TimeUnixNano: at, Attributes: attrs(pairs...)})
 }
 
 // fail records an exception and sets status ERROR.
