@@ -110,7 +110,8 @@ func threadTable(g *grouping, st threadState, selected int) *views.ThreadTable {
 	}
 	slices.Sort(v.Services)
 	g.sortRows(rows, rests, st.sort)
-	v.Columns = tableColumns(st)
+	v.Messages = strings.HasSuffix(st.sort, "messages") || slices.ContainsFunc(t.Legs, func(l graph.Leg) bool { return l.Messages > 0 })
+	v.Columns = tableColumns(st, v.Messages)
 	filtered := st
 	filtered.service, filtered.failed, filtered.row = "", false, 0
 	if filtered.query() != st.query() {
@@ -202,11 +203,15 @@ func foldRow(f *graph.Fold, rest *foldRest, member *graph.FoldTrace, st threadSt
 }
 
 // tableColumns are the heads of the table, each with the address that sorts by
-// it: up, down, and back to the order of causes.
-func tableColumns(st threadState) []views.ThreadColumn {
+// it: up, down, and back to the order of causes. That of messages stands only where
+// any were handled.
+func tableColumns(st threadState, messages bool) []views.ThreadColumn {
 	titles := map[string]string{"name": "What", "service": "Service", "kind": "Kind", "start": "Start", "waited": "Waited", "took": "Took", "runs": "Runs", "messages": "Messages", "spans": "Spans", "errors": "Errors"}
 	list := make([]views.ThreadColumn, 0, len(threadSorts))
 	for i, key := range threadSorts {
+		if key == "messages" && !messages {
+			continue
+		}
 		c := views.ThreadColumn{Title: titles[key], Number: i > 2}
 		next := key
 		if c.Number {

@@ -324,6 +324,7 @@ type ThreadAmong struct {
 // ThreadTable is the thread as rows.
 type ThreadTable struct {
 	Columns        []ThreadColumn
+	Messages       bool // any were handled, and they have a column
 	Rows           []ThreadRow
 	Matching       int // rows
 	All, Of        int // runs that they are of, and runs in all

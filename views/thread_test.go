@@ -41,7 +41,7 @@ func hostileThread(name string) ThreadPage {
 func TestThreadGolden(t *testing.T) {
 	table := hostileThread(hostileName)
 	table.Table, table.Known, table.Panel = true, false, nil
-	table.Rows = &ThreadTable{Columns: []ThreadColumn{{"What", "/thread/0a?sort=name", "ascending", false}, {"Took", "/thread/0a?sort=-took", "descending", true}},
+	table.Rows = &ThreadTable{Messages: true, Columns: []ThreadColumn{{"What", "/thread/0a?sort=name", "ascending", false}, {"Took", "/thread/0a?sort=-took", "descending", true}},
 		Rows: []ThreadRow{{Depth: 1, Name: hostileName, Service: hostileName, Work: "job", Href: "/t/0a/01", TraceHref: "/t/0a", Offset: "+1 s", Wait: "40 ms", Duration: "2 s", Runs: "×3", Messages: "8", Spans: 3, Errors: 1, How: "recorded link", Selected: true, Topic: hostileName}},
 		All:  700, Of: 900, Earlier: &MoreRows{Count: 1, Href: "/thread/0a?row=1"}, Later: &MoreRows{Count: 899, Href: "/thread/0a?view=table&row=2"}, Action: "/thread/0a", Hidden: []Param{{"view", "table"}},
 		Services: []string{hostileName, "web"}, Service: "web", Failed: true, ClearHref: "/thread/0a?view=table"}
