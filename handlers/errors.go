@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -14,6 +15,7 @@ import (
 
 	"redthread/collab"
 	"redthread/collab/auth"
+	"redthread/tracestore"
 	"redthread/tracestore/graph"
 	"redthread/tracestore/query"
 	"redthread/views"
@@ -45,6 +47,7 @@ func describe(err error) failure {
 		busy     *query.BusyError
 		limited  *auth.LimitedError
 		tooBig   *http.MaxBytesError
+		unread   *tracestore.ReadError
 		he       *echo.HTTPError
 	)
 	switch {
@@ -77,6 +80,9 @@ func describe(err error) failure {
 		return failure{Status: statusClientGone, Code: "canceled", Message: "The request was canceled."}
 	case errors.Is(err, context.DeadlineExceeded):
 		return failure{Status: http.StatusGatewayTimeout, Code: "timeout", Message: "This took too long and was stopped. Try a shorter time range."}
+	case errors.As(err, &unread):
+		return failure{Status: http.StatusInternalServerError, Code: "unreadable", Message: "The disk cannot read " + filepath.Base(unread.Path) +
+			" (" + unread.Err.Error() + "), in which stored spans stand that this needs. It answers again when the file can be read; redthread check names every such file."}
 	case errors.As(err, &he):
 		return describeHTTP(he)
 	}

@@ -8,10 +8,12 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 
 	"redthread/collab"
 	"redthread/collab/auth"
+	"redthread/tracestore"
 )
 
 func cookieOf(a reply, name string) *http.Cookie {
@@ -329,11 +331,15 @@ func TestDescribe(t *testing.T) {
 		{fmt.Errorf("a: %w", collab.ErrForbidden), 403, "forbidden"},
 		{&auth.LimitedError{}, 429, "rate_limited"},
 		{&http.MaxBytesError{Limit: 5}, 413, "too_large"},
+		{fmt.Errorf("query: %w", &tracestore.ReadError{Path: "a/b.parquet", Err: syscall.EIO}), 500, "unreadable"},
 		{errors.New("sqlite: table users has no column x"), 500, "internal"},
 	} {
 		f := describe(c.err)
 		if f.Status != c.status || f.Code != c.code {
 			t.Errorf("describe(%v): got %d %s, want %d %s", c.err, f.Status, f.Code, c.status, c.code)
+		}
+		if c.code == "unreadable" && (!strings.Contains(f.Message, "b.parquet") || strings.Contains(f.Message, "a/b")) {
+			t.Errorf("want the file's name, and not its folder: %s", f.Message)
 		}
 		if c.status == 500 && strings.Contains(f.Message, "sqlite") {
 			t.Errorf("an internal error tells its text: %s", f.Message)

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"redthread/tracestore/otlp"
+	"redthread/tracestore/segment"
 )
 
 // Format is how the bytes of a batch are encoded. The numbers are stored in the
@@ -42,6 +43,10 @@ type Ack struct {
 type InvalidError struct{ Message string }
 
 func (e *InvalidError) Error() string { return "tracestore: invalid batch: " + e.Message }
+
+// ReadError is a file that the disk cannot read now; whatever needs it fails until
+// it can be read.
+type ReadError = segment.ReadError
 
 // Errors of Append which pass by themselves: the sender should come again.
 var (

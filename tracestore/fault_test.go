@@ -272,8 +272,9 @@ func TestReadError(t *testing.T) {
 	_, queryErr := h.Query(t.Context(), query.Spec{StartTime: &from, EndTime: &to})
 	_, _, traceErr := h.TraceSpans(t.Context(), traceID(0), 10)
 	for what, err := range map[string]error{"a query": queryErr, "a trace": traceErr, "a merge": h.Compact(t.Context())} {
-		if !errors.Is(err, syscall.EISDIR) {
-			t.Errorf("%s: got %v, want the disk's error", what, err)
+		var unread *ReadError
+		if !errors.Is(err, syscall.EISDIR) || !errors.As(err, &unread) || unread.Path != path {
+			t.Errorf("%s: got %v, want the disk's error and the file", what, err)
 		}
 	}
 	h.want(testSpans(60, 60))

@@ -1051,7 +1051,7 @@ func ErrorFragment(e ErrorPage) templ.Component {
 			return templ_7745c5c3_Err
 		}
 		if e.Status >= 500 {
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 91, "<p class=\"u-quiet\">Nothing you typed is kept from you: go back to find it. If it happens again, tell an administrator this request id: <code>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 91, "<p class=\"u-quiet\">What you typed is there when you go back. If it happens again, tell an administrator this request id: <code>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

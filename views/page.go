@@ -123,9 +123,6 @@ func (e ErrorPage) heading() string {
 	case 503:
 		return "Not available just now"
 	}
-	if e.Status >= 500 {
-		return "Something went wrong"
-	}
 	return "That did not work"
 }
 

@@ -126,7 +126,7 @@ func (e *Edges) open() error {
 		return e.corrupt(-1, errors.New("the file is missing"))
 	}
 	if err != nil {
-		return fmt.Errorf("segment: open: %w", err)
+		return unread(e.path, err)
 	}
 	if err := e.readIndex(fd); err != nil {
 		fd.Close()
@@ -139,7 +139,7 @@ func (e *Edges) open() error {
 func (e *Edges) readIndex(fd *os.File) error {
 	info, err := fd.Stat()
 	if err != nil {
-		return fmt.Errorf("segment: open: %w", err)
+		return unread(e.path, err)
 	}
 	size := info.Size()
 	if size < edgesFooterBytes {
@@ -148,7 +148,7 @@ func (e *Edges) readIndex(fd *os.File) error {
 	end := size - edgesFooterBytes
 	footer := make([]byte, edgesFooterBytes)
 	if _, err := fd.ReadAt(footer, end); err != nil {
-		return fmt.Errorf("segment: open: %w", err)
+		return unread(e.path, err)
 	}
 	u32 := func(at int) uint32 { return binary.LittleEndian.Uint32(footer[at:]) }
 	i64 := func(at int) int64 { return int64(binary.LittleEndian.Uint64(footer[at:])) }
@@ -174,7 +174,7 @@ func (e *Edges) readIndex(fd *os.File) error {
 	}
 	index := make([]byte, blocks*edgesIndexBytes)
 	if _, err := fd.ReadAt(index, from); err != nil {
-		return fmt.Errorf("segment: open: %w", err)
+		return unread(e.path, err)
 	}
 	if crc32.Checksum(index, castagnoli) != u32(92) {
 		return e.corrupt(from, errEdges)
@@ -237,7 +237,7 @@ func (e *Edges) read(offset int64, length int, sum uint32) ([]byte, error) {
 		if errors.Is(err, io.EOF) {
 			return nil, e.corrupt(offset, errEdges)
 		}
-		return nil, fmt.Errorf("segment: read %s: %w", e.path, err)
+		return nil, unread(e.path, err)
 	}
 	if crc32.Checksum(b, castagnoli) != sum {
 		return nil, e.corrupt(offset, errEdges)

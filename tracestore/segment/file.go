@@ -83,6 +83,26 @@ func (e *CorruptError) Error() string {
 // Unwrap returns the cause.
 func (e *CorruptError) Unwrap() error { return e.Err }
 
+// ReadError is a file that the disk cannot read now. It may be whole.
+type ReadError struct {
+	Path string
+	Err  error
+}
+
+func (e *ReadError) Error() string { return fmt.Sprintf("segment: read %s: %v", e.Path, e.Err) }
+
+// Unwrap returns the cause.
+func (e *ReadError) Unwrap() error { return e.Err }
+
+// unread makes err a [ReadError], which names the path once.
+func unread(path string, err error) error {
+	var disk *fs.PathError
+	if errors.As(err, &disk) {
+		err = disk.Err
+	}
+	return &ReadError{Path: path, Err: err}
+}
+
 // lastFileID numbers files for the cache.
 var lastFileID atomic.Uint64
 
@@ -114,12 +134,13 @@ func (f *File) Path() string { return f.path }
 // disk's.
 func (f *File) corrupt(err error) error {
 	var c *CorruptError
-	if errors.As(err, &c) {
+	var r *ReadError
+	if errors.As(err, &c) || errors.As(err, &r) {
 		return err
 	}
 	var disk *fs.PathError
 	if errors.As(err, &disk) {
-		return fmt.Errorf("segment: read %s: %w", f.path, err)
+		return unread(f.path, err)
 	}
 	at := int64(-1)
 	var page *parquet.Error
@@ -146,12 +167,12 @@ func (f *File) open() ([]column.Block, error) {
 		return nil, f.corrupt(errors.New("the file is missing"))
 	}
 	if err != nil {
-		return nil, fmt.Errorf("segment: open: %w", err)
+		return nil, unread(f.path, err)
 	}
 	info, err := fd.Stat()
 	if err != nil {
 		fd.Close()
-		return nil, fmt.Errorf("segment: open: %w", err)
+		return nil, unread(f.path, err)
 	}
 	r, err := newReader(fd, info.Size())
 	if err != nil {
