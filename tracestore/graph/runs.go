@@ -31,8 +31,17 @@ type runKey struct {
 }
 
 type runState struct {
-	is     bool // it is a run
-	inside int  // runs that it is the parent of, and that were counted before it came
+	id     Key   // of the run, or of what is inside
+	inside int32 // runs that it is the parent of, and that were counted before it came
+	is     bool  // it is a run
+	above  bool  // as runID says
+	mixed  bool  // what is inside has several ids
+}
+
+// other reports whether two spans, one inside the other, are told apart by the id that
+// they share: one of them is of the queue, the other of the framework above it.
+func (a runState) other(id Key, above bool) bool {
+	return id != 0 && a.id == id && a.above != above && !a.mixed
 }
 
 var runSeed = maphash.MakeSeed()
@@ -45,7 +54,8 @@ func (r *Runs) Add(s *trace.Span) int {
 	}
 	key := runKey{trace.Ref{TraceID: s.TraceID, SpanID: s.SpanID}, maphash.String(runSeed, s.Service)}
 	own := r.state(key)
-	r.known[key] = runState{is: true}
+	id, above := runID(s)
+	r.known[key] = runState{is: true, id: id, above: above}
 	up := key
 	up.SpanID = s.ParentID
 	var parent runState
@@ -53,7 +63,6 @@ func (r *Runs) Add(s *trace.Span) int {
 	if below {
 		parent = r.state(up)
 	}
-	id, above := runID(s)
 	if _, again := r.told[id]; !again && r.before != nil {
 		if t, ok := r.before.told[id]; ok {
 			r.told[id] = t
@@ -61,17 +70,22 @@ func (r *Runs) Add(s *trace.Span) int {
 	}
 	more := 1
 	switch {
-	case parent.is:
+	case parent.is && !parent.other(id, above):
 		more = 0
-	case own.inside > 0: // what is inside may have the id
+	case own.inside > 0 && !own.other(id, above): // what is inside may have the id
 	default:
 		more = r.told.add(id, above)
 	}
 	if below && !parent.is {
-		parent.inside += more
+		parent.mixed = parent.mixed || parent != (runState{}) && (parent.id != id || parent.above != above)
+		parent.id, parent.above = id, above
+		parent.inside += int32(more)
 		r.known[up] = parent
 	}
-	return more - own.inside
+	if own.other(id, above) {
+		return more
+	}
+	return more - int(own.inside)
 }
 
 // state is what is known of a span.
@@ -99,7 +113,7 @@ const RunBytes = 72
 // the queue and those of a framework above it.
 type toldRuns map[Key]told
 
-type told struct{ queue, above uint16 }
+type told struct{ queue, above uint32 }
 
 // add takes a span and returns how many runs more there are: an attempt is a run, so
 // that there are as many as one of the two tells of. Without an id each is one.
