@@ -54,9 +54,18 @@ func dueOf(s *trace.Span) (dueTimes, bool) {
 			}
 		}
 	}
-	// What a clock says that is years off is no wait.
-	const believed = int64(366 * 24 * time.Hour)
-	return t, t.due > 0 && s.StartUnixNano-t.due < believed && t.due-s.StartUnixNano < believed
+	if !near(t.made, t.due) {
+		t.made = 0
+	}
+	return t, t.due > 0 && near(t.due, s.StartUnixNano)
+}
+
+// near reports whether the time between two is one to believe: what a clock says that
+// is years off is no wait.
+func near(a, b int64) bool {
+	const believed = 366 * 24 * time.Hour
+	d := time.Unix(0, a).Sub(time.Unix(0, b)) // it does not overflow
+	return d < believed && d > -believed
 }
 
 func scheduledAt(v *trace.Value) int64 {
@@ -71,7 +80,7 @@ func scheduledAt(v *trace.Value) int64 {
 		}
 	case trace.TypeString:
 		for _, layout := range scheduledLayouts {
-			if at, err := time.Parse(layout, v.Str); err == nil && at.Unix() > 0 {
+			if at, err := time.Parse(layout, v.Str); err == nil && at.Unix() > 0 && at.Unix() < 9e9 {
 				return at.UnixNano()
 			}
 		}
