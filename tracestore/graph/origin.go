@@ -303,11 +303,15 @@ func (x *index) causesOfGone(id trace.SpanID) []target {
 	return nil
 }
 
-// endAtSummary ends a walk in a trace whose spans, or root, are gone.
+// endAtSummary ends a walk in a trace whose spans, or root, are gone. The index looked at
+// all of them: what it does not know of a root was not recorded, as [Graph.Origins] says.
 func (w *walk) endAtSummary(k int, sum Summary) {
 	e := ending{stop: k, hops: len(w.stops[k].hops), span: sum.origin(), expired: true, incomplete: w.stops[k].incomplete}
 	if !sum.beginsChain() {
 		e.reason = Expired
+		if sum.Root && w.g.edges != nil {
+			e.reason = NotRecorded
+		}
 	}
 	w.endings = append(w.endings, e)
 }

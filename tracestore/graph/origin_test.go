@@ -301,7 +301,7 @@ func TestOrigin(t *testing.T) {
 			first := w.add(w.newTrace(), trace.SpanID{}, "worker", "Mail", trace.KindInternal, attr("type", "job"), attr("job.class", "Mail"))
 			second := w.perform(w.enqueue(first, "worker", "Mail"), false, "worker", "Mail")
 			*after = append(*after, func(m *Memory) { m.Expire(first.TraceID) })
-			return second, said{Status: Unknown, Reason: Expired, Furthest: first, Flags: "expired ", Hops: []string{"link >default process"}}
+			return second, said{Status: Unknown, Reason: NotRecorded, Furthest: first, Flags: "expired ", Hops: []string{"link >default process"}}
 		}},
 		{"two jobs that link to each other", func(w *workload, _ *[]func(*Memory)) (trace.Ref, said) {
 			first := w.perform(trace.Ref{TraceID: w.newTrace(), SpanID: trace.SpanID{9}}, false, "worker", "Ping")
