@@ -34,7 +34,7 @@ func stripGIF(raw []byte) []byte {
 			frames++
 			head = 10 + gifColours(b[9]) + 1
 		case len(b) > 2 && b[0] == 0x21:
-			keep = b[1] == 0xf9 || b[1] == 0xff && len(b) > 14 && (string(b[2:14]) == "\x0bNETSCAPE2.0" || string(b[2:14]) == "\x0bANIMEXTS1.0")
+			keep = gifTimes(b)
 		default:
 			return nil
 		}
@@ -47,6 +47,18 @@ func stripGIF(raw []byte) []byte {
 		}
 		at += n
 	}
+}
+
+// gifTimes reports whether an extension says how long the next frame is shown, or how
+// often all are, and nothing else: in more blocks than those have anything may stand.
+func gifTimes(b []byte) bool {
+	switch b[1] {
+	case 0xf9:
+		return len(b) > 7 && b[2] == 4 && b[7] == 0
+	case 0xff:
+		return len(b) > 18 && (string(b[2:14]) == "\x0bNETSCAPE2.0" || string(b[2:14]) == "\x0bANIMEXTS1.0") && b[14] == 3 && b[15] == 1 && b[18] == 0
+	}
+	return false
 }
 
 // gifColours is how many bytes a table of colours has, by the flags that announce it.

@@ -23,7 +23,9 @@ func TestGIF(t *testing.T) {
 	head := 13 + gifColours(plain[10])
 	comment := append([]byte{0x21, 0xfe, byte(len(hidden))}, hidden...)
 	application := append([]byte("\x21\xff\x0bXMP DataXMP"), append([]byte{byte(len(hidden))}, hidden...)...)
-	said := bytes.Join([][]byte{plain[:head], comment, {0}, application, {0}, plain[head:], []byte(hidden)}, nil)
+	times := append([]byte{0x21, 0xf9, 4, 0, 5, 0, 0, byte(len(hidden))}, hidden...)
+	loops := append([]byte("\x21\xff\x0bNETSCAPE2.0\x03\x01\x00\x00"), comment[2:]...)
+	said := bytes.Join([][]byte{plain[:head], comment, {0}, application, {0}, times, {0}, loops, {0}, plain[head:], []byte(hidden)}, nil)
 	for name, raw := range map[string][]byte{"plain": plain, "with more in it": said} {
 		p, kept, err := readPicture(raw)
 		if err != nil || p.Type != "image/gif" || p.Width != 20 || p.Height != 10 || !bytes.Equal(kept, plain) {
