@@ -128,6 +128,18 @@ func TestBrowserAnnotations(t *testing.T) {
 	bob.open("/jobs")
 	bob.open("/t/" + s.job.String() + "/" + s.failed.String())
 	bob.until("it is there again", `document.querySelector('#span-annotations [data-part="annotate-text"]')?.value === "Half a thought"`)
+	// Who signs out leaves it to nobody: the form is sent, but not answered here.
+	value[bool](bob, `(() => {
+		const form = document.querySelector('form[action="/sign-out"]');
+		form.addEventListener("submit", (e) => e.preventDefault());
+		form.requestSubmit();
+		return true;
+	})()`)
+	bob.open("/t/" + s.job.String() + "/" + s.failed.String())
+	bob.until("the page is whole", `document.querySelector(".Trace").hasAttribute("data-mounted")`)
+	if got := value[string](bob, `document.querySelector('#span-annotations [data-part="annotate-text"]').value`); got != "" {
+		t.Errorf("after signing out the tab still has %q", got)
+	}
 
 	// The timeline has the deploy, and an entry by hand; the board is replayed.
 	ann.until("the deploy is on the timeline", `document.querySelector(".Timeline-entry--deploy")?.textContent.includes("7f3c1e9d") ?? false`)

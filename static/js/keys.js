@@ -114,6 +114,7 @@ export function listen(ready, openPalette) {
     if (e.target.getAttribute("action") !== "/sign-out") return;
     removeEventListener("pagehide", keep);
     forget(localStorage);
+    sessionStorage.clear(); // what was half written, whom one followed: whoever signs in next may be somebody else
   });
   const opens = (e) => find && (e.ctrlKey || e.metaKey) && !e.altKey && !e.shiftKey && e.key.toLowerCase() === "k";
   let chordUntil = 0;
