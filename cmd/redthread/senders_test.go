@@ -317,6 +317,43 @@ func (w *senders) inNumbers(t *testing.T, g *graph.Graph, there map[trace.Ref]bo
 	}
 }
 
+// afterExpiry compares what queries say of traces with what their pages say once the
+// spans of half of them are gone, and then of all: the reasons too.
+func (w *senders) afterExpiry(t *testing.T) {
+	t.Helper()
+	m := graph.NewMemory(nil, w.spans)
+	g := graph.New(m, graph.Options{})
+	var ids []trace.ID
+	for i := range w.spans {
+		if id := w.spans[i].TraceID; !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	for _, every := range []int{2, 1} {
+		for i := 0; i < len(ids); i += every {
+			m.Expire(ids[i])
+		}
+		many, err := g.Origins(t.Context(), ids)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, id := range ids {
+			one, err := g.TraceOrigin(t.Context(), id)
+			if errors.Is(err, graph.ErrNotFound) {
+				continue // of its spans only notes were left
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			// That a sender sampled is said by the link, which queries do not read.
+			reason := strings.Replace(one.Reason, graph.SampledOut, graph.NotArrived, 1)
+			if many[i].Status != one.Status || many[i].Reason != reason || one.Status == graph.Found && many[i].Origin.TraceID != one.Origins[0].TraceID {
+				t.Errorf("one in %d expired: trace %s is %s %s alone and %s %s in numbers", every, id, one.Status, one.Reason, many[i].Status, many[i].Reason)
+			}
+		}
+	}
+}
+
 // decoded takes spans through the wire, as protobuf and as JSON.
 func decoded(t *testing.T, spans []trace.Span, asJSON bool) []trace.Span {
 	t.Helper()
@@ -436,6 +473,7 @@ func TestSenders(t *testing.T) {
 					skewed[i].Service = "web"
 				}
 				w.inMemory(t, skewed, true, "as one application")
+				w.afterExpiry(t)
 			}
 		})
 	}
