@@ -75,7 +75,7 @@ export function attend(board) {
     onReload() {
       if (board) location.reload(); // it was merged into another
     },
-    onGone: leaveBoard,
+    onGone: board ? leaveBoard : undefined, // a page without a board loses none
   });
 }
 
@@ -184,7 +184,7 @@ function open(o) {
     const res = await fetch(url, { redirect: "manual" });
     if (closed || connected) return;
     if (res.type === "opaqueredirect") leave(o.onReload); // merged into another
-    else if (res.status === 404) end(closeForbidden);
+    else if (res.status === 404 && o.onGone) end(closeForbidden);
     else if (res.status === 401) end(closeSignedOut);
   };
   const end = (code) => {
@@ -193,11 +193,16 @@ function open(o) {
     leave(() => o.onGone?.(code));
   };
   const leave = (then) => {
+    stop();
+    socket?.close();
+    then();
+  };
+  const stop = () => {
     closed = true;
     clearTimeout(retry);
     clearTimeout(bannerTimer);
-    socket?.close();
-    then();
+    removeEventListener("online", online);
+    removeEventListener("offline", offline);
   };
   const up = () => {
     tries = 0;
@@ -230,12 +235,8 @@ function open(o) {
   connect();
   const mine = {
     close() {
-      closed = true;
+      stop();
       if (page === mine) page = undefined;
-      clearTimeout(retry);
-      clearTimeout(bannerTimer);
-      removeEventListener("online", online);
-      removeEventListener("offline", offline);
       socket?.close(1000);
     },
     send(message) {
