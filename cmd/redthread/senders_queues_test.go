@@ -53,7 +53,7 @@ func datadogSidekiq(mode string, scheduled bool) hop {
 		if mode == "child" {
 			above = sent
 		}
-		return w.span(above, to, "sidekiq.job", kind, common, with("span.kind", "consumer", "span.type", "worker", "sidekiq.job.retry_count", 0))
+		return w.span(above, to, "sidekiq.job", kind, common, with("span.kind", "consumer", "span.type", "worker"))
 	}
 }
 

@@ -72,8 +72,9 @@ var names = struct {
 	// jobs are set on spans of job queues only. Each sender sets one of them on
 	// every span that sends or runs a job.
 	jobs []string
-	// attempts count from 1, retries from 0.
-	attempts, retries []string
+	// attempts count from 1, retries from 0, and again is set of a further attempt
+	// alone, from 0: Sidekiq's retry_count.
+	attempts, retries, again []string
 	ids               []string // of jobs, the same in each attempt
 	waitMS, waitSec   []string
 	// framework are set by ActiveJob, whose jobs another library may run and tell of too.
@@ -125,8 +126,8 @@ var names = struct {
 	},
 	attempts: []string{"job.attempt_number", "job.attempt", "bullmq.job.attempts.made", "active_job.job.executions",
 		"messaging.active_job.executions", "rails.active_job.execution.counter", "oban.job.attempt"},
-	retries: []string{"messaging.delayed_job.attempts", "delayed_job.attempts", "sidekiq.job.retry_count", "messaging.sidekiq.retry_count",
-		"messaging.message.retry.count", "celery.retries"},
+	retries: []string{"messaging.delayed_job.attempts", "delayed_job.attempts", "messaging.message.retry.count", "celery.retries"},
+	again:   []string{"sidekiq.job.retry_count", "messaging.sidekiq.retry_count"},
 	ids: []string{"messaging.message.id", "sidekiq.job.id", "sidekiq.jid", "que.job.id", "delayed_job.id", "active_job.job.id", "rq.job.id", "good_job.job.id",
 		"solid_queue.job.id", "faktory.job.jid", "job.id"},
 	waitMS: []string{
@@ -333,11 +334,14 @@ func NewVocabulary(columns []query.ColumnInfo) *Vocabulary {
 	for _, n := range present(names.retries) {
 		retry = or(retry, call("GT", call("INT", col(n)), "0"))
 	}
+	for _, n := range present(names.again) {
+		retry = or(retry, call("AND", call("EXISTS", col(n)), call("NOT", call("EQUALS", col(n), text(""))))) // dd-trace has "" for none
+	}
 	add(Retry, retry)
 	v.tries = retry != "false"
 	if ids := present(names.ids); len(ids) > 0 {
 		silent := call("AND", col(IsJob), call("EXISTS", coalesce(columnsOf(ids))))
-		for _, n := range append(present(names.attempts), present(names.retries)...) {
+		for _, n := range slices.Concat(present(names.attempts), present(names.retries), present(names.again)) {
 			silent = call("AND", silent, call("NOT", call("EXISTS", col(n))))
 		}
 		add(Run, call("IF", silent, call("CONCAT", col("environment"), text(" "), col("service.name"), text(" "), coalesce(columnsOf(ids)))))

@@ -42,8 +42,10 @@ func (w *world) runJob(push trace.Ref, at int64, p *process, j job, jid string) 
 	for attempt := 0; ; attempt++ {
 		r := w.root(p, scopeSidekiq, trace.KindConsumer, j.class+" process", start,
 			"messaging.system", "sidekiq", "messaging.sidekiq.job_class", j.class, "messaging.message_id", jid,
-			"messaging.destination", j.queue, "messaging.destination_kind", "queue", "messaging.operation", "process",
-			"messaging.sidekiq.retry_count", attempt)
+			"messaging.destination", j.queue, "messaging.destination_kind", "queue", "messaging.operation", "process")
+		if attempt > 0 {
+			r.set("messaging.sidekiq.retry_count", attempt-1) // as Sidekiq counts: from 0, and none in the first run
+		}
 		r.set(j.note...)
 		r.link(push)
 		r.eventAt(at, "created_at")

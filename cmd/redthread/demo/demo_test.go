@@ -110,7 +110,7 @@ func TestTrafficHangsTogether(t *testing.T) {
 		if text(s, "cron.schedule") != "" {
 			forms["cron"]++
 		}
-		if text(s, "messaging.sidekiq.retry_count") == "1" {
+		if text(s, "messaging.sidekiq.retry_count") == "0" {
 			forms["retry"]++
 		}
 		if s.Error && len(s.Events) > 0 && text(s, "exception.type") != "" {
