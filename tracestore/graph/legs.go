@@ -129,7 +129,7 @@ func (s *spread) grow(x *index, at, leg int32) {
 		if members[c] != 0 {
 			return
 		}
-		if cs := x.causesAt(c); (len(cs.list) > 0 || cs.unknown != "") && !cs.parent {
+		if cs := x.causesAt(c); (len(cs.list) > 0 || cs.unknown != "") && !cs.parent && x.toldAbove(c) != p {
 			return
 		}
 		orphan := x.spans[c].parent == Absent
@@ -168,6 +168,30 @@ func (s *spread) grow(x *index, at, leg int32) {
 			}
 		}
 	}
+}
+
+// toldAbove is the parent of a span if both tell of one run of a job, the queue and the
+// framework above it, each with what one request sent as its cause. none for others.
+func (x *index) toldAbove(i int32) int32 {
+	n := &x.spans[i]
+	if p := n.parent; p < 0 || !n.shape.jobRun() || !x.spans[p].shape.jobRun() || x.crosses(p, i) {
+		return none
+	}
+	for c := x.spans[n.parent].child; c >= 0; c = x.spans[c].next {
+		if c != i && x.spans[c].shape.jobRun() {
+			return none // it runs several
+		}
+	}
+	above, own := x.causesAt(n.parent).list, x.causesAt(i).list
+	if len(above) > 0 && len(own) > 0 && !slices.ContainsFunc(own, func(c cause) bool { return sentIn(above, c.from.TraceID) }) {
+		return none
+	}
+	return n.parent
+}
+
+// sentIn reports whether one of the causes stands in a trace.
+func sentIn(list []cause, id trace.ID) bool {
+	return slices.ContainsFunc(list, func(c cause) bool { return c.from.TraceID == id })
 }
 
 // count adds one span to the measures of its leg and of the thread.

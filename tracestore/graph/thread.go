@@ -478,6 +478,14 @@ func (s *spread) follow(x *index, e entry) bool {
 			return true
 		}
 	}
+	// What a queue and the framework above it tell of is one run: it begins with the
+	// outer span, by the way that leads there if there is one.
+	if p := x.toldAbove(at); p >= 0 && x != from && s.members(x)[at] == 0 {
+		if sentIn(x.causesAt(p).list, e.link.From.TraceID) {
+			return true
+		}
+		at = p
+	}
 	if !s.join(x, at, e.leg, edge, e.began) {
 		s.loop(x, at, e.leg)
 	}

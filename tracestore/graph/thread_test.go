@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -148,6 +149,60 @@ func TestThreadCountsARunOnce(t *testing.T) {
 	g, _ := testGraph(t, w.spans, Options{})
 	if got := threadOf(t, g, root.TraceID).Ripple.Jobs; got != 4 {
 		t.Errorf("jobs = %d, want 4: one under its framework, and three attempts", got)
+	}
+}
+
+// TestThreadOfARunToldTwice: ActiveJob's span inside Sidekiq's is no work of its own,
+// whichever of the two is linked to what it was sent by.
+func TestThreadOfARunToldTwice(t *testing.T) {
+	for _, tc := range []struct {
+		name         string
+		outer, inner bool // have a link
+		job          string
+	}{{"both linked", true, true, "job worker default process"}, {"the queue alone", true, false, "job worker default process"},
+		{"the framework alone", false, true, "job worker default process"}, {"by ids", false, false, "job worker default process inferred"}} {
+		var w workload
+		id, of := w.newTrace(), w.newTrace()
+		sidekiq := []opt{attr("messaging.system", "sidekiq"), attr("messaging.destination", "default"), attr("messaging.message_id", "ab12cd34ab12cd34ab12cd34")}
+		active := []opt{attr("messaging.system", "active_job"), attr("messaging.destination", "default"), attr("messaging.message.id", "0f1e2d3c-0000-4000-8000-0123456789ab")}
+		add := func(id trace.ID, parent trace.SpanID, service, name string, kind trace.Kind, from, ms int, opts ...opt) trace.Ref {
+			return w.add(id, parent, service, name, kind, append(opts, at(time.Duration(from)*time.Millisecond, time.Duration(ms)*time.Millisecond))...)
+		}
+		root := add(id, trace.SpanID{}, "web", "POST /mails", trace.KindServer, 0, 100)
+		asked := add(id, root.SpanID, "web", "Mail publish", trace.KindProducer, 10, 3, append(active, attr("messaging.operation", "publish"))...)
+		pushed := add(id, asked.SpanID, "web", "default publish", trace.KindProducer, 11, 1, append(sidekiq, attr("messaging.operation", "publish"))...)
+		outer, inner := append(sidekiq, attr("messaging.operation", "process")), append(active, attr("messaging.operation", "process"))
+		if tc.outer {
+			outer = append(outer, link(pushed))
+		}
+		if tc.inner {
+			inner = append(inner, link(asked))
+		}
+		if tc.outer != tc.inner { // nothing but the one link
+			strip := func(s *trace.Span) {
+				s.Attributes = slices.DeleteFunc(s.Attributes, func(a trace.Attribute) bool { return strings.HasPrefix(a.Key, "messaging.message") })
+			}
+			outer, inner = append(outer, strip), append(inner, strip)
+		}
+		run := add(of, trace.SpanID{}, "worker", "default process", trace.KindConsumer, 111, 50, outer...)
+		add(of, run.SpanID, "worker", "Mail process", trace.KindConsumer, 112, 45, inner...)
+		for range 2 {
+			g, _ := testGraph(t, w.spans, Options{})
+			asks := []trace.ID{id, of}
+			if tc.inner && !tc.outer {
+				asks = asks[:1] // of the outer span alone nobody knows the cause
+			}
+			for _, ask := range asks {
+				th := threadOf(t, g, ask)
+				if diff := cmp.Diff([]string{"request web POST /mails", "  " + tc.job}, drawn(th, false)); diff != "" {
+					t.Errorf("%s: legs (-want +got):\n%s", tc.name, diff)
+				}
+				if r := th.Ripple; r.Jobs != 1 || r.WaitingNano != 99*ms || r.Traces != 2 || len(th.Loops) > 0 {
+					t.Errorf("%s: ripple %+v, loops %v; want one job that waited 99 ms", tc.name, r, th.Loops)
+				}
+			}
+			slices.Reverse(w.spans)
+		}
 	}
 }
 
