@@ -233,7 +233,9 @@ func (s *Store) CreateInvestigation(ctx context.Context, n InvestigationNew) (in
 			return err
 		}
 		if before != nil {
-			inv, err = investigationByID(ctx, w.tx, InvestigationID(before.object))
+			if inv, err = investigationByID(ctx, w.tx, InvestigationID(before.object)); errors.Is(err, ErrNotFound) {
+				err = ErrErased
+			}
 			return err
 		}
 		created = true

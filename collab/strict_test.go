@@ -54,6 +54,17 @@ func TestRetryAfterDeletion(t *testing.T) {
 	if _, _, err := s.CreateBlock(who.bo, inv.ID, n); !errors.Is(err, ErrErased) {
 		t.Errorf("again: %v, want ErrErased", err)
 	}
+	whole := InvestigationNew{Ref: "r2", Title: "y"}
+	made, _, err := s.CreateInvestigation(who.bo, whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.DeleteInvestigation(who.bo, made.ID); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := s.CreateInvestigation(who.bo, whole); !errors.Is(err, ErrErased) {
+		t.Errorf("the investigation again: %v, want ErrErased", err)
+	}
 }
 
 func TestAReplyHangsWhereItsParentDoes(t *testing.T) {
