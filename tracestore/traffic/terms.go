@@ -75,8 +75,8 @@ var names = struct {
 	// attempts count from 1, retries from 0, and again is set of a further attempt
 	// alone, from 0: Sidekiq's retry_count.
 	attempts, retries, again []string
-	ids               []string // of jobs, the same in each attempt
-	waitMS, waitSec   []string
+	ids                      []string // of jobs, the same in each attempt
+	waitMS, waitSec          []string
 	// framework are set by ActiveJob, whose jobs another library may run and tell of too.
 	framework []string
 	// queueIDs have the id by which that knows the job, adapters say which library it is.
