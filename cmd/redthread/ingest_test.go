@@ -10,8 +10,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
-	"os"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -181,7 +179,7 @@ func TestIngest(t *testing.T) {
 		}
 		wg.Wait()
 		const most = 700 << 20 // 256 MiB of --memory, Go's slack and the runtime's; 16 bombs are 3.2 GB
-		if peak := p.peakRSS(t); peak > most {
+		if peak := rssPeak(t, p.cmd.Process.Pid); peak > most {
 			t.Errorf("peak memory is %d MB after the bombs, want at most %d MB", peak>>20, most>>20)
 		} else {
 			t.Logf("peak memory %d MB", peak>>20)
@@ -226,26 +224,6 @@ func (p *process) wantSpans(t *testing.T, id trace.ID, want int) {
 		}
 		return nil
 	})
-}
-
-// peakRSS is the most memory the server ever had resident.
-func (p *process) peakRSS(t *testing.T) int64 {
-	t.Helper()
-	if runtime.GOOS != "linux" {
-		return 0
-	}
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, line := range strings.Split(string(b), "\n") {
-		var kb int64
-		if _, err := fmt.Sscanf(line, "VmHWM: %d kB", &kb); err == nil {
-			return kb << 10
-		}
-	}
-	t.Fatal("no VmHWM")
-	return 0
 }
 
 // TestBadSpec answers a query that makes no sense with the field at fault.
