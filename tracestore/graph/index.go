@@ -14,6 +14,7 @@ type span struct {
 	id, parentID  trace.SpanID
 	parent        int32 // as in Tree.Parent
 	child, next   int32 // first child; next sibling
+	runs          int32 // children that run jobs
 	kind          trace.Kind
 	shape         shape
 	err           bool
@@ -144,7 +145,7 @@ func (r *Rules) read(s *trace.Span) span {
 // hang lists the children of each span, in the order of the spans.
 func (x *index) hang() {
 	for i := range x.spans {
-		x.spans[i].child, x.spans[i].next = none, none
+		x.spans[i].child, x.spans[i].next, x.spans[i].runs = none, none, 0
 	}
 	for i := int32(len(x.spans)) - 1; i >= 0; i-- {
 		n := &x.spans[i]
@@ -153,6 +154,9 @@ func (x *index) hang() {
 		}
 		p := &x.spans[n.parent]
 		n.next, p.child = p.child, i
+		if n.shape.jobRun() {
+			p.runs++
+		}
 		// dd-trace copies the links of a chunk to each of its spans.
 		if n.service == p.service {
 			n.links = slices.DeleteFunc(n.links, func(t target) bool {

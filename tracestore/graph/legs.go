@@ -174,13 +174,8 @@ func (s *spread) grow(x *index, at, leg int32) {
 // framework above it, each with what one request sent as its cause. none for others.
 func (x *index) toldAbove(i int32) int32 {
 	n := &x.spans[i]
-	if p := n.parent; p < 0 || !n.shape.jobRun() || !x.spans[p].shape.jobRun() || x.crosses(p, i) {
+	if p := n.parent; p < 0 || !n.shape.jobRun() || !x.spans[p].shape.jobRun() || x.spans[p].runs > 1 || x.crosses(p, i) {
 		return none
-	}
-	for c := x.spans[n.parent].child; c >= 0; c = x.spans[c].next {
-		if c != i && x.spans[c].shape.jobRun() {
-			return none // it runs several
-		}
 	}
 	above, own := x.causesAt(n.parent).list, x.causesAt(i).list
 	if len(above) > 0 && len(own) > 0 && !slices.ContainsFunc(own, func(c cause) bool { return sentIn(above, c.from.TraceID) }) {
