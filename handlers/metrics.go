@@ -12,6 +12,8 @@ import (
 	"unicode"
 
 	"github.com/labstack/echo/v4"
+
+	"redthread/collab/notify"
 )
 
 // metricsTimeout bounds what is asked for one scrape.
@@ -38,6 +40,11 @@ func (s *Server) showMetrics(c echo.Context) error {
 	if s.Live != nil {
 		writeStats(&b, "live", s.Live.Stats())
 	}
+	var sent notify.Stats
+	if s.Notify != nil {
+		sent = s.Notify.Stats()
+	}
+	writeStats(&b, "notifications", sent)
 	return c.Blob(http.StatusOK, "text/plain; version=0.0.4; charset=utf-8", b.Bytes())
 }
 
@@ -91,6 +98,9 @@ var metricHelp = map[string]string{
 	"ingest_in_flight_bytes":                 "Bodies being read and handled.",
 	"live_rooms":                             "Investigations that somebody looks at.",
 	"live_subscribers":                       "Open websockets.",
+	"notifications_delivered_total":          "Notifications that Slack or another target has taken.",
+	"notifications_failed_total":             "Notifications given up after the last attempt.",
+	"notifications_attempts_total":           "Attempts to deliver one.",
 }
 
 // writeStats prints the fields of a Stats struct: numbers and switches as they

@@ -21,6 +21,7 @@ import (
 	"redthread/collab"
 	"redthread/collab/auth"
 	"redthread/collab/live"
+	"redthread/collab/notify"
 	"redthread/tracestore"
 	"redthread/tracestore/graph"
 )
@@ -32,8 +33,9 @@ type Deps struct {
 	Graph  *graph.Graph
 	Collab *collab.Store
 	Auth   *auth.Service
-	Ingest *Ingest   // nil: no ingest routes
-	Live   *live.Hub // nil: no websockets
+	Ingest *Ingest         // nil: no ingest routes
+	Live   *live.Hub       // nil: no websockets
+	Notify *notify.Service // nil: nothing is sent from here
 	// Archive checks and copies what is stored; nil: not from here.
 	Archive Archive
 	Log     *slog.Logger

@@ -177,7 +177,7 @@ func (a *app) open(ctx context.Context, failed chan<- error) error {
 		Log: a.log.With("component", "ingest"),
 	})
 	a.server, err = handlers.New(ctx, handlers.Deps{
-		Store: a.store, Graph: graph.New(a.store, graph.Options{Rules: rules}), Collab: a.collab, Auth: a.auth, Ingest: takeSpans, Live: a.hub,
+		Store: a.store, Graph: graph.New(a.store, graph.Options{Rules: rules}), Collab: a.collab, Auth: a.auth, Ingest: takeSpans, Live: a.hub, Notify: notifier,
 		Archive: &archive{data: c.Data, store: a.store, collab: a.collab},
 		Log:     a.log.With("component", "handlers"), PublicURL: c.PublicURL, Version: version, Dev: c.Dev,
 	})
