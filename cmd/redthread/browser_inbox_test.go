@@ -249,11 +249,38 @@ func TestBrowserInbox(t *testing.T) {
 	b.key("z")
 	want("undone", "second of 1, first of 1,second of 0, first of 0")
 	b.until("nothing more to undo", `document.querySelector('[data-part="undo"]') === null`)
+	// What comes does so under nobody's hands, and takes nobody's place.
+	b.until("readings are held back", `(() => {
+		const ask = window.fetch;
+		const held = [];
+		window.held = held;
+		window.release = () => {
+			window.fetch = ask;
+			held.forEach((h) => h.go());
+		};
+		window.fetch = async (at, ...more) => {
+			const res = await ask(at, ...more);
+			if (at !== location.href) return res;
+			const text = await res.clone().text();
+			await new Promise((go) => held.push({ text, go }));
+			return res;
+		};
+		return true;
+	})()`)
 	b.key("j")
+	p.named(boards[1].ID, "3", "@Bob, third of 1")
+	b.until("it is read", `held.some((h) => h.text.includes("third of 1"))`)
+	b.key("s")
+	b.until("the times show", `document.activeElement.matches('[data-part="snooze"] .Menu-item')`)
+	b.until("the readings are done", `(release(), new Promise((then) => setTimeout(() => then(true), 200)))`)
+	b.until("the times still show", `document.activeElement.matches('[data-part="snooze"] .Menu-item')`)
+	b.key("Escape")
+	want("it has come", " third of 1,second of 1, first of 1,second of 0, first of 0")
+	b.until("the focus stayed", `document.activeElement.closest('[data-part="item"]')?.textContent.includes("first of 0")`)
 	b.key("s")
 	b.until("the times show", `document.activeElement.matches('[data-part="snooze"] .Menu-item')`)
 	b.key("Enter")
-	b.until("one is put off", `document.querySelectorAll('[data-part="item"]').length === 3`)
+	b.until("one is put off", `document.querySelectorAll('[data-part="item"]').length === 4`)
 	b.until("by an hour", `/1 message is? ?put off until|put off until/.test(document.querySelector('[data-part="said"]').textContent)`)
 	b.open("/inbox?show=snoozed")
 	b.until("it is among what is put off", `document.querySelectorAll('[data-part="item"]').length === 1`)
@@ -262,8 +289,8 @@ func TestBrowserInbox(t *testing.T) {
 	b.key("#")
 	b.until("a group is done", `document.querySelectorAll("[data-group]").length === 1`)
 	// What comes shows by itself, and folding stays in the address.
-	p.named(boards[1].ID, "3", "@Bob, third of 1")
-	b.until("it shows", items+`.includes("third of 1")`)
+	p.named(boards[1].ID, "4", "@Bob, fourth of 1")
+	b.until("it shows", items+`.includes("fourth of 1")`)
 	b.click(`[data-group="` + boards[1].ID + `"] > summary`)
 	b.until("folded", `new URLSearchParams(location.search).get("closed") === `+jsonText(boards[1].ID))
 	b.follow("load again", chromedp.Reload())

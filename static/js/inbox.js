@@ -28,21 +28,24 @@ export function mount(el) {
     count();
   };
 
-  // Takes what a page of the inbox says in place of what is shown. The focus goes to
-  // the line that now stands where the last one was.
-  const show = async (res, focus, mine) => {
+  // Takes what a page of the inbox says in place of what is shown, unless something
+  // newer was asked for or mayShow says no. The focus stays on its line, or goes to the
+  // one that now stands where that was.
+  const show = async (res, mine, mayShow = () => true) => {
     const page = new DOMParser().parseFromString(await res.text(), "text/html");
     const fresh = page.querySelector('[data-js="inbox"]');
     await letGo();
-    if (!fresh || mine !== asking || !el.isConnected) return;
-    const at = focus ? items().indexOf(current()) : -1;
+    if (!fresh || mine !== asking || !el.isConnected || !mayShow()) return;
+    const held = current();
+    const at = items().indexOf(held);
     for (const child of [...el.children]) unmountAll(child);
     el.replaceChildren(...document.adoptNode(fresh).childNodes);
     mountAll(el);
     prepare();
     if (at < 0) return;
     const left = items();
-    (left[Math.min(at, left.length - 1)]?.querySelector('[data-part="open"]') ?? document.getElementById("main")).focus();
+    const next = left.find((i) => i.id === held.id) ?? left[Math.min(at, left.length - 1)];
+    (next?.querySelector('[data-part="open"]') ?? document.getElementById("main")).focus();
   };
   const send = async (form, button) => {
     const mine = ++asking;
@@ -54,12 +57,13 @@ export function mount(el) {
       const at = new URL(res.url);
       if (at.pathname !== "/inbox") return location.assign(at);
       history.replaceState(history.state, "", at);
-      await show(res, true, mine);
+      await show(res, mine);
       document.dispatchEvent(new Event("redthread:inbox-moved"));
     } catch {
       toast("That did not work. Nothing was changed; try again.", "warn");
     } finally {
       sending--;
+      if (stale) refresh();
     }
     return undefined;
   };
@@ -69,17 +73,17 @@ export function mount(el) {
     send(e.target, e.submitter);
   });
 
+  // Whether the list may change now: not under somebody's hands. If not, it does later.
+  const mayRefresh = () => {
+    stale = sending > 0 || checks().some((c) => c.checked) || el.querySelector("details.Menu[open]") !== null || new URLSearchParams(location.search).has("after");
+    return !stale;
+  };
   const refresh = async () => {
-    // Not under somebody's hands.
-    if (sending > 0 || checks().some((c) => c.checked) || el.querySelector("details.Menu[open]") || new URLSearchParams(location.search).has("after")) {
-      stale = true;
-      return;
-    }
-    stale = false;
+    if (!mayRefresh()) return;
     try {
       const mine = ++asking;
       const res = await fetch(location.href);
-      if (res.ok) await show(res, current() !== undefined, mine);
+      if (res.ok) await show(res, mine, mayRefresh); // a menu may have been opened meanwhile
     } catch {
       stale = true; // the next word of it comes by itself
     }
