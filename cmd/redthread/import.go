@@ -33,10 +33,24 @@ const (
 	shortID = 1 << 28
 )
 
+const importUsage = `usage: redthread import [flags] FILE…
+
+Loads trace files into a running server: OTLP spans or log records (JSON or
+protobuf), Jaeger JSON or Zipkin v2 JSON, gzipped or not, at most 1 GiB each. What a
+file holds is found by looking into it; JSON values may follow each other, one a
+line. A FILE of - is standard input. Prints the links of the first traces of each
+file. It goes on after a file that cannot be read, and then ends with 1.
+
+`
+
 // runImport loads trace files into a running server, over OTLP.
 func runImport(ctx context.Context, e env, args []string) error {
 	fs := flag.NewFlagSet("import", flag.ContinueOnError)
 	fs.SetOutput(e.stderr)
+	fs.Usage = func() {
+		fmt.Fprint(e.stderr, importUsage)
+		fs.PrintDefaults()
+	}
 	url := fs.String("url", e.getenv("REDTHREAD_URL"), "address of the server; empty: --addr")
 	addr := fs.String("addr", or(e.getenv("REDTHREAD_ADDR"), "127.0.0.1:8080"), "address the server listens on")
 	key := fs.String("key", e.getenv("REDTHREAD_KEY"), "ingest key, where the server wants one")
