@@ -60,6 +60,9 @@ func (s *Server) showThread(c echo.Context) error {
 		return err
 	}
 	if p := v.Panel; p != nil {
+		if err := s.tellDue(ctx, p, &t.Legs[t.Selected]); err != nil {
+			return err
+		}
 		if p.Pin, err = s.pinForm(c, pinWhat{Kind: collab.KindSpan, TraceID: p.TraceID, SpanID: p.SpanID, Title: p.Name}); err != nil {
 			return err
 		}

@@ -1,7 +1,9 @@
 package handlers
 
 import (
+	"context"
 	"strconv"
+	"time"
 
 	"redthread/tracestore/graph"
 	"redthread/tracestore/trace"
@@ -100,6 +102,27 @@ func legPanel(g *grouping, st threadState, at int) *views.ThreadPanel {
 		p.Among = g.among(grp, st)
 	}
 	return p
+}
+
+// tellDue says how much of what the leg waited was asked for, where its span tells.
+func (s *Server) tellDue(ctx context.Context, p *views.ThreadPanel, l *graph.Leg) error {
+	if l.WaitNano <= 0 || l.Expired {
+		return nil
+	}
+	spans, err := s.Store.SpansOf(ctx, []trace.Ref{l.Ref})
+	if err != nil {
+		return err
+	}
+	for i := range spans {
+		due, ok := dueOf(&spans[i])
+		asked := l.WaitNano - max(0, spans[i].StartUnixNano-due.due)
+		if !ok || asked < int64(time.Millisecond) {
+			continue // no clock is that good
+		}
+		p.Notes = append(p.Notes, "Of what it waited, "+ui.Duration(asked)+" were asked for: it was not due before, as "+due.by+" says. It stood in its queue for "+ui.Duration(l.WaitNano-asked)+".")
+		break
+	}
+	return nil
 }
 
 // attempts are the other attempts at what the leg did.
