@@ -140,6 +140,14 @@ func TestBrowserAnnotations(t *testing.T) {
 	if got := value[string](bob, `document.querySelector('#span-annotations [data-part="annotate-text"]').value`); got != "" {
 		t.Errorf("after signing out the tab still has %q", got)
 	}
+	// Nor does whoever's session ended by itself.
+	bob.fill(`#span-annotations [data-part="annotate-text"]`, "Half a thought")
+	value[bool](bob, `(sessionStorage.setItem("redthread:whose", "u_somebody"), true)`)
+	bob.open("/t/" + s.job.String() + "/" + s.failed.String())
+	bob.until("the page is whole", `document.querySelector(".Trace").hasAttribute("data-mounted")`)
+	if got := value[string](bob, `document.querySelector('#span-annotations [data-part="annotate-text"]').value`); got != "" {
+		t.Errorf("of somebody else the tab still has %q", got)
+	}
 
 	// The timeline has the deploy, and an entry by hand; the board is replayed.
 	ann.until("the deploy is on the timeline", `document.querySelector(".Timeline-entry--deploy")?.textContent.includes("7f3c1e9d") ?? false`)

@@ -3,6 +3,7 @@
 
 import { listen } from "./keys.js";
 import { mountAll } from "./mount.js";
+import { belongTo } from "./owner.js";
 import { open as openPalette } from "./palette.js";
 import { watchPresses } from "./press.js";
 import { toast, toastKept } from "./toast.js";
@@ -14,6 +15,7 @@ document.addEventListener("htmx:responseError", (e) => {
 });
 document.addEventListener("htmx:sendError", () => toast("The server cannot be reached. Nothing was changed.", "warn"));
 
+belongTo(document.querySelector(".Shell")?.dataset.me, localStorage, sessionStorage); // before anything is taken up again
 watchPresses(window); // before all others, so that what they do about a press waits
 listen(mountAll(document), openPalette);
 toastKept();

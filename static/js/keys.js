@@ -3,7 +3,8 @@
 // heard while somebody types, in a dialog, or with Ctrl, Alt or ⌘. Two owners that
 // bind one key at once are a fault, which the console tells and a test looks for.
 import { toast } from "./toast.js";
-import { forget, visit } from "./palette_recent.js";
+import { leave } from "./owner.js";
+import { visit } from "./palette_recent.js";
 import { activeKeys, chordKey, conflictsOf } from "./keys_list.js";
 
 const chordMillis = 1200;
@@ -113,8 +114,7 @@ export function listen(ready, openPalette) {
   document.addEventListener("submit", (e) => {
     if (e.target.getAttribute("action") !== "/sign-out") return;
     removeEventListener("pagehide", keep);
-    forget(localStorage);
-    sessionStorage.clear(); // what was half written, whom one followed: whoever signs in next may be somebody else
+    leave(localStorage, sessionStorage);
   });
   const opens = (e) => find && (e.ctrlKey || e.metaKey) && !e.altKey && !e.shiftKey && e.key.toLowerCase() === "k";
   let chordUntil = 0;
