@@ -41,8 +41,7 @@ type threadGroup struct {
 	least    int64 // how long one run took: least, median and most
 	median   int64
 	most     int64
-	level    int   // how many hops from the start its first leg is
-	deep     int   // how often it set itself off in a row, within the group
+	deep     int   // how often it set itself off, one run the next, within the group
 	children []int // groups by start
 	size     int   // runs in it and in everything below
 }
@@ -59,12 +58,13 @@ type grouping struct {
 	raw    bool // times as they were sent
 	groups []threadGroup
 	of     []int // group of each leg
+	above  []int // how many runs of its own group set off each leg, one the next
 	ofFold []int // and of each fold
 	at     map[threadKey]int
 }
 
 func newGrouping(t *graph.Thread, raw bool) *grouping {
-	g := &grouping{t: t, raw: raw, of: make([]int, len(t.Legs)), ofFold: make([]int, len(t.Folds)), at: map[threadKey]int{}}
+	g := &grouping{t: t, raw: raw, of: make([]int, len(t.Legs)), above: make([]int, len(t.Legs)), ofFold: make([]int, len(t.Folds)), at: map[threadKey]int{}}
 	// Legs stand after their causes, so groups do too.
 	for i := range t.Legs {
 		l := &t.Legs[i]
@@ -77,7 +77,8 @@ func newGrouping(t *graph.Thread, raw bool) *grouping {
 		}
 		at := g.group(k)
 		g.of[i] = at
-		g.groups[at].take(l, i, g.begin(l))
+		g.above[i] = g.runsAbove(i)
+		g.groups[at].take(l, i, g.begin(l), g.above[i])
 	}
 	examples := map[int][]int{}
 	for i := range t.Legs {
@@ -175,12 +176,24 @@ func (grp *threadGroup) extend(start, end int64) {
 	grp.start, grp.end = min(grp.start, start), max(grp.end, end)
 }
 
-func (grp *threadGroup) take(l *graph.Leg, i int, begin int64) {
-	grp.extend(begin, begin+l.DurationNano)
-	if len(grp.legs) == 0 {
-		grp.level = l.Depth
+// runsAbove counts the runs of a leg's group that lead to it. Between two of them
+// stand only groups below theirs, with work of other names.
+func (g *grouping) runsAbove(leg int) int {
+	at := g.of[leg]
+	for i := leg; ; {
+		c := g.t.Legs[i].Cause
+		if c < 0 || c >= i || g.of[c] == g.groups[at].parent {
+			return 0
+		}
+		if i = c; g.of[i] == at {
+			return g.above[i] + 1
+		}
 	}
-	grp.deep = max(grp.deep, l.Depth-grp.level)
+}
+
+func (grp *threadGroup) take(l *graph.Leg, i int, begin int64, above int) {
+	grp.extend(begin, begin+l.DurationNano)
+	grp.deep = max(grp.deep, above)
 	grp.legs = append(grp.legs, i)
 	grp.waitNano = max(grp.waitNano, l.WaitNano)
 	grp.skewNano = max(grp.skewNano, l.SkewNano)

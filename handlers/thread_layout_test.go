@@ -120,6 +120,31 @@ func TestThreadGroupsOfChains(t *testing.T) {
 	if last := &g.groups[len(g.groups)-1]; last.runs != 60-maxRepeats+1 || last.deep != 60-maxRepeats {
 		t.Errorf("the last has %d runs, deep %d; want %d", last.runs, last.deep, 60-maxRepeats+1)
 	}
+	// What each of them sets off stands in one row too, which did not set off itself.
+	for _, between := range []bool{false, true} { // whether the way to the next leads over it
+		legs := []graph.Leg{testLeg(-1, "web", "POST /quotes", graph.WorkRequest, 0, 10)}
+		for i := range 60 {
+			last := len(legs) - 1
+			if i > 0 && !between {
+				last--
+			}
+			legs = append(legs, testLeg(last, "worker", "Again", graph.WorkJob, int64(i)*20, 10))
+			legs = append(legs, testLeg(len(legs)-1, "worker", "Mail", graph.WorkJob, int64(i)*20+10, 10))
+		}
+		for i := range legs {
+			legs[i].FirstAttempt, legs[i].Fold = -1, -1
+			if cause := legs[i].Cause; cause >= 0 {
+				legs[i].Depth = legs[cause].Depth + 1
+			}
+		}
+		deep := map[string]int{}
+		for _, grp := range newGrouping(&graph.Thread{Legs: legs}, false).groups {
+			deep[grp.name] = max(deep[grp.name], grp.deep)
+		}
+		if deep["Again"] != 60-maxRepeats || deep["Mail"] != 0 {
+			t.Errorf("between %v: set off itself %v deep, want Again %d, Mail 0", between, deep, 60-maxRepeats)
+		}
+	}
 }
 
 func toldOf(th *graph.Thread, selected int, who string) string {
