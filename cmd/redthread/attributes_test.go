@@ -77,7 +77,7 @@ func sendWithKey(t testing.TB, url, kind, key string, body []byte) {
 // traceText is what the API says of a trace, all of it, as soon as it is there.
 func (p *process) traceText(id string) (text string) {
 	p.t.Helper()
-	eventually(p.t, 20*time.Second, "trace "+id, func() (err error) {
+	eventually(p.t, patience, "trace "+id, func() (err error) {
 		text, err = p.traceTextNow(id)
 		return err
 	})

@@ -100,7 +100,7 @@ func TestBackupAndRestore(t *testing.T) {
 			t.Fatal("a batch was refused by the copy")
 		}
 		for _, s := range more {
-			eventually(t, 5*time.Second, "trace "+s.id.String(), func() error {
+			eventually(t, patience, "trace "+s.id.String(), func() error {
 				if got := c.spanCount(s.id); got != s.spans {
 					return fmt.Errorf("%d spans, want %d", got, s.spans)
 				}

@@ -87,7 +87,7 @@ func TestBrowserPalette(t *testing.T) {
 	a.key("?")
 	a.until("the list of keys", `document.getElementById("keys").open && document.getElementById("keys-list").textContent.includes("go to Explore")`)
 	a.key("Escape")
-	a.follow("g e", press("g", 0), press("e", 0))
+	a.follow("g e", keysAtOnce("g", "e"))
 	if got := value[string](a, `location.pathname`); got != "/explore" {
 		t.Errorf("g e led to %s", got)
 	}
@@ -95,8 +95,7 @@ func TestBrowserPalette(t *testing.T) {
 	// On a slow connection the page is there before its modules: what is pressed then
 	// is heard once they are.
 	a.openSlowly("/services")
-	a.key("g")
-	a.key("e")
+	a.do("press g e", keysAtOnce("g", "e"))
 	a.follow("the modules come", release())
 	if got := value[string](a, `location.pathname`); got != "/explore" {
 		t.Errorf("an early g e led to %s", got)
@@ -133,7 +132,7 @@ func release() chromedp.Action[chromedp.Void] {
 // that it has not drawn yet.
 func (b *tab) drawn() {
 	b.t.Helper()
-	b.until("the page is drawn", `performance.getEntriesByType("paint").length > 0`)
+	b.painted()
 	b.until("frames come", `new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))`)
 }
 

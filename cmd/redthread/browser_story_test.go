@@ -76,7 +76,7 @@ func tell(t testing.TB, p *process) story {
 	}
 	s.spans = len(request)
 	sendSpans(t, p, request, job)
-	eventually(t, 10*time.Second, "the story is findable", func() error {
+	eventually(t, patience, "the story is findable", func() error {
 		if a, b := p.spanCount(s.request), p.spanCount(s.job); a != len(request) || b != len(job) {
 			return fmt.Errorf("%d and %d spans, want %d and %d", a, b, len(request), len(job))
 		}
@@ -108,7 +108,7 @@ func traffic(t testing.TB, p *process, n int) {
 				{Key: "dealer.id", Value: trace.Int(int64(r.IntN(30)))}}}
 	}
 	sendSpans(t, p, spans)
-	eventually(t, 10*time.Second, "the traffic is findable", func() error {
+	eventually(t, patience, "the traffic is findable", func() error {
 		if got := p.spanCount(spans[n-1].TraceID); got != 1 {
 			return fmt.Errorf("the last trace has %d spans", got)
 		}
@@ -144,7 +144,7 @@ func bigTrace(t testing.TB, p *process, n int) trace.ID {
 		last[depth] = i
 	}
 	sendSpans(t, p, spans[:n/2], spans[n/2:])
-	eventually(t, 20*time.Second, "the large trace is findable", func() error {
+	eventually(t, patience, "the large trace is findable", func() error {
 		if got := p.spanCount(id); got != n {
 			return fmt.Errorf("%d spans, want %d", got, n)
 		}

@@ -23,9 +23,10 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// patience is how long a page may take to show what a test waits for. It is far
-// more than a person would bear: the machine of a test is busy.
-const patience = 20 * time.Second
+// patience is how long a test waits for something that it means to happen at once.
+// It says nothing of how fast that is: it ends a test that would wait for ever, and
+// the machine of a test may be busy with much else.
+const patience = time.Minute
 
 // chromium starts a headless Chromium that ends with the test. Without one the
 // test is skipped; under CI that is a failure.
@@ -245,19 +246,14 @@ func evaluate[T any](b *tab, js string) (T, error) {
 // when it does not.
 func (b *tab) until(what, js string) {
 	b.t.Helper()
-	b.untilWithin(patience, what, js)
-}
-
-func (b *tab) untilWithin(d time.Duration, what, js string) {
-	b.t.Helper()
-	deadline := time.Now().Add(d)
+	deadline := time.Now().Add(patience)
 	for {
 		got, err := evaluate[[]byte](b, js) // fails while a page makes way for the next
 		if err == nil && string(got) == "true" {
 			return
 		}
 		if time.Now().After(deadline) {
-			b.fatalf("%s: not within %s: %s is %s (%v)", what, d, js, got, err)
+			b.fatalf("%s: not within %s: %s is %s (%v)", what, patience, js, got, err)
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
@@ -287,6 +283,7 @@ func (b *tab) ready() {
 // follow does something that leads to another page, and waits for that.
 func (b *tab) follow(what string, steps ...chromedp.Action[chromedp.Void]) {
 	b.t.Helper()
+	b.painted()
 	before := value[float64](b, `performance.timeOrigin`)
 	b.do(what, steps...)
 	b.until(what+": another page", fmt.Sprintf(`performance.timeOrigin !== %s`, jsonText(before)))
@@ -329,6 +326,30 @@ func targetOf(sel string) string {
 		const box = el.getBoundingClientRect();
 		return { There: true, Hit: met(r), Active: el.matches(":active"), X: r.left + r.width / 2, Y: r.top + r.height / 2, Box: [box.x, box.y, box.width, box.height].join() };
 	})()`
+}
+
+// box is a place in the window.
+type box struct{ X, Y, W, H float64 }
+
+// box is the place of what a CSS selector finds first, once that stands still.
+func (b *tab) box(sel string) (now box) {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	at := `(() => { const r = document.querySelector(` + jsonText(sel) + `).getBoundingClientRect(); return { X: r.x, Y: r.y, W: r.width, H: r.height }; })()`
+	frames := `new Promise((then) => requestAnimationFrame(() => requestAnimationFrame(() => then(` + at + `))))`
+	before, err := chromedp.Run(ctx, chromedp.Evaluate[box](at))
+	for {
+		if err == nil {
+			if now, err = chromedp.Run(ctx, chromedp.Evaluate[box](frames, chromedp.EvalAwaitPromise)); err == nil && now == before && now.W > 0 {
+				return now
+			}
+			before = now
+		}
+		if err != nil {
+			b.fatalf("the place of %s: %v", sel, err)
+		}
+	}
 }
 
 // clickOn clicks what a CSS selector, or an XPath, finds first, once it stands still
@@ -385,12 +406,20 @@ func (b *tab) fill(sel, text string) {
 // like by name.
 func (b *tab) key(name string) {
 	b.t.Helper()
+	b.painted()
 	b.do("press "+name, press(name, 0))
+}
+
+// painted waits until the page was painted once: before that a browser drops keys.
+func (b *tab) painted() {
+	b.t.Helper()
+	b.until("the page is painted", `performance.getEntriesByType("paint").length > 0`)
 }
 
 // write presses the keys of a text.
 func (b *tab) write(text string) {
 	b.t.Helper()
+	b.painted()
 	var keys []chromedp.Action[chromedp.Void]
 	for _, r := range text {
 		name := string(r)
@@ -406,6 +435,25 @@ func (b *tab) write(text string) {
 // even where the page has taken the key for itself, and its SendKeys reads
 // attributes of the field while the page may change them.)
 func press(name string, modifiers chromedp.Modifier) chromedp.Action[chromedp.Void] {
+	return pressAt(name, modifiers, 0)
+}
+
+// keysAtOnce presses keys right after each other, however long the page takes for each:
+// it hears them 50 ms apart.
+func keysAtOnce(names ...string) chromedp.Action[chromedp.Void] {
+	return chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		at := float64(time.Now().UnixMicro()) / 1e6
+		for i, name := range names {
+			if _, err := pressAt(name, 0, input.TimeSinceEpoch(at+0.05*float64(i)))(ctx, t); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// pressAt presses a key at a time, 0: now.
+func pressAt(name string, modifiers chromedp.Modifier, at input.TimeSinceEpoch) chromedp.Action[chromedp.Void] {
 	text := name
 	code := map[string]int64{"Enter": 13, "Escape": 27, "Backspace": 8, "ArrowUp": 38, "ArrowDown": 40}[name]
 	switch c := name[0]; {
@@ -420,7 +468,7 @@ func press(name string, modifiers chromedp.Modifier) chromedp.Action[chromedp.Vo
 	}
 	return chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
 		e := input.DispatchKeyEventParams{Type: input.DispatchKeyEventTypeKeyDown, Key: name, Text: text, UnmodifiedText: text,
-			WindowsVirtualKeyCode: code, NativeVirtualKeyCode: code, Modifiers: int64(modifiers)}
+			WindowsVirtualKeyCode: code, NativeVirtualKeyCode: code, Modifiers: int64(modifiers), Timestamp: at}
 		if modifiers == chromedp.ModifierCtrl && name == "a" {
 			e.Commands = []string{"selectAll"}
 		}

@@ -30,7 +30,7 @@ func TestBrowserThread(t *testing.T) {
 	w := storm{jobs: 40, spans: 3, perSend: 40, start: time.Now().Add(-time.Minute).UnixNano(), every: 20e6, failEach: 15}
 	brew(t, p, w)
 	mail := stormTrace(w.start, 2, 10)
-	eventually(t, 20*time.Second, "the last mail is findable", func() error {
+	eventually(t, patience, "the last mail is findable", func() error {
 		if p.spanCount(stormTrace(w.start, 2, 30)) == 0 {
 			return fmt.Errorf("it is not")
 		}
@@ -103,6 +103,9 @@ func readThreadByKeys(t *testing.T, a *tab, w storm, mail trace.ID) {
 	a.until("h folds the jobs", mapBars+` === 3`)
 	value[bool](a, `(history.back(), true)`)
 	a.until("back unfolds them", mapBars+` === 43`)
+	a.key("h")
+	a.until("h folds them again", mapBars+` === 3`)
+	lateLegs(t, a)
 	// Enter opens the trace.
 	a.key("o")
 	a.until("o goes back", panelOf+` === "POST /imports"`)
@@ -141,7 +144,7 @@ func TestBrowserStorm(t *testing.T) {
 	a := openTab(t, chrome, p, "A")
 	a.signInAs("ann@example.com")
 	page := "/thread/" + w.root().TraceID.String()
-	eventually(t, 60*time.Second, "all of it is counted", func() error {
+	eventually(t, patience, "all of it is counted", func() error {
 		a.open(page)
 		if got, want := value[string](a, mapFolds), fmt.Sprintf("×%s · ", count(w.jobs)); !strings.Contains(got, want) || !strings.Contains(got, "×"+count(w.mails())+" · ") {
 			return fmt.Errorf("folds %s, want %s", got, want)

@@ -72,7 +72,7 @@ func readByKeys(t *testing.T, a *tab, s story) {
 	}
 	a.key("Enter")
 	a.until("Enter goes to the match", selected+` === `+jsonText(s.publish.String()))
-	a.until("the address has the search", `new URLSearchParams(location.search).get("q") === "sidekiq"`)
+	a.until("the address has the search and the match", `new URLSearchParams(location.search).get("q") === "sidekiq" && location.pathname === `+jsonText(page+"/"+s.publish.String()))
 	address := a.path()
 	a.follow("reload", chromedp.Reload())
 	a.until("the match is there after a reload", selected+` === `+jsonText(s.publish.String()))
@@ -247,9 +247,9 @@ func TestBrowserExplore(t *testing.T) {
 	// A stretch of the chart zooms.
 	a.until("the chart is live", `document.querySelector(".Chart .u-over")?.clientWidth > 100`)
 	a.do("show the chart", chromedp.ScrollIntoView(chromedp.CSS(".Chart .u-over")))
-	box := value[[]float64](a, `(() => { const r = document.querySelector(".Chart .u-over").getBoundingClientRect(); return [r.left, r.top, r.width, r.height]; })()`)
-	y := box[1] + box[3]/2
-	a.do("drag over the chart", chromedp.DragAndDropXY(box[0]+box[2]*0.3, y, box[0]+box[2]*0.6, y))
+	at := a.box(".Chart .u-over")
+	y := at.Y + at.H/2
+	a.do("drag over the chart", chromedp.DragAndDropXY(at.X+at.W*0.3, y, at.X+at.W*0.6, y))
 	a.click(`//button[normalize-space()="Zoom"]`)
 	a.until("the time range is in the address", `new URLSearchParams(location.search).has("from") && new URLSearchParams(location.search).has("to")`)
 	if got := query(); got.Get("range") != "" {
@@ -261,8 +261,8 @@ func TestBrowserExplore(t *testing.T) {
 	const plot = `.Chart--heat [data-part="plot"]`
 	a.until("the heatmap is there", `document.querySelector('`+plot+`')?.clientWidth > 100`)
 	a.do("show the heatmap", chromedp.ScrollIntoView(chromedp.CSS(plot)))
-	box = value[[]float64](a, `(() => { const r = document.querySelector('`+plot+`').getBoundingClientRect(); return [r.left, r.top, r.width, r.height]; })()`)
-	a.do("drag a box", chromedp.DragAndDropXY(box[0]+2, box[1]+2, box[0]+box[2]-2, box[1]+box[3]*0.4))
+	at = a.box(plot)
+	a.do("drag a box", chromedp.DragAndDropXY(at.X+2, at.Y+2, at.X+at.W-2, at.Y+at.H*0.4))
 	a.click(`//button[normalize-space()="BubbleUp"]`)
 	a.until("the comparison", `document.querySelectorAll(".BubbleUp .BubbleCard").length > 3`)
 	if got := query(); got.Get("tab") != "bubbleup" || len(got["s"]) != 2 || got.Has("range") {

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -38,7 +37,7 @@ func TestDiskFull(t *testing.T) {
 	if err := os.WriteFile(ballast, make([]byte, 250<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 30*time.Second, "refused for the full disk", func() error {
+	eventually(t, patience, "refused for the full disk", func() error {
 		got, text := send(t, p.otlpHTTP+"/v1/traces", spansIn(newID(r), 1, "default"))
 		if got != 503 || !strings.Contains(text, "disk") {
 			return fmt.Errorf("%d %s", got, text)
@@ -59,7 +58,7 @@ func TestDiskFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	id = newID(r)
-	eventually(t, 30*time.Second, "taken again", func() error {
+	eventually(t, patience, "taken again", func() error {
 		if got, text := send(t, p.otlpHTTP+"/v1/traces", spansIn(id, 2, "default")); got != 200 {
 			return fmt.Errorf("%d %s", got, text)
 		}

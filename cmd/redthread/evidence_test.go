@@ -9,7 +9,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -54,7 +53,7 @@ func TestEvidenceSurvives(t *testing.T) {
 		t.Fatal("a batch was refused")
 	}
 	id := sent[0].id
-	eventually(t, 20*time.Second, "the trace", func() error {
+	eventually(t, patience, "the trace", func() error {
 		if got := p.spanCount(id); got != sent[0].spans {
 			return fmt.Errorf("%d spans, want %d", got, sent[0].spans)
 		}
@@ -87,7 +86,7 @@ func TestEvidenceSurvives(t *testing.T) {
 	p.stop() // everything is in a segment
 
 	p = start(t, dir, "--span-retention", "1ms", "--edge-retention", "1ms")
-	eventually(t, 60*time.Second, "retention", func() error {
+	eventually(t, patience, "retention", func() error {
 		if got := p.spanCount(id); got != 0 {
 			return fmt.Errorf("%d spans are left", got)
 		}

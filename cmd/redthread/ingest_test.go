@@ -218,7 +218,7 @@ func send(t testing.TB, url string, body []byte, headers ...string) (int, string
 
 func (p *process) wantSpans(t *testing.T, id trace.ID, want int) {
 	t.Helper()
-	eventually(t, 10*time.Second, "trace "+id.String(), func() error {
+	eventually(t, patience, "trace "+id.String(), func() error {
 		if got := p.spanCount(id); got != want {
 			return fmt.Errorf("%d spans, want %d", got, want)
 		}

@@ -508,6 +508,7 @@ func TestSendersToServer(t *testing.T) {
 			}
 		}
 	}
+	p.awaitApplied() // what is not there yet is no cause
 	for _, again := range []bool{false, true} {
 		if again {
 			p.stop()

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"testing"
-	"time"
 
 	"redthread/tracestore/otlp"
 	"redthread/tracestore/trace"
@@ -99,7 +98,7 @@ func brew(t testing.TB, p *process, w storm) {
 		}
 	})
 	last := stormTrace(w.start, 1, w.jobs-1)
-	eventually(t, 60*time.Second, "the storm is findable", func() error {
+	eventually(t, patience, "the storm is findable", func() error {
 		if got := p.spanCount(last); got != w.spans {
 			return fmt.Errorf("the last job has %d spans, want %d", got, w.spans)
 		}
