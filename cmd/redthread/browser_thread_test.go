@@ -103,9 +103,6 @@ func readThreadByKeys(t *testing.T, a *tab, w storm, mail trace.ID) {
 	a.until("h folds the jobs", mapBars+` === 3`)
 	value[bool](a, `(history.back(), true)`)
 	a.until("back unfolds them", mapBars+` === 43`)
-	a.key("h")
-	a.until("h folds them again", mapBars+` === 3`)
-	lateLegs(t, a)
 	// Enter opens the trace.
 	a.key("o")
 	a.until("o goes back", panelOf+` === "POST /imports"`)
