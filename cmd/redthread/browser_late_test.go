@@ -63,7 +63,6 @@ func lateLegs(t *testing.T, a *tab) {
 	a.holds("^/thread/")
 	a.key("j")
 	a.key("p")
-	a.write("xy")
 	a.held(1)
 	if value[bool](a, `document.querySelector(".Pin[open]") !== null`) {
 		t.Error("p opened the form of what was selected before")
@@ -81,4 +80,77 @@ func lateLegs(t *testing.T, a *tab) {
 	a.until("what is typed stays", `document.activeElement.matches('[name="text"]') && document.activeElement.value === "odd"`)
 	a.key("Escape")
 	a.until("then the next is shown", panelOf+` === "Mail"`)
+}
+
+// lateSpans goes on in a trace before the span that was selected is there.
+func lateSpans(t *testing.T, a *tab, page string, spans ...string) {
+	const shown = `document.querySelector(".SpanPanel")?.dataset.span`
+	a.holds("^" + page + "/")
+	a.key("j")
+	a.until("the first is selected", selected+` === `+jsonText(spans[0]))
+	a.held(1)
+	a.key("j")
+	a.key("c")
+	a.write("x")
+	a.held(2)
+	if value[bool](a, `document.activeElement.matches("textarea")`) {
+		t.Error("c writes about what was selected before")
+	}
+	a.gives()
+	a.until("what is written is about the second", shown+` === `+jsonText(spans[1])+` &&
+		document.activeElement.matches(".SpanPanel textarea") && document.activeElement.value === "x" || `+shown)
+	a.key("Backspace")
+	a.key("Escape")
+	value[bool](a, `(document.activeElement.blur(), true)`)
+	// Nothing is left of a span that nobody waits for.
+	a.holds("^" + page + "/")
+	a.key("j")
+	a.held(1)
+	a.key("Escape")
+	a.gives()
+	a.until("none is selected, and none awaited", selected+` === "" && !document.querySelector('[data-part="panel"]').hasAttribute("aria-busy") && `+shown+` === undefined || `+shown)
+}
+
+// lateAnswer writes on in a query, and in a menu, before the answer to it is there.
+func lateAnswer(a *tab) {
+	field := `[data-clauses="w"] .Clause--new input`
+	a.open("/explore?v=COUNT&g=http.route")
+	a.holds("^/explore[?]")
+	value[bool](a, `(document.querySelector('th a[data-run]').click(), true)`)
+	a.held(1)
+	a.fill(field, "http.route = /car")
+	a.gives()
+	a.until("the answer is there", `document.querySelectorAll("#explore").length === 1 && new URLSearchParams(location.search).toString() !== "v=COUNT&g=http.route"`)
+	a.until("what is typed goes on", `document.activeElement.value === "http.route = /car" && document.activeElement.selectionStart === 17 && document.activeElement.name === "w" || document.activeElement.outerHTML`)
+	a.write("s")
+	a.key("Enter")
+	a.until("and is asked", `new URLSearchParams(location.search).getAll("w").includes("http.route = /cars")`)
+	// The menu of a cell stays until it is closed.
+	a.holds("^/explore[?]")
+	before := a.path()
+	value[bool](a, `(document.getElementById("explore-run").click(), true)`)
+	a.held(1)
+	value[bool](a, `(document.querySelector(".CellMenu-button").click(), true)`)
+	value[bool](a, `(window.menu = document.querySelector(".CellMenu"), true)`)
+	a.gives()
+	a.until("the menu is there", `window.menu.isConnected && window.menu.contains(document.activeElement)`)
+	a.key("Escape")
+	a.until("then the answer is", `!document.querySelector("#explore-answer").hasAttribute("aria-busy") && document.querySelector(".CellMenu") === null`)
+	if got := a.path(); got != before {
+		a.t.Errorf("the address is %s, want %s", got, before)
+	}
+}
+
+// latePlaces chooses in the palette before all is found.
+func latePlaces(a *tab) {
+	const chosen = `document.querySelector('.Palette-row[aria-selected="true"] .Palette-label')?.textContent`
+	a.holds("^/api/v1/palette")
+	a.openPalette("e")
+	a.held(2)
+	a.key("ArrowDown")
+	a.key("ArrowDown")
+	first := value[string](a, chosen)
+	a.gives()
+	a.until("the same is chosen", chosen+` === `+jsonText(first)+` || `+chosen)
+	a.key("Escape")
 }

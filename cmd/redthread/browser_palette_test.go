@@ -39,6 +39,7 @@ func TestBrowserPalette(t *testing.T) {
 	a.until("it lists screens", `[...document.querySelectorAll(".Palette-row")].some((r) => r.textContent.includes("Explore"))`)
 	a.key("Escape")
 	a.until("the focus is back", `!document.querySelector(".Palette").open && document.activeElement.matches('.Rail a[href="/inbox"]')`)
+	latePlaces(a)
 	palette("dqto")
 	choice("Dealer quotes time out")
 	a.follow("go there", press("Enter", 0))

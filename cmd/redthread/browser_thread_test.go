@@ -66,6 +66,7 @@ func readThreadByKeys(t *testing.T, a *tab, w storm, mail trace.ID) {
 		t.Errorf("%d red ways, want the two from the request to the mail", got)
 	}
 
+	lateLegs(t, a)
 	// o, j and k select; the address keeps it.
 	a.key("o")
 	a.until("o selects the origin", panelOf+` === "POST /imports"`)

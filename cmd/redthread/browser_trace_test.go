@@ -44,6 +44,7 @@ func readByKeys(t *testing.T, a *tab, s story) {
 		a.until("after "+key+" the address says so", `location.pathname === `+jsonText(page+"/"+span.String()))
 		a.until("after "+key+" the panel shows it", `document.querySelector(".SpanPanel")?.dataset.span === `+jsonText(span.String()))
 	}
+	lateSpans(t, a, page, s.root.String(), spanID(0xa2).String())
 	wantSelected("j", s.root)
 	wantSelected("j", spanID(0xa2))
 	wantSelected("j", spanID(0xa3))
@@ -273,6 +274,7 @@ func TestBrowserExplore(t *testing.T) {
 	a.until("the value filters and the selection is gone", `(() => { const q = new URLSearchParams(location.search); return q.getAll("w").length === 1 && !q.has("s") && !q.has("tab"); })()`)
 	a.do("go back", chromedp.NavigateBack())
 	a.until("back has the comparison", `document.querySelector(".BubbleUp .BubbleCard") !== null`)
+	lateAnswer(a)
 	a.leave()
 	p.stop()
 }

@@ -2,7 +2,7 @@ import { mountAll, unmountAll } from "./mount.js";
 import { toast } from "./toast.js";
 import { number } from "./chart_format.js";
 import { bind, isTyping } from "./keys.js";
-import { letGo } from "./press.js";
+import { goOn, handsOff } from "./press.js";
 import { liveCells } from "./explore_cells.js";
 import { liveClauses } from "./explore_clauses.js";
 import { searchOf, withFilter, withSelection, withTab, withWindow, withoutSelection } from "./explore_url.js";
@@ -35,7 +35,7 @@ export function mount(el) {
       e.preventDefault();
       form.requestSubmit();
     }
-    if (e.key === "Escape" && running) running.abort();
+    if (e.key === "Escape" && running && !document.querySelector("dialog[open]")) running.abort();
   });
   const unbind = bind("explore", [
     { key: "Shift Enter", does: "run the query; Esc stops it", listed: true },
@@ -72,6 +72,7 @@ export function mount(el) {
 
 /** The request under way; there is one at a time. @type {AbortController | null} */
 let running = null;
+let idle = null; // what the button says while there is none
 
 addEventListener("popstate", () => {
   if (location.pathname === "/explore" && document.getElementById("explore")) load(location.href);
@@ -82,11 +83,13 @@ async function run(href) {
 }
 
 // Loads an address and puts its content in place of this one's. What was there
-// stays if that does not work.
+// stays if that does not work. What somebody writes meanwhile goes along.
 async function load(href) {
   running?.abort();
   const request = new AbortController();
   running = request;
+  goOn(document.getElementById("explore"), false);
+  const before = fieldsOf(document.getElementById("explore-form"));
   const id = [...crypto.getRandomValues(new Uint8Array(16))].map((b) => b.toString(16).padStart(2, "0")).join("");
   const progress = show(request, id);
   try {
@@ -97,12 +100,12 @@ async function load(href) {
       return false;
     }
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    await letGo();
-    if (request.signal.aborted) return false;
-    swap(page, "#explore");
+    await handsOff(document.getElementById("explore"), request.signal, false);
+    swap(page, "#explore", written(before));
     swap(page, ".TopBar-scope");
     return true;
   } catch (err) {
+    if (running !== request) return false; // another was asked for
     if (request.signal.aborted) toast("Stopped. The answer shown is the one before.");
     else toast("The server cannot be reached. Nothing you typed is lost.", "warn");
     return false;
@@ -112,15 +115,42 @@ async function load(href) {
   }
 }
 
-function swap(page, selector) {
+const fieldsOf = (form) => new Map([...form.elements].filter((f) => f.name && f.type !== "hidden").map((f) => [f, f.value]));
+
+// What was written into the query since the fields had the values before.
+function written(before) {
+  return [...fieldsOf(document.getElementById("explore-form"))].filter(([f, value]) => value !== (before.get(f) ?? "")).map(([f, value]) => ({
+    name: f.name, was: before.get(f) ?? "", value, caret: f === document.activeElement && f.matches("input") ? [f.selectionStart, f.selectionEnd] : null,
+  }));
+}
+
+// Writes it into another form of the query, where its field stands there.
+function writeIn(form, changes) {
+  const left = new Set(fieldsOf(form).keys());
+  for (const { name, was, value, caret } of changes) {
+    const same = [...left].filter((f) => f.name === name);
+    const field = same.find((f) => f.value === was) ?? same.find((f) => f.value === "");
+    if (!field) continue;
+    left.delete(field);
+    field.value = value;
+    field.closest("details")?.setAttribute("open", "");
+    if (!caret) continue;
+    field.closest("[data-clauses] [data-clause]")?.classList.add("is-open");
+    field.focus({ preventScroll: true });
+    field.setSelectionRange(...caret);
+  }
+}
+
+function swap(page, selector, changes = []) {
   const before = document.querySelector(selector);
   const after = page.querySelector(selector);
   if (!before || !after) return;
   const focused = before.contains(document.activeElement) ? document.activeElement.id : "";
   unmountAll(before);
   before.replaceWith(after);
+  if (changes.length > 0) writeIn(after.querySelector("#explore-form"), changes);
   mountAll(after);
-  if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
+  if (focused && !changes.some((c) => c.caret)) document.getElementById(focused)?.focus({ preventScroll: true });
 }
 
 // While a query runs its button stops it and counts the seconds; a bar shows the
@@ -129,7 +159,7 @@ function show(request, id) {
   const button = document.getElementById("explore-run");
   const answer = document.getElementById("explore-answer");
   const status = document.querySelector('#explore-form [data-part="status"]');
-  const label = [...button.childNodes];
+  idle ??= [...button.childNodes];
   const begin = performance.now();
   const bar = progressBar();
   answer?.setAttribute("aria-busy", "true");
@@ -154,7 +184,8 @@ function show(request, id) {
     clearInterval(slow);
     bar.element.remove();
     if (running !== request) return;
-    button.replaceChildren(...label);
+    button.replaceChildren(...idle);
+    idle = null;
     answer?.removeAttribute("aria-busy");
   };
 }

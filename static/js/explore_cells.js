@@ -21,6 +21,7 @@ export function liveCells(el, current, go) {
     opener?.setAttribute("aria-expanded", "false");
     if (focus) opener?.focus();
     opener = null;
+    el.dispatchEvent(new Event("toggle")); // as other menus do
   };
   const open = (b) => {
     const again = b === opener;

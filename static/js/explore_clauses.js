@@ -18,14 +18,16 @@ export function liveClauses(form, run) {
     for (const clause of group.querySelectorAll("[data-clause]")) live(clause, group.dataset.clauses);
   }
 
-  form.addEventListener("focusin", (e) => {
-    const clause = clauseOf(e.target);
-    if (!clause || !e.target.matches("input")) return;
+  const enter = (input) => {
+    const clause = clauseOf(input);
+    if (!clause || !input.matches("input")) return;
     known.load();
     clause.classList.add("is-open");
-    e.target.placeholder = clause.dataset.placeholder ?? e.target.placeholder;
-    completion.open(e.target, clause);
-  }, { signal: off.signal });
+    input.placeholder = clause.dataset.placeholder ?? input.placeholder;
+    completion.open(input, clause);
+  };
+  for (const clause of form.querySelectorAll("[data-clause].is-open")) enter(clause.querySelector("input"));
+  form.addEventListener("focusin", (e) => enter(e.target), { signal: off.signal });
   form.addEventListener("focusout", (e) => {
     const clause = clauseOf(e.target);
     if (!clause || !e.target.matches("input")) return;
@@ -77,13 +79,13 @@ function clauseOf(target) {
 function live(clause, param) {
   const input = clause.querySelector("input");
   clause.dataset.param = param;
-  clause.dataset.before = input.value;
+  clause.dataset.before = input.defaultValue;
   clause.dataset.placeholder = input.placeholder;
   input.removeAttribute("list");
   input.setAttribute("role", "combobox");
   input.setAttribute("aria-autocomplete", "list");
   input.setAttribute("aria-expanded", "false");
-  settle(clause);
+  if (!clause.classList.contains("is-open")) settle(clause); // else somebody writes in it
 }
 
 // Shows a finished clause as text, and keeps one open that cannot be read.
@@ -245,12 +247,17 @@ class Completion {
     known.then = () => {
       const input = document.activeElement;
       const clause = clauseOf(input);
-      if (clause && form.contains(input) && input.matches("input")) this.open(input, clause);
+      if (!clause || !form.contains(input) || !input.matches("input") || this.shut === input) return;
+      const picked = this.list && this.at >= 0 ? this.choices[this.at].text : undefined;
+      this.open(input, clause);
+      const at = this.list ? this.choices.findIndex((c) => c.text === picked) : -1;
+      if (at >= 0) this.move(at);
     };
   }
 
   open(input, clause) {
     this.close();
+    this.shut = null;
     this.choices = choices(clause.dataset.param, input.value, this.known.known());
     if (this.choices.length === 0) return;
     this.input = input;
@@ -297,6 +304,7 @@ class Completion {
     else if (e.key === "ArrowUp") this.move((this.at - 1 + n) % n);
     else if ((e.key === "Enter" && !e.shiftKey || e.key === "Tab" && !e.shiftKey) && this.at >= 0) this.take(this.at);
     else if (e.key === "Escape") {
+      this.shut = this.input; // more to choose from does not open it again
       this.close();
       e.preventDefault();
       e.stopPropagation();
@@ -322,6 +330,8 @@ class Completion {
     input.setSelectionRange(c.text.length, c.text.length);
     input.focus();
     input.dispatchEvent(new Event("input", { bubbles: true }));
-    if (c.done) this.close();
+    if (!c.done) return;
+    this.shut = input;
+    this.close();
   }
 }

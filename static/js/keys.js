@@ -6,6 +6,7 @@ import { toast } from "./toast.js";
 import { leave } from "./owner.js";
 import { visit } from "./palette_recent.js";
 import { activeKeys, chordKey, conflictsOf } from "./keys_list.js";
+import { waitingKeys } from "./keys_wait.js";
 
 const chordMillis = 1200;
 const mountMillis = 3_000; // how long the keys wait for the modules of a slow connection
@@ -21,9 +22,10 @@ const bound = [];
  * @returns {boolean}
  */
 export function isTyping(e) {
-  const t = e.target;
-  return e.isComposing || (t instanceof HTMLElement && (t.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(t.tagName) && !/^(checkbox|radio|button|submit)$/.test(t.type)));
+  return e.isComposing || takesText(e.target);
 }
+
+const takesText = (t) => t instanceof HTMLElement && (t.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(t.tagName) && !/^(checkbox|radio|button|submit)$/.test(t.type));
 
 /**
  * Binds keys until the result is called. Of several with the same owner, the last
@@ -51,6 +53,35 @@ export function active() {
 /** @returns {string[]} keys that two owners claim now */
 export function conflicts() {
   return conflictsOf(bound);
+}
+
+// What waited is pressed: into the field, if one before it went to one.
+const waiting = waitingKeys((e) => {
+  const field = document.activeElement;
+  if (!takesText(field)) return command(e);
+  if (!field.matches("textarea, input[type=text], input:not([type])")) return false;
+  field.setRangeText(e.key, field.selectionStart, field.selectionEnd, "end");
+  return field.dispatchEvent(new Event("input", { bubbles: true }));
+});
+
+/**
+ * Says that what keys are about will be shown: those with waits, or all.
+ * @type {(shown: Promise<boolean>, all?: boolean) => void} shown is kept once it is, with false if it is not
+ */
+export const comes = waiting.comes;
+
+let chordUntil = 0;
+
+/** Does what a key is bound to; false if there is nothing. */
+function command(e) {
+  if (e.ctrlKey || e.metaKey || e.altKey || isTyping(e) || document.querySelector("dialog[open]")) return false;
+  if (waiting.takes(e, () => bound.some(({ list }) => list.some((b) => b.waits && b.key === e.key)))) return true;
+  const chord = e.timeStamp < chordUntil;
+  chordUntil = !chord && e.key === "g" ? e.timeStamp + chordMillis : 0;
+  const key = chord ? chordKey("g", e.key) : e.key;
+  const act = active().find((b) => b.key === key && !b.listed);
+  act?.run(e);
+  return act !== undefined;
 }
 
 /** Shows the list of keys. */
@@ -117,16 +148,6 @@ export function listen(ready, openPalette) {
     leave(localStorage, sessionStorage);
   });
   const opens = (e) => find && (e.ctrlKey || e.metaKey) && !e.altKey && !e.shiftKey && e.key.toLowerCase() === "k";
-  let chordUntil = 0;
-  const command = (e) => {
-    if (e.ctrlKey || e.metaKey || e.altKey || isTyping(e) || document.querySelector("dialog[open]")) return false;
-    const chord = e.timeStamp < chordUntil;
-    chordUntil = !chord && e.key === "g" ? e.timeStamp + chordMillis : 0;
-    const key = chord ? chordKey("g", e.key) : e.key;
-    const act = active().find((b) => b.key === key && !b.listed);
-    act?.run(e);
-    return act !== undefined;
-  };
   const hear = () => {
     document.addEventListener("keydown", (e) => {
       if (opens(e)) {

@@ -7,6 +7,7 @@
  * @property {(e?: KeyboardEvent) => void} [run]
  * @property {() => boolean} [when] whether it works just now; without it always
  * @property {boolean} [listed] it is only listed: something else hears it
+ * @property {boolean} [waits] it is about what is selected, and waits while that is fetched
  * @property {string[]} [shown] how the list writes it, if not as it is
  * @property {string} [action] its name in the palette; without it the palette leaves it out
  */

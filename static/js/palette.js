@@ -4,7 +4,8 @@
 import { active } from "./keys.js";
 import { rank } from "./fuzzy.js";
 import { recent } from "./palette_recent.js";
-import { ordered, sections } from "./palette_list.js";
+import { letGo } from "./press.js";
+import { ordered, placeOf, sections } from "./palette_list.js";
 
 const typingMillis = 80;
 
@@ -107,7 +108,8 @@ async function ask() {
   } catch {
     return; // what is here already still works
   }
-  if (dialog.open) draw();
+  await letGo();
+  if (dialog.open && mine === asking) draw();
 }
 
 // Everything that may be listed, for the text.
@@ -126,9 +128,10 @@ function candidates(text) {
 
 function draw() {
   const text = input.value.trim();
+  const before = shown;
   shown = ordered(text, candidates(text), (items) => rank(text, items));
   if (text) shown.push({ kind: "find", label: `Find “${text}” in all data`, detail: "", url: `/find?q=${encodeURIComponent(text)}` });
-  at = Math.min(at, Math.max(shown.length - 1, 0));
+  at = placeOf(before, at, shown);
   let kind;
   const rows = [];
   let group;

@@ -18,6 +18,20 @@ export const sections = {
 const mostOfKind = 8;
 
 /**
+ * Where what was chosen stands in another list; the first is nobody's choice.
+ * @template {{kind: string, label: string, url?: string}} T
+ * @param {T[]} before
+ * @param {number} at the place in before
+ * @param {T[]} now
+ * @returns {number} 0 if it is gone
+ */
+export function placeOf(before, at, now) {
+  const it = before[at];
+  if (at === 0 || !it) return 0;
+  return Math.max(now.findIndex((n) => n.kind === it.kind && n.label === it.label && n.url === it.url), 0);
+}
+
+/**
  * What is listed, together by heading: without a text in the order of the headings,
  * with one the heading of the best comes first. Each address is named once.
  * @template {{kind: string, label: string, url?: string}} T

@@ -18,6 +18,8 @@ export function mount(el) {
   const submit = async (e) => {
     e.preventDefault();
     const button = form.querySelector('[type="submit"]');
+    const text = form.elements.namedItem("text");
+    const sent = text.value;
     button.disabled = true;
     try {
       const res = await fetch(form.action, {
@@ -27,11 +29,13 @@ export function mount(el) {
       });
       const body = await res.json();
       if (!res.ok) throw new Error(body.error?.message ?? `The server answered ${res.status}.`);
+      const focus = document.activeElement;
+      const here = focus === document.body || el.contains(focus); // else somebody went on
       el.open = false;
       form.elements.namedItem("ref").value = crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}`;
-      form.elements.namedItem("text").value = "";
+      if (text.value === sent) text.value = "";
       toastLink(`Pinned to “${body.title}”.`, body.path);
-      el.querySelector("summary").focus();
+      if (here) el.querySelector("summary").focus();
     } catch (err) {
       toast(`Not pinned: ${err.message} What you typed is kept.`, "warn");
     } finally {
@@ -39,7 +43,7 @@ export function mount(el) {
     }
   };
   // The last form of the page is the most particular: a span's, not its trace's.
-  const unbind = bind("pin", [{ key: "p", does: "pin this to an investigation", action: "Pin to an investigation", when: () => [...document.querySelectorAll(".Pin")].at(-1) === el, run: () => { el.open = true; } }]);
+  const unbind = bind("pin", [{ key: "p", waits: true, does: "pin this to an investigation", action: "Pin to an investigation", when: () => [...document.querySelectorAll(".Pin")].at(-1) === el, run: () => { el.open = true; } }]);
 
   showTitle();
   form.addEventListener("change", showTitle);

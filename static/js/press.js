@@ -23,6 +23,39 @@ export function afterPress(act) {
 export const letGo = () => new Promise(afterPress);
 
 /**
+ * Closes the menus in el and leaves a text there: somebody goes on.
+ * @param {Element} el
+ * @param {boolean} typing whether it leaves a text
+ */
+export function goOn(el, typing = true) {
+  for (const menu of el.querySelectorAll("details.Menu[open]")) menu.open = false;
+  if (typing && el.contains(document.activeElement) && document.activeElement.matches(texts)) document.activeElement.blur();
+}
+
+/**
+ * Kept as soon as nothing is pressed, and in el no menu is open and nobody types: what
+ * was begun since somebody asked for what comes is of what stands there.
+ * @param {Element} el
+ * @param {AbortSignal} signal breaks it when nobody waits any more
+ * @param {boolean} typing whether it waits for who types, too
+ */
+export async function handsOff(el, signal, typing = true) {
+  const inUse = () => el.querySelector(openMenu) || (typing && el.contains(document.activeElement) && document.activeElement.matches(texts));
+  await letGo();
+  while (!signal.aborted && inUse()) {
+    await new Promise((done) => {
+      for (const type of ["toggle", "focusout"]) el.addEventListener(type, done, { capture: true, once: true });
+      signal.addEventListener("abort", done, { once: true });
+    });
+    await letGo();
+  }
+  signal.throwIfAborted();
+}
+
+const texts = "textarea, input[type=text], input:not([type])";
+const openMenu = "details.Menu[open], .CellMenu";
+
+/**
  * Begins to watch what is pressed.
  * @param {EventTarget} page the window
  */

@@ -2,8 +2,8 @@
 // over the minimap and the axis, and hover. Without it all of this is links.
 import { mountAll, unmountAll } from "./mount.js";
 import { toast } from "./toast.js";
-import { bind, isTyping } from "./keys.js";
-import { letGo } from "./press.js";
+import { bind, comes, isTyping } from "./keys.js";
+import { goOn, handsOff } from "./press.js";
 import { dragged, gripAt } from "./waterfall_brush.js";
 import { stepBar, timeAt, zoomed } from "./thread_scale.js";
 import { svg } from "./svg.js";
@@ -28,10 +28,17 @@ export function mount(el) {
   const rowOf = (bar) => bar?.closest("[data-row]");
 
   // load replaces the page by the state that an address tells. focus says which
-  // bar is to have the focus then: a group, the n-th, "*" for what is selected, or
-  // "effect" for the first of what that set off.
-  const load = async (href, { push = true, focus = "" } = {}) => {
+  // bar is to have the focus then: a group, one of now, "*" for what is selected, or
+  // "effect" for the first of what that set off. It tells whether that is shown.
+  const load = (href, how = {}) => {
+    const shown = fetchAndShow(href, how);
+    comes(shown, true);
+    return shown;
+  };
+  const fetchAndShow = async (href, { push = true, focus = "" }) => {
     clearTimeout(timer);
+    goOn(el);
+    const nth = bars().indexOf(focus);
     asking.abort();
     asking = new AbortController();
     const { signal } = asking;
@@ -42,38 +49,50 @@ export function mount(el) {
       if (!answer.ok) throw new Error(`${href}: ${answer.status}`);
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       const fresh = page.querySelector('[data-js~="thread"]');
-      await letGo();
-      signal.throwIfAborted();
+      await handsOff(el, signal);
       const side = part("map")?.querySelector(".ThreadMap-scroll")?.scrollLeft ?? 0;
       if (push && href !== location.pathname + location.search) history.pushState({ thread: true }, "", href);
       for (const old of el.children) unmountAll(old);
       el.replaceChildren(...fresh.childNodes);
-      for (const now of el.children) mountAll(now);
+      const mounted = [...el.children].map((now) => mountAll(now));
       const scroll = part("map")?.querySelector(".ThreadMap-scroll");
       if (scroll) scroll.scrollLeft = side;
       listenToBrush();
       const at = focus === "" ? null
-        : typeof focus === "number" ? bars()[focus]
+        : focus instanceof Element ? sameBar(focus, nth)
         : focus === "effect" ? effect() ?? current()
         : el.querySelector(`[data-group="${CSS.escape(focus)}"] [data-part="bar"]`) ?? el.querySelector('[data-part="bar"][aria-current]');
       at?.focus({ preventScroll: true });
       at?.scrollIntoView({ block: "nearest", inline: "nearest" });
+      el.removeAttribute("aria-busy");
+      await Promise.all(mounted); // their keys work now
+      return true;
     } catch (err) {
-      if (err.name === "AbortError") return;
+      if (err.name === "AbortError") return false;
       console.error("redthread: thread", err);
       toast("That part of the thread could not be loaded. Try once more.", "warn");
+      el.removeAttribute("aria-busy");
+      return false;
     }
-    el.removeAttribute("aria-busy");
+  };
+  // The bar that stands for what an earlier one did, the nth of its time.
+  const sameBar = (old, nth) => {
+    const all = bars();
+    const same = all.filter((b) => b.dataset.trace === old.dataset.trace);
+    return same.includes(all[nth]) || same.length === 0 ? all[nth] : same[0];
   };
 
   // go follows a link of the page in place.
   const go = (link, focus = "") => link && load(link.getAttribute("href"), { focus });
   const focusBar = (bar) => {
     if (!bar) return;
+    asking.abort(); // what was asked for before would take the focus back
     bar.focus();
     bar.scrollIntoView({ block: "nearest", inline: "nearest" });
     clearTimeout(timer);
-    timer = setTimeout(() => go(bar, bars().indexOf(bar)), SETTLE);
+    comes(new Promise((shown) => {
+      timer = setTimeout(() => shown(fetchAndShow(bar.getAttribute("href"), { focus: bar })), SETTLE);
+    }));
   };
   const step = (by, list = bars()) => {
     const at = current();
@@ -101,14 +120,14 @@ export function mount(el) {
   const unbind = bind("thread", [
     { key: "j", does: "next bar", when: mapped, run: () => step(1) },
     { key: "k", does: "bar before", when: mapped, run: () => step(-1) },
-    { key: "h", does: "fold the group", when: mapped, run: () => fold(false) },
-    { key: "l", does: "unfold the group", when: mapped, run: () => fold(true) },
+    { key: "h", waits: true, does: "fold the group", when: mapped, run: () => fold(false) },
+    { key: "l", waits: true, does: "unfold the group", when: mapped, run: () => fold(true) },
     { key: "o", does: "to the origin: what began all this", action: "Go to the origin", when: mapped, run: () => focusBar(bars()[0]) },
-    { key: "e", does: "what the selected span caused", action: "Show the effects", when: () => effects() !== null || effect() !== null, run: () => effects() ? go(effects(), "effect") : focusBar(effect()) },
+    { key: "e", waits: true, does: "what the selected span caused", action: "Show the effects", when: () => effects() !== null || effect() !== null, run: () => effects() ? go(effects(), "effect") : focusBar(effect()) },
     { key: "[", does: "failed run before", when: mapped, run: () => step(-1, failed()) },
     { key: "]", does: "next failed run", when: mapped, run: () => step(1, failed()) },
-    { key: "z", does: "zoom in", when: () => inward() !== null, run: () => go(inward(), "*") },
-    { key: "0", does: "show the whole thread", when: () => whole() !== null, run: () => go(whole(), "*") },
+    { key: "z", waits: true, does: "zoom in", when: () => inward() !== null, run: () => go(inward(), "*") },
+    { key: "0", waits: true, does: "show the whole thread", when: () => whole() !== null, run: () => go(whole(), "*") },
     {
       key: "Enter", does: "open the trace of the bar", when: () => document.activeElement?.matches('[data-part="bar"]') ?? false,
       run: () => location.assign(document.activeElement.dataset.trace),
@@ -123,8 +142,7 @@ export function mount(el) {
     const link = e.target.closest('[data-part="bar"], [data-part="fold"], [data-part="go"], [data-part="close"]');
     if (!link || !el.contains(link)) return;
     e.preventDefault();
-    const bar = bars().indexOf(link);
-    go(link, bar >= 0 ? bar : rowOf(link)?.dataset.group || "*");
+    go(link, link.matches('[data-part="bar"]') ? link : rowOf(link)?.dataset.group || "*");
   });
   // Where one goes whom this page follows.
   on(document, "view:go", (e) => {
@@ -215,6 +233,7 @@ export function mount(el) {
 
   return () => {
     clearTimeout(timer);
+    comes(Promise.resolve(false));
     asking.abort();
     brushing.abort();
     stop.abort();

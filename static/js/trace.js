@@ -2,8 +2,8 @@
 // span, and the keys that act on it.
 import { mountAll, unmountAll } from "./mount.js";
 import { toast } from "./toast.js";
-import { bind, isTyping } from "./keys.js";
-import { letGo } from "./press.js";
+import { bind, comes, isTyping } from "./keys.js";
+import { goOn, handsOff } from "./press.js";
 import { takeNotes } from "./trace_notes.js";
 
 const SETTLE = 70; // milliseconds: a held j does not ask for every panel on its way
@@ -23,8 +23,8 @@ export function mount(el) {
     for (const old of panel.children) unmountAll(old);
     panel.replaceChildren(...nodes);
     panel.scrollTop = 0;
-    mountAll(panel);
     notes.restore(panel);
+    return mountAll(panel);
   };
   const load = async (href) => {
     asking.abort();
@@ -36,25 +36,34 @@ export function mount(el) {
       if (answer.status === 401) location.reload();
       if (!answer.ok) throw new Error(`${href}: ${answer.status}`);
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-      await letGo();
-      signal.throwIfAborted();
-      show([...page.body.children]);
+      await handsOff(panel, signal);
+      const mounted = show([...page.body.children]);
       el.querySelector('[data-part="thread"]').href = panel.querySelector('[data-part="effects"]')?.href ?? `/thread/${el.dataset.trace}`;
+      panel.removeAttribute("aria-busy");
+      await mounted; // its keys work now
+      return true;
     } catch (err) {
-      if (err.name === "AbortError") return;
+      if (err.name === "AbortError") return false;
       console.error("redthread: span panel", err);
       toast("The span could not be loaded. Pick it again to try once more.", "warn");
+      panel.removeAttribute("aria-busy");
+      return false;
     }
-    panel.removeAttribute("aria-busy");
   };
 
   el.addEventListener("trace:select", (e) => {
     clearTimeout(timer);
-    if (e.detail.key) timer = setTimeout(load, SETTLE, e.detail.href);
-    else {
-      asking.abort();
+    asking.abort(); // nobody waits for it any more
+    goOn(panel);
+    comes(new Promise((shown) => {
+      if (e.detail.key) {
+        timer = setTimeout(() => shown(load(e.detail.href)), SETTLE);
+        return;
+      }
       show([...empty.content.cloneNode(true).children]);
-    }
+      panel.removeAttribute("aria-busy");
+      shown(true);
+    }));
   }, { signal: stop.signal });
 
   panel.addEventListener("click", (e) => {
@@ -68,10 +77,10 @@ export function mount(el) {
   const press = (name) => panel.querySelector(`[data-part="${name}"]`) ?? el.querySelector(`[data-part="${name}"]`);
   const can = (...names) => () => names.some((n) => press(n) != null);
   const unbind = bind("trace", [
-    { key: "o", does: "what caused the selected span: its thread, with the way from the origin", action: "Go to the origin: what caused this", when: can("origin", "thread"), run: () => (press("origin") ?? press("thread")).click() },
-    { key: "e", does: "what the selected span caused", action: "Show the effects", when: can("effects", "thread"), run: () => (press("effects") ?? press("thread")).click() },
-    { key: "t", does: "follow the thread", action: "Follow the thread", when: can("thread"), run: () => press("thread").click() },
-    { key: "c", does: "write about the selected span", action: "Write about this", run: () => notes.write(panel) },
+    { key: "o", waits: true, does: "what caused the selected span: its thread, with the way from the origin", action: "Go to the origin: what caused this", when: can("origin", "thread"), run: () => (press("origin") ?? press("thread")).click() },
+    { key: "e", waits: true, does: "what the selected span caused", action: "Show the effects", when: can("effects", "thread"), run: () => (press("effects") ?? press("thread")).click() },
+    { key: "t", waits: true, does: "follow the thread", action: "Follow the thread", when: can("thread"), run: () => press("thread").click() },
+    { key: "c", waits: true, does: "write about the selected span", action: "Write about this", run: () => notes.write(panel) },
   ]);
   document.addEventListener("keydown", (e) => {
     if (e.key !== "Escape" || e.ctrlKey || e.metaKey || e.altKey || e.shiftKey || e.defaultPrevented || isTyping(e) || document.querySelector("dialog[open]")) return;
@@ -80,6 +89,7 @@ export function mount(el) {
 
   return () => {
     clearTimeout(timer);
+    comes(Promise.resolve(false));
     asking.abort();
     stop.abort();
     unbind();

@@ -1,3 +1,5 @@
+import { isTyping } from "./keys.js";
+
 const EVERY = 2000; // milliseconds
 const TRIES = 60;
 
@@ -20,7 +22,8 @@ export function mount(el) {
     }
     try {
       const answer = await fetch(el.dataset.href, { method: "HEAD" });
-      if (answer.ok) location.reload();
+      // Not under somebody who looks for another.
+      if (answer.ok && !isTyping({ target: document.activeElement }) && !document.querySelector("dialog[open]")) location.reload();
     } catch {
       // The server is away for a moment: the next look will tell.
     }

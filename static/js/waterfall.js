@@ -5,6 +5,7 @@
 import { toast } from "./toast.js";
 import { bind } from "./keys.js";
 import { duration } from "./duration.js";
+import { letGo } from "./press.js";
 import { drawBrush, listenToBrush } from "./waterfall_brush.js";
 import { fillRow, showRemarks } from "./waterfall_row.js";
 import { svg } from "./svg.js";
@@ -24,7 +25,7 @@ export function mount(el) {
   };
   const inline = document.getElementById("waterfall-data");
   if (inline) start(JSON.parse(inline.textContent));
-  else fetchJSON(el.dataset.rows + location.search, stop.signal).then(start).catch((err) => failed(err, stop.signal));
+  else fetchJSON(el.dataset.rows + location.search, stop.signal).then((data) => letGo().then(() => start(data))).catch((err) => failed(err, stop.signal));
   return () => stop.abort();
 }
 
@@ -48,14 +49,12 @@ class Waterfall {
    */
   constructor(el, data, signal) {
     this.el = el;
-    this.data = data;
+    this.take(data);
     this.signal = signal;
     this.part = {};
     for (const part of el.querySelectorAll("[data-part]")) this.part[part.dataset.part] ??= part;
     this.state = parseState(location.pathname + location.search);
     this.matches = data.matches;
-    this.errors = [];
-    data.flags.forEach((flags, i) => flags & ERROR && this.errors.push(i));
     this.selected = data.index.get(this.state.span) ?? -1;
     if (this.selected >= 0) this.state = openedTo(this.state, data, this.selected);
     this.drawn = new Map(); // row → element
@@ -63,16 +62,24 @@ class Waterfall {
     this.listen();
   }
 
+  take(data) {
+    this.data = data;
+    this.errors = [];
+    data.flags.forEach((flags, i) => flags & ERROR && this.errors.push(i));
+  }
+
   // The server's rows make way for those drawn here, at the same place.
   takeOver() {
     const { scroll, rows } = this.part;
     const before = scroll.scrollTop;
+    const focused = rows.contains(document.activeElement) ? document.activeElement.closest('[role="row"]')?.dataset.key : undefined;
     for (const more of this.el.querySelectorAll('[data-part="more"]')) more.remove();
     rows.replaceChildren();
     this.refold();
     scroll.scrollTop = before;
     if (this.selected >= 0) this.reveal(this.selected, "center");
     this.draw();
+    this.drawn.get(this.data.index.get(focused))?.focus({ preventScroll: true });
   }
 
   // What follows from folds: which rows there are.
@@ -316,11 +323,15 @@ class Waterfall {
       const answer = await fetchJSON(`/t/${this.state.trace}/matches?q=${encodeURIComponent(this.state.search)}`, signal);
       if (answer.rows !== this.data.key.length) { // spans have arrived meanwhile
         const data = await fetchJSON(`${this.el.dataset.rows}?q=${encodeURIComponent(this.state.search)}`, signal);
-        this.data = decodeRows(data);
+        await letGo();
+        signal.throwIfAborted();
+        this.take(decodeRows(data));
         this.selected = this.data.index.get(this.state.span) ?? -1;
         this.refold();
         answer.matches = data.matches;
       }
+      await letGo();
+      signal.throwIfAborted();
       this.matches = answer.matches;
       this.redraw();
     } catch (err) {
@@ -387,6 +398,7 @@ class Waterfall {
     }, this.signal);
     drawBrush(this.part.brush, this.window, this.data.extent);
     this.drawSearch();
+    if (document.activeElement === input && input.value.trim() !== this.state.search) this.search(input.value); // typed before this was there
   }
 
   click(e) {
