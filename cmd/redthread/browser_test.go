@@ -46,7 +46,7 @@ func chromium(t *testing.T) context.Context {
 		}
 		t.Skip(missing)
 	}
-	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.WindowSize(1440, 900),
+	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.WindowSize(1440, 900), chromedp.WSURLReadTimeout(patience),
 		chromedp.Flag("force-prefers-reduced-motion", true), chromedp.Flag("hide-scrollbars", true))
 	if os.Getuid() == 0 {
 		opts = append(opts, chromedp.NoSandbox)

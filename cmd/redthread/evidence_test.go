@@ -93,10 +93,13 @@ func TestEvidenceSurvives(t *testing.T) {
 		return nil
 	})
 	for _, pin := range ids {
-		var now struct{ State string }
-		if status := p.api(http.MethodGet, pins+"/"+pin+"/compare", nil, &now); status != 200 || now.State != "gone" {
-			t.Errorf("pin %s is %q (%d), want gone", pin, now.State, status)
-		}
+		eventually(t, patience, "pin "+pin+" is gone", func() error { // edges go after spans
+			var now struct{ State string }
+			if status := p.api(http.MethodGet, pins+"/"+pin+"/compare", nil, &now); status != 200 || now.State != "gone" {
+				return fmt.Errorf("it is %q (%d)", now.State, status)
+			}
+			return nil
+		})
 		if page := p.page("/i/" + inv.ID + "/blocks/" + pin + "/compare"); !strings.Contains(page, "It is gone") {
 			t.Errorf("the page that compares pin %s does not say that it is gone", pin)
 		}

