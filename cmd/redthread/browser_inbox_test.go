@@ -277,6 +277,7 @@ func TestBrowserInbox(t *testing.T) {
 	b.key("Escape")
 	want("it has come", " third of 1,second of 1, first of 1,second of 0, first of 0")
 	b.until("the focus stayed", `document.activeElement.closest('[data-part="item"]')?.textContent.includes("first of 0")`)
+	lateActs(b, items)
 	b.key("s")
 	b.until("the times show", `document.activeElement.matches('[data-part="snooze"] .Menu-item')`)
 	b.key("Enter")

@@ -154,3 +154,55 @@ func latePlaces(a *tab) {
 	a.until("the same is chosen", chosen+` === `+jsonText(first)+` || `+chosen)
 	a.key("Escape")
 }
+
+// lateActs goes on in the inbox before what was done with a message is answered. The
+// focus is on the last of five messages, and on that before it afterwards.
+func lateActs(b *tab, items string) {
+	const count = `document.querySelectorAll('[data-part="item"]').length`
+	const inMenu = `document.activeElement.matches('[data-part="snooze"] .Menu-item')`
+	b.holds("^/inbox")
+	b.key("e")
+	b.held(1)
+	b.key("e") // is done already
+	b.key("k")
+	b.key("s")
+	b.until("the times show", inMenu)
+	b.gives()
+	b.until("the times still show", inMenu+` && `+count+` === 5`)
+	b.key("Escape")
+	b.until("then the list is as it is", items+`.endsWith("second of 0") && `+count+` === 4`)
+	b.until("the focus stayed where it was", `document.activeElement.matches("summary") && document.activeElement.closest('[data-part="item"]').textContent.includes("second of 0")`)
+	b.key("z")
+	b.until("undone", count+` === 5 && document.activeElement.matches("summary")`)
+	// What was folded meanwhile stays so.
+	const unread = `document.querySelectorAll(".Inbox-item--unread").length`
+	before := value[int](b, unread)
+	b.holds("^/inbox")
+	b.key("u")
+	b.held(1)
+	b.click("[data-group] > summary")
+	b.gives()
+	b.until("it is read, or unread", fmt.Sprintf(unread+` !== %d`, before))
+	b.until("the group is folded, and the address says so", `(() => {
+		const group = document.querySelector("[data-group]");
+		return !group.open && new URLSearchParams(location.search).get("closed") === group.dataset.group;
+	})()`)
+	b.click("[data-group] > summary")
+	b.until("unfolded", `!new URLSearchParams(location.search).has("closed")`)
+	b.key("j")
+}
+
+// lateDrop drags a block that is drawn anew meanwhile.
+func (b *tab) lateDrop(block, target string, lower bool) {
+	b.t.Helper()
+	value[bool](b, fmt.Sprintf(`(() => {
+		const block = document.getElementById(%s), target = document.getElementById(%s);
+		block.querySelector(".Block-head").dispatchEvent(new PointerEvent("pointerdown", { bubbles: true }));
+		const r = target.getBoundingClientRect();
+		const at = { bubbles: true, cancelable: true, dataTransfer: new DataTransfer(), clientX: r.left + 5, clientY: %t ? r.bottom - 3 : r.top + 3 };
+		block.dispatchEvent(new DragEvent("dragstart", at));
+		block.replaceWith(block.cloneNode(true));
+		target.dispatchEvent(new DragEvent("dragover", at));
+		return target.dispatchEvent(new DragEvent("drop", at)) || true;
+	})()`, jsonText(block), jsonText(target), lower))
+}

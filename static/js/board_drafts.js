@@ -53,6 +53,7 @@ export function restoreDrafts(root) {
 
 /** Text in a block that somebody deletes meanwhile moves to the clipboard's stead: a note on the page. */
 export function rescue(block) {
+  const writing = block.contains(document.activeElement) && document.activeElement.matches("textarea, input[type=text], input:not([type])");
   for (const fields of typed(block).values()) {
     const text = fields.get("text");
     if (!text) continue;
@@ -61,6 +62,7 @@ export function rescue(block) {
     if (!field) continue;
     field.value = field.value ? `${field.value}\n\n${text}` : text;
     keep(note);
+    if (writing) field.focus(); // what one writes on would be keys of the page
     toast("Somebody deleted the block that you were editing. Your text is in the note field below.", "warn");
   }
 }

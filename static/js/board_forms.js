@@ -133,4 +133,5 @@ function saidIn(form) {
   return el;
 }
 
-const newRef = () => globalThis.crypto?.randomUUID?.() ?? `${Date.now()}-${Math.random().toString(36).slice(2)}`;
+/** A name for what is sent, by which it is made once. */
+export const newRef = () => globalThis.crypto?.randomUUID?.() ?? `${Date.now()}-${Math.random().toString(36).slice(2)}`;

@@ -7,7 +7,8 @@ import { unfold } from "./folded.js";
 
 /** @param {HTMLElement} el */
 export function takeOrder(el) {
-  let lifted = null;
+  let lifted = ""; // the block that is dragged: it may be drawn anew meanwhile
+  const blockOf = (id) => el.querySelector(`[data-block="${CSS.escape(id)}"]`);
 
   const clear = () => {
     for (const c of ["Block--before", "Block--behind", "Lane-blocks--target", "Block--lifted"]) {
@@ -16,6 +17,7 @@ export function takeOrder(el) {
   };
   // Only the head is a handle, so that text in a block can be selected.
   const press = (e) => {
+    lifted = "";
     const block = e.target.closest("[data-block]");
     const head = e.target.closest(".Block-head");
     for (const b of el.querySelectorAll('[data-block][draggable="true"]')) b.removeAttribute("draggable");
@@ -24,7 +26,7 @@ export function takeOrder(el) {
   const start = (e) => {
     const block = e.target.closest?.("[data-block]");
     if (block !== e.target) return;
-    lifted = block;
+    lifted = block.dataset.block;
     e.dataTransfer.effectAllowed = "move";
     e.dataTransfer.setData("text/plain", block.querySelector(".Block-title")?.textContent.trim() ?? "");
     block.classList.add("Block--lifted");
@@ -36,17 +38,18 @@ export function takeOrder(el) {
     if (!side && (!block || !block.closest('[data-part="blocks"]'))) return;
     e.preventDefault();
     clear();
-    lifted.classList.add("Block--lifted");
+    blockOf(lifted)?.classList.add("Block--lifted");
     if (side) return side.classList.add("Lane-blocks--target");
-    if (block !== lifted) block.classList.add(behind(block, e) ? "Block--behind" : "Block--before");
+    if (block.dataset.block !== lifted) block.classList.add(behind(block, e) ? "Block--behind" : "Block--before");
   };
   const drop = (e) => {
     if (!lifted) return;
-    const block = lifted;
+    const block = blockOf(lifted);
     const side = e.target.closest(".Lane-blocks");
     const target = e.target.closest("[data-block]");
-    lifted = null;
+    lifted = "";
     clear();
+    if (!block) return; // somebody deleted it
     if (side) {
       e.preventDefault();
       return cite(block, side);
@@ -58,7 +61,7 @@ export function takeOrder(el) {
     if (after !== undefined) move(block, after);
   };
   const end = () => {
-    lifted = null;
+    lifted = "";
     clear();
   };
   // move sends the form of the menu with another place.

@@ -44,6 +44,7 @@ export function replace(old, fresh) {
   const kept = typed(old);
   const said = new Map([...old.querySelectorAll("form > .Form-said")].map((e) => [formKey(e.parentElement), e]));
   const focus = focusOf(old);
+  const scrolled = scrollsOf(old);
   const open = [...old.querySelectorAll("details[open]")].map((d) => detailsKey(old, d));
   const drawn = [...old.querySelectorAll("details[data-key]")].filter(unfolded).map((d) => detailsKey(old, d));
   unmountAll(old);
@@ -65,10 +66,20 @@ export function replace(old, fresh) {
   for (const b of fresh.querySelectorAll('[data-part="save"]')) b.hidden = true;
   localise(fresh);
   mountAll(fresh);
-  if (!focus) return;
-  const field = focus.home === undefined ? fresh : focused(fresh, focus);
-  field?.focus({ preventScroll: true });
-  if (focus.range && field?.matches(texts)) field.setSelectionRange(...focus.range);
+  if (focus) {
+    const field = focus.home === undefined ? fresh : focused(fresh, focus);
+    field?.focus({ preventScroll: true });
+    if (focus.range && field?.matches(texts)) field.setSelectionRange(...focus.range);
+  }
+  for (const { at, nth, to } of scrolled) peers(fresh, at)[nth]?.scrollTo(to);
+}
+
+// How far what can be scrolled in root is.
+function scrollsOf(root) {
+  return [...root.querySelectorAll("textarea, [tabindex], .Menu-list")].filter((e) => e.scrollTop > 0 || e.scrollLeft > 0).map((e) => {
+    const at = { home: homeKey(root, homeOf(root, e)), tag: e.localName, name: e.name ?? "" };
+    return { at, nth: peers(root, at).indexOf(e), to: { top: e.scrollTop, left: e.scrollLeft, behavior: "instant" } };
+  });
 }
 
 /** The fields of the forms that differ from how they were drawn, with the hidden ones, by form. */
@@ -106,7 +117,7 @@ const texts = "textarea, input[type=text], input:not([type])";
 
 // Where the focus is in root: in the closest part that can be told from the others,
 // by its name and words, and which of those it is. home is missing for root itself.
-function focusOf(root) {
+export function focusOf(root) {
   const a = document.activeElement;
   if (!a || !root.contains(a)) return null;
   if (a === root) return {};
@@ -117,7 +128,7 @@ function focusOf(root) {
 }
 
 // The same in what took root's place. A button may say something else by now.
-function focused(root, at) {
+export function focused(root, at) {
   const same = peers(root, at, at.words);
   return same[at.nth] ?? same[0] ?? peers(root, at)[0];
 }

@@ -5,6 +5,7 @@
 import { toast } from "./toast.js";
 import { avatar, button, el } from "./presence_parts.js";
 import { send } from "./live.js";
+import { afterPress } from "./press.js";
 import { scrollLike } from "./view.js";
 import { serviceClass } from "./service.js";
 
@@ -164,5 +165,5 @@ function ask(p) {
     }),
     button("Not now", "ask-no", away));
   document.getElementById("toasts")?.append(card);
-  setTimeout(away, askMillis);
+  setTimeout(() => afterPress(away), askMillis);
 }

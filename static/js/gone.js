@@ -13,6 +13,7 @@ export function showGone(words) {
   const typed = [...main.querySelectorAll("textarea, input:not([type]), input[type=text]")]
     .filter((f) => f.value.trim() !== "" && f.value !== f.defaultValue)
     .map((f) => f.value);
+  const writing = main.contains(document.activeElement) && document.activeElement.matches("textarea, input");
   const page = el("div", "Stack");
   page.setAttribute("role", "alert");
   const said = el("p", "Alone-note", words);
@@ -32,5 +33,6 @@ export function showGone(words) {
   }
   unmountAll(main);
   main.replaceChildren(page);
+  if (writing) page.querySelector("textarea")?.focus(); // what one writes on would be keys of the page
   document.title = "redthread";
 }

@@ -1,5 +1,6 @@
 // The inbox: its forms answer in place, its keys put the line under the focus away,
 // and what comes while it is open joins it.
+import { focused, focusOf } from "./board_swap.js";
 import { mountAll, unmountAll } from "./mount.js";
 import { toast } from "./toast.js";
 import { bind, isTyping } from "./keys.js";
@@ -29,26 +30,35 @@ export function mount(el) {
   };
 
   // Takes what a page of the inbox says in place of what is shown, unless something
-  // newer was asked for or mayShow says no. The focus stays on its line, or goes to the
-  // one that now stands where that was.
-  const show = async (res, mine, mayShow = () => true) => {
+  // newer was asked for or mayShow says no. What is folded stays so. The focus stays, or
+  // goes to the line that now stands where its line was.
+  const show = async (res, mine, mayShow) => {
     const page = new DOMParser().parseFromString(await res.text(), "text/html");
     const fresh = page.querySelector('[data-js="inbox"]');
     await letGo();
     if (!fresh || mine !== asking || !el.isConnected || !mayShow()) return;
     const held = current();
     const at = items().indexOf(held);
+    const focus = focusOf(el);
+    for (const g of fresh.querySelectorAll("[data-group]")) g.open = el.querySelector(`[data-group="${CSS.escape(g.dataset.group)}"]`)?.open ?? g.open;
     for (const child of [...el.children]) unmountAll(child);
     el.replaceChildren(...document.adoptNode(fresh).childNodes);
     mountAll(el);
     prepare();
-    if (at < 0) return;
+    if (!focus) return;
     const left = items();
-    const next = left.find((i) => i.id === held.id) ?? left[Math.min(at, left.length - 1)];
-    (next?.querySelector('[data-part="open"]') ?? document.getElementById("main")).focus();
+    const gone = held && !left.some((i) => i.id === held.id);
+    const next = gone ? left[Math.min(at, left.length - 1)]?.querySelector('[data-part="open"]') : focused(el, focus);
+    next?.focus();
+    if (document.activeElement === document.body) document.getElementById("main").focus();
   };
+  // What somebody does there besides: which menus are open, and what has a check.
+  const hands = () => [...el.querySelectorAll("details.Menu[open]")].map((m) => m.closest('[data-part="item"]')?.id).concat(checks().filter((c) => c.checked).map((c) => c.value)).join();
   const send = async (form, button) => {
+    if (button?.dataset.busy) return undefined; // a key pressed twice
+    if (button) button.dataset.busy = "1";
     const mine = ++asking;
+    const inHand = hands();
     sending++;
     const body = new URLSearchParams(new FormData(form, button));
     try {
@@ -57,11 +67,18 @@ export function mount(el) {
       const at = new URL(res.url);
       if (at.pathname !== "/inbox") return location.assign(at);
       history.replaceState(history.state, "", at);
-      await show(res, mine);
+      // A menu may have been opened meanwhile: then it is asked for again, later.
+      await show(res, mine, () => {
+        const now = hands();
+        const free = now === "" || now === inHand;
+        stale ||= !free;
+        return free;
+      });
       document.dispatchEvent(new Event("redthread:inbox-moved"));
     } catch {
       toast("That did not work. Nothing was changed; try again.", "warn");
     } finally {
+      if (button) delete button.dataset.busy;
       sending--;
       if (stale) refresh();
     }
@@ -84,6 +101,7 @@ export function mount(el) {
       const mine = ++asking;
       const res = await fetch(location.href);
       if (res.ok) await show(res, mine, mayRefresh); // a menu may have been opened meanwhile
+      else stale = true;
     } catch {
       stale = true; // the next word of it comes by itself
     }

@@ -13,6 +13,8 @@ export function mount(el) {
   let timer;
   let stopped = false;
   let connected = false;
+  let asking = 0;
+  let changed = false; // the socket said so, and nobody was told yet
   let was = "";
   const show = (n) => {
     el.hidden = n === 0;
@@ -22,22 +24,26 @@ export function mount(el) {
   };
   const ask = async (told) => {
     clearTimeout(timer);
+    const mine = ++asking;
+    if (told === true) changed = true;
     try {
       const res = await fetch("/api/v1/inbox/news");
       if (res.status === 401) return; // signed out: nothing more to ask
       if (res.ok) {
         const news = await res.json();
+        if (mine !== asking) return; // what was asked for later is newer
         show(news.unread);
         const now = `${news.unread} ${news.newest_unix_nano}`;
         // Access that ended takes away what was read already, which no number tells.
-        if (told === true || (was && was !== now)) document.dispatchEvent(new Event("redthread:inbox-news"));
+        if (changed || (was && was !== now)) document.dispatchEvent(new Event("redthread:inbox-news"));
         was = now;
+        changed = false;
         tell(news);
       }
     } catch {
       // The server cannot be reached just now; the next time it will.
     }
-    if (!stopped) timer = setTimeout(ask, connected ? everyConnected : document.hidden ? everyHidden : every);
+    if (!stopped && mine === asking) timer = setTimeout(ask, connected ? everyConnected : document.hidden ? everyHidden : every);
   };
   const visible = () => {
     if (!document.hidden) ask();

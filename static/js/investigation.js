@@ -13,7 +13,7 @@ import { afterPress } from "./press.js";
 import { boardGone, follow } from "./live.js";
 import { stale } from "./live_log.js";
 import { takeTimeline } from "./timeline.js";
-import { toastNext } from "./toast.js";
+import { toast, toastNext } from "./toast.js";
 import { avatar, el as make } from "./presence_parts.js";
 import { whereWords } from "./presence_words.js";
 
@@ -158,9 +158,11 @@ export function mount(el) {
   const remove = (b) => {
     const old = document.getElementById(b);
     if (!old) return;
+    const next = old.contains(document.activeElement) ? (old.nextElementSibling ?? old.previousElementSibling) : null;
     rescue(old);
     unmountAll(old);
     old.remove();
+    if (document.activeElement === document.body) next?.focus({ preventScroll: true });
     showEmpty();
   };
   const swap = async (path, old, selector) => {
@@ -170,6 +172,7 @@ export function mount(el) {
 
   const drawHere = (people) => {
     const list = part("here");
+    const key = list.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
     const mine = people.filter((p) => p.id === el.dataset.me);
     const others = people.filter((p) => p.id !== el.dataset.me);
     const rows = [...mine, ...others].map((p) => {
@@ -178,6 +181,7 @@ export function mount(el) {
       const face = avatar(p);
       face.classList.toggle("Avatar--idle", p.idle);
       const where = make("a", "Here-where", whereWords(p.pages));
+      where.dataset.key = p.id;
       if (p.id !== el.dataset.me && p.pages.length > 0) where.href = p.pages[0];
       li.append(face, make("span", "Here-name", p.id === el.dataset.me ? "you" : p.name), where);
       return li;
@@ -197,6 +201,7 @@ export function mount(el) {
       list.append(li);
       if (more.contains(focus)) focus.focus({ preventScroll: true });
     }
+    if (key) list.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus({ preventScroll: true });
     document.querySelector(".Here-nobody")?.toggleAttribute("hidden", people.length > 0);
   };
 
@@ -252,6 +257,7 @@ export function mount(el) {
     if (!link || e.ctrlKey || e.metaKey || e.shiftKey || e.altKey) return;
     e.preventDefault();
     const mark = link.closest(".LiveMark");
+    const words = link.textContent;
     link.textContent = "comparing…";
     link.setAttribute("aria-busy", "true");
     try {
@@ -259,7 +265,9 @@ export function mount(el) {
       if (fresh) document.getElementById(mark.id)?.replaceWith(fresh);
       part("said").textContent = fresh?.textContent.replace(/\s+/g, " ").trim() ?? "";
     } catch {
-      location.assign(link.href);
+      link.textContent = words;
+      link.removeAttribute("aria-busy");
+      toast("It could not be compared with what is there now. Try once more.", "warn");
     }
   };
   const key = (e) => {

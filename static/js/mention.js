@@ -92,7 +92,7 @@ export function mount(area) {
       const { mentions } = await res.json();
       // Who is named in full already is nothing to choose.
       const whole = mentions.length === 1 && mentions[0].insert.toLowerCase() === name.typed.toLowerCase();
-      if (mine === asked) open(whole ? [] : mentions);
+      if (mine === asked && mentionAt(area.value, area.selectionStart)?.start === name.start) open(whole ? [] : mentions);
     } catch {
       close(); // a name can be typed without
     }
@@ -116,6 +116,7 @@ export function mount(area) {
   const on = (target, type, act, options) => target.addEventListener(type, act, { signal: stop.signal, ...options });
   on(area, "input", input);
   on(area, "keydown", key);
+  if (document.activeElement === area) input(); // it was drawn anew under who writes
   on(area, "blur", close);
   on(area, "click", close);
   on(document, "scroll", (e) => list && !list.contains(e.target) && close(), { capture: true, passive: true });

@@ -1,18 +1,23 @@
 // Pasting an id or a link into a note: the server says what it is, and offers to
 // pin it instead.
 import { nameable } from "./offer_text.js";
+import { letGo } from "./press.js";
 
 /** @param {HTMLTextAreaElement} area */
 export function mount(area) {
   let box;
+  let asked = 0;
   const paste = async (e) => {
     const text = e.clipboardData?.getData("text/plain").trim() ?? "";
     if (!nameable(text)) return;
+    const mine = ++asked;
     try {
       const res = await fetch(`${area.dataset.offer}?text=${encodeURIComponent(text)}`, { headers: { "HX-Request": "true" } });
       if (!res.ok) return;
       const doc = new DOMParser().parseFromString(await res.text(), "text/html");
       const fresh = doc.body.firstElementChild;
+      await letGo();
+      if (mine !== asked || !area.value.includes(text)) return; // it is there no more, or another was pasted
       box?.remove();
       if (!fresh?.querySelector("form")) return;
       box = document.adoptNode(fresh);

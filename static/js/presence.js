@@ -111,7 +111,7 @@ function makeMenu(slot) {
     const focused = list.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
     drawFaces(summary, rest);
     list.replaceChildren(...rest.map(personRow), ...tail(), ...footer());
-    if (focused) list.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus();
+    if (focused) (list.querySelector(`[data-key="${CSS.escape(focused)}"]`) ?? summary).focus();
   };
   return {
     draw,
@@ -192,7 +192,11 @@ function choice(name, text, title) {
   box.type = "checkbox";
   box.checked = me[name];
   box.dataset.key = name;
-  box.addEventListener("change", () => send("presence.prefer", { hidden: me.hidden, alone: me.alone, [name]: box.checked }));
+  box.addEventListener("change", () => {
+    const wanted = { hidden: me.hidden, alone: me.alone, [name]: box.checked };
+    if (send("presence.prefer", wanted)) me = { ...me, ...wanted }; // the next choice may come before its answer
+    else box.checked = me[name];
+  });
   label.title = title;
   label.append(box, el("span", "", text));
   return label;

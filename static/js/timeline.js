@@ -2,6 +2,7 @@
 // every change may move it; the form of an entry opens below the entry.
 import { mountAll } from "./mount.js";
 import { fragment, localise, replace } from "./board_swap.js";
+import { toast } from "./toast.js";
 
 const PAUSE = 1000; // milliseconds
 const AGAIN = 1500; // after what failed
@@ -66,13 +67,15 @@ export function takeTimeline(el, base) {
     if (open) return open.remove();
     try {
       const form = await fragment(link.href);
-      if (!form) return;
+      const now = entryOf(el, entry.dataset.entry); // it may have been drawn anew meanwhile
+      if (!form || !now || now.querySelector("[data-entry-form]")) return; // pressed twice
       localise(form);
       mountAll(form);
-      entryOf(el, entry.dataset.entry)?.append(form); // it may have been drawn anew meanwhile
-      form.querySelector("textarea")?.focus();
+      now.append(form);
+      const focus = document.activeElement;
+      if (focus === document.body || now.contains(focus)) form.querySelector("textarea")?.focus(); // else somebody went on
     } catch {
-      location.assign(link.href);
+      toast("The entry could not be opened for editing. Try once more.", "warn");
     }
   };
   // A saved form has done its work.

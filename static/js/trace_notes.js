@@ -3,10 +3,13 @@
 // one comes back to the page. What was typed stays.
 import { toast } from "./toast.js";
 import { forget, keep, restoreDrafts } from "./board_drafts.js";
+import { newRef } from "./board_forms.js";
 import { fragment, replace } from "./board_swap.js";
 import { listen } from "./live.js";
 
 const settle = 150; // ms, and up to twice that: several changes at once are drawn once, and not by all at once
+
+const written = (form) => [...form.elements].filter((f) => f.name && f.type !== "hidden" && "value" in f).map((f) => f.value).join("\0");
 
 /**
  * @param {HTMLElement} el the page of a trace
@@ -15,12 +18,20 @@ const settle = 150; // ms, and up to twice that: several changes at once are dra
 export function takeNotes(el) {
   const stop = new AbortController();
   let asked = 0;
+  let timer = 0;
+  const soon = () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => redraw().catch(() => {}), settle * (1 + Math.random()));
+  };
   const redraw = async () => {
     const here = location.href;
     const mine = ++asked;
+    // What is sent is drawn with its answer, and who went on to another span sees that.
+    const late = () => here !== location.href || el.querySelector("[data-annotations] form[data-busy]") !== null;
     for (const { id } of el.querySelectorAll("[data-annotations]")) {
       const fresh = await fragment(here, `#${id}`);
-      if (mine !== asked || here !== location.href) return; // somebody draws what is newer
+      if (mine !== asked || stop.signal.aborted) return; // somebody draws what is newer
+      if (late()) return soon();
       const old = el.querySelector(`#${id}`);
       if (fresh && old) replace(old, fresh);
     }
@@ -42,10 +53,18 @@ export function takeNotes(el) {
       return;
     }
     form.dataset.busy = "1";
+    const was = written(form);
     try {
       const body = new URLSearchParams(new FormData(form, e.submitter?.name ? e.submitter : undefined));
       const answer = await fetch(form.action, { method: "POST", headers: { Accept: "application/json" }, body });
       if (!answer.ok) throw new Error((await answer.json().catch(() => ({}))).error?.message ?? `The server answered ${answer.status}.`);
+      delete form.dataset.busy;
+      if (written(form) !== was) { // what was written on meanwhile is the next
+        const ref = form.elements.namedItem("ref");
+        if (ref) ref.value = newRef();
+        keep(form);
+        return await redraw();
+      }
       forget(form);
       form.reset();
       if (form.dataset.form === "annotation") for (const f of form.elements) if ("defaultValue" in f) f.value = f.defaultValue;
@@ -63,15 +82,17 @@ export function takeNotes(el) {
     if (form) keep(form);
   }, { signal: stop.signal });
   restoreDrafts(el);
-  let timer = 0;
+  let lost = false;
   const unlisten = listen({
     message(m) {
       // Access that is given or taken away is told as a change of the inbox.
       if (m.type !== "annotations.changed" && m.type !== "inbox.changed") return;
-      clearTimeout(timer);
-      timer = setTimeout(() => redraw().catch(() => {}), settle * (1 + Math.random()));
+      soon();
     },
-    state() {},
+    state(up) {
+      if (up && lost) soon(); // what was said meanwhile was not heard
+      lost = !up;
+    },
   });
   document.addEventListener("visibilitychange", () => {
     if (document.visibilityState === "visible") redraw().catch(() => {}); // the next time will do
