@@ -258,11 +258,11 @@ func TestEvidenceOutlivesRetention(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(60 * time.Second); ; time.Sleep(time.Millisecond) {
 		if ok, progress := store.Ready(); ok {
 			break
 		} else if time.Now().After(deadline) {
-			t.Fatalf("the store is not ready after 20 s: %s", progress)
+			t.Fatalf("the store is not ready after 60 s: %s", progress)
 		}
 	}
 	s := newSite(t, func(d *Deps) { d.Store, d.Graph = store, graph.New(store, graph.Options{}) })

@@ -53,7 +53,7 @@ func TestConflictOverTheSocketHasBothVersions(t *testing.T) {
 	}
 	answer := func(ref string) map[string]any {
 		t.Helper()
-		if err := c.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		if err := c.SetReadDeadline(time.Now().Add(60 * time.Second)); err != nil {
 			t.Fatal(err)
 		}
 		for {

@@ -53,7 +53,7 @@ func (s *site) feed(spans []trace.Span) {
 		s.t.Fatal(err)
 	}
 	last := spans[len(spans)-1]
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(60 * time.Second); ; time.Sleep(time.Millisecond) {
 		got, _, err := s.Store.TraceSpans(s.t.Context(), last.TraceID, 10)
 		if err != nil {
 			s.t.Fatal(err)
@@ -62,7 +62,7 @@ func (s *site) feed(spans []trace.Span) {
 			return
 		}
 		if time.Now().After(deadline) {
-			s.t.Fatal("the spans are not found after 20 s")
+			s.t.Fatal("the spans are not found after 60 s")
 		}
 	}
 }

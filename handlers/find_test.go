@@ -26,13 +26,13 @@ func TestFindPage(t *testing.T) {
 	if _, err := s.Store.Append(t.Context(), tracestore.Batch{Format: tracestore.FormatOTLPProto, Raw: otlp.AppendSpans(nil, spans)}); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(60 * time.Second); ; time.Sleep(time.Millisecond) {
 		if got, _, err := s.Store.TraceSpans(t.Context(), again.TraceID, 1); err != nil {
 			t.Fatal(err)
 		} else if len(got) == 1 {
 			break
 		} else if time.Now().After(deadline) {
-			t.Fatal("the spans are not found after 20 s")
+			t.Fatal("the spans are not found after 60 s")
 		}
 	}
 	b := s.as(collab.RoleViewer)

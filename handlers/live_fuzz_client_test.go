@@ -225,7 +225,7 @@ func (c *fuzzClient) barAndReturn() {
 	_ = conn.WriteJSON(map[string]any{"type": "note.add", "ref": c.deniedRef(), "data": map[string]any{"text": "Over the open socket."}})
 	select {
 	case <-done:
-	case <-time.After(20 * time.Second):
+	case <-time.After(60 * time.Second):
 		t.Errorf("%s lost access and stays connected", c.name)
 		c.cut()
 		<-done
@@ -351,7 +351,7 @@ func (c *fuzzClient) take(raw []byte) {
 // catchUp waits until the client has all changes.
 func (c *fuzzClient) catchUp(offset int64) {
 	c.open()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(60 * time.Second); ; time.Sleep(2 * time.Millisecond) {
 		c.mu.Lock()
 		last, done := c.last, c.done
 		c.mu.Unlock()

@@ -163,25 +163,32 @@ func (w *fuzzWorld) merge() error {
 	return err
 }
 
-// startNATS starts a NATS server, at the address of those before it.
+// fuzzPorts counts the ports of NATS in this process, from a random one on.
+var fuzzPorts atomic.Uint32
+
+func init() { fuzzPorts.Store(rand.Uint32N(8000)) }
+
+// startNATS starts a NATS server, at the address of those before it. Its port is none
+// of those that systems hand out: nobody gets it while NATS is away.
 func (w *fuzzWorld) startNATS() error {
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		ns, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: w.port, NoLog: true, NoSigs: true})
+	for deadline := time.Now().Add(60 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		port := w.port
+		if port < 0 {
+			port = 20_000 + int(fuzzPorts.Add(1)%8000)
+		}
+		ns, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: port, NoLog: true, NoSigs: true})
 		if err != nil {
 			return err
 		}
 		go ns.Start()
 		if ns.ReadyForConnections(2 * time.Second) {
-			w.ns = ns
-			if w.port < 0 {
-				w.port = ns.Addr().(*net.TCPAddr).Port
-			}
+			w.ns, w.port = ns, port
 			return nil
 		}
 		ns.Shutdown() // somebody has the port just now
 		ns.WaitForShutdown()
 		if time.Now().After(deadline) {
-			return fmt.Errorf("NATS does not start on port %d", w.port)
+			return fmt.Errorf("NATS does not start on port %d", port)
 		}
 	}
 }

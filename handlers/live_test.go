@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,7 +23,7 @@ import (
 // dialHere opens the socket of a page that is no board.
 func (s *site) dialHere(b *browser, query string) *websocket.Conn {
 	s.t.Helper()
-	d := websocket.Dialer{Jar: b.client.Jar, Subprotocols: []string{live.Subprotocol}, HandshakeTimeout: 10 * time.Second}
+	d := websocket.Dialer{Jar: b.client.Jar, Subprotocols: []string{live.Subprotocol}, HandshakeTimeout: 60 * time.Second}
 	conn, res, err := d.Dial("ws"+strings.TrimPrefix(s.srv.URL, "http")+"/live/here?"+query, http.Header{"Origin": {s.srv.URL}})
 	if err != nil {
 		s.t.Fatalf("dial: %v, %v", err, res)
@@ -34,13 +35,21 @@ func (s *site) dialHere(b *browser, query string) *websocket.Conn {
 // awaitPeople reads until the people of the place are these, by name.
 func awaitPeople(t *testing.T, c *websocket.Conn, want ...string) {
 	t.Helper()
-	var names []string
-	deadline := time.Now().Add(20 * time.Second)
-	for {
-		if err := c.SetReadDeadline(deadline); err != nil {
-			t.Fatal(err)
-		}
+	if err := c.SetReadDeadline(time.Now().Add(60 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	awaitTold(t, func() ([]byte, error) {
 		_, raw, err := c.ReadMessage()
+		return raw, err
+	}, want...)
+}
+
+// awaitTold takes what somebody is told until the people of the place are these.
+func awaitTold(t *testing.T, next func() ([]byte, error), want ...string) {
+	t.Helper()
+	var names []string
+	for {
+		raw, err := next()
 		if err != nil {
 			t.Fatalf("people are %v, want %v: %v", names, want, err)
 		}
@@ -65,17 +74,26 @@ func awaitPeople(t *testing.T, c *websocket.Conn, want ...string) {
 // once its pongs are missing. What was told of it is nowhere on disk.
 func TestPresenceEndsWithoutAWord(t *testing.T) {
 	s := newSite(t)
-	s.pulse.ping, s.pulse.timeout = 50*time.Millisecond, 500*time.Millisecond
-	stays := s.dialHere(s.as(collab.RoleAdmin), "path=/t/"+boardTrace)
+	s.pulse.ping, s.pulse.timeout = 50*time.Millisecond, 2*time.Second
+	// Who stays has no socket that would end too when this process is slow.
+	admin := s.users[collab.RoleAdmin]
+	stays, err := s.Live.JoinHere(live.Joining{Who: collab.Actor{Kind: collab.ActorUser, ID: admin.ID, Name: admin.Name, Role: admin.Role}, Path: "/t/" + boardTrace})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stays.Leave)
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	next := func() ([]byte, error) { return stays.Next(ctx) }
 	const marker = "cursor.never.stored"
 	gone := s.dialHere(s.as(collab.RoleMember), "path=/t/"+boardTrace+"/"+strings.Repeat("ab", 8))
-	awaitPeople(t, stays, "The admin", "The member")
+	awaitTold(t, next, "The admin", "The member")
 	cursor := map[string]any{"type": live.TypeCursorSet, "data": map[string]any{"cursor": live.Cursor{Span: "s", Field: marker, Offset: -1}}}
 	if err := gone.WriteJSON(cursor); err != nil { // the last that is heard of it: it does not read, so it sends no pong
 		t.Fatal(err)
 	}
-	awaitPeople(t, stays, "The admin")
-	err := filepath.WalkDir(filepath.Dir(t.TempDir()), func(path string, d os.DirEntry, err error) error {
+	awaitTold(t, next, "The admin")
+	err = filepath.WalkDir(filepath.Dir(t.TempDir()), func(path string, d os.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}

@@ -73,11 +73,11 @@ func newBareSite(t *testing.T, options ...func(*Deps)) *site {
 	}
 	srv := httptest.NewServer(s.Handler())
 	t.Cleanup(srv.Close)
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(60 * time.Second); ; time.Sleep(time.Millisecond) {
 		if ok, progress := store.Ready(); ok {
 			break
 		} else if time.Now().After(deadline) {
-			t.Fatalf("the store is not ready after 20 s: %s", progress)
+			t.Fatalf("the store is not ready after 60 s: %s", progress)
 		}
 	}
 	return &site{Server: s, t: t, srv: srv, users: map[collab.Role]collab.User{}}

@@ -38,7 +38,7 @@ func traceServer(t *testing.T, spans []trace.Span) *httptest.Server {
 		t.Fatal(err)
 	}
 	last := spans[len(spans)-1].Ref()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(60 * time.Second); ; time.Sleep(time.Millisecond) {
 		got, _, err := store.TraceSpans(t.Context(), last.TraceID, len(spans))
 		if err != nil {
 			t.Fatal(err)
@@ -47,7 +47,7 @@ func traceServer(t *testing.T, spans []trace.Span) *httptest.Server {
 			break
 		}
 		if time.Now().After(deadline) {
-			t.Fatal("the spans are not found after 20 s")
+			t.Fatal("the spans are not found after 60 s")
 		}
 	}
 	s := &Server{Deps: Deps{Store: store, Graph: graph.New(store, graph.Options{})}}

@@ -29,7 +29,7 @@ func (s *site) send(spans []trace.Span) {
 	for i := range spans {
 		want[spans[i].TraceID]++
 	}
-	for deadline := time.Now().Add(20 * time.Second); len(want) > 0; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(60 * time.Second); len(want) > 0; time.Sleep(time.Millisecond) {
 		for id, n := range want {
 			got, _, err := s.Store.TraceSpans(s.t.Context(), id, len(spans)+1)
 			if err != nil {
@@ -40,7 +40,7 @@ func (s *site) send(spans []trace.Span) {
 			}
 		}
 		if time.Now().After(deadline) {
-			s.t.Fatalf("after 20 s spans of %d traces are not found", len(want))
+			s.t.Fatalf("after 60 s spans of %d traces are not found", len(want))
 		}
 	}
 }

@@ -54,8 +54,8 @@ func TestAppendOfSenderThatGoes(t *testing.T) {
 		select {
 		case a := <-answers:
 			return a
-		case <-time.After(20 * time.Second):
-			t.Fatalf("%s: no answer in 20 s", what)
+		case <-time.After(60 * time.Second):
+			t.Fatalf("%s: no answer in 60 s", what)
 			return answer{}
 		}
 	}
@@ -66,7 +66,7 @@ func TestAppendOfSenderThatGoes(t *testing.T) {
 	go send(taken, 0)
 	<-gate.entered
 	go send(waiting, 1)
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(60 * time.Second)
 	for len(s.requests) == 0 {
 		if time.Now().After(deadline) {
 			t.Fatal("the second request does not wait")

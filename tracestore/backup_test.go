@@ -171,7 +171,7 @@ func TestBackupOfFullDisk(t *testing.T) {
 		return nil
 	})
 	h.append(testSpans(0, 30))
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
 	if _, err := h.Backup(ctx, t.TempDir()); err == nil || errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("backup while nothing can be flushed: %v", err)

@@ -60,7 +60,7 @@ func TestCrashAtEveryStep(t *testing.T) {
 			second := testSpans(60, 60)
 			h.append(second)
 			h.settle()
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 			defer cancel()
 			flushed := make(chan struct{})
 			s := h.Store

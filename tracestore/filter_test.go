@@ -102,7 +102,7 @@ func TestFilterStandsBeforeTheLog(t *testing.T) {
 // storedSpans waits until a trace has so many spans.
 func storedSpans(t *testing.T, s *Store, id trace.ID, want int) []trace.Span {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(60 * time.Second)
 	for {
 		spans, _, err := s.TraceSpans(t.Context(), id, 1000)
 		if err == nil && len(spans) == want {

@@ -92,7 +92,7 @@ func start(t *testing.T, o Options) *harness {
 	if h.opts.MinFreeBytes == 0 {
 		h.opts.MinFreeBytes = 1
 	}
-	if testing.Verbose() {
+	if testing.Verbose() && h.opts.Logger == nil {
 		h.opts.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
 	}
 	h.open(nil)
@@ -104,7 +104,7 @@ func checkLeaks(t *testing.T) {
 	before := runtime.NumGoroutine()
 	t.Cleanup(func() {
 		var now int
-		for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 			if now = runtime.NumGoroutine(); now <= before {
 				return
 			}
@@ -129,9 +129,9 @@ func (h *harness) open(fault func(string) error) {
 
 func (h *harness) wait(what string, ok func() bool) {
 	h.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(60 * time.Second); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			h.t.Fatalf("not %s after 20 s; stats %+v", what, h.Stats())
+			h.t.Fatalf("not %s after 60 s; stats %+v", what, h.Stats())
 		}
 	}
 }

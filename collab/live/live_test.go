@@ -117,7 +117,7 @@ func next(t *testing.T, s *Subscriber) message {
 
 func nextAny(t *testing.T, s *Subscriber) message {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
 	raw, err := s.Next(ctx)
 	if err != nil {
@@ -141,7 +141,7 @@ func wantChanges(t *testing.T, s *Subscriber, from, to int64) {
 
 func wantClosed(t *testing.T, s *Subscriber, code int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
 	for {
 		_, err := s.Next(ctx)
@@ -319,7 +319,7 @@ func TestEmptyRoomsEnd(t *testing.T) {
 		next(t, s)
 		s.Leave()
 	}
-	for deadline := time.Now().Add(10 * time.Second); h.Stats() != (Stats{}); {
+	for deadline := time.Now().Add(60 * time.Second); h.Stats() != (Stats{}); {
 		if time.Now().After(deadline) {
 			t.Fatalf("still %+v", h.Stats())
 		}
@@ -351,7 +351,7 @@ func TestNATSIsOnlyTheWakeUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	ns.Start()
-	if !ns.ReadyForConnections(10 * time.Second) {
+	if !ns.ReadyForConnections(60 * time.Second) {
 		t.Fatal("the NATS server does not start")
 	}
 	t.Cleanup(func() { ns.Shutdown(); ns.WaitForShutdown() })
@@ -383,7 +383,7 @@ func TestNATSWakesAgainAfterARestart(t *testing.T) {
 			t.Fatal(err)
 		}
 		ns.Start()
-		if !ns.ReadyForConnections(10 * time.Second) {
+		if !ns.ReadyForConnections(60 * time.Second) {
 			t.Fatal("the NATS server does not start")
 		}
 		return ns
@@ -417,7 +417,7 @@ func TestNATSWakesAgainAfterARestart(t *testing.T) {
 	for range 2 {
 		select {
 		case <-back:
-		case <-time.After(10 * time.Second):
+		case <-time.After(60 * time.Second):
 			t.Fatal("not connected again")
 		}
 	}
@@ -502,7 +502,7 @@ func TestNothingAfterAccessEnds(t *testing.T) {
 	}})
 	only := func(s *Subscriber, last int64) {
 		t.Helper()
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 		defer cancel()
 		for {
 			raw, err := s.Next(ctx)

@@ -36,7 +36,7 @@ func here(t *testing.T, h *Hub, who int, path string) *Subscriber {
 // waitFor takes messages of a type until one satisfies ok.
 func waitFor[M any](t *testing.T, s *Subscriber, typ, what string, ok func(M) bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
 	var last []byte
 	for {
@@ -397,7 +397,7 @@ func TestPresenceCrossesServers(t *testing.T) {
 		t.Fatal(err)
 	}
 	ns.Start()
-	if !ns.ReadyForConnections(10 * time.Second) {
+	if !ns.ReadyForConnections(60 * time.Second) {
 		t.Fatal("the NATS server does not start")
 	}
 	t.Cleanup(func() { ns.Shutdown(); ns.WaitForShutdown() })

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -132,7 +133,7 @@ func TestRunBoundsMemory(t *testing.T) {
 		}
 	}
 	p := mustCompile(t, `{"calculations":[{"op":"COUNT"},{"op":"P50","column":"id"}],"breakdowns":["name"]}`)
-	p.MemoryBytes = 1_200_000
+	p.MemoryBytes = 600_000 * int64(max(2, runtime.GOMAXPROCS(0))) // each worker has its own part
 	if _, err := Run(context.Background(), p, blocks); err != nil {
 		t.Errorf("a query of one group with %d bytes: %v", p.MemoryBytes, err)
 	}

@@ -24,8 +24,8 @@ func Start(t testing.TB, dir string) (log *ingestlog.JetStream, stop func()) {
 		t.Fatalf("new server: %v", err)
 	}
 	s.Start()
-	if !s.ReadyForConnections(10 * time.Second) {
-		t.Fatal("server is not ready after 10 s")
+	if !s.ReadyForConnections(60 * time.Second) {
+		t.Fatal("server is not ready after 60 s")
 	}
 	nc, err := nats.Connect("", nats.InProcessServer(s))
 	if err != nil {
@@ -42,7 +42,7 @@ func Start(t testing.TB, dir string) (log *ingestlog.JetStream, stop func()) {
 		s.WaitForShutdown()
 	}
 	t.Cleanup(stop)
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
 	log, err = ingestlog.OpenJetStream(ctx, nc, ingestlog.JetStreamOptions{})
 	if err != nil {
