@@ -47,10 +47,11 @@ func (b *tab) gives() {
 
 // lateLegs goes on in a thread before the leg that was selected is there.
 func lateLegs(t *testing.T, a *tab) {
+	const legs = "^/thread/[^/]+[?].*sel=" // not the rank, which comes by itself
 	const at = `[...document.querySelectorAll('[data-part="bar"]')].indexOf(document.activeElement)`
 	a.key("o")
 	a.until("the origin is selected", panelOf+` === "POST /imports" && `+at+` === 0`)
-	a.holds("^/thread/")
+	a.holds(legs)
 	a.key("j")
 	a.held(1)
 	a.key("j")
@@ -60,7 +61,7 @@ func lateLegs(t *testing.T, a *tab) {
 	// A key about what is selected is about that, and not about what was before.
 	a.key("o")
 	a.until("the origin is selected", panelOf+` === "POST /imports"`)
-	a.holds("^/thread/")
+	a.holds(legs)
 	a.key("j")
 	a.key("p")
 	a.held(1)
@@ -71,7 +72,7 @@ func lateLegs(t *testing.T, a *tab) {
 	a.until("it is the form of what is selected now", `document.querySelector('[data-part="panel"] .Pin[open] [name="investigation"]:checked') === document.activeElement && `+panelOf+` === "SyncCar"`)
 	// A form that was opened meanwhile stays until it is closed.
 	a.key("Escape")
-	a.holds("^/thread/")
+	a.holds(legs)
 	a.key("j")
 	a.held(1)
 	a.click(`[data-part="panel"] .Pin > summary`)

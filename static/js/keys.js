@@ -75,8 +75,10 @@ let chordUntil = 0;
 /** Does what a key is bound to; false if there is nothing. */
 function command(e) {
   if (e.ctrlKey || e.metaKey || e.altKey || isTyping(e) || document.querySelector("dialog[open]")) return false;
-  if (waiting.takes(e, () => bound.some(({ list }) => list.some((b) => b.waits && b.key === e.key)))) return true;
   const chord = e.timeStamp < chordUntil;
+  // What nothing is bound to now may be what comes.
+  const now = (b) => !b.waits && (b.key === e.key || b.key.startsWith(`${e.key} `));
+  if (!chord && waiting.takes(e, () => !bound.some(({ list }) => list.some(now)))) return true;
   chordUntil = !chord && e.key === "g" ? e.timeStamp + chordMillis : 0;
   const key = chord ? chordKey("g", e.key) : e.key;
   const act = active().find((b) => b.key === key && !b.listed);

@@ -26,7 +26,7 @@ export function waitingKeys(press) {
       });
     },
     takes(e, about) {
-      if (coming === null || e.key.length > 1 || (!whole && kept.length === 0 && !about())) return false;
+      if (coming === null || e.key.length > 1 || e.key === " " || (!whole && kept.length === 0 && !about())) return false;
       kept.push(e);
       return true;
     },

@@ -31,13 +31,13 @@ export function mount(el) {
   // bar is to have the focus then: a group, one of now, "*" for what is selected, or
   // "effect" for the first of what that set off. It tells whether that is shown.
   const load = (href, how = {}) => {
+    goOn(el);
     const shown = fetchAndShow(href, how);
     comes(shown, true);
     return shown;
   };
   const fetchAndShow = async (href, { push = true, focus = "" }) => {
     clearTimeout(timer);
-    goOn(el);
     const nth = bars().indexOf(focus);
     asking.abort();
     asking = new AbortController();
@@ -87,6 +87,7 @@ export function mount(el) {
   const focusBar = (bar) => {
     if (!bar) return;
     asking.abort(); // what was asked for before would take the focus back
+    goOn(el);
     bar.focus();
     bar.scrollIntoView({ block: "nearest", inline: "nearest" });
     clearTimeout(timer);
