@@ -182,7 +182,10 @@ func (w *fuzzWorld) startNATS() error {
 		}
 		go ns.Start()
 		if ns.ReadyForConnections(2 * time.Second) {
-			w.ns, w.port = ns, port
+			w.ns = ns
+			if w.port < 0 { // before there is anybody who reads it
+				w.port = port
+			}
 			return nil
 		}
 		ns.Shutdown() // somebody has the port just now
