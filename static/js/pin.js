@@ -13,7 +13,7 @@ export function mount(el) {
     titleField.hidden = Boolean(chosen?.value);
   };
   const open = () => {
-    if (el.open) form.querySelector('[name="investigation"]:checked')?.focus();
+    if (el.open && !form.contains(document.activeElement)) form.querySelector('[name="investigation"]:checked')?.focus();
   };
   const submit = async (e) => {
     e.preventDefault();
