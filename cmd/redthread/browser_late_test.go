@@ -70,7 +70,17 @@ func lateLegs(t *testing.T, a *tab) {
 	}
 	a.gives()
 	a.until("it is the form of what is selected now", `document.querySelector('[data-part="panel"] .Pin[open] [name="investigation"]:checked') === document.activeElement && `+panelOf+` === "SyncCar"`)
+	// A form that was opened meanwhile stays until it is closed.
 	a.key("Escape")
+	a.holds(legs)
+	a.key("j")
+	a.held(1)
+	a.click(`[data-part="panel"] .Pin > summary`)
+	a.fill(`[data-part="panel"] .Pin [name="text"]`, "odd")
+	a.gives()
+	a.until("what is typed stays", `document.activeElement.matches('[name="text"]') && document.activeElement.value === "odd"`)
+	a.key("Escape")
+	a.until("then the next is shown", panelOf+` === "Mail"`)
 }
 
 // lateSpans goes on in a trace before the span that was selected is there.
