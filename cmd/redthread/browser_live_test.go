@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chromedp/cdproto/input"
 )
@@ -319,8 +320,12 @@ func TestBrowserRevoked(t *testing.T) {
 	ann.sees("Bob")
 	bob.sees("Ann")
 	bob.followBy("Ann")
+	began := time.Now()
 	inPage[any](ann, "PATCH", "/api/v1/investigations/"+inv.ID, map[string]any{"visibility": "private", "seen": p.investigation(inv.ID).Offset})
 	bob.until("Bob sees nothing of it any more", `!document.documentElement.textContent.includes("Secret") && document.title === "redthread" && document.getElementById("main").textContent.startsWith("There is nothing here, or it is not for you to see.")`)
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("it took %s to close the page", took)
+	}
 	ann.sees("")
 	bob.until("he follows still", leadText+` === "Ann is somewhere you cannot see. You go on when they are back."`)
 	bob.key("x")
