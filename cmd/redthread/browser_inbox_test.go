@@ -250,29 +250,13 @@ func TestBrowserInbox(t *testing.T) {
 	want("undone", "second of 1, first of 1,second of 0, first of 0")
 	b.until("nothing more to undo", `document.querySelector('[data-part="undo"]') === null`)
 	// What comes does so under nobody's hands, and takes nobody's place.
-	b.until("readings are held back", `(() => {
-		const ask = window.fetch;
-		const held = [];
-		window.held = held;
-		window.release = () => {
-			window.fetch = ask;
-			held.forEach((h) => h.go());
-		};
-		window.fetch = async (at, ...more) => {
-			const res = await ask(at, ...more);
-			if (at !== location.href) return res;
-			const text = await res.clone().text();
-			await new Promise((go) => held.push({ text, go }));
-			return res;
-		};
-		return true;
-	})()`)
+	b.holds("^/inbox")
 	b.key("j")
 	p.named(boards[1].ID, "3", "@Bob, third of 1")
 	b.until("it is read", `held.some((h) => h.text.includes("third of 1"))`)
 	b.key("s")
 	b.until("the times show", `document.activeElement.matches('[data-part="snooze"] .Menu-item')`)
-	b.until("the readings are done", `(release(), new Promise((then) => setTimeout(() => then(true), 200)))`)
+	b.gives()
 	b.until("the times still show", `document.activeElement.matches('[data-part="snooze"] .Menu-item')`)
 	b.key("Escape")
 	want("it has come", " third of 1,second of 1, first of 1,second of 0, first of 0")

@@ -3,6 +3,7 @@
 import { toast } from "./toast.js";
 import { touched, typed } from "./board_swap.js";
 import { unfold } from "./folded.js";
+import { texts } from "./press.js";
 
 // Drafts: the text fields of a form with data-draft, per tab.
 const draftKeys = "redthread:draft:";
@@ -53,7 +54,7 @@ export function restoreDrafts(root) {
 
 /** Text in a block that somebody deletes meanwhile moves to the clipboard's stead: a note on the page. */
 export function rescue(block) {
-  const writing = block.contains(document.activeElement) && document.activeElement.matches("textarea, input[type=text], input:not([type])");
+  const writing = block.contains(document.activeElement) && document.activeElement.matches(texts);
   for (const fields of typed(block).values()) {
     const text = fields.get("text");
     if (!text) continue;

@@ -5,6 +5,7 @@ import { showConflict } from "./board_conflict.js";
 import { forget } from "./board_drafts.js";
 import { formKey, touched } from "./board_swap.js";
 import { asUTC, sendUTC } from "./local_fields.js";
+import { newRef } from "./ref.js";
 
 /**
  * Takes over the forms in el.
@@ -132,6 +133,3 @@ function saidIn(form) {
   }
   return el;
 }
-
-/** A name for what is sent, by which it is made once. */
-export const newRef = () => globalThis.crypto?.randomUUID?.() ?? `${Date.now()}-${Math.random().toString(36).slice(2)}`;

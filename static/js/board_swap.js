@@ -3,7 +3,7 @@
 import { mountAll, unmountAll } from "./mount.js";
 import { fold, unfold, unfolded } from "./folded.js";
 import { localFields } from "./local_fields.js";
-import { letGo } from "./press.js";
+import { letGo, texts } from "./press.js";
 import { clock, day, dayClock, minute, zone } from "./time.js";
 
 /**
@@ -112,8 +112,6 @@ export function touched(field) {
 
 export const formKey = (form) => `${form.dataset.form} ${new URL(form.action, location.href).pathname} ${form.elements.namedItem("pin_id")?.value ?? ""}${form.elements.namedItem("parent_id")?.value ?? ""} ${form.querySelector('input[name="kind"]')?.value ?? ""}`;
 const detailsKey = (root, d) => d.dataset.key ? `${d.closest("[data-block]")?.dataset.block ?? ""} ${d.dataset.key}` : String([...root.querySelectorAll("details:not([data-key])")].indexOf(d));
-
-const texts = "textarea, input[type=text], input:not([type])";
 
 // Where the focus is in root: in the closest part that can be told from the others,
 // by its name and words, and which of those it is. home is missing for root itself.

@@ -7,6 +7,7 @@ import { send } from "./live.js";
 import { placeIn } from "./cursor_text.js";
 import { serviceClass } from "./service.js";
 import { typingWords } from "./presence_words.js";
+import { texts } from "./press.js";
 
 const tellEvery = 50; // ms
 const typingMillis = 4_000; // after the last letter
@@ -105,7 +106,7 @@ function drop(id) {
 // One's own place in a text, null when not in one.
 function writing(typing) {
   const a = document.activeElement;
-  if (a?.matches?.("textarea, input[type=text], input:not([type])") && a.form) {
+  if (a?.matches?.(texts) && a.form) {
     const form = a.form.dataset.form ?? a.form.dataset.part;
     const panel = a.closest(".SpanPanel");
     const block = a.closest("[data-block]")?.dataset.block ?? "";

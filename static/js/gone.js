@@ -2,6 +2,7 @@
 // taken away, what was typed into it is not.
 import { unmountAll } from "./mount.js";
 import { el } from "./presence_parts.js";
+import { texts } from "./press.js";
 
 /** What is said of what does not exist and of what one may not see, here and by the server. */
 export const nothingHere = "There is nothing here, or it is not for you to see.";
@@ -10,10 +11,10 @@ export const nothingHere = "There is nothing here, or it is not for you to see."
 export function showGone(words) {
   const main = document.getElementById("main");
   if (!main) return;
-  const typed = [...main.querySelectorAll("textarea, input:not([type]), input[type=text]")]
+  const typed = [...main.querySelectorAll(texts)]
     .filter((f) => f.value.trim() !== "" && f.value !== f.defaultValue)
     .map((f) => f.value);
-  const writing = main.contains(document.activeElement) && document.activeElement.matches("textarea, input");
+  const writing = main.contains(document.activeElement) && document.activeElement.matches(texts);
   const page = el("div", "Stack");
   page.setAttribute("role", "alert");
   const said = el("p", "Alone-note", words);

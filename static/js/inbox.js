@@ -53,7 +53,7 @@ export function mount(el) {
     if (document.activeElement === document.body) document.getElementById("main").focus();
   };
   // What somebody does there besides: which menus are open, and what has a check.
-  const hands = () => [...el.querySelectorAll("details.Menu[open]")].map((m) => m.closest('[data-part="item"]')?.id).concat(checks().filter((c) => c.checked).map((c) => c.value)).join();
+  const hands = () => [...el.querySelectorAll("details.Menu[open]")].map((m) => m.closest('[data-part="item"]')?.id ?? "menu").concat(checks().filter((c) => c.checked).map((c) => c.value)).join();
   const send = async (form, button) => {
     if (button?.dataset.busy) return undefined; // a key pressed twice
     if (button) button.dataset.busy = "1";
@@ -92,7 +92,7 @@ export function mount(el) {
 
   // Whether the list may change now: not under somebody's hands. If not, it does later.
   const mayRefresh = () => {
-    stale = sending > 0 || checks().some((c) => c.checked) || el.querySelector("details.Menu[open]") !== null || new URLSearchParams(location.search).has("after");
+    stale = sending > 0 || hands() !== "" || new URLSearchParams(location.search).has("after");
     return !stale;
   };
   const refresh = async () => {

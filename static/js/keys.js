@@ -7,6 +7,7 @@ import { leave } from "./owner.js";
 import { visit } from "./palette_recent.js";
 import { activeKeys, chordKey, conflictsOf } from "./keys_list.js";
 import { waitingKeys } from "./keys_wait.js";
+import { texts } from "./press.js";
 
 const chordMillis = 1200;
 const mountMillis = 3_000; // how long the keys wait for the modules of a slow connection
@@ -59,7 +60,7 @@ export function conflicts() {
 const waiting = waitingKeys((e) => {
   const field = document.activeElement;
   if (!takesText(field)) return command(e);
-  if (!field.matches("textarea, input[type=text], input:not([type])")) return false;
+  if (!field.matches(texts)) return false;
   field.setRangeText(e.key, field.selectionStart, field.selectionEnd, "end");
   return field.dispatchEvent(new Event("input", { bubbles: true }));
 });

@@ -1,6 +1,7 @@
 // "Pin to…": sends the form without leaving the page, and opens on "p".
 import { toast } from "./toast.js";
 import { bind } from "./keys.js";
+import { newRef } from "./ref.js";
 
 /** @param {HTMLDetailsElement} el */
 export function mount(el) {
@@ -32,7 +33,7 @@ export function mount(el) {
       const focus = document.activeElement;
       const here = focus === document.body || el.contains(focus); // else somebody went on
       el.open = false;
-      form.elements.namedItem("ref").value = crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}`;
+      form.elements.namedItem("ref").value = newRef();
       if (text.value === sent) text.value = "";
       toastLink(`Pinned to “${body.title}”.`, body.path);
       if (here) el.querySelector("summary").focus();

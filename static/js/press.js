@@ -10,6 +10,9 @@ let ending = false; // it was let go, and its click is not heard yet
 let timer;
 let waiting = [];
 
+/** The fields that text is written into. */
+export const texts = "textarea, input[type=text], input:not([type])";
+
 /**
  * Calls act now, or once nothing is pressed any more.
  * @param {() => void} act
@@ -52,7 +55,6 @@ export async function handsOff(el, signal, typing = true) {
   signal.throwIfAborted();
 }
 
-const texts = "textarea, input[type=text], input:not([type])";
 const openMenu = "details.Menu[open], .CellMenu";
 
 /**

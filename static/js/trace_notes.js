@@ -3,9 +3,9 @@
 // one comes back to the page. What was typed stays.
 import { toast } from "./toast.js";
 import { forget, keep, restoreDrafts } from "./board_drafts.js";
-import { newRef } from "./board_forms.js";
 import { fragment, replace } from "./board_swap.js";
 import { listen } from "./live.js";
+import { newRef } from "./ref.js";
 
 const settle = 150; // ms, and up to twice that: several changes at once are drawn once, and not by all at once
 
