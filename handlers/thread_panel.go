@@ -104,7 +104,8 @@ func legPanel(g *grouping, st threadState, at int) *views.ThreadPanel {
 	return p
 }
 
-// tellDue says how much of what the leg waited was asked for, where its span tells.
+// tellDue says how much of what the leg waited went by before it was due, where its
+// span tells.
 func (s *Server) tellDue(ctx context.Context, p *views.ThreadPanel, l *graph.Leg) error {
 	if l.WaitNano <= 0 || l.Expired {
 		return nil
@@ -119,7 +120,7 @@ func (s *Server) tellDue(ctx context.Context, p *views.ThreadPanel, l *graph.Leg
 		if !ok || asked < int64(time.Millisecond) {
 			continue // no clock is that good
 		}
-		p.Notes = append(p.Notes, "Of what it waited, "+ui.Duration(asked)+" were asked for: it was not due before, as "+due.by+" says. It stood in its queue for "+ui.Duration(l.WaitNano-asked)+".")
+		p.Notes = append(p.Notes, "It was due only after "+ui.Duration(asked)+" of what it waited, as "+due.by+" says: a delay that was asked for, or the pause before a retry. It stood in its queue for "+ui.Duration(l.WaitNano-asked)+".")
 		break
 	}
 	return nil
